@@ -1,0 +1,253 @@
+"""What every engine offers: start one program, talk to it through one pipe, stop it for certain.
+
+The session (harness/session.py) knows only these classes. Deadlines are instants of
+`time.monotonic()`, never durations, so that a chain of calls shares one limit.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+Verb = Literal["predict", "train", "describe"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one session may use. All are settable, told to the entry and kept in the record."""
+
+    start_seconds: float = 300.0
+    """From the start of the program to its `ready` frame."""
+    image_seconds: float = 120.0
+    """From the send of one image to the last byte of its answer."""
+    predict_seconds: float = 4 * 3600.0
+    """One whole predict session."""
+    train_seconds: float = 24 * 3600.0
+    """One whole train session, checkpoints included."""
+    stop_seconds: float = 10.0
+    """From the end of input (or TERM) to the exit, before the program is killed."""
+    memory_mib: int = 16 * 1024
+    """RAM, swap included (docker only)."""
+    shm_mib: int = 1024
+    """Size of /dev/shm (docker only)."""
+    tmp_mib: int = 1024
+    """Size of the tmpfs on /tmp (docker only)."""
+    pids: int = 512
+    """Processes and threads (docker only)."""
+    threads: int = 2
+    """CPU threads: cpuset under docker, OMP_NUM_THREADS and MKL_NUM_THREADS under both."""
+    log_bytes: int = 8 * 1024**2
+    """Bytes on standard error."""
+    train_stdout_bytes: int = 64 * 1024**2
+    """Bytes on standard output in a train session, the answers to checkpoint images not counted."""
+    model_bytes: int = 16 * 1024**3
+    """Total size of the files in /model after training."""
+    model_files: int = 10_000
+    """Number of files in /model after training."""
+
+    def as_dict(self) -> dict[str, float | int]:
+        """The limits as they stand in the hello frame and in the record."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Something an engine can start: made by `Engine.prepare`."""
+
+    name: str
+    """The entry's name, for labels and messages."""
+    identity: str
+    """What runs: `image:sha256:…` (docker) or `folder:sha256:…` (process)."""
+    command: tuple[str, ...] = ()
+    """Argument vector without the verb (process engine)."""
+    image: str = ""
+    """Image id `sha256:…` (docker engine)."""
+    image_digest: str | None = None
+    """Registry digest `name@sha256:…` where the image has one."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start of a program."""
+
+    program: Program
+    verb: Verb
+    device: str = "cpu"
+    """`cpu`, or `cuda:<uuid or index>`; inside the container it is always `cuda:0`."""
+    limits: Limits = field(default_factory=Limits)
+    train: Path | None = None
+    """Host folder of the staged training images; read-only for the entry."""
+    model: Path | None = None
+    """Host folder: fresh and writable in `train`, read-only in `predict`."""
+    weights: Path | None = None
+    """Host folder of the pretrained backbones; read-only."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Extra labels of the container (run key, benchmark)."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a program ended, as the host saw it."""
+
+    code: int | None
+    """Exit code; negative = ended by that signal; None = it had to be killed by us."""
+    is_out_of_memory: bool = False
+    """The engine's word that the memory limit killed it."""
+
+
+class DeadlinePassed(Exception):
+    """An operation on a running program did not finish by its deadline."""
+
+
+class PipeClosed(Exception):
+    """The program closed its end of the pipe (it usually exited)."""
+
+
+class OutputFlood(Exception):
+    """The program wrote more to standard output than the harness asked for."""
+
+
+class LogFlood(Exception):
+    """The program wrote more than `Limits.log_bytes` to standard error."""
+
+
+class Running(ABC):
+    """One started program: a duplex byte pipe, its log, and its end.
+
+    Both outputs are drained by a thread of its own to their very end, whatever the
+    caller does. `send`, `receive_line`, `receive` raise `DeadlinePassed`, `PipeClosed`,
+    `OutputFlood` or `LogFlood`, and nothing else about the entry.
+    As a context manager it calls `stop()` on the way out, whatever happened.
+    """
+
+    paths: Mapping[str, str]
+    """`train`, `model`, `weights` as the entry sees them; only those that were given."""
+
+    @abstractmethod
+    def send(self, data: bytes | memoryview, deadline: float) -> None:
+        """Write all of `data` to standard input while the outputs go on being drained."""
+
+    @abstractmethod
+    def receive_line(self, max_bytes: int, deadline: float) -> bytes:
+        """Bytes up to and with the next newline.
+
+        Raises:
+            OutputFlood: more than `max_bytes` came without a newline.
+        """
+
+    @abstractmethod
+    def receive(self, nbytes: int, deadline: float) -> bytes | bytearray:
+        """Exactly `nbytes` bytes of standard output."""
+
+    @abstractmethod
+    def pending(self) -> int:
+        """Bytes of standard output that have arrived and were not received yet."""
+
+    @abstractmethod
+    def expect_output(self, max_bytes: int) -> None:
+        """Bound the bytes that may wait unread on standard output from now on."""
+
+    @property
+    @abstractmethod
+    def last_arrival(self) -> float:
+        """`time.monotonic()` when the newest byte of standard output arrived."""
+
+    @abstractmethod
+    def close_input(self) -> None:
+        """End of file on the program's standard input; output can still be received."""
+
+    @abstractmethod
+    def wait(self, deadline: float) -> Exit:
+        """How it ended. Raises `DeadlinePassed` when it still runs at the deadline."""
+
+    @abstractmethod
+    def stop(self) -> Exit:
+        """End it for certain (input closed, TERM, `stop_seconds`, KILL), remove what is left.
+
+        Safe to call twice and at any moment; returns how the program ended.
+        """
+
+    @property
+    @abstractmethod
+    def log(self) -> bytes:
+        """Standard error so far, cut at `Limits.log_bytes`."""
+
+    @property
+    @abstractmethod
+    def peak_memory_bytes(self) -> int | None:
+        """Peak RAM of the program and its children as the host saw it, where it could."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Engine(ABC):
+    """Starts programs. One file per engine; `harness/engines/__init__.py` lists them."""
+
+    name: str
+    """`docker` or `process`; stands in the record."""
+    isolation: Literal["container", "none"]
+    """What stands between the entry and the machine; stands in the record."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `EngineUnavailable` (with the fix) when this engine cannot start anything."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Name and version, for the record and the first line of `evaluate`."""
+
+    @abstractmethod
+    def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
+        """Make a source folder (entry.toml, model.py, Dockerfile) startable.
+
+        Args:
+            folder: the entry's folder; only its files and the shared kit are used.
+            name: the entry's name.
+            identity: content hash of folder, kit, contract and lock file
+                (`harness.provenance.folder_identity`); names the built image.
+        Raises:
+            EntryInvalid: the image cannot be built; the message ends with the build's last lines.
+        """
+
+    @abstractmethod
+    def prepare_image(self, reference: str, name: str) -> Program:
+        """Resolve an image reference to one immutable image; pulls when it is not there.
+
+        Raises:
+            EntryInvalid: this engine cannot run images, or the image is not acceptable.
+            RunEnded: `image_unavailable` when it can be neither found nor pulled.
+        """
+
+    @abstractmethod
+    def prepare_archive(self, archive: Path, name: str) -> Program:
+        """Load an image archive (`docker save`) that holds exactly one image.
+
+        Raises:
+            EntryInvalid: this engine cannot run archives, or the archive is not acceptable.
+        """
+
+    @abstractmethod
+    def start(self, launch: Launch) -> Running:
+        """Start a program.
+
+        Raises:
+            DeviceUnavailable: a GPU was asked for and this engine has none.
+            RunEnded: with an infrastructure status when the start failed otherwise.
+        """
+
+    @abstractmethod
+    def plan(self, launch: Launch) -> str:
+        """The exact call that `start` would make, for `--dry-run`: text, nothing is started."""

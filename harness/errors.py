@@ -1,0 +1,112 @@
+"""Every error that a user of the harness can meet, in one tree.
+
+    HarnessError                  one message: what, where, and the fix
+    ├── UsageError                exit 2: an option, a name or a value is wrong
+    ├── EntryInvalid              exit 3: the entry cannot be run as it is
+    ├── EntryFailed               exit 4: at least one run ended by the entry's fault
+    └── EnvironmentFault          exit 5: this machine lacks something
+        ├── EngineUnavailable     no container engine answers
+        ├── DeviceUnavailable     a GPU was asked for, and there is none to give
+        ├── DataMissing           a pack or its folder is not there
+        ├── PackInvalid           a pack has problems; all of them are listed
+        ├── WeightsMissing        a pretrained backbone file is not there, or not the right one
+        ├── StoreConflict         a record of this name exists under another run key
+        └── StoreUnusable         the results folder cannot be read or written
+
+Anything else that escapes is a bug and keeps its traceback (exit 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class HarnessError(Exception):
+    """A problem that the user can mend.
+
+    Args:
+        what: one sentence, what is wrong.
+        where: the file, option or entry it is about; may be empty.
+        fix: what to do, ideally a command to copy.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        lines = [self.what + (f" ({self.where})" if self.where else "")]
+        if self.fix:
+            lines.append(f"fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class UsageError(HarnessError):
+    """An option, a name or a value on the command line is wrong."""
+
+    exit_code = 2
+
+
+class EntryInvalid(HarnessError):
+    """The entry cannot be run as it is: its folder, file or image is not what the contract asks."""
+
+    exit_code = 3
+
+
+class EntryFailed(HarnessError):
+    """A run ended by the entry's own fault; its record holds the status."""
+
+    exit_code = 4
+
+
+class EnvironmentFault(HarnessError):
+    """This machine lacks something: an engine, a GPU, data, weights, disk space."""
+
+    exit_code = 5
+
+
+class EngineUnavailable(EnvironmentFault):
+    """No container engine answers where one is needed."""
+
+
+class DeviceUnavailable(EnvironmentFault):
+    """A GPU was asked for, and the machine or the engine has none to give."""
+
+
+class DataMissing(EnvironmentFault):
+    """A pack, or the folder it should be in, is not there."""
+
+
+class PackInvalid(EnvironmentFault):
+    """A pack's files have problems.
+
+    Args:
+        where: the pack's folder.
+        problems: all problems found, one sentence each.
+    """
+
+    def __init__(self, where: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        listed = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(
+            f"the pack has {count} problem{'s' if count != 1 else ''}:\n{listed}\n",
+            where=where,
+            fix="mend or remove the files named above, then run the command again",
+        )
+
+
+class WeightsMissing(EnvironmentFault):
+    """A pretrained backbone file is missing, or its SHA-256 is not the expected one."""
+
+
+class StoreConflict(EnvironmentFault):
+    """A record of this name exists and was made under another run key."""
+
+
+class StoreUnusable(EnvironmentFault):
+    """The results folder cannot be read or written (permissions, disk full, foreign files)."""

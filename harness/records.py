@@ -1,0 +1,331 @@
+"""The record: one JSON file per run, everything a reader needs to trust or repeat it.
+
+A run exists if and only if its record does. Undefined values are `null` with a
+reason beside them, never NaN. The schema is versioned and exported by
+`json_schema()`; `canonical_json` gives the bytes that the record's hash covers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from harness.statuses import Fault, Status
+
+SCHEMA_VERSION = 1
+
+Track = Literal["trained-here", "sealed", "open"]
+Grid = Literal["native", "paper"]
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Parameter = bool | int | float | str | list[int] | list[float] | list[str]
+
+
+class Part(BaseModel):
+    """Base of every part of a record: immutable, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MetricValue(Part):
+    """One metric on one grid."""
+
+    id: str
+    """Name in `harness.metrics.METRICS`, for example `pixel_auroc`."""
+    grid: Grid | None
+    """`native` or `paper` (256x256) for pixel and region metrics, None for image metrics."""
+    value: float | None
+    """The metric; None when it is undefined."""
+    low: float | None = None
+    """Lower end of the 95 % interval over patients or images."""
+    high: float | None = None
+    """Upper end of the 95 % interval."""
+    n: int
+    """Number of resampled units: patients where the pack knows them, else images."""
+    reason: str | None = None
+    """Why the value is undefined, or a remark such as `few patients`."""
+
+    @model_validator(mode="after")
+    def _undefined_has_a_reason(self) -> Self:
+        if self.value is None and not self.reason:
+            raise ValueError(f"metric {self.id} is undefined and gives no reason")
+        return self
+
+
+class EntryPart(Part):
+    """What was run."""
+
+    name: str
+    """Name of the entry on the board (`--as NAME` where given)."""
+    title: str
+    """The method's name as its authors write it."""
+    kind: Literal["folder", "submission", "image", "archive"]
+    """Form in which the entry arrived."""
+    identity: str
+    """`folder:sha256:…` of a source folder, or `image:sha256:…` of an image's configuration."""
+    image_digest: str | None = None
+    """Registry digest, where the image has one."""
+    maps: bool
+    """Whether the entry answered with anomaly maps."""
+    preset: str
+    """Hyper-parameter preset (`bmad` unless asked otherwise)."""
+    params: dict[str, Parameter]
+    """Resolved hyper-parameters, as sent in the hello frame."""
+    overrides: dict[str, Parameter] = Field(default_factory=dict)
+    """The part of `params` that `--set` changed."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """Paper, code, authors, licence, family, pretraining, deviations, as the entry declares them."""
+
+
+class PackPart(Part):
+    """On which images."""
+
+    benchmark: str
+    """Name of the benchmark."""
+    version: str
+    """Version id of the pack: a hash over splits, labels, pixels and masks."""
+    visibility: Literal["open", "hidden"]
+    """Whether anything but aggregates may be published."""
+    images_may_be_shown: bool
+    """Whether the site may show the pack's images."""
+    train: int
+    """Number of training images (all normal)."""
+    valid: int
+    """Number of validation images."""
+    test_normal: int
+    """Number of normal test images."""
+    test_anomalous: int
+    """Number of anomalous test images."""
+    patients: int | None
+    """Number of patients in the test split, where the pack knows them."""
+    regions: int | None = None
+    """Number of ground-truth regions (8-connectivity) in the test split."""
+    regions_lost: int | None = None
+    """Regions that vanish on the paper's 256x256 grid: counted, and left out of PRO there."""
+
+
+class MachinePart(Part):
+    """On what."""
+
+    engine: str
+    """Engine and its version."""
+    isolation: Literal["container", "none"]
+    """What stood between the entry and the machine; `none` is never ranked beside `container`."""
+    device: str
+    """`cpu` or the GPU's model."""
+    driver: str | None = None
+    """NVIDIA driver version."""
+    cuda: str | None = None
+    """CUDA version of the driver."""
+    cpu: str
+    """Processor model."""
+    threads: int
+    """CPU threads given to the entry."""
+    memory_mib: int
+    """RAM of the machine."""
+    python: str
+    """Python version of the harness."""
+
+
+class SourcePart(Part):
+    """Which harness."""
+
+    version: str
+    """Version of the harness."""
+    commit: str | None
+    """Git commit of the harness, `+dirty` appended when the checkout was changed; None outside git."""
+    contract: int
+    """Contract version."""
+    metrics: str
+    """Version of the metric definitions."""
+    lock: Sha256
+    """Hash of the lock file."""
+
+
+class Latency(Part):
+    """Seconds per test image by the host's clock: from the send to the last byte of the answer."""
+
+    median: float
+    p90: float
+    p99: float
+    first: float
+    """The first image, warm-up included; it counts in the others too."""
+
+
+class TimesPart(Part):
+    """Where the time went, in seconds."""
+
+    started: str
+    """Start of the run, ISO 8601 in UTC."""
+    total: float
+    """Whole run."""
+    train: float | None = None
+    """Train session."""
+    start_up: float | None = None
+    """Start of the predict session to its `ready` frame."""
+    predict: float | None = None
+    """Whole predict session."""
+    latency: Latency | None = None
+    """Per test image."""
+
+
+class TrainingPart(Part):
+    """How the checkpoint was chosen."""
+
+    steps: int | None
+    """Steps that the entry reported."""
+    checkpoints: list[CheckpointPart] = Field(default_factory=list)
+    """Every checkpoint, in order."""
+    kept: int | None = None
+    """Step of the checkpoint that was kept; None when the last state was."""
+    stop_reason: str
+    """`finished`, or `patience N reached`."""
+    curve: list[CurvePoint] = Field(default_factory=list)
+    """Progress as reported, thinned to at most 500 points; empty on hidden packs."""
+    model: Sha256 | None = None
+    """Hash over the files of the trained model."""
+
+
+class CheckpointPart(Part):
+    """One checkpoint as the harness scored it on the validation split."""
+
+    step: int
+    metric: str
+    value: float | None
+    kept: bool
+
+
+class CurvePoint(Part):
+    """One progress frame."""
+
+    step: int
+    loss: float | None
+
+
+class CostPart(Part):
+    """Memory as the host saw it, in MiB; None where the host cannot see it."""
+
+    peak_ram_mib: float | None = None
+    peak_gpu_mib: float | None = None
+
+
+class MapsPart(Part):
+    """What the anomaly maps were like."""
+
+    dtype: Literal["float16", "float32"]
+    levels: int | None
+    """Number of distinct values over the test split."""
+    largest_bin: float | None
+    """Share of the pixels that hold the most frequent value."""
+
+
+class OutcomePart(Part):
+    """How it ended."""
+
+    status: Status
+    detail: str = ""
+    """One sentence that names the frame, image number or limit."""
+    answered: int
+    """Test images answered before the end."""
+
+
+class Record(Part):
+    """One finished run."""
+
+    schema_version: Literal[1] = 1
+    run_key: Sha256
+    """Hash of everything that decides the result (`harness.provenance.run_key`)."""
+    entry: EntryPart
+    pack: PackPart
+    seed: int
+    track: Track
+    ranked: bool
+    """Whether the row may take a rank."""
+    unranked_reason: str | None = None
+    """Why not, for example `random weights`."""
+    limits: dict[str, float | int]
+    """Limits of the run."""
+    machine: MachinePart
+    source: SourcePart
+    times: TimesPart
+    training: TrainingPart | None = None
+    cost: CostPart = CostPart()
+    maps: MapsPart | None = None
+    outcome: OutcomePart
+    metrics: list[MetricValue] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    """Remarks for the reader, such as few levels in the maps."""
+    evidence: Sha256 | None = None
+    """Hash of the evidence file beside the record."""
+    record_hash: Sha256 | None = None
+    """Hash over the canonical JSON of everything else; set by `sealed()`."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _one_value_per_metric_and_grid(cls, metrics: list[MetricValue]) -> list[MetricValue]:
+        keys = [(metric.id, metric.grid) for metric in metrics]
+        if len(keys) != len(set(keys)):
+            raise ValueError("a metric stands twice in the record")
+        return metrics
+
+    @property
+    def is_ok(self) -> bool:
+        """The run finished and its metrics count."""
+        return self.outcome.status is Status.OK
+
+    @property
+    def is_publishable(self) -> bool:
+        """Infrastructure faults and interruptions never reach the board."""
+        return self.outcome.status.fault in (Fault.NONE, Fault.ENTRY)
+
+    def metric(self, metric_id: str, grid: Grid | None) -> MetricValue | None:
+        """The metric on that grid, or None when the record does not hold it."""
+        for metric in self.metrics:
+            if metric.id == metric_id and metric.grid == grid:
+                return metric
+        return None
+
+    def sealed(self) -> Record:
+        """The same record with its hash over the canonical JSON of all other fields."""
+        bare = self.model_copy(update={"record_hash": None})
+        return bare.model_copy(update={"record_hash": content_hash(bare.as_json_object())})
+
+    def is_intact(self) -> bool:
+        """Whether the stored hash is that of the content."""
+        return self.record_hash is not None and self.record_hash == self.sealed().record_hash
+
+    def as_json_object(self) -> dict[str, Any]:
+        """The record as plain JSON types."""
+        return self.model_dump(mode="json")
+
+
+TrainingPart.model_rebuild()
+
+
+def canonical_json(value: object) -> bytes:
+    """UTF-8 JSON with sorted keys and no white space: the bytes that hashes cover.
+
+    Raises:
+        ValueError: the value holds NaN or infinity.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def content_hash(value: object) -> str:
+    """`sha256:` and the hex digest of the canonical JSON of `value`."""
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a record, for the documentation and for other programs."""
+    return Record.model_json_schema()
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value, or None where it is NaN or infinite (undefined is absent, never NaN)."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,66 @@
+"""Shared fixtures and the rule for tests that need something the machine may lack."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def real_packs() -> Path | None:
+    """Folder of real medical images kept beside the repository, or None."""
+    folder = Path(os.environ.get("BMAD_TEST_PACKS", REPOSITORY.parent / "shared" / "packs"))
+    return folder if folder.is_dir() else None
+
+
+def engine_problem() -> str | None:
+    """Why no container engine can be used here, or None when one answers."""
+    from harness.engines import choose_engine
+    from harness.errors import EngineUnavailable
+
+    try:
+        choose_engine("docker").check()
+    except EngineUnavailable as error:
+        return error.what
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the machine cannot run, with the reason; in CI an engine is compulsory."""
+    needs_engine = [item for item in items if item.get_closest_marker("engine")]
+    if needs_engine and (problem := engine_problem()):
+        if IS_CI:
+            raise pytest.UsageError(f"the container tests may not be skipped in CI: {problem}")
+        for item in needs_engine:
+            item.add_marker(pytest.mark.skip(reason=f"needs a container engine: {problem}"))
+    if real_packs() is None:
+        for item in items:
+            if item.get_closest_marker("packs"):
+                item.add_marker(
+                    pytest.mark.skip(reason="needs real images (set BMAD_TEST_PACKS to their folder)")
+                )
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def packs_folder() -> Path:
+    """Folder of the real packs (use with the `packs` marker)."""
+    folder = real_packs()
+    assert folder is not None
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_leftover_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see none of the user's own settings."""
+    for name in ("BMAD_DATA", "BMAD_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
