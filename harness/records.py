@@ -68,6 +68,8 @@ class EntryPart(Part):
     """`folder:sha256:…` of a source folder, or `image:sha256:…` of an image's configuration."""
     image_digest: str | None = None
     """Registry digest, where the image has one."""
+    image: str | None = None
+    """Id of the image that ran (hash of its configuration); None on the process engine."""
     maps: bool
     """Whether the entry answered with anomaly maps."""
     preset: str

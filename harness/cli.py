@@ -1,0 +1,204 @@
+"""What all verbs share on the command line: errors, exit codes, progress, common options.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 ok,
+1 bug (with its traceback), 2 usage, 3 entry invalid, 4 entry failed, 5 environment,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import FrameType
+
+from harness.engines.base import Limits
+from harness.errors import HarnessError, UsageError
+
+EXIT_INTERRUPTED = 130
+# A line of progress at most this often where the output is not a terminal.
+QUIET_SECONDS = 10.0
+
+
+class Reporter:
+    """Tells what happens, on standard error: bars on a terminal, one line per event elsewhere."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, float]] = {}  # label -> (start, last line)
+        self._is_terminal = sys.stderr.isatty()
+        self._width = 0
+
+    def event(self, text: str) -> None:
+        """One line about something that happened."""
+        self._clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def progress(self, label: str, done: int, total: int | None) -> None:
+        """How far `label` is; called as often as the caller likes."""
+        now = time.monotonic()
+        started, spoke = self._last.setdefault(label, (now, now))
+        is_end = total is not None and done >= total
+        pause = 0.1 if self._is_terminal else QUIET_SECONDS
+        # Elsewhere than on a terminal the end is told by the event that follows.
+        if now - spoke < pause and not (is_end and self._is_terminal):
+            return
+        self._last[label] = (started, now)
+        line = _progress_line(label, done, total, now - started)
+        if not self._is_terminal:
+            print(line, file=sys.stderr, flush=True)
+            return
+        self._clear()
+        if is_end:
+            self._last.pop(label)
+            return
+        self._width = len(line)
+        print(line, end="\r", file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
+        if self._width:
+            print(" " * self._width, end="\r", file=sys.stderr)
+            self._width = 0
+
+
+def _progress_line(label: str, done: int, total: int | None, seconds: float) -> str:
+    rate = done / seconds if seconds > 0 else 0.0
+    parts = [f"  {label}: {done}" + (f"/{total}" if total else "")]
+    if rate:
+        parts.append(f"{rate:.1f}/s")
+        if total:
+            parts.append(f"{max(total - done, 0) / rate:.0f} s left")
+    return ", ".join(parts)
+
+
+def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
+    """Run a verb's `main` and turn what it raises into a message and an exit code.
+
+    A bug keeps its traceback (exit code 1); so does nothing else.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return main(None)
+    except HarnessError as error:
+        print(render_error(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-done was left", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: no news, and no second error at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a run as Ctrl-C does: containers removed, no half record."""
+    raise KeyboardInterrupt
+
+
+def render_error(error: HarnessError) -> str:
+    """`error: what (where)` and, where there is one, `fix: what to do`."""
+    where = f" ({error.where})" if error.where else ""
+    text = f"error: {error.what.rstrip()}{where}"
+    return f"{text}\nfix: {error.fix}" if error.fix else text
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are `UsageError`s and whose help keeps its examples' lines."""
+
+    def __init__(self, verb: str, description: str, examples: str) -> None:
+        super().__init__(
+            prog=f"python -m harness.{verb}",
+            description=description,
+            epilog="examples:\n" + examples.strip("\n"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Raise instead of printing the usage and exiting."""
+        raise UsageError(message, fix=f"{self.prog} --help")
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Where and under which limits an entry runs."""
+    group = parser.add_argument_group("where it runs")
+    group.add_argument(
+        "--engine",
+        choices=("auto", "docker", "process"),
+        default="auto",
+        help="docker isolates the entry; process does not (default: docker where it answers)",
+    )
+    group.add_argument("--device", default="cpu", help="cpu or cuda:<index or UUID> (default: cpu)")
+    group.add_argument(
+        "--weights", type=Path, metavar="DIR", help="folder of pretrained backbones ($BMAD_WEIGHTS)"
+    )
+    group.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a limit: " + ", ".join(field.name for field in fields(Limits)),
+    )
+
+
+def add_setting_options(parser: argparse.ArgumentParser) -> None:
+    """Hyper-parameters."""
+    group = parser.add_argument_group("hyper-parameters")
+    group.add_argument("--preset", default="bmad", help="hyper-parameter preset (default: bmad)")
+    group.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="override one hyper-parameter; may be given several times",
+    )
+
+
+def assignments(texts: Sequence[str], option: str) -> dict[str, str]:
+    """`name=value` texts as a dict.
+
+    Raises:
+        UsageError: a text has no `=`, or a name stands twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{text!r} is not NAME=VALUE", where=option)
+        if name in pairs:
+            raise UsageError(f"{name} is given twice", where=option)
+        pairs[name] = value
+    return pairs
+
+
+def read_limits(texts: Sequence[str]) -> Limits:
+    """The limits with the changes of `--limit`.
+
+    Raises:
+        UsageError: an unknown name, or a value that is not a positive number.
+    """
+    kinds = {field.name: type(field.default) for field in fields(Limits)}
+    changes: dict[str, float | int] = {}
+    for name, text in assignments(texts, "--limit").items():
+        if name not in kinds:
+            raise UsageError(
+                f"unknown limit {name!r}", where="--limit", fix="limits: " + ", ".join(kinds)
+            )
+        try:
+            value = kinds[name](text)
+        except ValueError:
+            value = 0
+        if not value > 0:
+            raise UsageError(
+                f"{name} must be a positive {'number' if kinds[name] is float else 'whole number'},"
+                f" not {text!r}",
+                where="--limit",
+            )
+        changes[name] = value
+    return Limits(**changes)  # type: ignore[arg-type]

@@ -1,0 +1,414 @@
+"""Entries: what can stand on the board, in its four forms, and its hyper-parameters.
+
+A folder (`baselines/patchcore`), a submission file (`submissions/x.toml`), an image
+reference (`name:tag`, `name@sha256:…`) or an image archive (`x.tar`). Traps: a folder
+and an image may have the same spelling, so anything that exists on disk is read as a
+path; a misspelt baseline must not become an image that is then pulled.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import EntryInvalid, UsageError
+from harness.records import Parameter
+
+Kind = Literal["folder", "submission", "image", "archive"]
+Family = Literal[
+    "reconstruction", "one-class", "teacher-student", "memory bank", "flow", "trivial", "other"
+]
+NAME_PATTERN = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+# docker.io/library/name:tag@sha256:… without spaces or a leading slash or dot.
+IMAGE_PATTERN = re.compile(
+    r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
+)
+DEFAULT_PRESET = "bmad"
+
+
+TableType = TypeVar("TableType", bound=BaseModel)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Deviation(_Table):
+    """Where an entry differs from its paper, and why."""
+
+    what: str
+    why: str
+
+
+class EntryTable(_Table):
+    """`[entry]` of an entry.toml, and of a submission file."""
+
+    name: str = Field(pattern=NAME_PATTERN.pattern)
+    """Name on the board; of a folder, the folder's own name."""
+    title: str
+    """The method's name as its authors write it."""
+    model: str = "model.py:Model"
+    """File and class of a folder's model."""
+    image: str | None = None
+    """Image reference of a submission."""
+    maps: bool = True
+    """Whether it answers with anomaly maps."""
+    trains: bool = False
+    """Whether it has the verb `train`."""
+    family: Family = "other"
+    paper: str = ""
+    code: str = ""
+    licence: str = ""
+    authors: tuple[str, ...] = ()
+    pretraining: str = "none"
+    """`none`, `ImageNet`, `medical` or a named other."""
+    backbones: tuple[str, ...] = ()
+    """Pretrained weight files that it may need, by name in `harness.weights`."""
+    external_data: str = ""
+    """Other data than the pack's training split, named."""
+    description: str = ""
+    submitted: str = ""
+    """Date of a submission (ISO 8601)."""
+    withdrawn: str = ""
+    """Reason, where the entry was withdrawn; its rows stay, marked."""
+
+
+class TrainingTable(_Table):
+    """`[training]`: how the harness judges this entry's checkpoints."""
+
+    checkpoint_metric: Literal["image_auroc", "pixel_auroc", "none"] = "image_auroc"
+    """Validation metric that chooses the checkpoint; `none` keeps the last state."""
+    patience: int = Field(default=0, ge=0)
+    """Checkpoints without improvement before the harness says stop; 0 = never."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run of an entry is sent: resolved from defaults, preset, benchmark and `--set`."""
+
+    preset: str
+    """Name of the preset."""
+    params: Mapping[str, Parameter]
+    """Hyper-parameters for the hello frame."""
+    overrides: Mapping[str, Parameter]
+    """The ones that `--set` changed."""
+    training: TrainingTable
+    """How checkpoints are judged."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method that can be evaluated."""
+
+    kind: Kind
+    """Form in which it arrived."""
+    table: EntryTable
+    """Who it is."""
+    source: str
+    """Folder, archive path or image reference."""
+    deviations: tuple[Deviation, ...] = ()
+    """Differences to the method's paper."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """Parsed TOML with params, presets and benchmark overrides."""
+    folder_name: str = ""
+    """Name of the folder; the record's name may differ by `--as`."""
+
+    @property
+    def name(self) -> str:
+        """Name on the board."""
+        return self.table.name
+
+    @property
+    def folder(self) -> Path:
+        """The source folder (folder entries only)."""
+        return Path(self.source)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the record keeps of the entry's own description."""
+        told = self.table.model_dump(
+            include={
+                "family", "paper", "code", "licence", "authors", "pretraining", "backbones",
+                "external_data", "description", "submitted", "withdrawn",
+            }
+        )  # fmt: skip
+        told = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in told.items()
+        }
+        told["deviations"] = [deviation.model_dump() for deviation in self.deviations]
+        return told
+
+    def renamed(self, name: str) -> Entry:
+        """The same entry under another name on the board.
+
+        Raises:
+            UsageError: the name is not one.
+        """
+        check_name(name)
+        return replace(self, table=self.table.model_copy(update={"name": name}))
+
+    def settings(
+        self,
+        benchmark: str,
+        *,
+        preset: str = DEFAULT_PRESET,
+        overrides: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """Hyper-parameters for one benchmark: defaults < preset < benchmark < `--set`.
+
+        Args:
+            benchmark: name of the benchmark; `[benchmarks.<name>]` applies where it exists.
+            preset: `bmad` for the defaults, else the name of a `[presets.<name>]`.
+            overrides: `--set name=value` as text; read by the type of the default.
+        Raises:
+            EntryInvalid: the entry's own tables name an unknown parameter or another type.
+            UsageError: the preset or an override is unknown or of another type.
+        """
+        params: dict[str, Parameter] = dict(self.document.get("params", {}))
+        training = dict(self.document.get("training", {}))
+        for where, layer in self._layers(benchmark, preset):
+            training |= layer.get("training", {})
+            for name, value in layer.items():
+                if name == "training":
+                    continue
+                _check_same_type(params, name, value, where=f"{self.source}: [{where}]")
+                params[name] = value
+        chosen = {
+            name: _read_override(params, name, text) for name, text in (overrides or {}).items()
+        }
+        return Settings(
+            preset=preset,
+            params=params | chosen,
+            overrides=chosen,
+            training=_parse(TrainingTable, training, f"{self.source}: [training]"),
+        )
+
+    def _layers(self, benchmark: str, preset: str) -> list[tuple[str, Mapping[str, Any]]]:
+        presets = self.document.get("presets", {})
+        if preset != DEFAULT_PRESET and preset not in presets:
+            valid = ", ".join([DEFAULT_PRESET, *sorted(presets)])
+            raise UsageError(
+                f"{self.name} has no preset {preset!r}",
+                where="--preset",
+                fix=f"choose one of: {valid}",
+            )
+        layers = [(f"presets.{preset}", presets.get(preset, {}))]
+        layers.append(
+            (f"benchmarks.{benchmark}", self.document.get("benchmarks", {}).get(benchmark, {}))
+        )
+        return layers
+
+
+def check_name(name: str) -> None:
+    """Raise `UsageError` unless `name` can be an entry's name (a file name on every system)."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a name for an entry",
+            fix="use lower-case letters, digits, '.', '_' and '-', at most 64, first a letter or digit",
+        )
+
+
+def open_entry(text: str, *, known_folders: Path | None = None) -> Entry:
+    """The entry that `text` names: an existing path, else an image reference.
+
+    Args:
+        text: what stands on the command line.
+        known_folders: folder of baselines, for near matches of a misspelt name.
+    Raises:
+        EntryInvalid: the folder, submission file or archive is not a valid entry.
+        UsageError: nothing of that name exists.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return open_folder(path)
+    if path.is_file():
+        return open_submission(path) if path.suffix == ".toml" else open_archive(path)
+    if _looks_like_path(text) or not IMAGE_PATTERN.fullmatch(text):
+        raise _unknown_entry(text, known_folders)
+    return open_image(text)
+
+
+def open_folder(folder: Path) -> Entry:
+    """A source folder with entry.toml, model.py and Dockerfile.
+
+    Raises:
+        EntryInvalid: a file is missing, or entry.toml is wrong; all problems at once.
+    """
+    missing = [name for name in ("entry.toml", "Dockerfile") if not (folder / name).is_file()]
+    if missing:
+        raise EntryInvalid(
+            f"the folder lacks {' and '.join(missing)}",
+            where=str(folder),
+            fix="copy baselines/template and change it",
+        )
+    document = _read_toml(folder / "entry.toml")
+    where = str(folder / "entry.toml")
+    table = _parse(EntryTable, document.get("entry", {}), f"{where}: [entry]")
+    _check_sections(document, where)
+    if table.name != folder.resolve().name:
+        raise EntryInvalid(
+            f"[entry] name is {table.name!r}, the folder is {folder.resolve().name!r}",
+            where=where,
+            fix="give both the same name",
+        )
+    model_file = table.model.partition(":")[0]
+    if not (folder / model_file).is_file():
+        raise EntryInvalid(f"[entry] model names {model_file}, which is not there", where=where)
+    deviations = tuple(
+        _parse(Deviation, item, f"{where}: [[deviations]]")
+        for item in document.get("deviations", [])
+    )
+    return Entry("folder", table, str(folder), deviations, document, folder.resolve().name)
+
+
+def open_submission(path: Path) -> Entry:
+    """A submission file: `[entry]` with `image = "…@sha256:…"`, and optional `[params]`."""
+    document = _read_toml(path)
+    table = _parse(EntryTable, document.get("entry", {}), f"{path}: [entry]")
+    _check_sections(document, str(path))
+    if not table.image or not IMAGE_PATTERN.fullmatch(table.image):
+        raise EntryInvalid(
+            "a submission names its image by digest",
+            where=f"{path}: [entry] image",
+            fix='write image = "registry/name@sha256:<64 hex digits>"',
+        )
+    if "@sha256:" not in table.image and not table.image.startswith("sha256:"):
+        raise EntryInvalid(
+            f"{table.image!r} is a tag, which can be moved after approval",
+            where=f"{path}: [entry] image",
+            fix="pin the digest: docker image inspect --format '{{index .RepoDigests 0}}' IMAGE",
+        )
+    if table.name != path.stem:
+        raise EntryInvalid(
+            f"[entry] name is {table.name!r}, the file is {path.name!r}",
+            where=str(path),
+            fix=f"call the file {table.name}.toml",
+        )
+    return Entry("submission", table, table.image, (), document)
+
+
+def open_archive(path: Path) -> Entry:
+    """An image archive as `docker save` writes it."""
+    if not path.name.endswith((".tar", ".tar.gz", ".tgz")):
+        raise EntryInvalid(
+            "the file is neither a submission (.toml) nor an image archive (.tar, .tar.gz)",
+            where=str(path),
+        )
+    name = _name_from(path.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz"))
+    return Entry("archive", EntryTable(name=name, title=name), str(path))
+
+
+def open_image(reference: str) -> Entry:
+    """An image reference; the name on the board is the repository's last part."""
+    base = reference.partition("@")[0]
+    last = base.rsplit("/", 1)[-1].partition(":")[0]
+    name = _name_from(last if last != "sha256" else reference.rpartition(":")[2][:12])
+    return Entry("image", EntryTable(name=name, title=name), reference)
+
+
+def _name_from(text: str) -> str:
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:64]
+    return name or "image"
+
+
+def _looks_like_path(text: str) -> bool:
+    head = text.split("/", 1)[0]
+    return (
+        text.startswith((".", "/", "~"))
+        or head in {"baselines", "submissions"}
+        or (text.endswith((".toml", ".tar", ".tar.gz", ".tgz")))
+    )
+
+
+def _unknown_entry(text: str, known_folders: Path | None) -> UsageError:
+    names: list[str] = []
+    if known_folders and known_folders.is_dir():
+        names = sorted(path.parent.name for path in known_folders.glob("*/entry.toml"))
+    near = difflib.get_close_matches(Path(text).name, names, n=3, cutoff=0.5)
+    fix = f"did you mean {' or '.join(f'baselines/{name}' for name in near)}? " if near else ""
+    if names:
+        fix += "baselines: " + ", ".join(names)
+    return UsageError(f"there is no entry {text!r}: no such folder, file or image", fix=fix)
+
+
+def _check_sections(document: Mapping[str, Any], where: str) -> None:
+    known = {"entry", "deviations", "training", "params", "presets", "benchmarks"}
+    if unknown := sorted(set(document) - known):
+        raise EntryInvalid(
+            f"unknown section{'s' if len(unknown) > 1 else ''}: {', '.join(unknown)}",
+            where=where,
+            fix=f"valid sections: {', '.join(sorted(known))}",
+        )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise EntryInvalid(f"the file is not valid TOML: {error}", where=str(path)) from error
+
+
+def _parse(kind: type[TableType], data: object, where: str) -> TableType:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'table'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise EntryInvalid(problems, where=where) from error
+
+
+def _check_same_type(
+    params: Mapping[str, Parameter], name: str, value: object, *, where: str
+) -> None:
+    if name not in params:
+        near = difflib.get_close_matches(name, list(params), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise EntryInvalid(
+            f"unknown parameter {name!r}",
+            where=where,
+            fix=f"{hint}[params] has: {', '.join(params)}",
+        )
+    default = params[name]
+    is_number = (
+        isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+    )
+    if type(value) is not type(default) and not is_number:
+        raise EntryInvalid(
+            f"{name} is {type(default).__name__} in [params] and {type(value).__name__} here",
+            where=where,
+        )
+
+
+def _read_override(params: Mapping[str, Parameter], name: str, text: str) -> Parameter:
+    """`--set name=value`: the value read as TOML and held to the type of the default."""
+    if name not in params:
+        near = difflib.get_close_matches(name, list(params), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        valid = ", ".join(params) or "none"
+        raise UsageError(
+            f"unknown parameter {name!r}", where="--set", fix=f"{hint}parameters: {valid}"
+        )
+    default = params[name]
+    if isinstance(default, str):
+        return text
+    try:
+        value: Any = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(default):
+        raise UsageError(
+            f"{name} is a {type(default).__name__} (default {default!r}), not {text!r}",
+            where="--set",
+        )
+    return value

@@ -1,0 +1,186 @@
+"""Where a result comes from: content hashes, the run key, the commit, the machine.
+
+Trap: file systems differ in order, time stamps and permissions, so every hash here
+is over sorted relative POSIX paths and contents alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import harness
+from harness.contract import CONTRACT_VERSION
+from harness.engines.base import Engine, Program
+from harness.entries import Settings
+from harness.errors import DeviceUnavailable
+from harness.records import MachinePart, SourcePart, content_hash
+
+REPOSITORY = Path(harness.__file__).resolve().parent.parent
+LOCK_FILE = REPOSITORY / "requirements.lock"
+# Everything beside an entry's own folder that decides what its program does.
+SHARED_SOURCES = ("Dockerfile.gpu", "requirements.lock", "harness/contract", "baselines/kit")
+IGNORED_NAMES = {"__pycache__", ".DS_Store", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+
+
+def tree_files(root: Path) -> list[Path]:
+    """Files under `root` (or `root` itself), sorted by path, caches left out."""
+    if root.is_file():
+        return [root]
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.is_file() and not IGNORED_NAMES & set(path.relative_to(root).parts)
+    )
+
+
+def tree_hash(roots: Iterable[Path], *, base: Path) -> str:
+    """`sha256:…` over the relative path and content of every file under `roots`."""
+    digest = hashlib.sha256()
+    for root in roots:
+        for path in tree_files(root):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(base).as_posix()}\0{content}\n".encode())
+    return "sha256:" + digest.hexdigest()
+
+
+@cache
+def shared_sources_hash() -> str:
+    """Hash of what every baseline stands on: Dockerfile.gpu, lock file, contract and kit."""
+    return tree_hash((REPOSITORY / name for name in SHARED_SOURCES), base=REPOSITORY)
+
+
+def folder_identity(folder: Path) -> str:
+    """Identity of a source folder: its own files and the shared sources below them."""
+    own = tree_hash([folder], base=folder)
+    return "folder:" + content_hash({"folder": own, "shared": shared_sources_hash()})
+
+
+def run_key(
+    program: Program,
+    settings: Settings,
+    *,
+    pack_version: str,
+    seed: int,
+    engine: str,
+    device: str,
+    threads: int,
+) -> str:
+    """Hash of everything that decides a run's result; equal keys mean an equal run.
+
+    Args:
+        program: what runs; its identity counts, not its name.
+        settings: hyper-parameters and the rule by which checkpoints are judged.
+        pack_version: version id of the pack.
+        seed: seed of the run.
+        engine: `docker` or `process`.
+        device: kind of device: `cpu`, or the GPU's model.
+        threads: CPU threads; other counts give other last digits.
+    """
+    return content_hash(
+        {
+            "identity": program.identity,
+            "params": dict(settings.params),
+            "training": settings.training.model_dump(),
+            "pack": pack_version,
+            "seed": seed,
+            "engine": engine,
+            "device": device,
+            "threads": threads,
+            "contract": CONTRACT_VERSION,
+            "harness": harness.__version__,
+        }
+    )
+
+
+@cache
+def source(metrics_version: str) -> SourcePart:
+    """Which harness this is."""
+    return SourcePart(
+        version=harness.__version__,
+        commit=_commit(),
+        contract=CONTRACT_VERSION,
+        metrics=metrics_version,
+        lock="sha256:" + hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest(),
+    )
+
+
+def _commit() -> str | None:
+    if not (REPOSITORY / ".git").exists():
+        return None
+    commit = _output("git", "-C", str(REPOSITORY), "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = _output("git", "-C", str(REPOSITORY), "status", "--porcelain", "--untracked-files=no")
+    return commit + ("+dirty" if changed else "")
+
+
+def machine(engine: Engine, device: str, threads: int) -> MachinePart:
+    """On what a run happens, as the host sees it."""
+    gpu = gpu_details(device) if device != "cpu" else None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2
+    return MachinePart(
+        engine=engine.describe(),
+        isolation=engine.isolation,
+        device=gpu["name"] if gpu else "cpu",
+        driver=gpu["driver_version"] if gpu else None,
+        cuda=None,
+        cpu=_cpu_model(),
+        threads=threads,
+        memory_mib=memory,
+        python=platform.python_version(),
+    )
+
+
+def gpu_details(device: str) -> dict[str, str]:
+    """Index, UUID, name and driver of a GPU named `cuda:<index or uuid>`.
+
+    Raises:
+        DeviceUnavailable: this machine has no such GPU.
+    """
+    fields = ("index", "uuid", "name", "driver_version")
+    wanted = device.removeprefix("cuda:") if ":" in device else "0"
+    table = (
+        _output("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader")
+        if shutil.which("nvidia-smi")
+        else None
+    )
+    gpus = [
+        dict(zip(fields, map(str.strip, line.split(",")), strict=True))
+        for line in (table or "").splitlines()
+        if line.count(",") == len(fields) - 1
+    ]
+    for gpu in gpus:
+        if wanted in (gpu["index"], gpu["uuid"]):
+            return gpu
+    found = ", ".join(f"cuda:{gpu['index']} ({gpu['name']})" for gpu in gpus) or "none"
+    raise DeviceUnavailable(
+        f"there is no GPU {wanted!r} on this machine; found: {found}",
+        where=f"--device {device}",
+        fix="use --device cpu, or install the NVIDIA driver and check that nvidia-smi lists the GPU",
+    )
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _output(*command: str) -> str | None:
+    """Standard output of a short command, or None when it cannot be had."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,313 @@
+"""The results folder: one record per run, written whole or not at all.
+
+    results/<benchmark>/<entry>/seed-<n>.json            the record
+    results/<benchmark>/<entry>/seed-<n>.evidence.npz    histograms and private scores
+    results/<benchmark>/<entry>/seed-<n>.log             the entry's log (open packs only)
+    results/history/<benchmark>/<entry>/seed-<n>.<hash>/ what `--replace` moved aside
+
+A run exists if and only if its record does: the evidence is written first, the record
+last, each to a temporary file that is synced and then renamed. A lock file per run
+keeps two harnesses from doing the same run at once; the operating system drops the
+lock when its holder dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import StoreConflict, StoreUnusable
+from harness.records import Record, canonical_json
+
+HISTORY = "history"
+LOCKS = ".locks"
+TEMPORARY_PREFIX = ".writing-"
+
+
+@dataclass(frozen=True)
+class RunName:
+    """The place of a run in the store."""
+
+    benchmark: str
+    entry: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.benchmark}/{self.entry}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Reads and writes the records of one results folder."""
+
+    root: Path
+    """The results folder; made when the first record is written."""
+
+    def record_path(self, name: RunName) -> Path:
+        """Where the record of this run lies or would lie."""
+        return self.root / name.benchmark / name.entry / f"seed-{name.seed}.json"
+
+    def evidence_path(self, name: RunName) -> Path:
+        """Where the evidence of this run lies or would lie."""
+        return self.record_path(name).with_suffix(".evidence.npz")
+
+    def log_path(self, name: RunName) -> Path:
+        """Where the entry's log lies or would lie."""
+        return self.record_path(name).with_suffix(".log")
+
+    def find(self, name: RunName) -> Record | None:
+        """The record of this run, or None.
+
+        Raises:
+            StoreUnusable: the file is not an intact record.
+        """
+        path = self.record_path(name)
+        return read_record(path) if path.is_file() else None
+
+    def records(self) -> list[Record]:
+        """All records, sorted by benchmark, entry and seed.
+
+        Raises:
+            StoreUnusable: a file is not an intact record.
+        """
+        found = [
+            read_record(path)
+            for path in self.root.glob("*/*/seed-*.json")
+            if path.parts[len(self.root.parts)] not in (HISTORY, LOCKS)
+        ]
+        return sorted(found, key=lambda r: (r.pack.benchmark, r.entry.name, r.seed))
+
+    def check_conflict(self, name: RunName, key: str, *, replace: bool, difference: str) -> None:
+        """Refuse a run whose name is taken by a record of another key.
+
+        Args:
+            name: place of the new run.
+            key: run key of the new run.
+            replace: move the old record to history instead of refusing.
+            difference: what differs between the two, in words.
+        Raises:
+            StoreConflict: the name is taken and `replace` is false.
+        """
+        existing = self.find(name)
+        if existing is None or existing.run_key == key:
+            return
+        if not replace:
+            raise StoreConflict(
+                f"a record of {name} exists and is of another run: {difference}",
+                where=str(self.record_path(name)),
+                fix="keep both with --as NAME, or move the old one to history with --replace",
+            )
+        self.retire(name, existing)
+
+    def retire(self, name: RunName, record: Record) -> Path:
+        """Move a record and what lies beside it to history; returns the new folder."""
+        mark = (record.record_hash or record.run_key).removeprefix("sha256:")[:12]
+        target = self.root / HISTORY / name.benchmark / name.entry / f"seed-{name.seed}.{mark}"
+        with _writing_problems(self.root):
+            target.mkdir(parents=True, exist_ok=True)
+            # The record goes first: without it the rest is no run, so a kill in between leaves none.
+            for path in (self.record_path(name), self.evidence_path(name), self.log_path(name)):
+                if path.exists():
+                    path.replace(target / path.name)
+        return target
+
+    def save(
+        self,
+        name: RunName,
+        record: Record,
+        *,
+        write_evidence: Callable[[Path], object] | None = None,
+        log: bytes | None = None,
+    ) -> Record:
+        """Write a run: evidence and log first, then the record, each atomically.
+
+        Args:
+            name: place of the run.
+            record: the record, not sealed yet.
+            write_evidence: writes the evidence file to the path it is given.
+            log: the entry's log, where it may be kept.
+        Returns:
+            The sealed record as written.
+        Raises:
+            StoreUnusable: the folder cannot be written; no record is left.
+        """
+        folder = self.record_path(name).parent
+        with _writing_problems(self.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            if write_evidence is not None:
+                with _replacing(self.evidence_path(name)) as path:
+                    write_evidence(path)
+                    digest = _file_hash(path)
+                record = record.model_copy(update={"evidence": digest})
+            if log is not None:
+                with _replacing(self.log_path(name)) as path:
+                    path.write_bytes(log)
+            sealed = record.sealed()
+            with _replacing(self.record_path(name)) as path:
+                path.write_text(sealed.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return sealed
+
+    @contextlib.contextmanager
+    def lock(self, name: RunName) -> Iterator[None]:
+        """Hold this run against other harnesses on the same folder.
+
+        Raises:
+            StoreConflict: another living process holds it.
+        """
+        path = self.root / LOCKS / (str(name).replace("/", ".") + ".lock")
+        with _writing_problems(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreConflict(
+                    f"another process is doing {name} at this moment",
+                    where=str(self.root),
+                    fix="wait for it, or give this call another folder with --results DIR",
+                ) from error
+            yield
+
+    def sweep(self) -> int:
+        """Remove temporary files of writers that are gone; returns how many."""
+        stale = [
+            path
+            for path in self.root.glob(f"*/*/{TEMPORARY_PREFIX}*")
+            if not _is_alive(path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0])
+        ]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return len(stale)
+
+
+def read_record(path: Path) -> Record:
+    """Read and verify one record.
+
+    Raises:
+        StoreUnusable: not readable, not of this schema, or its hash does not fit.
+    """
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreUnusable(
+            f"the record cannot be read: {error.strerror}", where=str(path)
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise StoreUnusable(
+            f"the file is not a record of this schema: {place}: {first['msg']}",
+            where=str(path),
+            fix="move the file out of the results folder, or use the harness version that wrote it",
+        ) from error
+    if not record.is_intact():
+        raise StoreUnusable(
+            "the record was changed after it was written: its hash does not fit",
+            where=str(path),
+            fix="restore it from a copy, or remove it and run the entry again",
+        )
+    return record
+
+
+def describe_difference(old: Record, new: dict[str, object]) -> str:
+    """Which parts of the run key differ, in words.
+
+    Args:
+        old: the stored record.
+        new: the same parts of the new run, by name: identity, params, pack, engine, device,
+            threads, harness.
+    """
+    before: dict[str, object] = {
+        "identity": old.entry.identity,
+        "pack": old.pack.version,
+        "engine": old.machine.engine.split()[0],
+        "device": old.machine.device,
+        "threads": old.machine.threads,
+        "harness": old.source.version,
+    }
+    params = new.get("params")
+    parts = [
+        f"{name} was {before[name]} and is {new[name]}"
+        for name in before
+        if name in new and before[name] != new[name]
+    ]
+    if isinstance(params, dict):
+        names = sorted(set(old.entry.params) | set(params))
+        parts += [
+            f"{name} was {old.entry.params.get(name)!r} and is {params.get(name)!r}"
+            for name in names
+            if old.entry.params.get(name) != params.get(name)
+        ]
+    return "; ".join(parts) or "the rule by which checkpoints are judged"
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A temporary path that takes the target's place when the block ends well."""
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", suffix=target.suffix
+    )
+    os.close(handle)
+    path = Path(name)
+    try:
+        yield path
+        path.chmod(0o644)
+        _sync(path)
+        path.replace(target)
+        _sync(target.parent)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _writing_problems(root: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(root if root.exists() else root.parent).free // 1024**2
+            raise StoreUnusable(
+                f"the disk is full ({free} MiB free); nothing half-written was left",
+                where=str(root),
+                fix="free some space, or give another folder with --results DIR",
+            ) from error
+        raise StoreUnusable(
+            f"the results folder cannot be written: {error.strerror}",
+            where=str(error.filename or root),
+            fix="check its permissions, or give another folder with --results DIR",
+        ) from error
+
+
+def _file_hash(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as handle:
+        return "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _is_alive(pid: str) -> bool:
+    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+
+
+def record_bytes(record: Record) -> bytes:
+    """Canonical bytes of a record (what its hash covers, the hash itself included)."""
+    return canonical_json(record.as_json_object())
