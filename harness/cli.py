@@ -16,9 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from harness.engines.base import Limits
 from harness.errors import HarnessError, UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 EXIT_INTERRUPTED = 130
 # A line of progress at most this often where the output is not a terminal.
@@ -29,50 +33,54 @@ class Reporter:
     """Tells what happens, on standard error: bars on a terminal, one line per event elsewhere."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, float]] = {}  # label -> (start, last line)
-        self._is_terminal = sys.stderr.isatty()
-        self._width = 0
+        self._spoke: dict[str, float] = {}  # label -> instant of its last line
+        self._tasks: dict[str, TaskID] = {}
+        self._bars: Progress | None = None
 
     def event(self, text: str) -> None:
         """One line about something that happened."""
-        self._clear()
-        print(text, file=sys.stderr, flush=True)
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def progress(self, label: str, done: int, total: int | None) -> None:
-        """How far `label` is; called as often as the caller likes."""
+        """How far `label` is; may be called as often as one likes."""
+        if sys.stderr.isatty():
+            self._draw(label, done, total)
+            return
         now = time.monotonic()
-        started, spoke = self._last.setdefault(label, (now, now))
-        is_end = total is not None and done >= total
-        pause = 0.1 if self._is_terminal else QUIET_SECONDS
-        # Elsewhere than on a terminal the end is told by the event that follows.
-        if now - spoke < pause and not (is_end and self._is_terminal):
-            return
-        self._last[label] = (started, now)
-        line = _progress_line(label, done, total, now - started)
-        if not self._is_terminal:
-            print(line, file=sys.stderr, flush=True)
-            return
-        self._clear()
-        if is_end:
-            self._last.pop(label)
-            return
-        self._width = len(line)
-        print(line, end="\r", file=sys.stderr, flush=True)
+        if now - self._spoke.setdefault(label, now) >= QUIET_SECONDS:
+            self._spoke[label] = now
+            print(
+                f"  {label}: {done}" + (f"/{total}" if total else ""), file=sys.stderr, flush=True
+            )
 
-    def _clear(self) -> None:
-        if self._width:
-            print(" " * self._width, end="\r", file=sys.stderr)
-            self._width = 0
+    def close(self) -> None:
+        """Take the bars away; what follows is printed plainly."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+            self._tasks.clear()
 
+    def _draw(self, label: str, done: int, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-def _progress_line(label: str, done: int, total: int | None, seconds: float) -> str:
-    rate = done / seconds if seconds > 0 else 0.0
-    parts = [f"  {label}: {done}" + (f"/{total}" if total else "")]
-    if rate:
-        parts.append(f"{rate:.1f}/s")
-        if total:
-            parts.append(f"{max(total - done, 0) / rate:.0f} s left")
-    return ", ".join(parts)
+        if self._bars is None:
+            columns = (
+                "{task.description}",
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        if label not in self._tasks:
+            self._tasks[label] = self._bars.add_task(label, total=total)
+        self._bars.update(self._tasks[label], completed=done, total=total)
+        if total is not None and done >= total:
+            self._bars.remove_task(self._tasks.pop(label))
 
 
 def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
@@ -183,7 +191,7 @@ def read_limits(texts: Sequence[str]) -> Limits:
     Raises:
         UsageError: an unknown name, or a value that is not a positive number.
     """
-    kinds = {field.name: type(field.default) for field in fields(Limits)}
+    kinds = {name: type(value) for name, value in Limits().as_dict().items()}
     changes: dict[str, float | int] = {}
     for name, text in assignments(texts, "--limit").items():
         if name not in kinds:

@@ -5,6 +5,7 @@
     ├── EntryInvalid              exit 3: the entry cannot be run as it is
     ├── EntryFailed               exit 4: at least one run ended by the entry's fault
     └── EnvironmentFault          exit 5: this machine lacks something
+        ├── InfrastructureFault   a run ended by the infrastructure's fault; it left no record
         ├── EngineUnavailable     no container engine answers
         ├── DeviceUnavailable     a GPU was asked for, and there is none to give
         ├── DataMissing           a pack or its folder is not there
@@ -19,6 +20,8 @@ Anything else that escapes is a bug and keeps its traceback (exit 1).
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from harness.statuses import Status
 
 
 class HarnessError(Exception):
@@ -67,6 +70,21 @@ class EnvironmentFault(HarnessError):
     """This machine lacks something: an engine, a GPU, data, weights, disk space."""
 
     exit_code = 5
+
+
+class InfrastructureFault(EnvironmentFault):
+    """A run ended by the infrastructure's fault; nothing of it was kept.
+
+    Args:
+        status: one of the infrastructure's statuses.
+        detail: what the host saw.
+    """
+
+    def __init__(self, status: Status, detail: str) -> None:
+        super().__init__(
+            f"{status.entry.sentence} {detail}".strip(), where=status, fix=status.entry.remedy
+        )
+        self.status = status
 
 
 class EngineUnavailable(EnvironmentFault):

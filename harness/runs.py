@@ -1,0 +1,478 @@
+"""One run: train where the entry trains, predict, score, and leave a record.
+
+    execute(request, place) -> Record
+
+Traps: a run exists only by its record, so nothing is written before the end; work
+happens in a temporary folder that a later start sweeps; the infrastructure's faults
+leave no record at all, because they say nothing about the entry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness import model_folder, provenance
+from harness.benchmarks import Pack, Sample, stage_training
+from harness.cli import Reporter
+from harness.engines.base import Engine, Launch, Limits, Program, Running
+from harness.entries import Entry, Settings
+from harness.errors import InfrastructureFault
+from harness.metrics import METRICS_VERSION, GroundTruth, RunScores, checkpoint_value
+from harness.records import (
+    CheckpointPart,
+    CostPart,
+    CurvePoint,
+    EntryPart,
+    Latency,
+    OutcomePart,
+    PackPart,
+    Record,
+    TimesPart,
+    Track,
+    TrainingPart,
+)
+from harness.scoring import ground_truth, new_scorer
+from harness.session import Answer, Hello, PredictSession, Question, Verdict, train_session
+from harness.statuses import Fault, RunEnded, Status
+from harness.store import RunName, Store
+from harness.tracks import ranking, track_of
+
+CURVE_POINTS = 500  # of a training curve in the record: more than a screen can show
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one run is."""
+
+    entry: Entry
+    program: Program
+    settings: Settings
+    pack: Pack
+    seed: int
+    device: str
+    limits: Limits
+
+    @property
+    def name(self) -> RunName:
+        """Its place in the store."""
+        return RunName(self.pack.name, self.entry.name, self.seed)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs happen and end up."""
+
+    engine: Engine
+    store: Store
+    cache: Path
+    """Compiled truth, staged training images and work folders."""
+    weights: Path | None
+    """Folder of pretrained backbones, read-only for entries."""
+    reporter: Reporter
+    keep_log: bool = False
+    """Keep the entry's log beside the record, also of a run that ended well (open packs only)."""
+    evidence: bool = True
+
+
+@dataclass
+class Progress:
+    """What has happened so far in a run; becomes the record, also of a failed one."""
+
+    started: datetime.datetime
+    clock: float
+    training: TrainingPart | None = None
+    train_seconds: float | None = None
+    start_up_seconds: float | None = None
+    predict_seconds: float | None = None
+    latencies: list[float] = field(default_factory=list)
+    scores: RunScores | None = None
+    peak_ram_bytes: list[int] = field(default_factory=list)
+    log: bytes = b""
+    answered: int = 0
+    entry_has_maps: bool = True
+
+
+def request_key(request: Request, engine: Engine) -> str:
+    """The run key: equal keys mean an equal result."""
+    return provenance.run_key(
+        request.program,
+        request.settings,
+        pack_version=request.pack.version,
+        seed=request.seed,
+        engine=engine.name,
+        device=device_kind(request.device),
+        threads=request.limits.threads,
+    )
+
+
+def device_kind(device: str) -> str:
+    """`cpu`, or the GPU's model: what decides the last digits."""
+    return "cpu" if device == "cpu" else provenance.gpu_details(device)["name"]
+
+
+def execute(request: Request, place: Place) -> Record:
+    """Do one run and store its record, whether it ended well or by the entry's fault.
+
+    Raises:
+        InfrastructureFault: the engine, the GPU or this machine failed; nothing is stored.
+        StoreConflict: another process is doing this run.
+        StoreUnusable: the record cannot be written.
+    """
+    with place.store.lock(request.name), work_folder(place.cache) as work:
+        progress = Progress(datetime.datetime.now(datetime.UTC), time.monotonic())
+        run = _Run(request, place, work, progress)
+        try:
+            run.train()
+            run.predict()
+            outcome = OutcomePart(status=Status.OK, answered=progress.answered)
+        except RunEnded as end:
+            if end.status.fault is Fault.INFRASTRUCTURE:
+                raise InfrastructureFault(end.status, end.detail) from end
+            outcome = OutcomePart(status=end.status, detail=end.detail, answered=progress.answered)
+        record = _record(request, place, progress, outcome)
+        return _store(request, place, progress, record)
+
+
+@contextlib.contextmanager
+def work_folder(cache: Path) -> Iterator[Path]:
+    """A fresh folder for one run, removed at its end whatever happens."""
+    parent = cache / "work"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{_pid_mark()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_work_folders(cache: Path) -> int:
+    """Remove the work folders of processes that are gone; returns how many."""
+    stale = [
+        folder
+        for folder in (cache / "work").glob("*-*")
+        if not Path(f"/proc/{folder.name.partition('-')[0]}").exists()
+    ]
+    for folder in stale:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(stale)
+
+
+def _pid_mark() -> str:
+    import os
+
+    return str(os.getpid())
+
+
+@dataclass
+class _Run:
+    """The two sessions of one run."""
+
+    request: Request
+    place: Place
+    work: Path
+    progress: Progress
+
+    @property
+    def model(self) -> Path:
+        return self.work / "model"
+
+    def train(self) -> None:
+        """One train session, and the copy of the model it leaves; nothing where none is needed."""
+        request, place = self.request, self.place
+        self.model.mkdir()
+        if not request.entry.table.trains:
+            return
+        written = self.work / "written"
+        written.mkdir()
+        launch = self._launch(
+            "train", model=written, train=stage_training(request.pack, place.cache)
+        )
+        judge = Judge(request, place)
+        began = time.monotonic()
+        try:
+            with self._running(launch) as running, model_folder.watch(written, request.limits):
+                report = train_session(
+                    running, launch, self._hello(), judge, on_progress=self._show_training
+                )
+        finally:
+            self.progress.train_seconds = time.monotonic() - began
+            self.progress.training = judge.part(())
+        model_folder.copy(written, self.model, request.limits)
+        is_hidden = request.pack.card.visibility == "hidden"
+        curve = () if is_hidden else report.curve
+        self.progress.training = judge.part(curve, steps=report.steps).model_copy(
+            update={"model": model_folder.model_hash(self.model)}
+        )
+        place.reporter.event(f"  trained in {self.progress.train_seconds:.1f} s")
+
+    def _show_training(self, step: int, steps: int, loss: float | None) -> None:
+        self.place.reporter.progress("training", step, steps)
+
+    def predict(self) -> None:
+        """One predict session: the validation split first where it sets thresholds, then test."""
+        request, progress = self.request, self.progress
+        launch = self._launch("predict", model=self.model)
+        began = time.monotonic()
+        with self._running(launch) as running:
+            session = PredictSession(running, launch, self._hello())
+            ready = session.start()
+            progress.start_up_seconds = ready.start_up_seconds
+            progress.entry_has_maps = ready.maps
+            self._score(session, has_maps=ready.maps)
+            session.finish()
+        progress.predict_seconds = time.monotonic() - began
+
+    def _score(self, session: PredictSession, *, has_maps: bool) -> None:
+        pack, place, progress = self.request.pack, self.place, self.progress
+        scorer = new_scorer(
+            pack, place.cache, self.work, has_maps=has_maps, on_progress=place.reporter.progress
+        )
+        if pack.has_masks:
+            samples = shuffled(pack.split("valid"))
+            for sample, answer in self._answers(session, samples, "validation images"):
+                scorer.add("valid", sample.key, answer.score, answer.anomaly_map)
+        samples = shuffled(pack.split("test"))
+        for sample, answer in self._answers(session, samples, "test images"):
+            scorer.add("test", sample.key, answer.score, answer.anomaly_map)
+            progress.latencies.append(answer.latency_seconds)
+            progress.answered += 1
+        progress.scores = scorer.finish()
+
+    def _answers(
+        self, session: PredictSession, samples: Sequence[Sample], label: str
+    ) -> Iterator[tuple[Sample, Answer]]:
+        questions = questions_of(self.request.pack, samples)
+        for done, answer in enumerate(session.ask(questions), start=1):
+            sample = answer.token
+            if not isinstance(sample, Sample):
+                raise TypeError("a session returned a token that it was not given")
+            yield sample, answer
+            self.place.reporter.progress(label, done, len(samples))
+
+    @contextlib.contextmanager
+    def _running(self, launch: Launch) -> Iterator[Running]:
+        running = self.place.engine.start(launch)
+        try:
+            with running:
+                yield running
+        finally:
+            # The log is complete only after the program was stopped.
+            self.progress.log += running.log
+            if (peak := running.peak_memory_bytes) is not None:
+                self.progress.peak_ram_bytes.append(peak)
+
+    def _launch(self, verb: str, *, model: Path, train: Path | None = None) -> Launch:
+        request = self.request
+        return Launch(
+            program=request.program,
+            verb=verb,  # type: ignore[arg-type]
+            device=request.device,
+            limits=request.limits,
+            train=train,
+            model=model,
+            weights=self.place.weights,
+            labels={"bmad.run": str(request.name)},
+        )
+
+    def _hello(self) -> Hello:
+        request = self.request
+        return Hello(
+            benchmark=request.pack.name,
+            seed=request.seed,
+            device="cpu" if request.device == "cpu" else "cuda:0",
+            maps_wanted=request.pack.has_masks,
+            params=dict(request.settings.params),
+        )
+
+
+class Judge:
+    """Scores checkpoints on the validation split: the same rule for every entry.
+
+    Keeps a checkpoint when its metric is higher than every earlier one (the first of
+    equals wins), and says stop after `patience` checkpoints without a better one.
+    An undefined metric keeps the newest checkpoint.
+    """
+
+    def __init__(self, request: Request, place: Place) -> None:
+        self._request = request
+        self._place = place
+        self._rule = request.settings.training
+        self._best: float | None = None
+        self._since_best = 0
+        self._stop_reason = "finished"
+        self._checkpoints: list[CheckpointPart] = []
+
+    def __call__(self, step: int, ask: Callable[[Iterable[Question]], Iterator[Answer]]) -> Verdict:
+        """Ask the entry about the validation images and judge its answers."""
+        value = self._measure(ask)
+        is_better = value is None or self._best is None or value > self._best
+        if value is not None and is_better:
+            self._best = value
+        self._since_best = 0 if is_better else self._since_best + 1
+        has_lost_patience = 0 < self._rule.patience <= self._since_best
+        if has_lost_patience:
+            self._stop_reason = f"no better checkpoint in {self._rule.patience} validations"
+        self._checkpoints.append(
+            CheckpointPart(
+                step=step, metric=self._rule.checkpoint_metric, value=value, kept=is_better
+            )
+        )
+        shown = "undefined" if value is None else f"{value:.4f}"
+        self._place.reporter.event(
+            f"  checkpoint at step {step}: {self._rule.checkpoint_metric} {shown}"
+            f" ({'kept' if is_better else 'dropped'}{', stop' if has_lost_patience else ''})"
+        )
+        return Verdict(keep=is_better, stop=has_lost_patience)
+
+    def _measure(self, ask: Callable[[Iterable[Question]], Iterator[Answer]]) -> float | None:
+        samples = shuffled(self._request.pack.split("valid"))
+        if self._rule.checkpoint_metric == "none" or not samples:
+            return None
+        truth = self._truth()
+        answers = ask(questions_of(self._request.pack, samples))
+        return checkpoint_value(
+            self._rule.checkpoint_metric,
+            truth,
+            ((answer.token.key, answer.score, answer.anomaly_map) for answer in answers),
+        )
+
+    def _truth(self) -> GroundTruth:
+        place = self._place
+        return ground_truth(self._request.pack, "valid", place.cache, place.reporter.progress)
+
+    def part(
+        self, curve: Sequence[tuple[int, float | None]], *, steps: int | None = None
+    ) -> TrainingPart:
+        """What the record keeps of the training."""
+        kept = [checkpoint.step for checkpoint in self._checkpoints if checkpoint.kept]
+        stride = max(1, -(-len(curve) // CURVE_POINTS))
+        return TrainingPart(
+            steps=steps,
+            checkpoints=list(self._checkpoints),
+            kept=kept[-1] if kept else None,
+            stop_reason=self._stop_reason,
+            curve=[CurvePoint(step=step, loss=loss) for step, loss in curve[::stride]],
+        )
+
+
+def questions_of(pack: Pack, samples: Sequence[Sample]) -> Iterator[Question]:
+    """Questions whose images are decoded only when they are about to be sent."""
+    for sample in samples:
+        yield Question(image=_Decode(pack, sample), token=sample)
+
+
+@dataclass(frozen=True)
+class _Decode:
+    pack: Pack
+    sample: Sample
+
+    def __call__(self) -> np.ndarray:
+        return self.pack.image(self.sample)
+
+
+def shuffled(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples in an order from the system's randomness, never from the run's seed.
+
+    Images of one patient do not stay together, and no entry can foresee the order.
+    """
+    import secrets
+
+    order = list(samples)
+    secrets.SystemRandom().shuffle(order)
+    return order
+
+
+def _record(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:
+    entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
+    track: Track = track_of(entry, request.pack)
+    is_ranked, reason = ranking(request.settings, request.pack, place.engine)
+    peaks = progress.peak_ram_bytes
+    return Record(
+        run_key=request_key(request, place.engine),
+        entry=EntryPart(
+            name=entry.name,
+            title=entry.table.title,
+            kind=entry.kind,
+            identity=request.program.identity,
+            image_digest=request.program.image_digest,
+            image=request.program.image or None,
+            maps=progress.entry_has_maps,
+            preset=request.settings.preset,
+            params=dict(request.settings.params),
+            overrides=dict(request.settings.overrides),
+            metadata=entry.metadata,
+        ),
+        pack=pack_part(request.pack, place),
+        seed=request.seed,
+        track=track,
+        ranked=is_ranked,
+        unranked_reason=reason,
+        limits=request.limits.as_dict(),
+        machine=provenance.machine(place.engine, request.device, request.limits.threads),
+        source=provenance.source(METRICS_VERSION),
+        times=_times(progress),
+        training=progress.training,
+        cost=CostPart(peak_ram_mib=max(peaks) / 1024**2 if peaks else None),
+        maps=scores.maps if scores else None,
+        outcome=outcome,
+        metrics=list(scores.metrics) if scores else [],
+        warnings=list(scores.warnings) if scores else [],
+    )
+
+
+def pack_part(pack: Pack, place: Place) -> PackPart:
+    """What the record says of the pack: counts and version, nothing of an image."""
+    test = pack.split("test")
+    truth = ground_truth(pack, "test", place.cache, place.reporter.progress)
+    anomalous = sum(sample.is_anomalous for sample in test)
+    return PackPart(
+        benchmark=pack.name,
+        version=pack.version,
+        visibility=pack.card.visibility,
+        images_may_be_shown=pack.card.may_show_images,
+        train=len(pack.split("train")),
+        valid=len(pack.split("valid")),
+        test_normal=len(test) - anomalous,
+        test_anomalous=anomalous,
+        patients=pack.patients("test"),
+        regions=truth.region_count if pack.has_masks else None,
+        regions_lost=truth.lost_region_count if pack.has_masks else None,
+    )
+
+
+def _times(progress: Progress) -> TimesPart:
+    latencies = np.asarray(progress.latencies, dtype=np.float64)
+    latency = None
+    if latencies.size:
+        median, p90, p99 = (float(q) for q in np.quantile(latencies, (0.5, 0.9, 0.99)))
+        latency = Latency(median=median, p90=p90, p99=p99, first=float(latencies[0]))
+    return TimesPart(
+        started=progress.started.isoformat(timespec="seconds"),
+        total=time.monotonic() - progress.clock,
+        train=progress.train_seconds,
+        start_up=progress.start_up_seconds,
+        predict=progress.predict_seconds,
+        latency=latency,
+    )
+
+
+def _store(request: Request, place: Place, progress: Progress, record: Record) -> Record:
+    scores = progress.scores if record.is_ok else None
+    is_open = request.pack.card.visibility == "open"
+    # The log of a hidden run may hold pixels of its images: it is never kept.
+    log = progress.log if is_open and (place.keep_log or not record.is_ok) else None
+    return place.store.save(
+        request.name,
+        record,
+        write_evidence=scores.evidence.save if scores else None,
+        log=log,
+    )

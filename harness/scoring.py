@@ -1,0 +1,64 @@
+"""Joins packs and metrics: the compiled ground truth of a split, and the scorer of a run.
+
+The metrics know nothing of files; packs know nothing of metrics. Masks are read once
+per pack version: the compiled truth is kept in the cache and never read again when an
+entry is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from harness.benchmarks import Pack
+from harness.metrics import GroundTruth, RunScorer, TruthImage
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def ground_truth(pack: Pack, split: str, cache: Path, on_progress: Progress) -> GroundTruth:
+    """The compiled ground truth of one split, from the cache where it is there.
+
+    Args:
+        pack: an opened pack.
+        split: `valid` or `test`.
+        cache: the harness's cache folder.
+        on_progress: called with a label, the images done and their number.
+    """
+    path = cache / "truth" / f"{pack.version}-{split}.npz"
+    if path.is_file() and (stored := GroundTruth.load(path)) is not None:
+        return stored
+    images = [
+        TruthImage(
+            key=sample.key,
+            is_anomalous=sample.is_anomalous,
+            group=sample.group,
+            subclass=sample.subclass,
+            image=partial(pack.image, sample),
+            mask=partial(pack.mask, sample) if pack.has_masks else None,
+        )
+        for sample in pack.split(split)
+    ]
+    truth = GroundTruth.compile(
+        images,
+        has_masks=pack.has_masks,
+        on_progress=partial(on_progress, f"compiling the {split} truth"),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    truth.save(path)
+    return truth
+
+
+def new_scorer(
+    pack: Pack, cache: Path, spool: Path, *, has_maps: bool, on_progress: Progress
+) -> RunScorer:
+    """A scorer for one run on this pack.
+
+    Args:
+        spool: folder of the run for what does not fit in memory.
+        has_maps: whether the entry answers with anomaly maps.
+    """
+    valid = ground_truth(pack, "valid", cache, on_progress) if pack.has_masks else None
+    test = ground_truth(pack, "test", cache, on_progress)
+    return RunScorer(test, valid, spool=spool, maps=has_maps and pack.has_masks)

@@ -1,0 +1,65 @@
+"""How a row was made: its track, and whether it may take a rank.
+
+BMAD's test labels can be downloaded by anyone, so an image that arrives with weights
+may know them. Only two kinds of rows are ranked: built and trained by the harness
+from reviewed text files (`trained-here`), or any image on images that were never
+published with labels (`sealed`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.benchmarks import Pack
+from harness.engines.base import Engine
+from harness.entries import Entry, Settings
+from harness.provenance import tree_files
+from harness.records import Track
+
+# A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
+REVIEWABLE_BYTES = 1024**2
+
+
+def track_of(entry: Entry, pack: Pack) -> Track:
+    """The track of this entry on this pack."""
+    if pack.card.visibility == "hidden":
+        return "sealed"
+    if entry.kind == "folder" and not unreviewable_files(entry.folder):
+        return "trained-here"
+    return "open"
+
+
+def unreviewable_files(folder: Path) -> list[str]:
+    """Files that nobody can review: binaries, links, and files over 1 MiB, each with its reason."""
+    problems = []
+    for path in tree_files(folder):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            problems.append(f"{name} is a link")
+        elif path.stat().st_size > REVIEWABLE_BYTES:
+            problems.append(f"{name} is larger than 1 MiB")
+        elif not _is_text(path.read_bytes()):
+            problems.append(f"{name} is not a text file")
+    return problems
+
+
+def _is_text(content: bytes) -> bool:
+    if b"\0" in content:
+        return False
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def ranking(settings: Settings, pack: Pack, engine: Engine) -> tuple[bool, str | None]:
+    """Whether a run of these settings may take a rank, and why not."""
+    reasons = []
+    if settings.params.get("weights") == "random":
+        reasons.append("random weights")
+    if engine.isolation == "none":
+        reasons.append("not isolated")
+    if pack.name == "demo":
+        reasons.append("demonstration pack")
+    return not reasons, ", ".join(reasons) or None
