@@ -162,7 +162,12 @@ class Running(ABC):
 
     @abstractmethod
     def wait(self, deadline: float) -> Exit:
-        """How it ended. Raises `DeadlinePassed` when it still runs at the deadline."""
+        """How it ended.
+
+        Raises:
+            DeadlinePassed: it still runs at the deadline.
+            LogFlood: it has ended, with more than `Limits.log_bytes` in its log.
+        """
 
     @abstractmethod
     def stop(self) -> Exit:
@@ -251,3 +256,7 @@ class Engine(ABC):
     @abstractmethod
     def plan(self, launch: Launch) -> str:
         """The exact call that `start` would make, for `--dry-run`: text, nothing is started."""
+
+    def clean(self) -> tuple[str, ...]:
+        """Remove what dead harness processes left on the machine; names what was removed."""
+        return ()

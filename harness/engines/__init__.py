@@ -1,0 +1,82 @@
+"""What starts an entry. One file per engine; this package finds them by listing itself.
+
+An engine is a module here that defines a subclass of `Engine` whose `name` is the module's
+own. A new engine is one new file; nothing is edited. Nothing heavy is imported before an
+engine is chosen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from harness.engines.base import Engine
+from harness.errors import EngineUnavailable, UsageError
+
+# What engines are made of, and the test double, which nobody may choose by name.
+_PARTS = frozenset(
+    {
+        "base",
+        "docker_build",
+        "docker_container",
+        "docker_images",
+        "double",
+        "environment",
+        "owner",
+        "pump",
+        "supervisor",
+    }
+)
+_LAST = "process"  # not isolated: taken by itself only where nothing else answers
+
+
+def engine_names() -> tuple[str, ...]:
+    """All engines that can be asked for by name, the isolated ones first."""
+    found = {module.name for module in pkgutil.iter_modules(__path__)} - _PARTS
+    return tuple(sorted(found, key=lambda name: (name == _LAST, name != "docker", name)))
+
+
+def make_engine(name: str) -> Engine:
+    """The engine of this name, not asked yet whether it answers.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    if name not in engine_names():
+        raise UsageError(
+            f"there is no engine {name!r}", where="--engine", fix=f"one of {_listed()}"
+        )
+    module = importlib.import_module(f"{__name__}.{name}")
+    for member in vars(module).values():
+        if isinstance(member, type) and issubclass(member, Engine) and member is not Engine:
+            if member.name == name:
+                return member()
+    raise TypeError(f"{module.__name__} defines no Engine named {name!r}")
+
+
+def choose_engine(wanted: str) -> Engine:
+    """The engine for this command; decided once, never changed by a later failure.
+
+    Args:
+        wanted: an engine's name, or `auto`: the first isolated engine that answers, and
+            `process` where none does.
+    Raises:
+        UsageError: there is no such engine.
+        EngineUnavailable: the engine asked for by name does not answer.
+    """
+    if wanted != "auto":
+        engine = make_engine(wanted)
+        engine.check()
+        return engine
+    for name in engine_names():
+        engine = make_engine(name)
+        try:
+            engine.check()
+        except EngineUnavailable:
+            continue
+        return engine
+    raise EngineUnavailable("no engine answers on this machine", fix="start a container engine")
+
+
+def _listed() -> str:
+    return ", ".join(("auto", *engine_names()))

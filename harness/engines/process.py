@@ -1,0 +1,233 @@
+"""The `process` engine: the same contract over a subprocess, with no isolation whatsoever.
+
+For development and for machines without a container engine. It enforces time and bytes
+only: an entry can read and write whatever its user can. What it starts is ended for certain
+all the same, children that called setsid included (see supervisor.py).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from harness.engines.base import DeadlinePassed, Engine, Exit, Launch, Program
+from harness.engines.environment import entry_environment, give_cpus, take_cpus
+from harness.engines.owner import is_owner_gone, owner_mark
+from harness.engines.pump import PipeRunning, Pipes
+from harness.errors import DeviceUnavailable, EngineUnavailable, EntryInvalid
+from harness.statuses import RunEnded, Status
+
+HOME_PREFIX = "bmad-entry-"
+KILL_SECONDS = 10.0  # from KILL to the supervisor's word that nothing is left
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class ProcessEngine(Engine):
+    """Starts a baseline folder with this environment's own interpreter."""
+
+    name = "process"
+    isolation: Literal["container", "none"] = "none"
+
+    def check(self) -> None:
+        if os.name != "posix":
+            raise EngineUnavailable(
+                "the process engine needs process groups, which this system has not",
+                fix="run the harness on Linux or macOS, or use --engine docker",
+            )
+
+    def describe(self) -> str:
+        version = ".".join(map(str, sys.version_info[:3]))
+        return f"process (Python {version}, not isolated)"
+
+    def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
+        command = (sys.executable, "-m", "harness.contract", str(folder.resolve()))
+        return Program(name=name, identity=f"folder:{identity}", command=command)
+
+    def prepare_image(self, reference: str, name: str) -> Program:
+        self._refuse("an image", reference)
+
+    def prepare_archive(self, archive: Path, name: str) -> Program:
+        self._refuse("an image archive", str(archive))
+
+    def _refuse(self, what: str, where: str) -> NoReturn:
+        raise EntryInvalid(
+            f"the process engine cannot run {what}",
+            where=where,
+            fix="use --engine docker; only a baseline folder runs as a process",
+        )
+
+    def start(self, launch: Launch) -> ProcessRunning:
+        return ProcessRunning(launch, self._environment(launch))
+
+    def plan(self, launch: Launch) -> str:
+        home = f"{tempfile.gettempdir()}/{HOME_PREFIX}NEW"
+        variables = entry_variables(launch, self._environment(launch), home)
+        settings = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+        call = shlex.join([*launch.program.command, launch.verb])
+        return " ".join(["cd", home, "&&", "env", "-i", *settings, call])
+
+    def clean(self) -> tuple[str, ...]:
+        swept = []
+        for folder in Path(tempfile.gettempdir()).glob(HOME_PREFIX + "*"):
+            mark = folder.name.removeprefix(HOME_PREFIX).rpartition("-")[0]
+            if is_owner_gone(mark):
+                shutil.rmtree(folder, ignore_errors=True)  # another user's: not ours to remove
+                swept.append(f"folder {folder}")
+        return tuple(swept)
+
+    def _environment(self, launch: Launch) -> dict[str, str]:
+        """What this engine adds to the common list: the device, and where Python finds us."""
+        device = launch.device.removeprefix("cuda:") if launch.device != "cpu" else ""
+        if device and not Path("/dev/nvidiactl").exists():
+            raise DeviceUnavailable(
+                "a GPU was asked for, and this machine has no NVIDIA driver",
+                where=f"--device {launch.device}",
+                fix="use --device cpu, or install the NVIDIA driver",
+            )
+        return {
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": str(_ROOT),
+            "CUDA_VISIBLE_DEVICES": device,  # so that the one GPU is always cuda:0
+        }
+
+
+def entry_variables(launch: Launch, extra: dict[str, str], home: str) -> dict[str, str]:
+    """The whole environment of a process entry."""
+    return {**entry_environment(launch.limits.threads, home), **extra}
+
+
+class ProcessRunning(PipeRunning):
+    """One entry as a subprocess under its supervisor."""
+
+    def __init__(self, launch: Launch, extra: dict[str, str]) -> None:
+        given = {"train": launch.train, "model": launch.model, "weights": launch.weights}
+        self._limits = launch.limits
+        self._home = tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{owner_mark()}-")
+        self._cpus = take_cpus(launch.limits.threads)
+        self._exit: Exit | None = None
+        self._is_killed = False
+        self._peak_memory_bytes: int | None = None
+        self._reports = b""
+        variables = entry_variables(launch, extra, self._home)
+        pipes = self._start([*launch.program.command, launch.verb], variables)
+        paths = {name: str(path.resolve()) for name, path in given.items() if path is not None}
+        super().__init__(pipes.ours, launch.limits.log_bytes, paths)
+
+    def _start(self, command: list[str], variables: dict[str, str]) -> Pipes:
+        """Start the supervisor, which starts the command."""
+        here, there = socket.socketpair()
+        cpus = ",".join(map(str, self._cpus))
+        supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py"))]
+        pipes = Pipes.open()
+        try:
+            self._supervisor = subprocess.Popen(
+                [*supervisor, str(there.fileno()), cpus, *command],
+                stdin=pipes.theirs[0],
+                stdout=pipes.theirs[1],
+                stderr=pipes.theirs[2],
+                pass_fds=(there.fileno(),),
+                env=variables,
+                cwd=self._home,
+                start_new_session=True,
+            )
+        except OSError as error:
+            pipes.close()
+            here.close()
+            self._give_back()
+            raise RunEnded(Status.HOST_ERROR, f"cannot start a process: {error}") from error
+        finally:
+            there.close()
+        pipes.close_theirs()
+        self._control = here
+        return pipes
+
+    def wait(self, deadline: float) -> Exit:
+        if self._exit is None:
+            code = self._read_exit_code(deadline)
+            self._supervisor.wait()
+            self._finish_draining(max(deadline, time.monotonic() + 1.0))
+            self._exit = Exit(None if self._is_killed else code)
+        self._inbox.check_log()
+        return self._exit
+
+    def _read_exit_code(self, deadline: float) -> int:
+        """The supervisor's last line: exit code of the entry, and peak memory."""
+        while self._reports.count(b"\n") < 2:
+            self._control.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                data = self._control.recv(256)
+            except TimeoutError:
+                raise DeadlinePassed("the program did not end in time") from None
+            except ConnectionResetError:
+                data = b""
+            if not data:  # something killed the supervisor: the entry itself, or the system
+                return self._supervisor.wait() or 1
+            self._reports += data
+        code, peak_kib = self._reports.split(b"\n")[1].split()
+        self._peak_memory_bytes = int(peak_kib) * 1024
+        return int(code)
+
+    def stop(self) -> Exit:
+        if self._is_released and self._exit is not None:
+            return self._exit
+        self.close_input()
+        try:
+            for order, seconds in ((b"T", self._limits.stop_seconds), (b"K", KILL_SECONDS)):
+                if self._exit is None:
+                    self._order(order, seconds)
+        finally:  # also when Ctrl-C comes a second time
+            self._control.close()  # the supervisor takes this for a KILL
+            self._release()
+            self._give_back()
+        if self._exit is None:
+            self._supervisor.kill()
+            self._supervisor.wait()
+            self._exit = Exit(None)
+        return self._exit
+
+    def _order(self, order: bytes, seconds: float) -> None:
+        """Send an order to the supervisor and wait for the entry's end."""
+        try:
+            self._control.sendall(order)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has ended; its last words can still be read
+        else:
+            self._is_killed = order == b"K"
+        try:
+            code = self._read_exit_code(time.monotonic() + seconds)
+        except DeadlinePassed:
+            return
+        self._supervisor.wait()
+        self._finish_draining(time.monotonic() + 1.0)
+        self._exit = Exit(None if self._is_killed else code)
+
+    def _give_back(self) -> None:
+        give_cpus(self._cpus)
+        self._cpus = ()
+        shutil.rmtree(self._home, ignore_errors=True)  # what the entry locked stays in the temp dir
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        if self._peak_memory_bytes is None and b"\n" in self._reports:
+            return _peak_resident_bytes(int(self._reports.split(b"\n")[0]))
+        return self._peak_memory_bytes
+
+
+def _peak_resident_bytes(process: int) -> int | None:
+    """Largest resident size of a living process (VmHWM), where the system tells it."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
