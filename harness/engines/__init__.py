@@ -47,11 +47,9 @@ def make_engine(name: str) -> Engine:
             f"there is no engine {name!r}", where="--engine", fix=f"one of {_listed()}"
         )
     module = importlib.import_module(f"{__name__}.{name}")
-    for member in vars(module).values():
-        if isinstance(member, type) and issubclass(member, Engine) and member is not Engine:
-            if member.name == name:
-                return member()
-    raise TypeError(f"{module.__name__} defines no Engine named {name!r}")
+    members = [member for member in vars(module).values() if isinstance(member, type)]
+    engines = [member for member in members if issubclass(member, Engine)]
+    return next(member() for member in engines if getattr(member, "name", None) == name)
 
 
 def choose_engine(wanted: str) -> Engine:

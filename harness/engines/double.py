@@ -15,6 +15,7 @@ a test of an entry that hangs should let it wait on `stdin` or on an event of th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -117,7 +118,7 @@ class FunctionRunning(PipeRunning):
             stdout.flush()
         except SystemExit as ending:
             self._code = ending.code if isinstance(ending.code, int) else int(bool(ending.code))
-        except Exception:  # any error of a program is its own, as in an interpreter
+        except Exception:  # noqa: BLE001 - as an interpreter does: a program's errors are its own
             self._code = 1
             _write_last_words(stderr, traceback.format_exc())
         for file in (stdin, stdout, stderr):
@@ -154,14 +155,10 @@ class FunctionRunning(PipeRunning):
 
 
 def _write_last_words(stderr: BinaryIO, text: str) -> None:
-    try:
+    with contextlib.suppress(BrokenPipeError):  # the harness has gone first
         stderr.write(text.encode())
-    except BrokenPipeError:  # the harness has gone first
-        pass
 
 
 def _close(file: BinaryIO) -> None:
-    try:
+    with contextlib.suppress(BrokenPipeError):  # unflushed output, and nobody to read it
         file.close()
-    except BrokenPipeError:  # unflushed output, and nobody to read it
-        pass

@@ -24,7 +24,7 @@ def _boot() -> str:
 def _namespace() -> str:
     """Number of this process's id namespace."""
     try:
-        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
     except OSError:
         return "0"
 

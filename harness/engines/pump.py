@@ -317,7 +317,9 @@ class PipeRunning(PumpedRunning):
         paths: see `Running.paths`.
     """
 
-    def __init__(self, pipes: tuple[int, int, int], log_bytes: int, paths: Mapping[str, str]):
+    def __init__(
+        self, pipes: tuple[int, int, int], log_bytes: int, paths: Mapping[str, str]
+    ) -> None:
         input_fd, self._output_fd, self._log_fd = pipes
         os.set_blocking(input_fd, False)
         super().__init__(input_fd, Inbox(log_bytes), paths)

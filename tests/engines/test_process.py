@@ -1,0 +1,235 @@
+"""The process engine, on real programs: nothing of them survives, whatever they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.engines.base import DeadlinePassed, Launch, Limits, PipeClosed, Program
+from harness.engines.owner import owner_mark
+from harness.engines.process import ProcessEngine
+from harness.errors import DeviceUnavailable, EntryInvalid
+
+MIB = 1024**2
+QUICK = Limits(stop_seconds=0.3, threads=1)
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def launch(code: str, limits: Limits = QUICK, **more: object) -> Launch:
+    command = (sys.executable, "-c", textwrap.dedent(code))
+    program = Program(name="tiny", identity="folder:sha256:0", command=command)
+    return Launch(program, "predict", limits=limits, **more)
+
+
+def soon(seconds: float = 10.0) -> float:
+    return time.monotonic() + seconds
+
+
+def is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_a_program_answers_and_its_end_of_input_ends_it() -> None:
+    code = """
+        import sys
+        print(len(sys.stdin.buffer.read()), sys.argv[1])
+        sys.exit(5)
+    """
+    with ProcessEngine().start(launch(code)) as running:
+        running.send(b"x" * 2 * MIB, soon())
+        running.close_input()
+        assert running.receive_line(64, soon()) == b"%d predict\n" % (2 * MIB)
+        assert running.wait(soon()).code == 5
+        assert running.peak_memory_bytes > 4 * MIB
+
+
+def test_the_environment_is_the_fixed_list_whatever_the_host_has(monkeypatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "of the host")
+    code = "import os, json; print(json.dumps(dict(os.environ)), flush=True)"
+    with ProcessEngine().start(launch(code)) as running:
+        seen = json.loads(running.receive_line(1 << 16, soon()))
+    home = seen["HOME"]
+    assert set(seen) == {
+        *("HOME", "USER", "TMPDIR", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"),
+        *("NUMBA_CACHE_DIR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS"),
+        *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONUNBUFFERED"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "LC_ALL"),
+        *("PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"),
+    }
+    assert seen["OMP_NUM_THREADS"] == "1"
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
+    assert not Path(home).exists(), "the entry's home is removed with it"
+
+
+def test_the_program_gets_as_many_cpus_as_threads() -> None:
+    code = "import os; print(len(os.sched_getaffinity(0)), flush=True)"
+    with ProcessEngine().start(launch(code)) as running:
+        assert running.receive_line(64, soon()) == b"1\n"
+
+
+def test_paths_are_those_of_the_host(tmp_path: Path) -> None:
+    with ProcessEngine().start(launch("", train=tmp_path, model=tmp_path / "m")) as running:
+        assert running.paths == {"train": str(tmp_path), "model": str(tmp_path / "m")}
+
+
+def test_a_program_that_ignores_term_is_killed_and_says_so() -> None:
+    code = """
+        import signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
+        time.sleep(60)
+    """
+    running = ProcessEngine().start(launch(code))
+    running.receive_line(64, soon())
+    begin = time.monotonic()
+    assert running.stop().code is None
+    assert 0.3 <= time.monotonic() - begin < 3
+
+
+def test_term_ends_a_program_in_its_own_way() -> None:
+    code = """
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
+        print("ready", flush=True)
+        time.sleep(60)
+    """
+    running = ProcessEngine().start(launch(code, Limits(stop_seconds=10)))
+    running.receive_line(64, soon())
+    assert running.stop().code == 9
+
+
+def test_a_signal_is_a_negative_exit_code() -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    with ProcessEngine().start(launch(code)) as running:
+        assert running.wait(soon()).code == -signal.SIGSEGV
+
+
+DAEMON = """
+    import os, sys, time
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.environ.clear()
+            print(os.getpid(), flush=True)
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+    {after}
+"""
+
+
+@pytest.mark.parametrize("after", ["sys.exit(0)", "time.sleep(60)"])
+def test_a_daemon_twice_removed_does_not_outlive_the_run(after: str) -> None:
+    running = ProcessEngine().start(launch(DAEMON.format(after=after)))
+    daemon = int(running.receive_line(64, soon()))
+    assert is_alive(daemon)
+    if "exit" in after:
+        assert running.wait(soon()).code == 0
+    running.stop()
+    assert not is_alive(daemon)
+
+
+def test_a_stopped_program_is_ended_too() -> None:
+    code = """
+        import os, signal
+        print(os.getpid(), flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    """
+    running = ProcessEngine().start(launch(code))
+    process = int(running.receive_line(64, soon()))
+    assert running.stop().code is None
+    assert not is_alive(process)
+
+
+def test_a_program_that_never_reads_fails_the_send_at_its_deadline() -> None:
+    with ProcessEngine().start(launch("import time; time.sleep(60)")) as running:
+        with pytest.raises(DeadlinePassed):
+            running.send(b"x" * 4 * MIB, soon(0.3))
+        with pytest.raises(DeadlinePassed):
+            running.wait(soon(0.1))
+
+
+def test_a_program_that_leaves_early_closes_the_pipe() -> None:
+    with ProcessEngine().start(launch("")) as running:
+        with pytest.raises(PipeClosed):
+            running.send(b"x" * 4 * MIB, soon())
+        assert running.wait(soon()).code == 0
+
+
+def test_a_command_that_does_not_exist_is_an_exit_code_and_a_log() -> None:
+    program = Program(name="none", identity="", command=("/no/such/program",))
+    with ProcessEngine().start(Launch(program, "predict", limits=QUICK)) as running:
+        assert running.wait(soon()).code == 127
+        assert b"/no/such/program" in running.log
+
+
+def test_a_killed_harness_takes_its_entry_with_it(tmp_path: Path) -> None:
+    harness = f"""
+        import os, signal, sys, time
+        from harness.engines.base import Launch, Limits, Program
+        from harness.engines.process import ProcessEngine
+        code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+        program = Program(name="x", identity="", command=({sys.executable!r}, "-c", code))
+        running = ProcessEngine().start(Launch(program, "predict", limits=Limits(threads=1)))
+        print(running.receive_line(64, time.monotonic() + 10).decode(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(harness)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        check=False,
+    )
+    entry = int(ended.stdout)
+    until = soon()
+    while is_alive(entry) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not is_alive(entry)
+
+
+def test_cleaning_sweeps_the_homes_of_dead_harnesses_alone(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    alive = tmp_path / f"bmad-entry-{owner_mark()}-abc"
+    boot, namespace, _, start = owner_mark().split(".")
+    dead = tmp_path / f"bmad-entry-{boot}.{namespace}.{2**22 + 1}.{start}-abc"
+    rebooted = tmp_path / f"bmad-entry-00000000.{namespace}.1.1-abc"
+    other_namespace = tmp_path / f"bmad-entry-{boot}.1.{2**22 + 1}.{start}-abc"
+    for folder in (alive, dead, rebooted, other_namespace):
+        folder.mkdir()
+    removed = ProcessEngine().clean()
+    assert len(removed) == 2
+    assert set(tmp_path.iterdir()) == {alive, other_namespace}
+
+
+def test_images_and_archives_are_refused_with_the_way_on(tmp_path: Path) -> None:
+    for refused in (
+        lambda: ProcessEngine().prepare_image("some/image", "x"),
+        lambda: ProcessEngine().prepare_archive(tmp_path / "x.tar", "x"),
+    ):
+        with pytest.raises(EntryInvalid, match="--engine docker"):
+            refused()
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_a_clear_error() -> None:
+    with pytest.raises(DeviceUnavailable, match="--device cpu"):
+        ProcessEngine().start(launch("", device="cuda:0"))
+
+
+def test_the_plan_is_the_call_that_would_be_made() -> None:
+    plan = ProcessEngine().plan(launch("pass"))
+    assert "env -i HOME=" in plan
+    assert plan.endswith("-c pass predict")
