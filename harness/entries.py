@@ -154,6 +154,10 @@ class Entry:
         check_name(name)
         return replace(self, table=self.table.model_copy(update={"name": name}))
 
+    def described(self, *, maps: bool, trains: bool) -> Entry:
+        """The same entry with what its program says of itself."""
+        return replace(self, table=self.table.model_copy(update={"maps": maps, "trains": trains}))
+
     def settings(
         self,
         benchmark: str,

@@ -62,7 +62,7 @@ def folder_identity(folder: Path) -> str:
     return "folder:" + content_hash({"folder": own, "shared": shared_sources_hash()})
 
 
-def run_key(
+def run_key_parts(
     program: Program,
     settings: Settings,
     *,
@@ -71,8 +71,8 @@ def run_key(
     engine: str,
     device: str,
     threads: int,
-) -> str:
-    """Hash of everything that decides a run's result; equal keys mean an equal run.
+) -> dict[str, object]:
+    """Everything that decides a run's result; the run key is the hash of these parts.
 
     Args:
         program: what runs; its identity counts, not its name.
@@ -83,20 +83,18 @@ def run_key(
         device: kind of device: `cpu`, or the GPU's model.
         threads: CPU threads; other counts give other last digits.
     """
-    return content_hash(
-        {
-            "identity": program.identity,
-            "params": dict(settings.params),
-            "training": settings.training.model_dump(),
-            "pack": pack_version,
-            "seed": seed,
-            "engine": engine,
-            "device": device,
-            "threads": threads,
-            "contract": CONTRACT_VERSION,
-            "harness": harness.__version__,
-        }
-    )
+    return {
+        "identity": program.identity,
+        "params": dict(settings.params),
+        "training": settings.training.model_dump(),
+        "pack": pack_version,
+        "seed": seed,
+        "engine": engine,
+        "device": device,
+        "threads": threads,
+        "contract": CONTRACT_VERSION,
+        "harness": harness.__version__,
+    }
 
 
 @cache

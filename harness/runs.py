@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +25,14 @@ import numpy as np
 from harness import model_folder, provenance
 from harness.benchmarks import Pack, Sample, stage_training
 from harness.cli import Reporter
-from harness.engines.base import Engine, Launch, Limits, Program, Running
+from harness.engines.base import Engine, Launch, Limits, Program, Running, Verb
 from harness.entries import Entry, Settings
 from harness.errors import InfrastructureFault
-from harness.metrics import METRICS_VERSION, GroundTruth, RunScores, checkpoint_value
+from harness.judge import Judge
+from harness.metrics import METRICS_VERSION, RunScores
+from harness.questions import questions_of, shuffled
 from harness.records import (
-    CheckpointPart,
     CostPart,
-    CurvePoint,
     EntryPart,
     Latency,
     OutcomePart,
@@ -39,14 +41,13 @@ from harness.records import (
     TimesPart,
     Track,
     TrainingPart,
+    content_hash,
 )
 from harness.scoring import ground_truth, new_scorer
-from harness.session import Answer, Hello, PredictSession, Question, Verdict, train_session
+from harness.session import Answer, Hello, PredictSession, train_session
 from harness.statuses import Fault, RunEnded, Status
 from harness.store import RunName, Store
 from harness.tracks import ranking, track_of
-
-CURVE_POINTS = 500  # of a training curve in the record: more than a screen can show
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ class Progress:
     entry_has_maps: bool = True
 
 
-def request_key(request: Request, engine: Engine) -> str:
-    """The run key: equal keys mean an equal result."""
-    return provenance.run_key(
+def key_parts(request: Request, engine: Engine) -> dict[str, object]:
+    """What decides the result of this run, by name."""
+    return provenance.run_key_parts(
         request.program,
         request.settings,
         pack_version=request.pack.version,
@@ -112,6 +113,11 @@ def request_key(request: Request, engine: Engine) -> str:
         device=device_kind(request.device),
         threads=request.limits.threads,
     )
+
+
+def request_key(request: Request, engine: Engine) -> str:
+    """The run key: equal keys mean an equal result."""
+    return content_hash(key_parts(request, engine))
 
 
 def device_kind(device: str) -> str:
@@ -147,7 +153,7 @@ def work_folder(cache: Path) -> Iterator[Path]:
     """A fresh folder for one run, removed at its end whatever happens."""
     parent = cache / "work"
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{_pid_mark()}-"))
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{os.getpid()}-"))
     try:
         yield folder
     finally:
@@ -164,12 +170,6 @@ def sweep_work_folders(cache: Path) -> int:
     for folder in stale:
         shutil.rmtree(folder, ignore_errors=True)
     return len(stale)
-
-
-def _pid_mark() -> str:
-    import os
-
-    return str(os.getpid())
 
 
 @dataclass
@@ -196,7 +196,14 @@ class _Run:
         launch = self._launch(
             "train", model=written, train=stage_training(request.pack, place.cache)
         )
-        judge = Judge(request, place)
+        judge = Judge(
+            request.settings.training,
+            request.pack,
+            truth=partial(
+                ground_truth, request.pack, "valid", place.cache, place.reporter.progress
+            ),
+            tell=place.reporter.event,
+        )
         began = time.monotonic()
         try:
             with self._running(launch) as running, model_folder.watch(written, request.limits):
@@ -214,13 +221,13 @@ class _Run:
         )
         place.reporter.event(f"  trained in {self.progress.train_seconds:.1f} s")
 
-    def _show_training(self, step: int, steps: int, loss: float | None) -> None:
+    def _show_training(self, step: int, steps: int | None, _loss: float | None) -> None:
         self.place.reporter.progress("training", step, steps)
 
     def predict(self) -> None:
         """One predict session: the validation split first where it sets thresholds, then test."""
-        request, progress = self.request, self.progress
-        launch = self._launch("predict", model=self.model)
+        progress = self.progress
+        launch = launch_of(self.request, self.place, "predict", model=self.model)
         began = time.monotonic()
         with self._running(launch) as running:
             session = PredictSession(running, launch, self._hello())
@@ -270,19 +277,6 @@ class _Run:
             if (peak := running.peak_memory_bytes) is not None:
                 self.progress.peak_ram_bytes.append(peak)
 
-    def _launch(self, verb: str, *, model: Path, train: Path | None = None) -> Launch:
-        request = self.request
-        return Launch(
-            program=request.program,
-            verb=verb,  # type: ignore[arg-type]
-            device=request.device,
-            limits=request.limits,
-            train=train,
-            model=model,
-            weights=self.place.weights,
-            labels={"bmad.run": str(request.name)},
-        )
-
     def _hello(self) -> Hello:
         request = self.request
         return Hello(
@@ -294,101 +288,30 @@ class _Run:
         )
 
 
-class Judge:
-    """Scores checkpoints on the validation split: the same rule for every entry.
-
-    Keeps a checkpoint when its metric is higher than every earlier one (the first of
-    equals wins), and says stop after `patience` checkpoints without a better one.
-    An undefined metric keeps the newest checkpoint.
-    """
-
-    def __init__(self, request: Request, place: Place) -> None:
-        self._request = request
-        self._place = place
-        self._rule = request.settings.training
-        self._best: float | None = None
-        self._since_best = 0
-        self._stop_reason = "finished"
-        self._checkpoints: list[CheckpointPart] = []
-
-    def __call__(self, step: int, ask: Callable[[Iterable[Question]], Iterator[Answer]]) -> Verdict:
-        """Ask the entry about the validation images and judge its answers."""
-        value = self._measure(ask)
-        is_better = value is None or self._best is None or value > self._best
-        if value is not None and is_better:
-            self._best = value
-        self._since_best = 0 if is_better else self._since_best + 1
-        has_lost_patience = 0 < self._rule.patience <= self._since_best
-        if has_lost_patience:
-            self._stop_reason = f"no better checkpoint in {self._rule.patience} validations"
-        self._checkpoints.append(
-            CheckpointPart(
-                step=step, metric=self._rule.checkpoint_metric, value=value, kept=is_better
-            )
-        )
-        shown = "undefined" if value is None else f"{value:.4f}"
-        self._place.reporter.event(
-            f"  checkpoint at step {step}: {self._rule.checkpoint_metric} {shown}"
-            f" ({'kept' if is_better else 'dropped'}{', stop' if has_lost_patience else ''})"
-        )
-        return Verdict(keep=is_better, stop=has_lost_patience)
-
-    def _measure(self, ask: Callable[[Iterable[Question]], Iterator[Answer]]) -> float | None:
-        samples = shuffled(self._request.pack.split("valid"))
-        if self._rule.checkpoint_metric == "none" or not samples:
-            return None
-        truth = self._truth()
-        answers = ask(questions_of(self._request.pack, samples))
-        return checkpoint_value(
-            self._rule.checkpoint_metric,
-            truth,
-            ((answer.token.key, answer.score, answer.anomaly_map) for answer in answers),
-        )
-
-    def _truth(self) -> GroundTruth:
-        place = self._place
-        return ground_truth(self._request.pack, "valid", place.cache, place.reporter.progress)
-
-    def part(
-        self, curve: Sequence[tuple[int, float | None]], *, steps: int | None = None
-    ) -> TrainingPart:
-        """What the record keeps of the training."""
-        kept = [checkpoint.step for checkpoint in self._checkpoints if checkpoint.kept]
-        stride = max(1, -(-len(curve) // CURVE_POINTS))
-        return TrainingPart(
-            steps=steps,
-            checkpoints=list(self._checkpoints),
-            kept=kept[-1] if kept else None,
-            stop_reason=self._stop_reason,
-            curve=[CurvePoint(step=step, loss=loss) for step, loss in curve[::stride]],
-        )
+def launch_of(
+    request: Request, place: Place, verb: Verb, *, model: Path, train: Path | None = None
+) -> Launch:
+    """One start of this run's program."""
+    return Launch(
+        program=request.program,
+        verb=verb,
+        device=request.device,
+        limits=request.limits,
+        train=train,
+        model=model,
+        weights=place.weights,
+        labels={"bmad.run": str(request.name)},
+    )
 
 
-def questions_of(pack: Pack, samples: Sequence[Sample]) -> Iterator[Question]:
-    """Questions whose images are decoded only when they are about to be sent."""
-    for sample in samples:
-        yield Question(image=_Decode(pack, sample), token=sample)
-
-
-@dataclass(frozen=True)
-class _Decode:
-    pack: Pack
-    sample: Sample
-
-    def __call__(self) -> np.ndarray:
-        return self.pack.image(self.sample)
-
-
-def shuffled(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples in an order from the system's randomness, never from the run's seed.
-
-    Images of one patient do not stay together, and no entry can foresee the order.
-    """
-    import secrets
-
-    order = list(samples)
-    secrets.SystemRandom().shuffle(order)
-    return order
+def launches(request: Request, place: Place) -> list[Launch]:
+    """The starts that this run would make, with a stand-in for its work folder."""
+    work = place.cache / "work" / "RUN"
+    predict = launch_of(request, place, "predict", model=work / "model")
+    if not request.entry.table.trains:
+        return [predict]
+    staged = work / "train"
+    return [launch_of(request, place, "train", model=work / "written", train=staged), predict]
 
 
 def _record(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:

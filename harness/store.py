@@ -224,8 +224,7 @@ def describe_difference(old: Record, new: dict[str, object]) -> str:
 
     Args:
         old: the stored record.
-        new: the same parts of the new run, by name: identity, params, pack, engine, device,
-            threads, harness.
+        new: the parts of the new run's key (`harness.provenance.run_key_parts`).
     """
     before: dict[str, object] = {
         "identity": old.entry.identity,

@@ -1,0 +1,58 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+STAMP  := $(VENV)/.from-lock
+
+.PHONY: help demo test test-all check format env lock bench-metrics schema clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the site (about 3 minutes)
+	@echo "== RD4AD on the built-in demo pack, without a container: train, predict, score (about 1 minute on 2 cores)"
+	@$(RUN) -m harness.evaluate baselines/rd4ad --engine process
+
+test: env  ## set up and run the tests (minutes; those with containers are skipped where no engine answers)
+	@echo "== the tests (about 10 minutes on 2 cores, fewer where no container engine answers)"
+	@$(RUN) -m pytest -m "not slow"
+
+test-all: env  ## every test, the slow ones too (an hour)
+	@$(RUN) -m pytest
+
+check: env  ## format, lint, types, fast tests (2 minutes)
+	@echo "== format, lint, types"
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+	@echo "== fast tests"
+	@$(RUN) -m pytest -q -m "not slow and not engine"
+
+format: env  ## format the code and mend what the linter can
+	@$(RUN) -m ruff check --fix --quiet . ; $(RUN) -m ruff format .
+
+bench-metrics: env  ## time the metrics against their peers (10 minutes; writes build/bench-metrics.json)
+	@$(RUN) tests/benchmarks/bench_metrics.py
+
+schema: env  ## write the JSON Schema of a record to docs/record.schema.json
+	@$(RUN) -c "import json, pathlib, harness.records as r; p = pathlib.Path('docs/record.schema.json'); p.parent.mkdir(exist_ok=True); p.write_text(json.dumps(r.json_schema(), indent=1) + '\n')"
+
+lock: env  ## renew requirements.lock from pyproject.toml
+	@$(VENV)/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+	    --generate-hashes --all-extras --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
+	@! grep -n '://' requirements.lock
+
+clean:  ## remove the environment, the results and the site
+	rm -rf $(VENV) build results site
+
+env: $(STAMP)
+
+# uv comes from the same lock file, checked by its hashes, and installs all the rest.
+$(STAMP): requirements.lock
+	@echo "== the environment: about 6 GB of exact versions into $(VENV) (1 to 5 minutes, once)"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'error: Python 3.11 or newer is needed\nfix: make PYTHON=python3.11')"
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p build && awk '/^uv==/ {on=1} on {print} on && !/\\$$/ {exit}' requirements.lock > build/uv.lock.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r build/uv.lock.txt
+	@$(VENV)/bin/uv pip sync --quiet --python $(RUN) --require-hashes requirements.lock
+	@touch $@

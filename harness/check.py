@@ -1,0 +1,237 @@
+"""`python -m harness.check ENTRY`: does an entry keep the contract? A full run on the demo pack.
+
+The same code path and the same limits as `evaluate`, on images that are no secret, so
+the whole log is shown. The verdict is one JSON object on standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import cli
+from harness.describe import Description, describe
+from harness.errors import EntryInvalid, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.engines.base import Engine, Limits, Program
+    from harness.entries import Entry
+    from harness.records import Record
+
+EXAMPLES = """
+  python -m harness.check baselines/padim
+  python -m harness.check my-method:latest > verdict.json
+  python -m harness.check my-method.tar --device cuda:0 --limit image_seconds=10
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    """What."""
+    passed: bool
+    """Whether it is as the contract asks."""
+    detail: str
+    """What was seen."""
+
+
+@dataclass
+class Verdict:
+    """What `check` says of an entry."""
+
+    entry: str
+    """Name of the entry."""
+    conforms: bool = True
+    """Whether every check passed."""
+    status: str | None = None
+    """Status of the run on the demo pack."""
+    engine: str = ""
+    """Engine that ran it."""
+    checks: list[Check] = field(default_factory=list)
+    """All checks, in order."""
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    """What it reached on the demo pack; only a sign of life."""
+    warnings: list[str] = field(default_factory=list)
+    """Remarks that do not fail the check."""
+    seconds_per_image: float | None = None
+    """Median on the demo pack, by the host's clock."""
+    log: str = ""
+    """Everything that the entry wrote to standard error."""
+
+    def add(self, name: str, detail: str, *, passed: bool = True) -> None:
+        """Note one check."""
+        self.checks.append(Check(name, passed, detail))
+        self.conforms = self.conforms and passed
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    parser = cli.Parser(
+        "check",
+        "Run an entry through the whole contract on the demo pack. Prints a JSON verdict;\n"
+        "the entry's full log goes to standard error. Exit code 0: it conforms; 3 or 4: not.",
+        EXAMPLES,
+    )
+    parser.add_argument("entry", metavar="ENTRY", help="folder, .toml, image or .tar")
+    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    cli.add_engine_options(parser)
+    cli.add_setting_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Check one entry; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    reporter = cli.Reporter()
+    try:
+        verdict = check(options, reporter)
+    finally:
+        reporter.close()
+    if verdict.log:
+        reporter.event(
+            f"--- log of {verdict.entry} ---\n{verdict.log.rstrip()}\n--- end of log ---"
+        )
+    print(json.dumps(asdict(verdict), indent=1, allow_nan=False))
+    if verdict.conforms:
+        return 0
+    return EntryInvalid.exit_code if verdict.status is None else 4
+
+
+def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
+    """All checks in order; the first that makes the rest pointless ends them.
+
+    Raises:
+        UsageError, EnvironmentFault: the check itself cannot be made.
+    """
+    from harness.engines import choose_engine
+    from harness.entries import open_entry
+    from harness.evaluate import prepare
+    from harness.provenance import REPOSITORY
+
+    limits = cli.read_limits(options.limit)
+    engine = choose_engine(options.engine)
+    engine.check()
+    entry = open_entry(options.entry, known_folders=REPOSITORY / "baselines")
+    if engine.isolation == "none" and entry.kind != "folder":
+        raise UsageError(
+            f"{entry.name} is an image and needs an engine that isolates",
+            where=f"engine {engine.name}",
+            fix="install and start Docker, then use --engine docker",
+        )
+    verdict = Verdict(entry.name, engine=engine.describe())
+    reporter.event(
+        f"checking {entry.name} on the demo pack · {options.device} · {engine.describe()}"
+    )
+    try:
+        program = prepare(entry, engine)
+    except EntryInvalid as error:
+        verdict.add("image", str(error), passed=False)
+        return verdict
+    verdict.add("image", program.identity)
+    entry = _described(verdict, entry, program, engine, limits)
+    if entry is not None:
+        _run(
+            verdict,
+            entry=entry,
+            program=program,
+            engine=engine,
+            options=options,
+            reporter=reporter,
+        )
+    return verdict
+
+
+def _described(
+    verdict: Verdict, entry: Entry, program: Program, engine: Engine, limits: Limits
+) -> Entry | None:
+    """Ask the program to describe itself; the entry with what it said, or None where it failed."""
+    try:
+        said = describe(program, engine, limits)
+    except EntryInvalid as error:
+        verdict.add("describe", str(error), passed=False)
+        return None
+    verdict.add("describe", json.dumps(asdict(said)))
+    declared = Description(
+        name=entry.table.name,
+        contract=said.contract,
+        maps=entry.table.maps,
+        verbs=("predict", "train") if entry.table.trains else ("predict",),
+    )
+    if entry.kind == "folder" and declared != said:
+        verdict.add("entry.toml agrees", f"entry.toml says {asdict(declared)}", passed=False)
+    return entry.described(maps=said.maps, trains="train" in said.verbs)
+
+
+def _run(
+    verdict: Verdict,
+    *,
+    entry: Entry,
+    program: Program,
+    engine: Engine,
+    options: argparse.Namespace,
+    reporter: cli.Reporter,
+) -> None:
+    """The run on the demo pack, with the limits of production."""
+    from harness.benchmarks import default_cache, demo_pack
+    from harness.runs import Place, Request, execute
+    from harness.store import Store
+    from harness.weights import default_folder, require_for
+
+    cache = default_cache()
+    pack = demo_pack(cache)
+    overrides = cli.assignments(options.overrides, "--set")
+    settings = entry.settings(pack.name, preset=options.preset, overrides=overrides)
+    weights = options.weights or default_folder()
+    require_for(entry.table.backbones, settings.params, weights)
+    with _temporary_store() as folder:
+        place = Place(engine, Store(folder), cache, weights, reporter, keep_log=True)
+        request = Request(
+            entry,
+            program,
+            settings,
+            pack,
+            options.seed,
+            options.device,
+            cli.read_limits(options.limit),
+        )
+        record = execute(request, place)
+        verdict.log = place.store.log_path(request.name).read_text("utf-8", "replace")
+    _judge(verdict, record)
+
+
+@contextlib.contextmanager
+def _temporary_store() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bmad-check-") as folder:
+        yield Path(folder)
+
+
+def _judge(verdict: Verdict, record: Record) -> None:
+    outcome = record.outcome
+    verdict.status = outcome.status.value
+    asked = record.pack.test_normal + record.pack.test_anomalous
+    detail = outcome.detail or f"{outcome.answered} of {asked} test images answered"
+    verdict.add("run on the demo pack", detail, passed=record.is_ok)
+    if not record.is_ok:
+        verdict.add("remedy", outcome.status.entry.remedy, passed=False)
+    latency = record.times.latency
+    verdict.seconds_per_image = latency.median if latency else None
+    verdict.warnings = list(record.warnings)
+    verdict.metrics = {
+        metric.id: metric.value
+        for metric in record.metrics
+        if metric.grid in (None, "native") and metric.value is not None
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))

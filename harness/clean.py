@@ -1,0 +1,71 @@
+"""`python -m harness.clean`: remove what runs may have left behind, and what takes space.
+
+Without options only rubbish goes: containers and work folders of processes that are
+gone, and half-written files. Records and history are never touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import cli
+
+EXAMPLES = """
+  python -m harness.clean
+  python -m harness.clean --cache            staged images, compiled truth, the demo pack
+  python -m harness.clean --images           images that the harness built
+"""
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    parser = cli.Parser(
+        "clean", "Remove leftovers of runs; with options, also what can be made again.", EXAMPLES
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--cache", action="store_true", help="also empty the cache folder")
+    parser.add_argument("--images", action="store_true", help="also remove the images built here")
+    return parser
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Clean up; returns the exit code."""
+    from harness.benchmarks import default_cache
+    from harness.engines import choose_engine
+    from harness.errors import EngineUnavailable
+    from harness.runs import sweep_work_folders
+    from harness.store import Store
+
+    options = build_parser().parse_args(argv)
+    cache = default_cache()
+    print(f"work folders removed:     {sweep_work_folders(cache)}")
+    print(f"half-written files removed: {Store(options.results).sweep()}")
+    if options.cache:
+        print(f"cache emptied:            {_empty(cache)} folders in {cache}")
+    try:
+        engine = choose_engine("docker")
+        engine.check()
+    except EngineUnavailable:
+        print("no container engine answers: containers and images were not looked at")
+        return 0
+    print(f"containers removed:       {engine.remove_leftovers()}")
+    if options.images:
+        print(f"images removed:           {engine.remove_images()}")
+    return 0
+
+
+def _empty(cache: Path) -> int:
+    """Remove what the harness keeps in its cache; weights stay, they are costly to fetch."""
+    from harness.benchmarks import CACHE_FOLDERS
+
+    known = [cache / name for name in CACHE_FOLDERS if (cache / name).is_dir()]
+    for folder in known:
+        shutil.rmtree(folder)
+    return len(known)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))

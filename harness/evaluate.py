@@ -1,0 +1,366 @@
+"""`python -m harness.evaluate ENTRY…`: run entries on benchmarks, print and keep the results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import cli
+from harness.errors import DataMissing, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.benchmarks import Pack
+    from harness.engines.base import Engine, Limits, Program
+    from harness.entries import Entry
+    from harness.records import Record
+    from harness.runs import Place, Request
+
+EXAMPLES = """
+  python -m harness.evaluate baselines/rd4ad
+      on the built-in demo pack, or on every benchmark under $BMAD_DATA
+  python -m harness.evaluate baselines/rd4ad baselines/padim --data-root /data/bmad \\
+      --benchmark brain --seed 0 1 2 3 4 --device cuda:0
+  python -m harness.evaluate registry.example/me/method@sha256:… --pack /data/my-pack
+  python -m harness.evaluate baselines/patchcore --set backbone=resnet18 --as patchcore-r18
+  python -m harness.evaluate baselines/padim --engine process --dry-run
+"""
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    parser = cli.Parser(
+        "evaluate",
+        "Run entries (folders, submission files, images or image archives) on benchmarks.\n"
+        "A finished run is not run again; a failed one is.",
+        EXAMPLES,
+    )
+    parser.add_argument("entries", nargs="+", metavar="ENTRY", help="folder, .toml, image or .tar")
+    add_data_options(parser)
+    parser.add_argument(
+        "--seed",
+        dest="seeds",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="seeds (default: 0)",
+    )
+    cli.add_engine_options(parser)
+    cli.add_setting_options(parser)
+    group = parser.add_argument_group("results")
+    group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    group.add_argument("--as", dest="name", metavar="NAME", help="another name on the board")
+    group.add_argument("--replace", action="store_true", help="move a differing record to history")
+    group.add_argument("--json", action="store_true", help="print the records as one JSON array")
+    group.add_argument("--no-site", action="store_true", help="do not rebuild the site")
+    group.add_argument(
+        "--dry-run", action="store_true", help="print the engine's calls, run nothing"
+    )
+    return parser
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Which images."""
+    group = parser.add_argument_group("on which images")
+    group.add_argument(
+        "--benchmark", dest="benchmarks", nargs="+", default=[], metavar="NAME",
+        help="benchmarks by name (default: all found; `demo` where no data is named)",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the benchmarks ($BMAD_DATA)",
+    )
+    group.add_argument(
+        "--pack", dest="packs", type=Path, nargs="+", default=[], metavar="DIR",
+        help="any folder in the pack layout",
+    )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Evaluate; returns the exit code (0, or 4 when a run ended by its entry's fault)."""
+    options = build_parser().parse_args(argv)
+    reporter = cli.Reporter()
+    try:
+        plan = make_plan(options, reporter)
+        if options.dry_run:
+            print(dry_run(plan))
+            return 0
+        records = list(run_all(plan))
+    finally:
+        reporter.close()
+    show(records, plan, is_json=options.json, rebuild_site=not options.no_site)
+    return 0 if all(record.is_ok for record in records) else 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything one call of `evaluate` is going to do."""
+
+    requests: tuple[Request, ...]
+    place: Place
+    replace: bool
+
+
+def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
+    """Open everything that can be wrong before anything is started.
+
+    Raises:
+        HarnessError: an option, entry, pack, engine or device is not usable.
+    """
+    from harness.benchmarks import default_cache
+    from harness.engines import choose_engine
+    from harness.entries import open_entry
+    from harness.provenance import REPOSITORY
+    from harness.runs import Place, sweep_work_folders
+    from harness.store import Store
+    from harness.weights import default_folder
+
+    limits = cli.read_limits(options.limit)
+    overrides = cli.assignments(options.overrides, "--set")
+    entries = [open_entry(text, known_folders=REPOSITORY / "baselines") for text in options.entries]
+    entries = _named(entries, options.name)
+    _check_seeds(options.seeds)
+    engine = choose_engine(options.engine)
+    engine.check()
+    cache = default_cache()
+    packs = open_packs(options, cache, reporter)
+    _refuse_leaks(entries, packs, engine)
+    reporter.event(
+        f"evaluating {_listing([entry.name for entry in entries])}"
+        f" on {_listing([pack.name for pack in packs])}"
+        f" · {options.device} · {engine.describe()}"
+        + (" · NOT ISOLATED: run only code that you trust" if engine.isolation == "none" else "")
+    )
+    sweep_work_folders(cache)
+    store = Store(options.results)
+    store.sweep()
+    place = Place(engine, store, cache, options.weights or default_folder(), reporter)
+    requests = tuple(_requests(entries, packs, options, place, limits=limits, overrides=overrides))
+    return Plan(requests, place, options.replace)
+
+
+def _requests(
+    entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: Place,
+    *, limits: Limits, overrides: dict[str, str],
+) -> Iterator[Request]:  # fmt: skip
+    from harness.runs import Request, device_kind
+    from harness.weights import require_for
+
+    device_kind(options.device)  # a GPU that is not there is an error before any image is built
+    settings = {
+        (entry.name, pack.name): entry.settings(
+            pack.name, preset=options.preset, overrides=overrides
+        )
+        for entry in entries
+        for pack in packs
+    }
+    for entry in entries:
+        for pack in packs:
+            require_for(
+                entry.table.backbones, settings[entry.name, pack.name].params, place.weights
+            )
+    for entry in entries:
+        program = prepare(entry, place.engine)
+        described = entry if entry.kind == "folder" else _described(entry, program, place, limits)
+        for pack in packs:
+            for seed in options.seeds:
+                yield Request(
+                    entry=described,
+                    program=program,
+                    settings=settings[entry.name, pack.name],
+                    pack=pack,
+                    seed=seed,
+                    device=options.device,
+                    limits=limits,
+                )
+
+
+def _described(entry: Entry, program: Program, place: Place, limits: Limits) -> Entry:
+    """A folder says in entry.toml whether it trains; an image is asked."""
+    from harness.describe import describe
+
+    said = describe(program, place.engine, limits)
+    return entry.described(maps=said.maps, trains="train" in said.verbs)
+
+
+def prepare(entry: Entry, engine: Engine) -> Program:
+    """Make an entry startable: build, resolve or load its image where the engine has images."""
+    from harness import provenance
+
+    if entry.kind == "folder":
+        identity = provenance.folder_identity(entry.folder)
+        return engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
+    if entry.kind == "archive":
+        return engine.prepare_archive(Path(entry.source), entry.name)
+    return engine.prepare_image(entry.source, entry.name)
+
+
+def open_packs(options: argparse.Namespace, cache: Path, reporter: cli.Reporter) -> list[Pack]:
+    """The packs that the options name.
+
+    Raises:
+        DataMissing, PackInvalid: a pack is not there, or has problems.
+        UsageError: an unknown benchmark.
+    """
+    from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
+
+    root = options.data_root or (
+        Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
+    )
+    found = find_packs(root) if root else {}
+    names = list(dict.fromkeys(options.benchmarks))
+    if not names and not options.packs:
+        if root and not found:
+            raise DataMissing(
+                "no benchmark is there", where=str(root), fix="python -m harness.list benchmarks"
+            )
+        names = sorted(found) or ["demo"]
+    packs = []
+    for name in names:
+        if name == "demo":
+            packs.append(demo_pack(cache))
+        elif name in found:
+            packs.append(
+                open_pack(found[name], cache, benchmark=name, on_progress=reporter.progress)
+            )
+        else:
+            raise _benchmark_missing(name, set(BENCHMARKS) | set(found), root)
+    packs += [open_pack(folder, cache, on_progress=reporter.progress) for folder in options.packs]
+    return packs
+
+
+def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:
+    import difflib
+
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), n=2)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        return UsageError(
+            f"unknown benchmark {name!r}",
+            where="--benchmark",
+            fix=f"{hint}benchmarks: {', '.join(sorted(known))}",
+        )
+    if root is None:
+        return DataMissing(
+            f"the benchmark {name} needs its images, and no data folder is named",
+            fix="--data-root DIR, or set BMAD_DATA; python -m harness.list benchmarks says where to get it",
+        )
+    return DataMissing(
+        f"the benchmark {name} is not there",
+        where=str(root),
+        fix="python -m harness.list benchmarks",
+    )
+
+
+def _listing(names: Sequence[str], most: int = 4) -> str:
+    """Names as a short list: the first few and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _named(entries: list[Entry], name: str | None) -> list[Entry]:
+    if name is not None:
+        if len(entries) > 1:
+            raise UsageError("--as names one entry, and several are given", where="--as")
+        entries = [entries[0].renamed(name)]
+    names = [entry.name for entry in entries]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(
+            f"two entries are called {sorted(twice)[0]}", fix="evaluate one of them with --as NAME"
+        )
+    return entries
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if len(set(seeds)) != len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
+        raise UsageError("seeds are different whole numbers from 0 to 2147483647", where="--seed")
+
+
+def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
+    """Images that must not leak, and strangers' programs, need an isolating engine."""
+    if engine.isolation != "none":
+        return
+    hidden = [pack.name for pack in packs if pack.card.visibility == "hidden"]
+    foreign = [entry.name for entry in entries if entry.kind != "folder"]
+    if hidden or foreign:
+        what = f"the hidden pack {hidden[0]}" if hidden else f"{foreign[0]}, which is an image,"
+        raise UsageError(
+            f"{what} needs an engine that isolates",
+            where=f"engine {engine.name}",
+            fix="install and start Docker, then use --engine docker",
+        )
+
+
+def run_all(plan: Plan) -> Iterator[Record]:
+    """Do every run that has no finished record yet, in order; yields all records."""
+    from harness.runs import execute, key_parts, request_key
+    from harness.store import describe_difference
+
+    place = plan.place
+    for request in plan.requests:
+        name, key = request.name, request_key(request, place.engine)
+        existing = place.store.find(name)
+        if existing is not None and existing.run_key == key and existing.is_ok:
+            place.reporter.event(f"{name}: finished before, not run again")
+            yield existing
+            continue
+        if existing is not None:
+            difference = describe_difference(existing, key_parts(request, place.engine))
+            place.store.check_conflict(name, key, replace=plan.replace, difference=difference)
+        place.reporter.event(f"{name}: running")
+        record = execute(request, place)
+        place.reporter.event(f"{name}: {_ending(record)}")
+        yield record
+
+
+def _ending(record: Record) -> str:
+    status = record.outcome.status
+    seconds = f"{record.times.total:.1f} s"
+    if record.is_ok:
+        return f"ok in {seconds}"
+    detail = f": {record.outcome.detail}" if record.outcome.detail else ""
+    return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
+
+
+def dry_run(plan: Plan) -> str:
+    """The exact engine calls of every session, as text; nothing is started."""
+    from harness.runs import launches
+
+    parts = []
+    for request in plan.requests:
+        for launch in launches(request, plan.place):
+            parts.append(f"# {request.name} {launch.verb}\n{plan.place.engine.plan(launch)}")
+    return "\n\n".join(parts)
+
+
+def show(records: Sequence[Record], plan: Plan, *, is_json: bool, rebuild_site: bool) -> None:
+    """Print the results and rebuild the site."""
+    import json
+
+    from harness.site import build_site
+    from harness.tables import result_tables
+
+    store = plan.place.store
+    if is_json:
+        print(
+            json.dumps([record.as_json_object() for record in records], indent=1, allow_nan=False)
+        )
+    else:
+        print(result_tables(records))
+    if rebuild_site:
+        index = build_site(store.root, store.root.parent / "site")
+        print(
+            f"records: {store.root}\nsite:    {index}", file=sys.stderr if is_json else sys.stdout
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))

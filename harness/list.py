@@ -1,0 +1,169 @@
+"""`python -m harness.list WHAT`: what there is to run, to measure and to meet."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness import cli
+
+EXAMPLES = """
+  python -m harness.list benchmarks --data-root /data/bmad
+  python -m harness.list baselines
+  python -m harness.list metrics --json
+  python -m harness.list statuses
+  python -m harness.list runs --results results
+"""
+
+Rows = list[dict[str, object]]
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    parser = cli.Parser("list", "List benchmarks, baselines, metrics, statuses or runs.", EXAMPLES)
+    parser.add_argument("what", choices=sorted(LISTS))
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="where packs lie ($BMAD_DATA)"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    return parser
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Print the list; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    root = options.data_root or (
+        Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
+    )
+    rows = LISTS[options.what](root, options.results)
+    print(json.dumps(rows, indent=1, default=str) if options.json else _table(rows))
+    return 0
+
+
+def _benchmarks(root: Path | None, _results: Path) -> Rows:
+    from harness.benchmarks import BENCHMARKS, find_packs
+
+    found = find_packs(root) if root else {}
+    rows: Rows = []
+    for name, spec in sorted(BENCHMARKS.items()):
+        place = "built in" if name == "demo" else str(found.get(name, "not found"))
+        rows.append(
+            {
+                "benchmark": name,
+                "modality": spec.modality,
+                "found": place,
+                "maps": "yes" if spec.has_masks else "no",
+                "licence": spec.licence,
+                "source": spec.source,
+                "access": spec.access,
+            }
+        )
+    rows += [
+        {"benchmark": name, "found": str(folder), "maps": "", "modality": "own pack"}
+        for name, folder in sorted(found.items())
+        if name not in BENCHMARKS
+    ]
+    return rows
+
+
+def _baselines(_root: Path | None, _results: Path) -> Rows:
+    from harness.entries import open_folder
+    from harness.provenance import REPOSITORY
+
+    rows: Rows = []
+    for path in sorted((REPOSITORY / "baselines").glob("*/entry.toml")):
+        entry = open_folder(path.parent)
+        rows.append(
+            {
+                "entry": f"baselines/{entry.name}",
+                "method": entry.table.title,
+                "family": entry.table.family,
+                "trains": "yes" if entry.table.trains else "no",
+                "maps": "yes" if entry.table.maps else "no",
+                "backbones": ", ".join(entry.table.backbones) or "none",
+                "parameters": ", ".join(entry.document.get("params", {})),
+            }
+        )
+    return rows
+
+
+def _metrics(_root: Path | None, _results: Path) -> Rows:
+    from harness.metrics import METRICS
+
+    return [
+        {
+            "metric": metric.id,
+            "level": metric.level,
+            "better": metric.direction,
+            "definition": metric.definition,
+        }
+        for metric in METRICS.values()
+    ]
+
+
+def _statuses(_root: Path | None, _results: Path) -> Rows:
+    from harness.statuses import STATUS_TABLE
+
+    return [
+        {
+            "status": status.value,
+            "fault": entry.fault.value,
+            "what happened": entry.sentence,
+            "what to do": entry.remedy,
+        }
+        for status, entry in STATUS_TABLE.items()
+    ]
+
+
+def _runs(_root: Path | None, results: Path) -> Rows:
+    from harness.store import Store
+
+    return [
+        {
+            "run": f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}",
+            "status": record.outcome.status.value,
+            "engine": record.machine.engine,
+            "device": record.machine.device,
+            "started": record.times.started,
+            "seconds": round(record.times.total, 1),
+            "track": record.track,
+            "ranked": "yes" if record.ranked else record.unranked_reason,
+        }
+        for record in Store(results).records()
+    ]
+
+
+LISTS: dict[str, Callable[[Path | None, Path], Rows]] = {
+    "benchmarks": _benchmarks,
+    "baselines": _baselines,
+    "metrics": _metrics,
+    "statuses": _statuses,
+    "runs": _runs,
+}
+
+
+def _table(rows: Rows) -> str:
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        return "nothing there"
+    out = io.StringIO()
+    console = Console(file=out, width=max(Console().width, 100), highlight=False)
+    table = Table(show_lines=False)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row.get(name, "")) for name in rows[0]))
+    console.print(table)
+    return out.getvalue().rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))

@@ -1,0 +1,96 @@
+"""The results of a call as tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.records import Grid, Record
+from harness.statistics import Row, summarise
+
+# The paper's Table 2 and Table 3, and what a user asks next.
+COLUMNS: tuple[tuple[str, str, Grid | None], ...] = (
+    ("image AUROC", "image_auroc", None),
+    ("image AP", "image_ap", None),
+    ("pixel AUROC", "pixel_auroc", "native"),
+    ("pixel AP", "pixel_ap", "native"),
+    ("PRO", "pixel_pro", "native"),
+    ("Dice @0.5", "dice_at_0.5", "native"),
+    ("Dice max", "dice_max", "native"),
+)
+
+
+def result_tables(records: Sequence[Record], *, width: int | None = None) -> str:
+    """One table per benchmark: mean ± standard deviation over seeds, in percent.
+
+    Args:
+        records: the records of the call.
+        width: columns of the terminal; None asks the terminal.
+    """
+    out = io.StringIO()
+    console = Console(file=out, width=width or max(Console().width, 100), highlight=False)
+    rows = summarise(records)
+    for benchmark in dict.fromkeys(row.benchmark for row in rows):
+        console.print(_table(benchmark, [row for row in rows if row.benchmark == benchmark]))
+    for line in _remarks(records):
+        console.print(line, markup=False)
+    return out.getvalue().rstrip()
+
+
+def _table(benchmark: str, rows: Sequence[Row]) -> Table:
+    table = Table(
+        title=f"{benchmark}: percent, mean ± standard deviation over seeds", title_justify="left"
+    )
+    table.add_column("entry", no_wrap=True)
+    table.add_column("seeds", justify="right")
+    for title, _, _ in COLUMNS:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("s/image", justify="right")
+    table.add_column("status")
+    for row in rows:
+        cells = [_cell(row, metric_id, grid) for _, metric_id, grid in COLUMNS]
+        table.add_row(
+            row.entry,
+            f"{len(row.seeds) - len(row.failures)}/{len(row.seeds)}",
+            *cells,
+            _seconds(row),
+            _status(row),
+        )
+    return table
+
+
+def _cell(row: Row, metric_id: str, grid: Grid | None) -> str:
+    summary = row.metric(metric_id, grid)
+    if summary is None or summary.mean is None:
+        return "NA"
+    spread = f" ± {100 * summary.std:.2f}" if summary.std is not None else ""
+    return f"{100 * summary.mean:.2f}{spread}"
+
+
+def _seconds(row: Row) -> str:
+    return "NA" if row.seconds_per_image is None else f"{row.seconds_per_image:.3f}"
+
+
+def _status(row: Row) -> str:
+    if row.failures:
+        return ", ".join(f"seed {failure.seed}: {failure.status}" for failure in row.failures)
+    return "ok" if row.ranked else "ok, unranked"
+
+
+def _remarks(records: Sequence[Record]) -> list[str]:
+    """What a reader must know to read the tables rightly; each said once, with its entries."""
+    told: dict[str, list[str]] = {}
+    for record in records:
+        name = f"{record.pack.benchmark}/{record.entry.name}"
+        if record.unranked_reason:
+            told.setdefault(f"unranked ({record.unranked_reason})", []).append(name)
+        for warning in record.warnings:
+            told.setdefault(warning, []).append(name)
+        for metric in record.metrics:
+            is_shown = (metric.id, metric.grid) in {column[1:] for column in COLUMNS}
+            if metric.value is None and is_shown:
+                told.setdefault(f"{metric.id} is NA: {metric.reason}", []).append(name)
+    return [f"{remark}: {', '.join(dict.fromkeys(names))}" for remark, names in told.items()]
