@@ -1,0 +1,126 @@
+"""One line of strict, bounded JSON: the first half of every frame.
+
+Trap: Python's `json` accepts NaN, Infinity, 1e999, duplicate keys, UTF-16 and
+nesting until the interpreter gives up. Each of these is refused here. Messages never
+repeat what the other side sent: the harness may publish them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+MAX_LINE_BYTES = 64 * 1024
+"""Longest line of a frame, its newline included."""
+MAX_DEPTH = 8
+"""Deepest nesting of objects and arrays; a hello frame with lists among its params needs 3."""
+
+# A string is matched even where its closing quote is missing, so that the scan stays
+# linear on hostile lines; such a line fails in `json` right after.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+
+
+class BadFrame(ValueError):
+    """What arrived is not a frame of the contract."""
+
+
+class NonFiniteNumber(BadFrame):
+    """A frame holds NaN, Infinity or a number too large for a float64."""
+
+
+def encode_line(header: dict[str, Any], *, allow_nan: bool = False) -> bytes:
+    """The header as one line of UTF-8 JSON with its newline.
+
+    Raises:
+        BadFrame: the line would be longer than 64 KiB.
+        ValueError: the header holds NaN or infinity and `allow_nan` is False.
+    """
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan)
+    line = text.encode() + b"\n"
+    if len(line) > MAX_LINE_BYTES:
+        raise BadFrame(f"the line is longer than {MAX_LINE_BYTES} bytes")
+    return line
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """The JSON object on one line.
+
+    Args:
+        line: at most 64 KiB of UTF-8, ended by its only newline.
+    Raises:
+        NonFiniteNumber: a number is NaN or infinite.
+        BadFrame: anything else that is not one strict JSON object.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise BadFrame(f"the line is longer than {MAX_LINE_BYTES} bytes")
+    if line.find(b"\n") != len(line) - 1:
+        raise BadFrame("the line is not ended by a newline")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadFrame("the line is not UTF-8") from None
+    _refuse_deep_nesting(text)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+        )
+    except BadFrame:
+        raise
+    except ValueError:  # malformed JSON, or an integer of more than 4,300 digits
+        raise BadFrame("the line is not JSON") from None
+    if not isinstance(value, dict):
+        raise BadFrame("the line is not a JSON object")
+    return value
+
+
+def finite_number(value: object) -> float:
+    """A JSON number as a float64.
+
+    Raises:
+        NonFiniteNumber: it is NaN, infinite or an integer too large for a float64.
+        BadFrame: it is not a number (a JSON true is not a number either).
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadFrame("a number was expected")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise NonFiniteNumber("a number is too large for a float64") from None
+    if not math.isfinite(number):
+        raise NonFiniteNumber("a number is NaN or infinite")
+    return number
+
+
+def _refuse_deep_nesting(text: str) -> None:
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        found = match.group()
+        if found in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise BadFrame(f"the line is nested deeper than {MAX_DEPTH} levels")
+        elif found in "]}":
+            depth -= 1
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    header = dict(pairs)
+    if len(header) != len(pairs):
+        raise BadFrame("a key stands twice in the line")
+    return header
+
+
+def _refuse_constant(_name: str) -> float:
+    raise NonFiniteNumber("NaN and Infinity are not JSON numbers")
+
+
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise NonFiniteNumber("a number is too large for a float64")
+    return number

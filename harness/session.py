@@ -1,0 +1,443 @@
+"""One conversation with one started entry: the harness's side of the contract.
+
+    with engine.start(launch) as running:
+        session = PredictSession(running, launch, hello)
+        session.start()
+        for answer in session.ask(questions): ...
+        session.finish()
+
+Whatever the entry does wrong raises `RunEnded` with one typed status. Traps: an answer
+is timed by the arrival of its last byte, not by when we came to read it; the ids are new
+and random in every session, so that they tell nothing and no answer can be prepared.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.contract.frames import (
+    MAP_DTYPES,
+    MAX_SIDE,
+    CheckpointFrame,
+    Description,
+    DoneFrame,
+    HelloFrame,
+    ImageFrame,
+    MapFrame,
+    ProgressFrame,
+    ReadyFrame,
+    Verdict,
+    parse_frame,
+)
+from harness.contract.lines import MAX_LINE_BYTES, BadFrame
+from harness.engines.base import Launch, Running
+from harness.entry_pipe import Deadline, EntryPipe
+from harness.statuses import RunEnded, Status
+
+__all__ = [
+    "Answer",
+    "Description",
+    "Hello",
+    "PredictSession",
+    "ProgressPoint",
+    "Question",
+    "Ready",
+    "TrainReport",
+    "Verdict",
+    "read_description",
+    "train_session",
+]
+
+CURVE_POINTS = 4096  # progress points that are held; beyond it every second one is dropped
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a session tells the entry, beside its folders and limits."""
+
+    benchmark: str
+    """Name of the benchmark."""
+    seed: int
+    """Seed of the run."""
+    device: str
+    """The device as the entry sees it: `cpu` or `cuda:0`."""
+    maps_wanted: bool
+    """Whether anomaly maps are asked for."""
+    params: Mapping[str, Any]
+    """Hyper-parameters: JSON types, finite."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One image to ask about."""
+
+    image: np.ndarray | Callable[[], np.ndarray]
+    """uint8 [H,W] or [H,W,3], or a function that gives it; called once, in another thread,
+    while the entry is busy with the image before."""
+    token: object
+    """Whatever the caller knows the image by; comes back with the answer, never leaves."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the entry said of one image."""
+
+    token: object
+    """The question's."""
+    score: float
+    """Image score, finite; higher = more anomalous."""
+    anomaly_map: np.ndarray | None
+    """Finite float32 or float16 [H,W], read-only; None where none is wanted or given."""
+    latency_seconds: float
+    """From just before the first byte is sent to the arrival of the answer's last byte."""
+    is_score_from_map: bool
+    """The entry sent no score, so it is the map's maximum."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The entry is ready for images."""
+
+    maps: bool
+    """Whether its answers carry maps where they are wanted."""
+    start_up_seconds: float
+    """From the start of the session to the arrival of `ready`."""
+
+
+class ProgressPoint(NamedTuple):
+    """One point of a training curve."""
+
+    step: int
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a train session left behind, beside the model's files."""
+
+    steps: int | None
+    """Steps done by the entry's last progress frame; None where it sent none."""
+    curve: tuple[ProgressPoint, ...]
+    """Progress in order, evenly thinned to a few thousand points."""
+    checkpoints: int
+    """Number of checkpoints that were judged."""
+    start_up_seconds: float
+    """From the start of the session to the arrival of `ready`."""
+    seconds: float
+    """The whole session."""
+
+
+Ask = Callable[[Iterable[Question]], Iterator[Answer]]
+"""Streams questions to the entry and yields its answers in the same order."""
+Judge = Callable[[int, Ask], Verdict]
+"""Judges the entry's state at a step by what it answers."""
+
+
+class _Conversation:
+    """Start, questions and end: what predict and train have in common."""
+
+    def __init__(self, running: Running, launch: Launch, hello: Hello, seconds: float) -> None:
+        self.limits = launch.limits
+        self.pipe = EntryPipe(
+            running, total_seconds=seconds, stop_seconds=launch.limits.stop_seconds
+        )
+        self._running = running
+        self._hello = HelloFrame(
+            verb=launch.verb,
+            benchmark=hello.benchmark,
+            seed=hello.seed,
+            device=hello.device,
+            maps_wanted=hello.maps_wanted,
+            paths=running.paths,
+            params=hello.params,
+            limits=launch.limits.as_dict(),
+        )
+        self._has_maps = False
+        self._map_dtype: str | None = None
+        self._asked = 0
+
+    def start(self) -> Ready:
+        """Say hello and wait for `ready`.
+
+        Raises:
+            RunEnded: by the entry's fault.
+        """
+        line = self._hello.line()
+        seconds = self.limits.start_seconds
+        deadline = self.pipe.deadline(
+            seconds, Status.START_TIMEOUT, f"it did not come within {seconds:g} s"
+        )
+        with self.pipe.typed("the ready frame", deadline):
+            self.pipe.send(line, deadline)
+            frame = parse_frame(self.pipe.receive_first_line("type", deadline))
+            if not isinstance(frame, ReadyFrame):
+                raise BadFrame("a ready frame was expected")
+        self._has_maps = frame.maps and self._hello.maps_wanted
+        return Ready(frame.maps, self._running.last_arrival - self.pipe.began)
+
+    def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
+        """Send one image after the other, each after the answer to the one before.
+
+        Raises:
+            RunEnded: by the entry's fault.
+        """
+        for question, image in _decoded_ahead(questions):
+            yield self._ask_one(question.token, image)
+
+    def finish(self) -> None:
+        """End the entry's input; it must exit with code 0 and add nothing.
+
+        Raises:
+            RunEnded: by the entry's fault.
+        """
+        self.pipe.close()
+
+    def _ask_one(self, token: object, image: np.ndarray) -> Answer:
+        self._asked += 1
+        where = f"image {self._asked}"
+        question = ImageFrame(id=_new_id(), shape=_checked_shape(image))
+        self.pipe.expect_silence(where)
+        size = image.shape[:2]
+        self._running.expect_output(MAX_LINE_BYTES + (math.prod(size) * 4 if self._has_maps else 0))
+        seconds = self.limits.image_seconds
+        deadline = self.pipe.deadline(
+            seconds, Status.IMAGE_TIMEOUT, f"it was not answered within {seconds:g} s"
+        )
+        sent = time.monotonic()
+        with self.pipe.typed(where, deadline):
+            self.pipe.send(question.line(), deadline)
+            self.pipe.send(image.reshape(-1).data, deadline)
+            frame, _ = self.pipe.receive_frame(deadline)
+            header = self._checked_header(frame, question.id, size, where)
+            anomaly_map = self._receive_map(header, deadline)
+        latency = self._running.last_arrival - sent
+        return _answer(token, header, anomaly_map, latency, where)
+
+    def _checked_header(
+        self, frame: object, identifier: str, size: tuple[int, ...], where: str
+    ) -> MapFrame:
+        """The answer's header, when it is the answer to this question."""
+        if not isinstance(frame, MapFrame):
+            raise BadFrame("a map frame was expected")
+        if frame.id != identifier:
+            raise BadFrame("the id is not the one of the image")
+        if frame.shape is None:
+            if self._has_maps:
+                raise BadFrame("a map was wanted, and ready said that there are maps")
+            return frame
+        if not self._has_maps:
+            raise BadFrame("a map came where none was wanted, or ready said that there is none")
+        if frame.shape != size:
+            raise RunEnded(
+                Status.WRONG_SHAPE,
+                f"{where}: the map is {_sides(frame.shape)}, the image {_sides(size)}",
+            )
+        if self._map_dtype is None:
+            self._map_dtype = frame.dtype
+        if frame.dtype != self._map_dtype:
+            raise RunEnded(
+                Status.WRONG_SHAPE,
+                f"{where}: the map is {frame.dtype}, the maps before it were {self._map_dtype}",
+            )
+        return frame
+
+    def _receive_map(self, header: MapFrame, deadline: Deadline) -> np.ndarray | None:
+        if header.shape is None or header.dtype is None:
+            return None
+        data = self.pipe.receive_bytes(header.nbytes, deadline)
+        anomaly_map = np.frombuffer(data, dtype=MAP_DTYPES[header.dtype]).reshape(header.shape)
+        anomaly_map.flags.writeable = False
+        return anomaly_map
+
+
+class PredictSession(_Conversation):
+    """Asks an entry about images: the validation split, then the test split.
+
+    Args:
+        running: the entry, started for `predict`; the caller stops it.
+        launch: how it was started.
+        hello: what to tell it.
+    """
+
+    def __init__(self, running: Running, launch: Launch, hello: Hello) -> None:
+        super().__init__(running, launch, hello, launch.limits.predict_seconds)
+
+
+def train_session(
+    running: Running,
+    launch: Launch,
+    hello: Hello,
+    judge: Judge,
+    on_progress: Callable[[int, int | None, float | None], None] = lambda *_: None,
+) -> TrainReport:
+    """Have an entry train, and judge its checkpoints.
+
+    Args:
+        running: the entry, started for `train`; the caller stops it.
+        launch: how it was started.
+        hello: what to tell it.
+        judge: called at each checkpoint with the step and a function that asks questions.
+        on_progress: called with step, steps and loss at each progress frame.
+    Raises:
+        RunEnded: by the entry's fault.
+    """
+    return _Training(running, launch, hello, judge, on_progress).run()
+
+
+class _Training(_Conversation):
+    """The frames of one train session in order."""
+
+    def __init__(
+        self,
+        running: Running,
+        launch: Launch,
+        hello: Hello,
+        judge: Judge,
+        on_progress: Callable[[int, int | None, float | None], None],
+    ) -> None:
+        super().__init__(running, launch, hello, launch.limits.train_seconds)
+        self._judge = judge
+        self._on_progress = on_progress
+        self._curve = _Curve()
+        self._checkpoints = 0
+        self._frames = 0
+        self._received = 0
+
+    def run(self) -> TrainReport:
+        """The whole session."""
+        ready = self.start()
+        while not isinstance(frame := self._next_frame(), DoneFrame):
+            if isinstance(frame, ProgressFrame):
+                self._curve.add(frame.step, frame.loss)
+                self._on_progress(frame.step, frame.steps, frame.loss)
+            else:
+                self._judge_checkpoint(frame)
+        self.finish()
+        return TrainReport(
+            steps=self._curve.last_step,
+            curve=tuple(self._curve.points),
+            checkpoints=self._checkpoints,
+            start_up_seconds=ready.start_up_seconds,
+            seconds=time.monotonic() - self.pipe.began,
+        )
+
+    def _next_frame(self) -> ProgressFrame | CheckpointFrame | DoneFrame:
+        limit = self.limits.train_stdout_bytes
+        self._running.expect_output(limit)
+        self._frames += 1
+        with self.pipe.typed(f"training frame {self._frames}", self.pipe.total):
+            frame, nbytes = self.pipe.receive_frame(self.pipe.total)
+            self._received += nbytes
+            if self._received > limit:
+                raise BadFrame(f"more than {limit} bytes on standard output in one training")
+            if not isinstance(frame, ProgressFrame | CheckpointFrame | DoneFrame):
+                raise BadFrame("a progress, checkpoint or done frame was expected")
+        return frame
+
+    def _judge_checkpoint(self, frame: CheckpointFrame) -> None:
+        self._checkpoints += 1
+        verdict = self._judge(frame.step, self.ask)
+        where = f"the verdict on checkpoint {self._checkpoints}"
+        self.pipe.expect_silence(where)
+        with self.pipe.typed(where, self.pipe.total):
+            self.pipe.send(verdict.line(), self.pipe.total)
+
+
+class _Curve:
+    """Progress points in bounded memory: at most `CURVE_POINTS`, evenly thinned."""
+
+    def __init__(self) -> None:
+        self.points: list[ProgressPoint] = []
+        self.last_step: int | None = None
+        self._seen = 0
+        self._stride = 1
+
+    def add(self, step: int, loss: float | None) -> None:
+        if self._seen % self._stride == 0:
+            self.points.append(ProgressPoint(step, loss))
+        self._seen += 1
+        self.last_step = step
+        if len(self.points) > CURVE_POINTS:
+            self.points = self.points[::2]
+            self._stride *= 2
+
+
+def read_description(running: Running, launch: Launch) -> Description:
+    """What an entry started for `describe` says of itself.
+
+    Raises:
+        RunEnded: it does not describe itself as the contract says, or not in time.
+    """
+    limits = launch.limits
+    pipe = EntryPipe(running, total_seconds=limits.start_seconds, stop_seconds=limits.stop_seconds)
+    where = "the description"
+    with pipe.typed(where, pipe.total):
+        description = Description.from_line(pipe.receive_first_line("contract", pipe.total))
+    pipe.close()
+    return description
+
+
+def _decoded_ahead(questions: Iterable[Question]) -> Iterator[tuple[Question, np.ndarray]]:
+    """Each question with its image; the next image is decoded while this one is answered."""
+    waiting: tuple[Question, Future[np.ndarray]] | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
+        for question in questions:
+            following = (question, pool.submit(_decode, question))
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()
+            waiting = following
+        if waiting is not None:
+            yield waiting[0], waiting[1].result()
+
+
+def _decode(question: Question) -> np.ndarray:
+    image = question.image() if callable(question.image) else question.image
+    return np.ascontiguousarray(image)
+
+
+def _checked_shape(image: np.ndarray) -> tuple[int, ...]:
+    is_image = image.ndim == 2 or image.shape[2:] == (3,)
+    if (
+        image.dtype != np.uint8
+        or not is_image
+        or not 1 <= min(image.shape) <= max(image.shape) <= MAX_SIDE
+    ):
+        raise ValueError(f"an image is uint8 [H,W] or [H,W,3], not {image.dtype} {image.shape}")
+    return image.shape
+
+
+def _answer(
+    token: object, header: MapFrame, anomaly_map: np.ndarray | None, latency: float, where: str
+) -> Answer:
+    if anomaly_map is not None and not np.isfinite(anomaly_map).all():
+        raise RunEnded(Status.NON_FINITE, f"{where}: the map holds NaN or infinity")
+    score = header.score
+    if score is None and anomaly_map is not None:
+        score = float(anomaly_map.max())
+    if score is None:
+        raise TypeError("a header without score and map passed its check")
+    return Answer(
+        token=token,
+        score=score,
+        anomaly_map=anomaly_map,
+        latency_seconds=latency,
+        is_score_from_map=header.score is None,
+    )
+
+
+def _new_id() -> str:
+    """Sixteen characters from the system's randomness: 80 bits, in lower-case base32."""
+    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
