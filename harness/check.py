@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.describe import Description, describe
 from harness.errors import EntryInvalid, UsageError
 
 if TYPE_CHECKING:
@@ -138,11 +137,11 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
         verdict.add("image", str(error), passed=False)
         return verdict
     verdict.add("image", program.identity)
-    entry = _described(verdict, entry, program, engine, limits)
-    if entry is not None:
+    described = _described(verdict, entry, program, engine, limits)
+    if described is not None:
         _run(
             verdict,
-            entry=entry,
+            entry=described,
             program=program,
             engine=engine,
             options=options,
@@ -155,21 +154,23 @@ def _described(
     verdict: Verdict, entry: Entry, program: Program, engine: Engine, limits: Limits
 ) -> Entry | None:
     """Ask the program to describe itself; the entry with what it said, or None where it failed."""
+    from harness.describe import describe
+
     try:
         said = describe(program, engine, limits)
     except EntryInvalid as error:
         verdict.add("describe", str(error), passed=False)
         return None
-    verdict.add("describe", json.dumps(asdict(said)))
-    declared = Description(
-        name=entry.table.name,
-        contract=said.contract,
-        maps=entry.table.maps,
-        verbs=("predict", "train") if entry.table.trains else ("predict",),
-    )
-    if entry.kind == "folder" and declared != said:
-        verdict.add("entry.toml agrees", f"entry.toml says {asdict(declared)}", passed=False)
-    return entry.described(maps=said.maps, trains="train" in said.verbs)
+    verdict.add("describe", f"{said.name}, maps: {said.maps}, verbs: {', '.join(said.verbs)}")
+    trains = "train" in said.verbs
+    declared = (entry.table.name, entry.table.maps, entry.table.trains)
+    if entry.kind == "folder" and declared != (said.name, said.maps, trains):
+        verdict.add(
+            "entry.toml agrees",
+            "entry.toml says name {}, maps {}, trains {}".format(*declared),
+            passed=False,
+        )
+    return entry.described(maps=said.maps, trains=trains)
 
 
 def _run(

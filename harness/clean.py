@@ -33,13 +33,13 @@ def build_parser() -> cli.Parser:
 
 def main(argv: Sequence[str] | None) -> int:
     """Clean up; returns the exit code."""
+    options = build_parser().parse_args(argv)
     from harness.benchmarks import default_cache
     from harness.engines import choose_engine
     from harness.errors import EngineUnavailable
     from harness.runs import sweep_work_folders
     from harness.store import Store
 
-    options = build_parser().parse_args(argv)
     cache = default_cache()
     print(f"work folders removed:     {sweep_work_folders(cache)}")
     print(f"half-written files removed: {Store(options.results).sweep()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,6 +212,9 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: cli.Reporter)
     """
     from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
 
+    def reading(name: str) -> Callable[[int, int], None]:
+        return lambda done, total: reporter.progress(f"reading {name}", done, total)
+
     root = options.data_root or (
         Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
     )
@@ -228,12 +231,12 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: cli.Reporter)
         if name == "demo":
             packs.append(demo_pack(cache))
         elif name in found:
-            packs.append(
-                open_pack(found[name], cache, benchmark=name, on_progress=reporter.progress)
-            )
+            packs.append(open_pack(found[name], cache, benchmark=name, on_progress=reading(name)))
         else:
             raise _benchmark_missing(name, set(BENCHMARKS) | set(found), root)
-    packs += [open_pack(folder, cache, on_progress=reporter.progress) for folder in options.packs]
+    packs += [
+        open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
+    ]
     return packs
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from harness.benchmarks import Pack
 from harness.entries import TrainingTable
 from harness.metrics import GroundTruth, checkpoint_value
-from harness.questions import questions_of, shuffled
+from harness.questions import questions_of, sample_of, shuffled
 from harness.records import CheckpointPart, CurvePoint, TrainingPart
 from harness.session import Answer, Question, Verdict
 
@@ -76,11 +76,8 @@ class Judge:
         if self._rule.checkpoint_metric == "none" or not samples:
             return None
         answers = ask(questions_of(self._pack, samples))
-        return checkpoint_value(
-            self._rule.checkpoint_metric,
-            self._truth(),
-            ((answer.token.key, answer.score, answer.anomaly_map) for answer in answers),
-        )
+        told = ((sample_of(answer).key, answer.score, answer.anomaly_map) for answer in answers)
+        return checkpoint_value(self._rule.checkpoint_metric, self._truth(), told)
 
     def part(
         self, curve: Sequence[tuple[int, float | None]], *, steps: int | None = None

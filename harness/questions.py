@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.benchmarks import Pack, Sample
-from harness.session import Question
+from harness.session import Answer, Question
 
 
 def questions_of(pack: Pack, samples: Sequence[Sample]) -> Iterator[Question]:
@@ -25,6 +25,17 @@ class _Decode:
 
     def __call__(self) -> np.ndarray:
         return self.pack.image(self.sample)
+
+
+def sample_of(answer: Answer) -> Sample:
+    """The sample that an answer is about.
+
+    Raises:
+        TypeError: the question was not made by `questions_of` (a bug).
+    """
+    if not isinstance(answer.token, Sample):
+        raise TypeError("a session gave back a token that it was not given")
+    return answer.token
 
 
 def shuffled(samples: Sequence[Sample]) -> list[Sample]:

@@ -30,7 +30,7 @@ from harness.entries import Entry, Settings
 from harness.errors import InfrastructureFault
 from harness.judge import Judge
 from harness.metrics import METRICS_VERSION, RunScores
-from harness.questions import questions_of, shuffled
+from harness.questions import questions_of, sample_of, shuffled
 from harness.records import (
     CostPart,
     EntryPart,
@@ -193,8 +193,8 @@ class _Run:
             return
         written = self.work / "written"
         written.mkdir()
-        launch = self._launch(
-            "train", model=written, train=stage_training(request.pack, place.cache)
+        launch = launch_of(
+            request, place, "train", model=written, train=stage_training(request.pack, place.cache)
         )
         judge = Judge(
             request.settings.training,
@@ -259,10 +259,7 @@ class _Run:
     ) -> Iterator[tuple[Sample, Answer]]:
         questions = questions_of(self.request.pack, samples)
         for done, answer in enumerate(session.ask(questions), start=1):
-            sample = answer.token
-            if not isinstance(sample, Sample):
-                raise TypeError("a session returned a token that it was not given")
-            yield sample, answer
+            yield sample_of(answer), answer
             self.place.reporter.progress(label, done, len(samples))
 
     @contextlib.contextmanager
@@ -361,12 +358,12 @@ def pack_part(pack: Pack, place: Place) -> PackPart:
         benchmark=pack.name,
         version=pack.version,
         visibility=pack.card.visibility,
-        images_may_be_shown=pack.card.may_show_images,
+        images_may_be_shown=pack.card.images_may_be_shown,
         train=len(pack.split("train")),
         valid=len(pack.split("valid")),
         test_normal=len(test) - anomalous,
         test_anomalous=anomalous,
-        patients=pack.patients("test"),
+        patients=pack.card.groups.test,
         regions=truth.region_count if pack.has_masks else None,
         regions_lost=truth.lost_region_count if pack.has_masks else None,
     )
