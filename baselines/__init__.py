@@ -1,0 +1,1 @@
+"""The baselines: a folder per method, and the kit that they share."""

@@ -1,0 +1,13 @@
+"""What the baselines share. A file per subject; nothing here knows a label or a metric.
+
+weight_files    the four pretrained files: names, hashes, addresses (standard library only)
+backbones       pretrained or random feature extractors
+anomalib_parts  single network files of anomalib, without its Lightning engine
+determinism     seeds, threads, deterministic algorithms
+images          decoding, resizing, normalising; the training split in memory
+training        the one training loop: epochs, progress, checkpoints, early stop
+patches         patch descriptors from feature maps
+memory_bank     nearest neighbours in a bank of vectors
+maps            blur, resize, array of the image's own size
+saved           trained tensors to disk and back
+"""

@@ -1,0 +1,29 @@
+"""Trained tensors to disk and back: one file, read without running any code from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+FILE_NAME = "model.pt"
+
+
+def save_tensors(folder: Path, tensors: Mapping[str, Tensor], backbone: str) -> None:
+    """Write `tensors`, and the identity of the backbone that they belong to.
+
+    Args:
+        folder: `paths.model` of the hello frame, or what `serve` hands to `save`.
+        tensors: on any device.
+        backbone: `Backbone.identity`; the backbone itself is not written.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    torch.save({"backbone": backbone, "tensors": state}, folder / FILE_NAME)
+
+
+def load_tensors(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], str]:
+    """The tensors on `device`, and the identity of the backbone that they belong to."""
+    state = torch.load(folder / FILE_NAME, map_location=device, weights_only=True)
+    return state["tensors"], state["backbone"]

@@ -1,0 +1,123 @@
+"""RD4AD: a student decodes a frozen teacher's features from a narrow embedding of them.
+
+Deng and Li, "Anomaly detection via reverse distillation from one-class embedding" (2022).
+Bottleneck, decoder and loss are anomalib's; teacher, training loop and maps are the kit's.
+Trap: image sizes must be multiples of 32, or decoder and teacher disagree in size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.kit import determinism, images, maps, saved
+from baselines.kit.anomalib_parts import load_part
+from baselines.kit.backbones import Backbone
+from baselines.kit.training import Schedule, train
+from harness.contract import Checkpoint
+
+# The scales that the one-class embedding fuses; the bottleneck is built for these three.
+LAYERS = ("layer1", "layer2", "layer3")
+
+bottleneck_part = load_part("models/image/reverse_distillation/components/bottleneck.py")
+decoder_part = load_part("models/components/backbone/resnet_decoder.py")
+loss_part = load_part("models/image/reverse_distillation/loss.py")
+
+
+class Student(nn.Module):
+    """One-class bottleneck embedding and the decoder that mirrors the teacher."""
+
+    def __init__(self, backbone: str) -> None:
+        super().__init__()
+        self.bottleneck = bottleneck_part.get_bottleneck_layer(backbone)
+        self.decoder = decoder_part.get_decoder(backbone)
+
+    def forward(self, teacher: list[Tensor]) -> list[Tensor]:
+        """The teacher's three feature maps, decoded; same shapes, same order."""
+        decoded: list[Tensor] = self.decoder(self.bottleneck(teacher))
+        return decoded
+
+
+class ReverseDistillation:
+    """Where the student cannot follow the teacher, the image is anomalous."""
+
+    def __init__(
+        self, device: str, seed: int, params: Mapping[str, Any], weights: Path | None
+    ) -> None:
+        self.device = determinism.set_up(device, seed)
+        self.seed, self.params = seed, params
+        self.size: int = params["image_size"]
+        if self.size % 32:
+            raise ValueError(f"image_size is {self.size}; it must be a multiple of 32")
+        self.teacher = Backbone(
+            params["backbone"], LAYERS, weights=params["weights"], folder=weights, seed=seed
+        ).to(self.device)
+        with determinism.seeded(seed, "student"):
+            self.student = Student(params["backbone"]).to(self.device)
+
+    def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
+        """Adam on bottleneck and decoder; the teacher stays as it is."""
+        split = images.read_training_images(train_folder, self.size)
+        optimiser = torch.optim.Adam(
+            self.student.parameters(), lr=self.params["learning_rate"], betas=self.params["betas"]
+        )
+        distance = loss_part.ReverseDistillationLoss()
+
+        def step(pixels: Tensor) -> Tensor:
+            self.student.train()
+            teacher = self._teach(pixels)
+            loss: Tensor = distance(teacher, self.student(teacher))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            return loss.detach()
+
+        schedule = Schedule(
+            self.params["epochs"],
+            self.params["batch_size"],
+            self.params["checkpoint_every_epochs"],
+        )
+        train(split, step, schedule, seed=self.seed, device=self.device, checkpoint=checkpoint)
+
+    def _teach(self, pixels: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            features: list[Tensor] = self.teacher(images.normalise(pixels, "imagenet"))
+        return features
+
+    @torch.inference_mode()
+    def predict(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """Cosine distance per scale, joined at the input's size and smoothed; score = maximum."""
+        self.student.eval()
+        teacher = self._teach(images.from_array(image, self.size).to(self.device))
+        scales = [
+            maps.resize(
+                1 - functional.cosine_similarity(theirs, ours)[:, None],
+                (self.size, self.size),
+                align_corners=True,
+            )
+            for theirs, ours in zip(teacher, self.student(teacher), strict=True)
+        ]
+        stacked = torch.stack(scales)  # (3, 1, 1, S, S)
+        joined = stacked.sum(dim=0) if self.params["map_mode"] == "add" else stacked.prod(dim=0)
+        smooth = maps.gaussian_blur(joined)
+        return maps.to_array(smooth, image.shape[:2]), float(smooth.amax())
+
+    def save(self, folder: Path) -> None:
+        """Write the student."""
+        saved.save_tensors(folder, self.student.state_dict(), self.teacher.identity)
+
+    def load(self, folder: Path) -> None:
+        """Read the student.
+
+        Raises:
+            ValueError: it learned from another teacher.
+        """
+        tensors, identity = saved.load_tensors(folder, self.device)
+        self.teacher.check_same_as(identity)
+        self.student.load_state_dict(tensors)
