@@ -1,0 +1,444 @@
+"""Summaries over seeds: one row per entry and benchmark, for the terminal and the site.
+
+Two spreads are kept apart: the standard deviation over seeds is of the method's own
+randomness, the interval of each run is of the choice of test images. Traps: a mean is
+never taken over what is left when a seed failed, and never over runs of different code,
+parameters, images or metric definitions; `published` must stand between the rows of a
+hidden pack and anything that leaves the machine.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from harness.records import Grid, MetricValue, Record, Track
+from harness.statuses import Status
+
+Comparisons = Mapping[tuple[str, str, str], int]
+"""Rank by (benchmark, metric, entry), as `harness.compare` found it."""
+
+Isolation = Literal["container", "none"]
+RANDOM_WEIGHTS = "random"
+MARKED_PLACES = 3
+# Step of a value of a hidden pack where a run gives no interval: 0.01 is one point of percent.
+FALLBACK_STEP = 0.01
+# An interval near 0 or 1 can be as narrow as the weight of one image: never finer than this.
+FINEST_STEP = 0.001
+# Costs are chosen by the entry too; two digits are all that a hidden pack tells of them.
+COST_DIGITS = 2
+
+
+@dataclass(frozen=True)
+class SeedValue:
+    """One metric of one run."""
+
+    seed: int
+    """Seed of the run."""
+    value: float | None
+    """The metric, 0 to 1; None when undefined or when the run failed."""
+    low: float | None
+    """Lower end of the 95 % interval over images or patients."""
+    high: float | None
+    """Upper end of that interval."""
+    n: int
+    """Resampled units behind the interval; 0 for a failed run."""
+    reason: str | None
+    """Why the value is undefined, or a remark on it."""
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """One metric on one grid, over the seeds of a row."""
+
+    id: str
+    """Name of the metric."""
+    grid: Grid | None
+    """`native`, `paper`, or None for image metrics."""
+    mean: float | None
+    """Mean over seeds, 0 to 1; None with a reason."""
+    std: float | None
+    """Sample standard deviation over seeds; None with a reason."""
+    reason: str | None
+    """Why there is no mean."""
+    std_reason: str | None
+    """Why there is no standard deviation."""
+    seeds: tuple[SeedValue, ...]
+    """The runs behind it, by seed; empty for hidden packs once published."""
+    rank: int | None = None
+    """1 + number of significantly better entries, where a comparison was made."""
+    step: float | None = None
+    """Precision to which a hidden pack's values were rounded; None where they are exact."""
+    place: int | None = None
+    """1, 2 or 3 among the means of the ranked rows of this column; ties share a place."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended by the entry's fault."""
+
+    seed: int
+    """Seed of the run."""
+    status: Status
+    """How it ended."""
+    detail: str
+    """The frame, image number or limit; empty for hidden packs once published."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry on one benchmark, in one track and isolation: what a table shows."""
+
+    benchmark: str
+    """Name of the benchmark."""
+    entry: str
+    """Name of the entry on the board."""
+    title: str
+    """The method's name as its authors write it."""
+    track: Track
+    """How the entry was made."""
+    isolation: Isolation
+    """What stood between the entry and the machine."""
+    visibility: Literal["open", "hidden"]
+    """`hidden`: only rounded aggregates may be published."""
+    ranked: bool
+    """Whether the row may take a rank."""
+    unranked_reason: str | None
+    """Why not."""
+    seeds: tuple[int, ...]
+    """Seeds that were run, failed ones included."""
+    failures: tuple[Failure, ...]
+    """The runs that failed."""
+    metrics: tuple[MetricSummary, ...]
+    """All metrics, in the order of the records."""
+    maps: bool
+    """Whether the entry answers with anomaly maps."""
+    weights: str | None
+    """The parameter `weights` of the entry, where it has one."""
+    metadata: Mapping[str, Any]
+    """What the entry declares of itself (paper, code, licence, family and so on)."""
+    identities: tuple[str, ...]
+    """Identity of the entry; more than one means that the seeds ran different code."""
+    packs: tuple[str, ...]
+    """Version of the pack; more than one means that the seeds saw different images."""
+    commits: tuple[str, ...]
+    """Commits of the harness."""
+    devices: tuple[str, ...]
+    """Devices of the runs."""
+    seconds_per_image: float | None
+    """Mean over seeds of the median seconds per test image."""
+    seconds_std: float | None
+    """Sample standard deviation over seeds of that median."""
+    train_seconds: float | None
+    """Mean over seeds of the train session."""
+    peak_gpu_mib: float | None
+    """Largest peak of GPU memory over seeds, in MiB."""
+    peak_ram_mib: float | None
+    """Largest peak of RAM over seeds, in MiB."""
+
+    @property
+    def is_random(self) -> bool:
+        """The backbone had random weights: a test of the machinery, not of the method."""
+        return self.weights == RANDOM_WEIGHTS
+
+    def metric(self, metric_id: str, grid: Grid | None) -> MetricSummary | None:
+        """The summary of that metric and grid, or None when no run holds it."""
+        for metric in self.metrics:
+            if metric.id == metric_id and metric.grid == grid:
+                return metric
+        return None
+
+
+def summarise(
+    records: Iterable[Record], *, comparisons: Comparisons | None = None
+) -> tuple[Row, ...]:
+    """One row per entry and benchmark (and track, and isolation), exact.
+
+    Args:
+        records: any records; a record that stands twice counts once, and runs that ended
+            by the infrastructure's fault or were cancelled are left out.
+        comparisons: ranks from `harness.compare`; without them no row has a rank.
+    Returns:
+        Rows sorted by benchmark, entry, track and isolation. The rows of hidden packs are
+        exact as well: pass them through `published` before they leave the machine.
+    """
+    groups: dict[tuple[str, str, str, str], dict[str, Record]] = {}
+    for record in records:
+        if record.is_publishable:
+            key = (
+                record.pack.benchmark,
+                record.entry.name,
+                record.track,
+                record.machine.isolation,
+            )
+            groups.setdefault(key, {})[record.run_key] = record
+    rows = [
+        _row(sorted(group.values(), key=lambda record: (record.seed, record.run_key)))
+        for _, group in sorted(groups.items())
+    ]
+    return with_places(_with_ranks(row, comparisons or {}) for row in rows)
+
+
+def published(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows as they may leave the machine: those of hidden packs rounded and bare.
+
+    An entry chooses its own scores, so any per-run or per-image number can carry labels
+    out. Of a hidden pack remain the means and deviations, rounded to the precision of the
+    run's own interval, two digits of the costs, and the statuses. Doing it twice changes
+    nothing.
+    """
+    return with_places(_withheld(row) if row.visibility == "hidden" else row for row in rows)
+
+
+def with_places(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Mark the three highest means of each column, among ranked rows of one track.
+
+    A place is about the shown mean alone; whether a lead is real is what a rank says.
+    All metrics of the board are better when higher.
+    """
+    rows = tuple(rows)
+    columns: dict[tuple[object, ...], list[float]] = {}
+    for row in rows:
+        for metric in row.metrics:
+            if row.ranked and metric.mean is not None:
+                columns.setdefault(_column(row, metric), []).append(metric.mean)
+    return tuple(
+        replace(
+            row,
+            metrics=tuple(
+                replace(
+                    metric,
+                    place=place(metric.mean, columns.get(_column(row, metric), []))
+                    if row.ranked
+                    else None,
+                )
+                for metric in row.metrics
+            ),
+        )
+        for row in rows
+    )
+
+
+def place(value: float | None, values: Sequence[float]) -> int | None:
+    """1 + the number of higher values, where that is at most 3; ties share a place."""
+    if value is None:
+        return None
+    found = 1 + sum(other > value for other in values)
+    return found if found <= MARKED_PLACES else None
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean, and sample standard deviation (n - 1), of the values; None where undefined."""
+    if not values:
+        return None, None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return statistics.fmean(values), deviation
+
+
+def _row(records: Sequence[Record]) -> Row:
+    """One row from the runs of one group, sorted by seed."""
+    first = records[0]
+    reasons = _unranked_reasons(records)
+    medians = [
+        record.times.latency.median for record in records if record.is_ok and record.times.latency
+    ]
+    trains = [record.times.train for record in records if record.is_ok and record.times.train]
+    seconds, seconds_std = mean_and_deviation(medians)
+    weights = first.entry.params.get("weights")
+    return Row(
+        benchmark=first.pack.benchmark,
+        entry=first.entry.name,
+        title=first.entry.title,
+        track=first.track,
+        isolation=first.machine.isolation,
+        visibility=_strictest(records),
+        ranked=not reasons,
+        unranked_reason=", ".join(reasons) or None,
+        seeds=tuple(sorted({record.seed for record in records})),
+        failures=tuple(
+            Failure(record.seed, record.outcome.status, record.outcome.detail)
+            for record in records
+            if not record.is_ok
+        ),
+        metrics=_summaries(records),
+        maps=any(record.entry.maps for record in records),
+        weights=weights if isinstance(weights, str) else None,
+        metadata=first.entry.metadata,
+        identities=_distinct(record.entry.identity for record in records),
+        packs=_distinct(record.pack.version for record in records),
+        commits=_distinct(record.source.commit or "not in git" for record in records),
+        devices=_distinct(record.machine.device for record in records),
+        seconds_per_image=seconds,
+        seconds_std=seconds_std,
+        train_seconds=mean_and_deviation(trains)[0],
+        peak_gpu_mib=max(
+            (r.cost.peak_gpu_mib for r in records if r.cost.peak_gpu_mib), default=None
+        ),
+        peak_ram_mib=max(
+            (r.cost.peak_ram_mib for r in records if r.cost.peak_ram_mib), default=None
+        ),
+    )
+
+
+def _strictest(records: Sequence[Record]) -> Literal["open", "hidden"]:
+    return "hidden" if any(record.pack.visibility == "hidden" for record in records) else "open"
+
+
+def _unranked_reasons(records: Sequence[Record]) -> list[str]:
+    """Every reason for which the row takes no rank; empty when it may take one."""
+    reasons = [
+        reason
+        for record in records
+        if not record.ranked
+        for reason in (record.unranked_reason or "the run is marked unranked").split(", ")
+    ]
+    if any(record.machine.isolation == "none" for record in records):
+        reasons.append("not isolated")
+    if any(record.track == "open" for record in records):
+        reasons.append("open track")
+    if any(not record.is_ok for record in records):
+        reasons.append("a run failed")
+    if withdrawn := records[0].entry.metadata.get("withdrawn"):
+        reasons.append(f"withdrawn: {withdrawn}")
+    if mixture := _mixture(records):
+        reasons.append(mixture)
+    return list(dict.fromkeys(reasons))
+
+
+def _mixture(records: Sequence[Record]) -> str | None:
+    """Why no mean may be taken over these runs, or None when they are of one kind."""
+    aspects: dict[str, Callable[[Record], object]] = {
+        "code": lambda record: record.entry.identity,
+        "parameters": lambda record: (record.entry.preset, sorted(record.entry.params.items())),
+        "images": lambda record: record.pack.version,
+        "metric versions": lambda record: record.source.metrics,
+    }
+    mixed = [
+        name for name, aspect in aspects.items() if len({repr(aspect(r)) for r in records}) > 1
+    ]
+    if mixed:
+        return "the seeds ran with different " + " and ".join(mixed)
+    if len({record.seed for record in records}) < len(records):
+        return "a seed was run more than once"
+    return None
+
+
+def _summaries(records: Sequence[Record]) -> tuple[MetricSummary, ...]:
+    keys = dict.fromkeys(
+        (metric.id, metric.grid) for record in records for metric in record.metrics
+    )
+    mixture = _mixture(records)
+    return tuple(_summary(metric_id, grid, records, mixture) for metric_id, grid in keys)
+
+
+def _summary(
+    metric_id: str, grid: Grid | None, records: Sequence[Record], mixture: str | None
+) -> MetricSummary:
+    seeds = tuple(_seed_value(record, record.metric(metric_id, grid)) for record in records)
+    reason = mixture or _missing(records, seeds)
+    values = [seed.value for seed in seeds if seed.value is not None]
+    mean, std = mean_and_deviation(values) if reason is None else (None, None)
+    std_reason = None
+    if std is None:
+        std_reason = reason or "one seed"
+    return MetricSummary(metric_id, grid, mean, std, reason, std_reason, seeds)
+
+
+def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
+    if not record.is_ok:
+        status = record.outcome.status.value
+        return SeedValue(record.seed, None, None, None, 0, f"the run failed: {status}")
+    if metric is None:
+        return SeedValue(record.seed, None, None, None, 0, "not in the record")
+    return SeedValue(record.seed, metric.value, metric.low, metric.high, metric.n, metric.reason)
+
+
+def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | None:
+    """Why a mean over these seeds would hide something, or None."""
+    failed = [record for record in records if not record.is_ok]
+    if failed:
+        count = f"{len(failed)} of {len(records)} runs" if len(records) > 1 else "the run"
+        return f"{count} failed: {', '.join(_distinct(r.outcome.status.value for r in failed))}"
+    undefined = [seed for seed in seeds if seed.value is None]
+    if not undefined:
+        return None
+    reasons = "; ".join(_distinct(seed.reason or "undefined" for seed in undefined))
+    if len(undefined) == len(seeds):
+        return reasons
+    return f"undefined for seed {', '.join(str(seed.seed) for seed in undefined)}: {reasons}"
+
+
+def _with_ranks(row: Row, comparisons: Comparisons) -> Row:
+    """Ranks stand on the headline grid of ranked rows alone."""
+    return replace(
+        row,
+        metrics=tuple(
+            replace(metric, rank=comparisons.get((row.benchmark, metric.id, row.entry)))
+            if row.ranked and metric.grid != "paper"
+            else metric
+            for metric in row.metrics
+        ),
+    )
+
+
+def _withheld(row: Row) -> Row:
+    """What a hidden pack may tell of a row."""
+    return replace(
+        row,
+        failures=tuple(replace(failure, detail="") for failure in row.failures),
+        metrics=tuple(_rounded(metric) for metric in row.metrics),
+        seconds_per_image=_digits(row.seconds_per_image),
+        seconds_std=None,
+        train_seconds=_digits(row.train_seconds),
+        peak_gpu_mib=_digits(row.peak_gpu_mib),
+        peak_ram_mib=_digits(row.peak_ram_mib),
+    )
+
+
+def _rounded(metric: MetricSummary) -> MetricSummary:
+    """The summary without its runs, at the precision of their widest interval."""
+    if not metric.seeds:
+        return metric
+    step = _step(metric.seeds)
+    return replace(
+        metric,
+        mean=_to_step(metric.mean, step),
+        std=_to_step(metric.std, step),
+        seeds=(),
+        step=step,
+    )
+
+
+def _step(seeds: Sequence[SeedValue]) -> float:
+    """Largest power of ten within half the widest interval."""
+    halves = [
+        (seed.high - seed.low) / 2
+        for seed in seeds
+        if seed.low is not None and seed.high is not None
+    ]
+    widest = max(halves, default=0.0)
+    if widest <= 0:
+        return FALLBACK_STEP
+    return max(FINEST_STEP, float(10.0 ** math.floor(math.log10(widest))))
+
+
+def _to_step(value: float | None, step: float) -> float | None:
+    if value is None:
+        return None
+    decimals = max(0, -math.floor(math.log10(step)))
+    return round(round(value / step) * step, decimals)
+
+
+def _digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{COST_DIGITS}g}")
+
+
+def _column(row: Row, metric: MetricSummary) -> tuple[object, ...]:
+    return (row.benchmark, row.track, metric.id, metric.grid)
+
+
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))

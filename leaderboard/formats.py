@@ -1,0 +1,121 @@
+"""How values become text: numbers, links, file names, CSV cells. Nothing is computed here.
+
+Metrics are stored as fractions and shown in percent with two decimals, as in the paper.
+Traps: a link is passed on only when it is http or https; a text that a spreadsheet would
+run as a formula gets an apostrophe; a name from a stranger never becomes a path as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+MINUS = "\N{MINUS SIGN}"
+MIB_PER_GIB = 1024
+SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def percent(value: float, step: float | None = None) -> str:
+    """A metric (0 to 1) in percent: 0.91649 is `91.65`, or `92` where its step is 0.01.
+
+    Args:
+        value: the metric.
+        step: precision to which it was rounded; None for two decimals.
+    """
+    if step is None:
+        return f"{100 * value:.2f}"
+    return f"{100 * value:.{max(0, -round(math.log10(100 * step)))}f}"
+
+
+def signed_points(value: float) -> str:
+    """A difference of metrics (fractions) in percentage points with its sign."""
+    text = f"{100 * value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
+
+
+def sort_key(value: float) -> str:
+    """A number for the page's script to sort by."""
+    return f"{value:.10g}"
+
+
+def seconds(value: float) -> str:
+    """A short duration in seconds, three significant digits, never an exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    if value >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.5f}"
+
+
+def duration(value: float) -> str:
+    """A long duration in the unit that a reader would use."""
+    if value >= SECONDS_PER_HOUR:
+        hours, rest = divmod(round(value), SECONDS_PER_HOUR)
+        return f"{hours} h {rest // SECONDS_PER_MINUTE:02d} min"
+    if value >= SECONDS_PER_MINUTE:
+        minutes, rest = divmod(round(value), SECONDS_PER_MINUTE)
+        return f"{minutes} min {rest:02d} s"
+    return f"{seconds(value)} s"
+
+
+def memory(mebibytes: float) -> str:
+    """Memory in GiB from 1 GiB on, else in MiB."""
+    if mebibytes >= MIB_PER_GIB:
+        return f"{mebibytes / MIB_PER_GIB:.1f} GiB"
+    return f"{mebibytes:.0f} MiB"
+
+
+def short_hash(value: str) -> str:
+    """The first twelve digits of a hash, without what stands before them."""
+    return value.rpartition(":")[2][:12]
+
+
+def safe_link(value: object) -> str | None:
+    """The address if it is one that a page may link to: http or https with a host."""
+    if not isinstance(value, str) or CONTROL.search(value) or " " in value:
+        return None
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+    except ValueError:
+        return None
+    return value if parts.scheme in ("http", "https") and host else None
+
+
+def plain(value: object) -> str:
+    """A value that an entry declared, as one line of text without control characters."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(item) for item in value)
+    return CONTROL.sub(" ", str(value)).strip()
+
+
+def file_stem(name: str) -> str:
+    """A file or folder name for any name: itself where it is safe, else made safe and marked.
+
+    Two different names never share a stem, nor do two that differ in case alone.
+    """
+    if SAFE_NAME.fullmatch(name) and ".." not in name and "--" not in name:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    kept = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+    return f"{kept or 'entry'}--{digest}"
+
+
+def csv_text(value: str) -> str:
+    """A text cell that no spreadsheet runs as a formula."""
+    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+
+
+def joined(values: Iterable[object]) -> str:
+    """Values with commas between them."""
+    return ", ".join(str(value) for value in values)

@@ -1,0 +1,97 @@
+"""The paper's own numbers (its Tables 2 and 3): read, and set against measured rows.
+
+Trap: the paper scored each method at its own input size, so a difference is taken on the
+paper grid alone (256 x 256), or on image metrics, which have no grid.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.statistics import Row, place
+
+REFERENCE = Path(__file__).with_name("reference") / "paper_results.csv"
+TABLES = {"table2": "Table 2", "table3": "Table 3"}
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One value as the paper reports it."""
+
+    table: str
+    """`Table 2` or `Table 3`."""
+    method: str
+    """Name of the method in the paper."""
+    benchmark: str
+    """Name of the benchmark."""
+    metric: str
+    """Name of the metric."""
+    mean: float | None
+    """Mean over the paper's runs, 0 to 1; None where the paper says NA."""
+    std: float | None
+    """Standard deviation as reported, 0 to 1."""
+    place: int | None = None
+    """1, 2 or 3 among the paper's methods in this column; ties share a place."""
+
+
+def read_paper(path: Path = REFERENCE) -> tuple[Reported, ...]:
+    """The paper's values in the order of the file, percent turned into fractions.
+
+    Raises:
+        KeyError, ValueError: the file does not have the expected columns.
+    """
+    with path.open(encoding="utf-8", newline="") as handle:
+        values = tuple(
+            Reported(
+                table=TABLES[line["source"]],
+                method=line["method"],
+                benchmark=line["benchmark"],
+                metric=line["metric"],
+                mean=_fraction(line["mean_percent"]),
+                std=_fraction(line["std_percent"]),
+            )
+            for line in csv.DictReader(handle)
+        )
+    return _with_places(values)
+
+
+def method_key(title: str) -> str:
+    """What two spellings of a method's name have in common: letters and digits, lower case."""
+    return "".join(letter for letter in title.casefold() if letter.isalnum())
+
+
+def by_cell(paper: Iterable[Reported]) -> Mapping[tuple[str, str, str], Reported]:
+    """The values by (method key, benchmark, metric)."""
+    return {(method_key(v.method), v.benchmark, v.metric): v for v in paper}
+
+
+def difference(
+    row: Row, metric_id: str, reported: Mapping[tuple[str, str, str], Reported]
+) -> float | None:
+    """Measured minus reported, as a fraction; None where either is missing.
+
+    Pixel and region metrics are taken on the paper grid.
+    """
+    value = reported.get((method_key(row.title), row.benchmark, metric_id))
+    measured = row.metric(metric_id, None) or row.metric(metric_id, "paper")
+    if value is None or value.mean is None or measured is None or measured.mean is None:
+        return None
+    return measured.mean - value.mean
+
+
+def _fraction(percent: str) -> float | None:
+    return float(percent) / 100 if percent else None
+
+
+def _with_places(values: Sequence[Reported]) -> tuple[Reported, ...]:
+    columns: dict[tuple[str, str], list[float]] = {}
+    for value in values:
+        if value.mean is not None:
+            columns.setdefault((value.benchmark, value.metric), []).append(value.mean)
+    return tuple(
+        replace(value, place=place(value.mean, columns.get((value.benchmark, value.metric), [])))
+        for value in values
+    )
