@@ -314,6 +314,7 @@ class _Training(_Conversation):
 
     def run(self) -> TrainReport:
         """The whole session."""
+        self._allow_chatter()
         ready = self.start()
         while not isinstance(frame := self._next_frame(), DoneFrame):
             if isinstance(frame, ProgressFrame):
@@ -332,7 +333,6 @@ class _Training(_Conversation):
 
     def _next_frame(self) -> ProgressFrame | CheckpointFrame | DoneFrame:
         limit = self.limits.train_stdout_bytes
-        self._running.expect_output(limit)
         self._frames += 1
         with self.pipe.typed(f"training frame {self._frames}", self.pipe.total):
             frame, nbytes = self.pipe.receive_frame(self.pipe.total)
@@ -348,8 +348,13 @@ class _Training(_Conversation):
         verdict = self._judge(frame.step, self.ask)
         where = f"the verdict on checkpoint {self._checkpoints}"
         self.pipe.expect_silence(where)
+        self._allow_chatter()
         with self.pipe.typed(where, self.pipe.total):
             self.pipe.send(verdict.line(), self.pipe.total)
+
+    def _allow_chatter(self) -> None:
+        """Let progress frames wait; called before the entry may write them, or some are lost."""
+        self._running.expect_output(self.limits.train_stdout_bytes)
 
 
 class _Curve:
