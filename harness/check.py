@@ -184,7 +184,8 @@ def _run(
 ) -> None:
     """The run on the demo pack, with the limits of production."""
     from harness.benchmarks import default_cache, demo_pack
-    from harness.runs import Place, Request, execute
+    from harness.requests import Place, Request
+    from harness.runs import execute
     from harness.store import Store
     from harness.weights import default_folder, require_for
 

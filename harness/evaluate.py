@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine, Limits, Program
     from harness.entries import Entry
     from harness.records import Record
-    from harness.runs import Place, Request
+    from harness.requests import Place, Request
 
 EXAMPLES = """
   python -m harness.evaluate baselines/rd4ad
@@ -119,7 +119,8 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.engines import choose_engine
     from harness.entries import open_entry
     from harness.provenance import REPOSITORY
-    from harness.runs import Place, sweep_work_folders
+    from harness.requests import Place
+    from harness.runs import sweep_work_folders
     from harness.store import Store
     from harness.weights import default_folder
 
@@ -151,7 +152,7 @@ def _requests(
     entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: Place,
     *, limits: Limits, overrides: dict[str, str],
 ) -> Iterator[Request]:  # fmt: skip
-    from harness.runs import Request, device_kind
+    from harness.requests import Request, device_kind
     from harness.weights import require_for
 
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
@@ -304,7 +305,8 @@ def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engin
 
 def run_all(plan: Plan) -> Iterator[Record]:
     """Do every run that has no finished record yet, in order; yields all records."""
-    from harness.runs import execute, key_parts, request_key
+    from harness.requests import key_parts, request_key
+    from harness.runs import execute
     from harness.store import describe_difference
 
     place = plan.place
@@ -335,7 +337,7 @@ def _ending(record: Record) -> str:
 
 def dry_run(plan: Plan) -> str:
     """The exact engine calls of every session, as text; nothing is started."""
-    from harness.runs import launches
+    from harness.requests import launches
 
     parts = []
     for request in plan.requests:

@@ -16,113 +16,25 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from harness import model_folder, provenance
-from harness.benchmarks import Pack, Sample, stage_training
-from harness.cli import Reporter
-from harness.engines.base import Engine, Launch, Limits, Program, Running, Verb
-from harness.entries import Entry, Settings
+from harness import model_folder
+from harness.benchmarks import Sample, stage_training
+from harness.engines.base import Launch, Running
 from harness.errors import InfrastructureFault
 from harness.judge import Judge
-from harness.metrics import METRICS_VERSION, RunScores
 from harness.questions import questions_of, sample_of, shuffled
+from harness.recording import Progress, record_of
 from harness.records import (
-    CostPart,
-    EntryPart,
-    Latency,
     OutcomePart,
-    PackPart,
     Record,
-    TimesPart,
-    Track,
-    TrainingPart,
-    content_hash,
 )
+from harness.requests import Place, Request, launch_of
 from harness.scoring import ground_truth, new_scorer
 from harness.session import Answer, Hello, PredictSession, train_session
 from harness.statuses import Fault, RunEnded, Status
-from harness.store import RunName, Store
-from harness.tracks import ranking, track_of
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one run is."""
-
-    entry: Entry
-    program: Program
-    settings: Settings
-    pack: Pack
-    seed: int
-    device: str
-    limits: Limits
-
-    @property
-    def name(self) -> RunName:
-        """Its place in the store."""
-        return RunName(self.pack.name, self.entry.name, self.seed)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where runs happen and end up."""
-
-    engine: Engine
-    store: Store
-    cache: Path
-    """Compiled truth, staged training images and work folders."""
-    weights: Path | None
-    """Folder of pretrained backbones, read-only for entries."""
-    reporter: Reporter
-    keep_log: bool = False
-    """Keep the entry's log beside the record, also of a run that ended well (open packs only)."""
-    evidence: bool = True
-
-
-@dataclass
-class Progress:
-    """What has happened so far in a run; becomes the record, also of a failed one."""
-
-    started: datetime.datetime
-    clock: float
-    training: TrainingPart | None = None
-    train_seconds: float | None = None
-    start_up_seconds: float | None = None
-    predict_seconds: float | None = None
-    latencies: list[float] = field(default_factory=list)
-    scores: RunScores | None = None
-    peak_ram_bytes: list[int] = field(default_factory=list)
-    log: bytes = b""
-    answered: int = 0
-    entry_has_maps: bool = True
-
-
-def key_parts(request: Request, engine: Engine) -> dict[str, object]:
-    """What decides the result of this run, by name."""
-    return provenance.run_key_parts(
-        request.program,
-        request.settings,
-        pack_version=request.pack.version,
-        seed=request.seed,
-        engine=engine.name,
-        device=device_kind(request.device),
-        threads=request.limits.threads,
-    )
-
-
-def request_key(request: Request, engine: Engine) -> str:
-    """The run key: equal keys mean an equal result."""
-    return content_hash(key_parts(request, engine))
-
-
-def device_kind(device: str) -> str:
-    """`cpu`, or the GPU's model: what decides the last digits."""
-    return "cpu" if device == "cpu" else provenance.gpu_details(device)["name"]
 
 
 def execute(request: Request, place: Place) -> Record:
@@ -144,7 +56,7 @@ def execute(request: Request, place: Place) -> Record:
             if end.status.fault is Fault.INFRASTRUCTURE:
                 raise InfrastructureFault(end.status, end.detail) from end
             outcome = OutcomePart(status=end.status, detail=end.detail, answered=progress.answered)
-        record = _record(request, place, progress, outcome)
+        record = record_of(request, place, progress, outcome)
         return _store(request, place, progress, record)
 
 
@@ -283,106 +195,6 @@ class _Run:
             maps_wanted=request.pack.has_masks,
             params=dict(request.settings.params),
         )
-
-
-def launch_of(
-    request: Request, place: Place, verb: Verb, *, model: Path, train: Path | None = None
-) -> Launch:
-    """One start of this run's program."""
-    return Launch(
-        program=request.program,
-        verb=verb,
-        device=request.device,
-        limits=request.limits,
-        train=train,
-        model=model,
-        weights=place.weights,
-        labels={"bmad.run": str(request.name)},
-    )
-
-
-def launches(request: Request, place: Place) -> list[Launch]:
-    """The starts that this run would make, with a stand-in for its work folder."""
-    work = place.cache / "work" / "RUN"
-    predict = launch_of(request, place, "predict", model=work / "model")
-    if not request.entry.table.trains:
-        return [predict]
-    staged = work / "train"
-    return [launch_of(request, place, "train", model=work / "written", train=staged), predict]
-
-
-def _record(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:
-    entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
-    track: Track = track_of(entry, request.pack)
-    is_ranked, reason = ranking(request.settings, request.pack, place.engine)
-    peaks = progress.peak_ram_bytes
-    return Record(
-        run_key=request_key(request, place.engine),
-        entry=EntryPart(
-            name=entry.name,
-            title=entry.table.title,
-            kind=entry.kind,
-            identity=request.program.identity,
-            image_digest=request.program.image_digest,
-            image=request.program.image or None,
-            maps=progress.entry_has_maps,
-            preset=request.settings.preset,
-            params=dict(request.settings.params),
-            overrides=dict(request.settings.overrides),
-            metadata=entry.metadata,
-        ),
-        pack=pack_part(request.pack, place),
-        seed=request.seed,
-        track=track,
-        ranked=is_ranked,
-        unranked_reason=reason,
-        limits=request.limits.as_dict(),
-        machine=provenance.machine(place.engine, request.device, request.limits.threads),
-        source=provenance.source(METRICS_VERSION),
-        times=_times(progress),
-        training=progress.training,
-        cost=CostPart(peak_ram_mib=max(peaks) / 1024**2 if peaks else None),
-        maps=scores.maps if scores else None,
-        outcome=outcome,
-        metrics=list(scores.metrics) if scores else [],
-        warnings=list(scores.warnings) if scores else [],
-    )
-
-
-def pack_part(pack: Pack, place: Place) -> PackPart:
-    """What the record says of the pack: counts and version, nothing of an image."""
-    test = pack.split("test")
-    truth = ground_truth(pack, "test", place.cache, place.reporter.progress)
-    anomalous = sum(sample.is_anomalous for sample in test)
-    return PackPart(
-        benchmark=pack.name,
-        version=pack.version,
-        visibility=pack.card.visibility,
-        images_may_be_shown=pack.card.images_may_be_shown,
-        train=len(pack.split("train")),
-        valid=len(pack.split("valid")),
-        test_normal=len(test) - anomalous,
-        test_anomalous=anomalous,
-        patients=pack.card.groups.test,
-        regions=truth.region_count if pack.has_masks else None,
-        regions_lost=truth.lost_region_count if pack.has_masks else None,
-    )
-
-
-def _times(progress: Progress) -> TimesPart:
-    latencies = np.asarray(progress.latencies, dtype=np.float64)
-    latency = None
-    if latencies.size:
-        median, p90, p99 = (float(q) for q in np.quantile(latencies, (0.5, 0.9, 0.99)))
-        latency = Latency(median=median, p90=p90, p99=p99, first=float(latencies[0]))
-    return TimesPart(
-        started=progress.started.isoformat(timespec="seconds"),
-        total=time.monotonic() - progress.clock,
-        train=progress.train_seconds,
-        start_up=progress.start_up_seconds,
-        predict=progress.predict_seconds,
-        latency=latency,
-    )
 
 
 def _store(request: Request, place: Place, progress: Progress, record: Record) -> Record:

@@ -1,0 +1,119 @@
+"""Turns what happened in a run into its record, also when the run failed."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness import provenance
+from harness.benchmarks import Pack
+from harness.metrics import METRICS_VERSION, RunScores
+from harness.records import (
+    CostPart,
+    EntryPart,
+    Latency,
+    OutcomePart,
+    PackPart,
+    Record,
+    TimesPart,
+    TrainingPart,
+)
+from harness.requests import Place, Request, request_key
+from harness.scoring import ground_truth
+from harness.statuses import Status
+from harness.tracks import ranking, track_of
+
+
+@dataclass
+class Progress:
+    """What has happened so far in a run; becomes the record, also of a failed one."""
+
+    started: datetime.datetime
+    clock: float
+    training: TrainingPart | None = None
+    train_seconds: float | None = None
+    start_up_seconds: float | None = None
+    predict_seconds: float | None = None
+    latencies: list[float] = field(default_factory=list)
+    scores: RunScores | None = None
+    peak_ram_bytes: list[int] = field(default_factory=list)
+    log: bytes = b""
+    answered: int = 0
+    entry_has_maps: bool = True
+
+
+def record_of(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:
+    """The record of a run, not sealed yet; a failed one holds no metrics."""
+    entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
+    is_ranked, reason = ranking(request.settings, request.pack, place.engine)
+    peaks = progress.peak_ram_bytes
+    return Record(
+        run_key=request_key(request, place.engine),
+        entry=EntryPart(
+            name=entry.name,
+            title=entry.table.title,
+            kind=entry.kind,
+            identity=request.program.identity,
+            image_digest=request.program.image_digest,
+            image=request.program.image or None,
+            maps=progress.entry_has_maps,
+            preset=request.settings.preset,
+            params=dict(request.settings.params),
+            overrides=dict(request.settings.overrides),
+            metadata=entry.metadata,
+        ),
+        pack=pack_part(request.pack, place),
+        seed=request.seed,
+        track=track_of(entry, request.pack),
+        ranked=is_ranked,
+        unranked_reason=reason,
+        limits=request.limits.as_dict(),
+        machine=provenance.machine(place.engine, request.device, request.limits.threads),
+        source=provenance.source(METRICS_VERSION),
+        times=_times(progress),
+        training=progress.training,
+        cost=CostPart(peak_ram_mib=max(peaks) / 1024**2 if peaks else None),
+        maps=scores.maps if scores else None,
+        outcome=outcome,
+        metrics=list(scores.metrics) if scores else [],
+        warnings=list(scores.warnings) if scores else [],
+    )
+
+
+def pack_part(pack: Pack, place: Place) -> PackPart:
+    """What the record says of the pack: counts and version, nothing of an image."""
+    test = pack.split("test")
+    truth = ground_truth(pack, "test", place.cache, place.reporter.progress)
+    anomalous = sum(sample.is_anomalous for sample in test)
+    return PackPart(
+        benchmark=pack.name,
+        version=pack.version,
+        visibility=pack.card.visibility,
+        images_may_be_shown=pack.card.images_may_be_shown,
+        train=len(pack.split("train")),
+        valid=len(pack.split("valid")),
+        test_normal=len(test) - anomalous,
+        test_anomalous=anomalous,
+        patients=pack.card.groups.test,
+        regions=truth.region_count if pack.has_masks else None,
+        regions_lost=truth.lost_region_count if pack.has_masks else None,
+    )
+
+
+def _times(progress: Progress) -> TimesPart:
+    latencies = np.asarray(progress.latencies, dtype=np.float64)
+    latency = None
+    if latencies.size:
+        median, p90, p99 = (float(q) for q in np.quantile(latencies, (0.5, 0.9, 0.99)))
+        latency = Latency(median=median, p90=p90, p99=p99, first=float(latencies[0]))
+    return TimesPart(
+        started=progress.started.isoformat(timespec="seconds"),
+        total=time.monotonic() - progress.clock,
+        train=progress.train_seconds,
+        start_up=progress.start_up_seconds,
+        predict=progress.predict_seconds,
+        latency=latency,
+    )

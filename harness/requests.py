@@ -1,0 +1,96 @@
+"""What one run is and where it happens: its request, its place, its key, its starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import provenance
+from harness.benchmarks import Pack
+from harness.cli import Reporter
+from harness.engines.base import Engine, Launch, Limits, Program, Verb
+from harness.entries import Entry, Settings
+from harness.records import content_hash
+from harness.store import RunName, Store
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one run is."""
+
+    entry: Entry
+    program: Program
+    settings: Settings
+    pack: Pack
+    seed: int
+    device: str
+    limits: Limits
+
+    @property
+    def name(self) -> RunName:
+        """Its place in the store."""
+        return RunName(self.pack.name, self.entry.name, self.seed)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs happen and end up."""
+
+    engine: Engine
+    store: Store
+    cache: Path
+    """Compiled truth, staged training images and work folders."""
+    weights: Path | None
+    """Folder of pretrained backbones, read-only for entries."""
+    reporter: Reporter
+    keep_log: bool = False
+    """Keep the entry's log beside the record, also of a run that ended well (open packs only)."""
+
+
+def key_parts(request: Request, engine: Engine) -> dict[str, object]:
+    """What decides the result of this run, by name."""
+    return provenance.run_key_parts(
+        request.program,
+        request.settings,
+        pack_version=request.pack.version,
+        seed=request.seed,
+        engine=engine.name,
+        device=device_kind(request.device),
+        threads=request.limits.threads,
+    )
+
+
+def request_key(request: Request, engine: Engine) -> str:
+    """The run key: equal keys mean an equal result."""
+    return content_hash(key_parts(request, engine))
+
+
+def device_kind(device: str) -> str:
+    """`cpu`, or the GPU's model: what decides the last digits."""
+    return "cpu" if device == "cpu" else provenance.gpu_details(device)["name"]
+
+
+def launch_of(
+    request: Request, place: Place, verb: Verb, *, model: Path, train: Path | None = None
+) -> Launch:
+    """One start of this run's program."""
+    return Launch(
+        program=request.program,
+        verb=verb,
+        device=request.device,
+        limits=request.limits,
+        train=train,
+        model=model,
+        weights=place.weights,
+        labels={"bmad.run": str(request.name)},
+    )
+
+
+def launches(request: Request, place: Place) -> list[Launch]:
+    """The starts that this run would make, with a stand-in for its work folder."""
+    work = place.cache / "work" / "RUN"
+    predict = launch_of(request, place, "predict", model=work / "model")
+    if not request.entry.table.trains:
+        return [predict]
+    staged = work / "train"
+    return [launch_of(request, place, "train", model=work / "written", train=staged), predict]
