@@ -144,6 +144,13 @@ class Running(ABC):
         """Exactly `nbytes` bytes of standard output."""
 
     @abstractmethod
+    def interrupt(self, error: Exception) -> None:
+        """Make a waiting `send` or `receive*`, and every later call of the session, raise `error`.
+
+        For a thread that watches the run from outside; it stops nothing by itself.
+        """
+
+    @abstractmethod
     def pending(self) -> int:
         """Bytes of standard output that have arrived and were not received yet."""
 
@@ -257,6 +264,10 @@ class Engine(ABC):
     def plan(self, launch: Launch) -> str:
         """The exact call that `start` would make, for `--dry-run`: text, nothing is started."""
 
-    def clean(self) -> tuple[str, ...]:
-        """Remove what dead harness processes left on the machine; names what was removed."""
-        return ()
+    def remove_leftovers(self) -> int:
+        """Remove what harness processes that are gone left running or lying; returns how many."""
+        return 0
+
+    def remove_images(self) -> int:
+        """Remove the images that the harness built; returns how many."""
+        return 0

@@ -68,7 +68,7 @@ class FunctionEngine(Engine):
         return "double (a function in a thread)"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
-        return Program(name=name, identity=f"folder:{identity}")
+        return Program(name=name, identity=identity)
 
     def prepare_image(self, reference: str, name: str) -> Program:
         return Program(name=name, identity="image:sha256:" + "0" * 64, image=reference)

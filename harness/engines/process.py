@@ -49,7 +49,7 @@ class ProcessEngine(Engine):
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         command = (sys.executable, "-m", "harness.contract", str(folder.resolve()))
-        return Program(name=name, identity=f"folder:{identity}", command=command)
+        return Program(name=name, identity=identity, command=command)
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._refuse("an image", reference)
@@ -74,14 +74,14 @@ class ProcessEngine(Engine):
         call = shlex.join([*launch.program.command, launch.verb])
         return " ".join(["cd", home, "&&", "env", "-i", *settings, call])
 
-    def clean(self) -> tuple[str, ...]:
-        swept = []
+    def remove_leftovers(self) -> int:
+        swept = 0
         for folder in Path(tempfile.gettempdir()).glob(HOME_PREFIX + "*"):
             mark = folder.name.removeprefix(HOME_PREFIX).rpartition("-")[0]
             if is_owner_gone(mark):
                 shutil.rmtree(folder, ignore_errors=True)  # another user's: not ours to remove
-                swept.append(f"folder {folder}")
-        return tuple(swept)
+                swept += 1
+        return swept
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         """What this engine adds to the common list: the device, and where Python finds us."""

@@ -69,6 +69,7 @@ class Inbox:
         self._log = bytearray()
         self._log_limit = log_bytes
         self._has_log_flood = False
+        self._interruption: Exception | None = None
         self._last_arrival = time.monotonic()
 
     # The draining thread's side.
@@ -112,8 +113,17 @@ class Inbox:
             if self._has_output_ended:
                 raise PipeClosed("the program closed its standard output")
 
+    def interrupt(self, error: Exception) -> None:
+        """Let every waiting and later call of the session raise this error."""
+        with self._changed:
+            self._interruption = error
+            self._changed.notify_all()
+        self.alarm.raise_it()
+
     def check_log(self) -> None:
-        """Raise `LogFlood` when the log has passed its bound."""
+        """Raise `LogFlood` when the log has passed its bound, or what interrupted the run."""
+        if self._interruption is not None:
+            raise self._interruption
         if self._has_log_flood:
             raise LogFlood(f"more than {self._log_limit} bytes on standard error")
 
@@ -292,6 +302,9 @@ class PumpedRunning(Running):
 
     def receive(self, nbytes: int, deadline: float) -> bytes | bytearray:
         return self._inbox.take(nbytes, deadline)
+
+    def interrupt(self, error: Exception) -> None:
+        self._inbox.interrupt(error)
 
     def pending(self) -> int:
         return self._inbox.pending()

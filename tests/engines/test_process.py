@@ -209,8 +209,7 @@ def test_cleaning_sweeps_the_homes_of_dead_harnesses_alone(tmp_path: Path, monke
     other_namespace = tmp_path / f"bmad-entry-{boot}.1.{2**22 + 1}.{start}-abc"
     for folder in (alive, dead, rebooted, other_namespace):
         folder.mkdir()
-    removed = ProcessEngine().clean()
-    assert len(removed) == 2
+    assert ProcessEngine().remove_leftovers() == 2
     assert set(tmp_path.iterdir()) == {alive, other_namespace}
 
 

@@ -1,0 +1,254 @@
+"""The `docker` engine: isolated containers, through the engine API of Docker or Podman.
+
+Traps:
+- The engine must be on this machine: folders are mounted by path. So its API is asked on a
+  local socket only.
+- A rootless engine maps its root to the caller, and every other user id to one that may not
+  write the caller's folders: there the program runs as that root, which is the caller.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import subprocess
+import weakref
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import docker
+from docker.errors import ImageNotFound, NotFound
+
+from harness.engines import docker_build, docker_images
+from harness.engines.base import Engine, Launch, Program
+from harness.engines.docker_container import (
+    ENGINE_FAULTS,
+    ContainerRunning,
+    Place,
+    container_settings,
+    engine_lost,
+    remove_container,
+    start_container,
+)
+from harness.engines.environment import give_cpus, take_cpus, usable_cpus
+from harness.engines.owner import is_owner_gone, owner_mark
+from harness.errors import DeviceUnavailable, EngineUnavailable
+from harness.statuses import RunEnded, Status
+
+API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
+_ASK_SECONDS = 10.0  # does it answer at all?
+OWNER_LABEL = "bmad.owner"
+NOBODY = 65534  # who runs an entry when the harness is root
+_NO_GPU = re.compile(
+    r"could not select device driver|nvidia-container-cli|libnvidia|unresolvable CDI"
+    r"|unknown device|no such device|cdi.*not (found|supported|enabled)",
+    re.IGNORECASE,
+)
+logger = logging.getLogger("harness.engines")
+
+
+def candidate_sockets() -> list[str]:
+    """Where an engine may answer, the most explicit first."""
+    if given := os.environ.get("DOCKER_HOST"):
+        return [given]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    places = (
+        "/var/run/docker.sock",
+        f"{runtime}/docker.sock",
+        str(Path.home() / ".docker/run/docker.sock"),
+        f"{runtime}/podman/podman.sock",
+        "/run/podman/podman.sock",
+    )
+    return [f"unix://{place}" for place in places if Path(place).exists()]
+
+
+def connect() -> docker.APIClient:
+    """A client of the first engine that answers.
+
+    Raises:
+        EngineUnavailable: none does; the message says what each one said.
+    """
+    said = []
+    for address in candidate_sockets():
+        if not address.startswith(("unix://", "tcp://")):
+            said.append(f"{address}: folders are mounted by path, so it must be a local socket")
+            continue
+        try:
+            client = docker.APIClient(base_url=address, version="auto", timeout=_ASK_SECONDS)
+            client.ping()
+        except ENGINE_FAULTS as error:
+            said.append(f"{address}: {_first_reason(error)}")
+            continue
+        client.timeout = API_SECONDS
+        return client
+    raise EngineUnavailable(
+        "no container engine answers: " + ("; ".join(said) or "none is installed"),
+        where="DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "",
+        fix="install and start Docker (systemctl start docker) and join its group "
+        "(usermod -aG docker $USER), or use --engine process for your own code",
+    )
+
+
+def _first_reason(error: Exception) -> str:
+    """The innermost error of the SDK's chain: the only one that says something."""
+    text = str(error)
+    for known in ("Permission denied", "Connection refused", "No such file or directory"):
+        if known in text:
+            return known.lower()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+class DockerEngine(Engine):
+    """Starts entries in containers that can do nothing but answer."""
+
+    name = "docker"
+    isolation: Literal["container", "none"] = "container"
+
+    @cached_property
+    def client(self) -> docker.APIClient:
+        """The engine's API; connected on first use, closed with this object."""
+        client = connect()
+        weakref.finalize(self, client.close)
+        return client
+
+    @cached_property
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self.client.info()
+        return info
+
+    @cached_property
+    def _is_podman(self) -> bool:
+        components = self.client.version().get("Components") or []
+        return any("podman" in str(part.get("Name", "")).lower() for part in components)
+
+    def check(self) -> None:
+        try:
+            info = self._info
+        except ENGINE_FAULTS as error:
+            raise EngineUnavailable(
+                f"the container engine does not answer: {error}",
+                fix="start it again (systemctl restart docker)",
+            ) from error
+        for field in ("MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota"):
+            if info.get(field) is False:
+                logger.warning("the container engine does not enforce %s on this machine", field)
+
+    def describe(self) -> str:
+        version = self.client.version()
+        kind = "podman" if self._is_podman else "docker"
+        return f"{kind} {version['Version']} (API {self.client.api_version})"
+
+    def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
+        return docker_build.build_folder(self.client, folder, name, identity)
+
+    def prepare_image(self, reference: str, name: str) -> Program:
+        image = docker_images.find_or_pull(self.client, reference)
+        return self._program(image, name, reference)
+
+    def prepare_archive(self, archive: Path, name: str) -> Program:
+        image = docker_images.load_archive(self.client, archive)
+        return self._program(image, name, str(archive))
+
+    def _program(self, image: dict[str, Any], name: str, where: str) -> Program:
+        docker_images.vet(image, where, architecture=self._info.get("Architecture", ""))
+        return docker_images.program_of(image, name, identity=f"image:{image['Id']}")
+
+    def start(self, launch: Launch) -> ContainerRunning:
+        gpu = self._gpu(launch.device)
+        cpus = take_cpus(launch.limits.threads)
+        place = self._place(cpus, gpu)
+        if launch.verb == "train" and launch.model is not None and os.geteuid() == 0:
+            os.chown(launch.model, *map(int, place.user.split(":")))
+        name = _container_name(launch)
+        settings = container_settings(launch, place, _labels(launch))
+        try:
+            return start_container(self.client, launch, settings, name, lambda: give_cpus(cpus))
+        except ENGINE_FAULTS as error:
+            raise _start_failure(error, launch) from error
+
+    def plan(self, launch: Launch) -> str:
+        cpus = usable_cpus()[: launch.limits.threads]
+        place = self._place(tuple(cpus), self._gpu(launch.device))
+        return docker_images.as_text(
+            container_settings(launch, place, _labels(launch)), name=_container_name(launch)
+        )
+
+    def _place(self, cpus: tuple[int, ...], gpu: str | None) -> Place:
+        options = " ".join(self._info.get("SecurityOptions") or [])
+        if "rootless" in options or (self._is_podman and os.geteuid() != 0):
+            user = "0:0"
+        elif os.geteuid() == 0:
+            user = f"{NOBODY}:{NOBODY}"
+        else:
+            user = f"{os.getuid()}:{os.getgid()}"
+        return Place(
+            user=user,
+            cpus=cpus,
+            gpu=gpu,
+            gpu_driver="cdi" if self._is_podman else "",
+            userns="host" if "name=userns" in options else "",
+        )
+
+    def _gpu(self, device: str) -> str | None:
+        """UUID of the GPU that is asked for; its bare number where the driver's tool is absent."""
+        if device == "cpu":
+            return None
+        wanted = device.removeprefix("cuda").removeprefix(":") or "0"
+        if not wanted.isdecimal():
+            return wanted
+        query = ["nvidia-smi", f"--id={wanted}", "--query-gpu=uuid", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return wanted
+        return done.stdout.strip() or wanted
+
+    def remove_leftovers(self) -> int:
+        removed = 0
+        filters = {"label": OWNER_LABEL}
+        for container in self.client.containers(all=True, filters=filters):
+            if is_owner_gone(container["Labels"].get(OWNER_LABEL, "")):
+                remove_container(self.client, container["Id"])
+                removed += 1
+        return removed
+
+    def remove_images(self) -> int:
+        return docker_build.remove_built_images(self.client)
+
+
+def _container_name(launch: Launch) -> str:
+    readable = re.sub(r"[^a-zA-Z0-9_.-]", "-", launch.program.name)[:40]
+    return f"bmad-{readable}-{launch.verb}-{secrets.token_hex(6)}"
+
+
+def _labels(launch: Launch) -> dict[str, str]:
+    return {
+        **launch.labels,
+        OWNER_LABEL: owner_mark(),
+        "bmad.entry": launch.program.name,
+        "bmad.verb": launch.verb,
+    }
+
+
+def _start_failure(error: Exception, launch: Launch) -> Exception:
+    """What the user is told when the engine would not start the container."""
+    if launch.device != "cpu" and _NO_GPU.search(str(error)):
+        return DeviceUnavailable(
+            f"the container engine has no GPU to give: {_explanation(error)}",
+            where=f"--device {launch.device}",
+            fix="install the NVIDIA container toolkit and tell the engine of it "
+            "(nvidia-ctk runtime configure --runtime=docker, then restart Docker), "
+            "or use --device cpu",
+        )
+    if isinstance(error, ImageNotFound):
+        return RunEnded(Status.IMAGE_UNAVAILABLE, f"the image is gone: {_explanation(error)}")
+    if isinstance(error, NotFound):
+        return RunEnded(Status.ENGINE_UNAVAILABLE, f"not found: {_explanation(error)}")
+    return engine_lost(error)
+
+
+def _explanation(error: Exception) -> str:
+    return str(getattr(error, "explanation", None) or error)

@@ -1,0 +1,418 @@
+"""One container: how it is created, its pipe through the engine's attach stream, its certain end.
+
+Traps, all seen on a real engine:
+- Created without StdinOnce, or started before we are attached: closing our half gives the
+  entry no end of file, and its first output is lost.
+- While the attach stream is not drained, kill, inspect and remove hang. So a thread drains
+  it to its end, waits for nobody and drops what passes a bound; and the end of a run shuts
+  our socket down first, then kills, then removes and verifies.
+- The SDK reads the answer's headers through a buffer of its own and hands out the raw
+  socket behind it. That is safe only because nothing is written before the start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import DockerException, NotFound
+
+from harness.engines.base import DeadlinePassed, Exit, Launch, PipeClosed
+from harness.engines.environment import entry_environment
+from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
+from harness.statuses import RunEnded, Status
+
+HOME = "/tmp"  # noqa: S108 - the container's own tmpfs
+PATHS = {"train": "/data/train", "model": "/model", "weights": "/weights"}
+REMOVE_SECONDS = 60.0  # from the KILL to the engine's word that the container is gone
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.25  # between questions for the state
+_SAMPLE_SECONDS = 1.0  # between two looks at the memory gauge
+ENGINE_FAULTS = (DockerException, requests.RequestException)
+"""What a call of the SDK raises when the engine refuses, is gone or does not answer in time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the engine and this machine decide about a container, not the launch."""
+
+    user: str
+    """`uid:gid` that the program runs as."""
+    cpus: tuple[int, ...]
+    """CPU numbers of the run."""
+    gpu: str | None
+    """Identifier of the GPU for the engine's device request; None = no GPU."""
+    gpu_driver: str
+    """Driver of the device request: empty = the engine's own choice, `cdi` for Podman."""
+    userns: str
+    """`host` where the engine would map user ids away; else empty."""
+
+
+def container_settings(launch: Launch, place: Place, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The body of the engine's create call, in the engine API's own words."""
+    limits = launch.limits
+    variables = entry_environment(limits.threads, HOME)
+    # `void` also where no GPU is asked for: an image's own `all` must not reach the runtime.
+    variables["NVIDIA_VISIBLE_DEVICES"] = place.gpu or "void"
+    variables["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+    return {
+        "Image": launch.program.image,
+        "Cmd": [launch.verb],
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "User": place.user,
+        "Hostname": "entry",
+        "Labels": dict(labels),
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM",
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": True,
+        "HostConfig": {
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "Privileged": False,
+            "Memory": limits.memory_mib * 1024**2,
+            "MemorySwap": limits.memory_mib * 1024**2,
+            "CpusetCpus": ",".join(map(str, place.cpus)),
+            "PidsLimit": limits.pids,
+            "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+            "ShmSize": limits.shm_mib * 1024**2,
+            "Tmpfs": {HOME: f"rw,exec,nosuid,nodev,mode=1777,size={limits.tmp_mib}m"},
+            "Mounts": list(_mounts(launch)),
+            "DeviceRequests": _device_requests(place),
+            "IpcMode": "private",
+            "UsernsMode": place.userns,
+            "Init": True,
+            "LogConfig": {"Type": "none"},
+            "RestartPolicy": {"Name": "no"},
+            "AutoRemove": False,  # the engine's last word (OOM, exit code) is read after the end
+        },
+    }
+
+
+def _mounts(launch: Launch) -> Iterator[dict[str, Any]]:
+    given = {"train": launch.train, "model": launch.model, "weights": launch.weights}
+    for name, path in given.items():
+        if path is not None:
+            is_writable = name == "model" and launch.verb == "train"
+            yield {
+                "Type": "bind",
+                "Source": str(path.resolve()),
+                "Target": PATHS[name],
+                "ReadOnly": not is_writable,
+                "BindOptions": {"Propagation": "rprivate"},
+            }
+
+
+def _device_requests(place: Place) -> list[dict[str, Any]]:
+    if place.gpu is None:
+        return []
+    if place.gpu_driver == "cdi":
+        return [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={place.gpu}"]}]
+    return [{"DeviceIDs": [place.gpu], "Capabilities": [["gpu", "compute", "utility"]]}]
+
+
+class Demultiplexer:
+    """Takes the attach stream apart: 8-byte headers (stream, length), then that many bytes.
+
+    Payload is handed on as it comes and never kept, so no length that a header announces
+    costs memory.
+    """
+
+    def __init__(self, sinks: Mapping[int, Callable[[memoryview], None]]) -> None:
+        self._sinks = sinks
+        self._header = b""
+        self._stream = 0
+        self._left = 0
+
+    def feed(self, data: bytes) -> None:
+        """Hand on what one read of the socket has brought."""
+        rest = memoryview(data)
+        while rest:
+            if self._left == 0:
+                wanted = 8 - len(self._header)
+                self._header += bytes(rest[:wanted])
+                rest = rest[wanted:]
+                if len(self._header) < 8:
+                    return
+                self._stream = self._header[0]
+                self._left = int.from_bytes(self._header[4:], "big")
+                self._header = b""
+            part = rest[: self._left]
+            if part and self._stream in self._sinks:
+                self._sinks[self._stream](part)
+            self._left -= len(part)
+            rest = rest[len(part) :]
+
+
+class MemoryGauge:
+    """The container's peak memory, from its control group on this machine, where it can be read.
+
+    Page cache counts too: that is what the kernel calls the group's memory.
+    """
+
+    _FILES = ("memory.peak", "memory.max_usage_in_bytes")  # version 2, version 1
+
+    def __init__(self, process: int) -> None:
+        self.peak_bytes: int | None = None
+        self._file = next(self._candidates(process), None)
+        self._due = 0.0
+
+    def _candidates(self, process: int) -> Iterator[Path]:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
+                _, controllers, group = line.split(":", 2)
+                if controllers in ("", "memory"):
+                    for name in self._FILES:
+                        file = Path("/sys/fs/cgroup") / controllers / group.lstrip("/") / name
+                        if file.exists():
+                            yield file
+
+    def sample(self, *, is_due: bool = False) -> None:
+        """Read the gauge, at most once a second unless it is due."""
+        now = time.monotonic()
+        if self._file is None or (now < self._due and not is_due):
+            return
+        self._due = now + _SAMPLE_SECONDS
+        try:
+            self.peak_bytes = int(self._file.read_text())
+        except (OSError, ValueError):  # the group went with the container
+            self._file = None
+
+
+def start_container(
+    client: docker.APIClient,
+    launch: Launch,
+    settings: Mapping[str, Any],
+    name: str,
+    on_end: Callable[[], None],
+) -> ContainerRunning:
+    """Create, attach, start: in this order, and all undone when one step fails.
+
+    Args:
+        client: the engine's API.
+        launch: what is started.
+        settings: the create call's body, of `container_settings`.
+        name: a name that no other container has; it is known before the engine is asked,
+            so that even an interrupted create can be undone.
+        on_end: called once, when the container is gone.
+    Raises:
+        DockerException, requests.RequestException: what the engine said.
+    """
+    running: ContainerRunning | None = None
+    try:
+        client.create_container_from_config(settings, name)
+        stream = client.attach_socket(
+            name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
+        )
+        running = ContainerRunning(client, name, stream, launch, on_end)
+        client.start(name)
+        running.watch_memory()
+    except BaseException:  # Ctrl-C too
+        if running is not None:
+            running.end_now()
+        else:
+            remove_container(client, name)
+            on_end()
+        raise
+    return running
+
+
+def remove_container(client: docker.APIClient, name: str) -> None:
+    """Kill and remove a container, and ask until the engine says that it is gone.
+
+    Raises:
+        RunEnded: `engine_unavailable` when it is still there after `REMOVE_SECONDS`.
+    """
+    deadline = time.monotonic() + REMOVE_SECONDS
+    problem: object = "it is still there"
+    while time.monotonic() < deadline:
+        try:
+            client.remove_container(name, v=True, force=True)
+            client.inspect_container(name)
+        except NotFound:
+            return
+        except ENGINE_FAULTS as error:  # busy, or a removal is in progress: ask again
+            problem = error
+        time.sleep(0.1)
+    raise RunEnded(
+        Status.ENGINE_UNAVAILABLE, f"the engine could not remove the container {name}: {problem}"
+    )
+
+
+class ContainerRunning(PumpedRunning):
+    """One container that we are attached to.
+
+    Args:
+        client, name, launch, on_end: as for `start_container`.
+        stream: what the SDK's `attach_socket` gave; it owns the connection.
+    """
+
+    def __init__(
+        self,
+        client: docker.APIClient,
+        name: str,
+        stream: Any,
+        launch: Launch,
+        on_end: Callable[[], None],
+    ) -> None:
+        given = {"train": launch.train, "model": launch.model, "weights": launch.weights}
+        paths = {name: PATHS[name] for name, path in given.items() if path is not None}
+        self._client = client
+        self._name = name
+        self._stream = stream
+        self._socket: socket.socket = getattr(stream, "_sock", stream)
+        self._socket.setblocking(False)
+        self._stop_seconds = launch.limits.stop_seconds
+        self._on_end = on_end
+        self._gauge: MemoryGauge | None = None
+        self._exit: Exit | None = None
+        self._is_ended = False
+        self._is_input_open = True
+        super().__init__(self._socket.fileno(), Inbox(launch.limits.log_bytes), paths)
+        self._drain = threading.Thread(target=self._drain_stream, name="drain", daemon=True)
+        self._drain.start()
+
+    def watch_memory(self) -> None:
+        """Find the container's memory gauge; it is running now."""
+        process = self._state()["Pid"]
+        if process:
+            self._gauge = MemoryGauge(process)
+
+    def _drain_stream(self) -> None:
+        demultiplexer = Demultiplexer({1: self._inbox.add_output, 2: self._inbox.add_log})
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while True:
+            poll.poll(_SAMPLE_SECONDS * 1000)
+            if self._gauge is not None:
+                self._gauge.sample()
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:  # the engine cut the connection: for the entry that is its end
+                data = b""
+            if not data:
+                break
+            demultiplexer.feed(data)
+        self._inbox.end_output()
+
+    def send(self, data: bytes | memoryview, deadline: float) -> None:
+        if not self._is_input_open:
+            raise PipeClosed("the program's standard input is closed already")
+        super().send(data, deadline)
+
+    def close_input(self) -> None:
+        if self._is_input_open:
+            self._is_input_open = False
+            if self._gauge is not None:  # the group's last moments: read it while it is there
+                self._gauge.sample(is_due=True)
+            with contextlib.suppress(OSError):  # the engine has closed its side already
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self._client.inspect_container(self._name)["State"]
+        return state
+
+    def wait(self, deadline: float) -> Exit:
+        if self._exit is None:
+            try:
+                self._exit = self._wait_for_exit(deadline)
+            except ENGINE_FAULTS as error:
+                raise engine_lost(error) from error
+        self._inbox.check_log()
+        return self._exit
+
+    def _wait_for_exit(self, deadline: float) -> Exit:
+        """Ask the engine until it says that the container has ended."""
+        pause = _FIRST_PAUSE_SECONDS
+        while (state := self._state())["Running"]:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise DeadlinePassed("the container did not end in time")
+            # The stream's end usually is the container's; the engine's state follows at once.
+            self._drain.join(min(remaining, _LONGEST_PAUSE_SECONDS))
+            if not self._drain.is_alive():
+                time.sleep(min(remaining, pause))
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        self._drain.join(max(1.0, deadline - time.monotonic()))
+        return Exit(_signed(state["ExitCode"]), self._is_out_of_memory(state))
+
+    def _is_out_of_memory(self, state: Mapping[str, Any]) -> bool:
+        """The engine's word; its event may come a moment after the end that it explains."""
+        for _ in range(5):
+            if state["OOMKilled"] or state["ExitCode"] != 137:  # 128 + KILL
+                break
+            time.sleep(0.1)
+            state = self._state()
+        return bool(state["OOMKilled"])
+
+    def stop(self) -> Exit:
+        if self._is_ended:
+            return self._exit or Exit(None)
+        try:
+            self.close_input()
+            if self._exit is None:
+                self._terminate()
+        finally:  # also when Ctrl-C comes a second time
+            self.end_now()
+        return self._exit or Exit(None)
+
+    def _terminate(self) -> None:
+        """TERM, and `stop_seconds` to obey it; what the engine makes of it is seen later."""
+        with contextlib.suppress(*ENGINE_FAULTS, DeadlinePassed):
+            self._client.kill(self._name, "SIGTERM")
+        with contextlib.suppress(*ENGINE_FAULTS, DeadlinePassed):
+            self._exit = self._wait_for_exit(time.monotonic() + self._stop_seconds)
+
+    def end_now(self) -> None:
+        """Shut our socket down, kill, remove, verify."""
+        self._is_ended = True
+        self._is_input_open = False
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        try:
+            self._note_late_exit()
+            remove_container(self._client, self._name)
+        finally:
+            self._drain.join()
+            self._stream.close()
+            self._socket.close()
+            self._inbox.alarm.close()
+            self._on_end()
+
+    def _note_late_exit(self) -> None:
+        """Keep how it ended when that was by itself, although nobody waited for it."""
+        with contextlib.suppress(*ENGINE_FAULTS):
+            state = self._state()
+            if self._exit is None and state["Status"] == "exited":
+                self._exit = Exit(_signed(state["ExitCode"]), self._is_out_of_memory(state))
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        return None if self._gauge is None else self._gauge.peak_bytes
+
+
+def _signed(exit_code: int) -> int:
+    """128 + n, the container's way to say `ended by signal n`, as -n."""
+    return 128 - exit_code if 128 < exit_code <= 128 + 64 else exit_code
+
+
+def engine_lost(error: Exception) -> RunEnded:
+    """The typed end of a run whose engine failed in the middle."""
+    return RunEnded(Status.ENGINE_UNAVAILABLE, f"the container engine failed: {error}")

@@ -1,0 +1,96 @@
+"""Small images for tests with containers: the contract and numpy on a Python base, no torch.
+
+    from tests.engine_images import LightDockerEngine
+
+    engine = LightDockerEngine()
+    program = engine.prepare_folder(Path("tests/entries/honest"), "honest", identity)
+
+The base is built once (seconds) and found again by the hash of what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import docker
+from docker.errors import ImageNotFound
+
+from harness.engines import docker_build
+from harness.engines.base import Program
+from harness.engines.docker import DockerEngine
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL_BASE = "bmad/base:local"  # scripts/local-base.sh
+PUBLIC_BASE = "python:3.11-slim-bookworm"
+
+DOCKERFILE = """
+ARG BASE_IMAGE
+FROM ${BASE_IMAGE}
+COPY build-ca.pem numpy.txt /opt/build/
+RUN set -eu; cd /opt/build; \\
+    if [ -s build-ca.pem ]; then export SSL_CERT_FILE=$PWD/build-ca.pem PIP_CERT=$PWD/build-ca.pem; fi; \\
+    python3 -m venv /opt/venv; \\
+    /opt/venv/bin/pip install --quiet --no-cache-dir --no-deps --require-hashes -r numpy.txt; \\
+    /opt/venv/bin/python -c "import numpy"
+COPY harness /opt/bmad/harness
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/bmad
+ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]
+"""
+
+
+class LightDockerEngine(DockerEngine):
+    """The docker engine, but folders are built on the small base in place of Dockerfile.gpu's."""
+
+    def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
+        base = light_base(self.client)
+        return docker_build.build_folder(self.client, folder, name, identity, base)
+
+
+def light_base(client: docker.APIClient) -> docker_build.Base:
+    """The small base image, built where it is not there yet."""
+    contract = sorted((ROOT / "harness/contract").glob("*.py"))
+    files = {
+        path.relative_to(ROOT).as_posix(): path
+        for path in (ROOT / "harness/__init__.py", *contract)
+    }
+    bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
+    contents = {
+        "Dockerfile": DOCKERFILE.encode(),
+        "numpy.txt": _locked("numpy").encode(),
+        "build-ca.pem": Path(bundle).read_bytes() if Path(bundle).is_file() else b"",
+    }
+    context = docker_build.build_context(files, contents)
+    digest = hashlib.sha256(context).hexdigest()
+    base = docker_build.Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
+    if docker_build.find_built(client, base.tag, base.identity) is None:
+        image, tail = docker_build.build_image(
+            client,
+            context,
+            tag=base.tag,
+            identity=base.identity,
+            arguments={"BASE_IMAGE": _python_base(client)},
+            dockerfile="Dockerfile",
+        )
+        assert image is not None, f"the test base cannot be built:\n{tail}"
+    return base
+
+
+def _python_base(client: docker.APIClient) -> str:
+    if given := os.environ.get("BMAD_BASE_IMAGE"):
+        return given
+    try:
+        client.inspect_image(LOCAL_BASE)
+    except ImageNotFound:
+        return PUBLIC_BASE
+    return LOCAL_BASE
+
+
+def _locked(package: str) -> str:
+    """A package's lines of the lock file, hashes included."""
+    lock = (ROOT / "requirements.lock").read_text()
+    found = re.search(rf"^{package}==.*(?:\n .*)*", lock, re.MULTILINE)
+    assert found is not None
+    return found.group() + "\n"

@@ -1,0 +1,56 @@
+"""What the tests with containers share: one engine, one image that runs any script."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.engines.base import Launch, Limits, Program
+from harness.engines.docker_container import ContainerRunning
+from tests.engine_images import LightDockerEngine
+
+SCRIPT_DOCKERFILE = """ARG BASE
+FROM ${BASE}
+ENTRYPOINT ["python", "/weights/main.py"]
+"""
+
+
+@pytest.fixture(scope="session")
+def engine() -> LightDockerEngine:
+    return LightDockerEngine()
+
+
+@pytest.fixture(scope="session")
+def script_program(engine: LightDockerEngine, tmp_path_factory) -> Program:
+    """An image that runs the script which a test mounts as /weights/main.py."""
+    folder = tmp_path_factory.mktemp("script")
+    (folder / "Dockerfile").write_text(SCRIPT_DOCKERFILE)
+    return engine.prepare_folder(folder, "test-script", "folder:sha256:script")
+
+
+StartScript = Callable[..., ContainerRunning]
+
+
+@pytest.fixture
+def start_script(
+    engine: LightDockerEngine, script_program: Program, tmp_path: Path
+) -> Iterator[StartScript]:
+    """Start a script in a container: `start_script(code, verb="train", limits=..., model=...)`."""
+    started: list[ContainerRunning] = []
+
+    def start(code: str, verb: str = "predict", **more: object) -> ContainerRunning:
+        weights = tmp_path / f"weights-{len(started)}"
+        weights.mkdir()
+        (weights / "main.py").write_text(textwrap.dedent(code))
+        more.setdefault("limits", Limits(threads=1, memory_mib=256, stop_seconds=0.5))
+        started.append(
+            engine.start(Launch(script_program, verb, weights=weights, **more))  # type: ignore[arg-type]
+        )
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
