@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 MINUS = "\N{MINUS SIGN}"
 MIB_PER_GIB = 1024
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@")
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -112,8 +112,9 @@ def file_stem(name: str) -> str:
 
 
 def csv_text(value: str) -> str:
-    """A text cell that no spreadsheet runs as a formula."""
-    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    """A text cell of one line that no spreadsheet runs as a formula."""
+    text = plain(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def joined(values: Iterable[object]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.records import Record, content_hash
+from harness.statistics import summarise
 from harness.statuses import Status
+from leaderboard.builder import build
 
 Metrics = dict[tuple[str, str | None], float | None]
 
@@ -151,3 +154,22 @@ def record(
 def make_record() -> Callable[..., Record]:
     """Makes records; see `record` above for the arguments."""
     return record
+
+
+@pytest.fixture
+def build_site(tmp_path: Path) -> Callable[..., Path]:
+    """Builds a site from records and returns its folder."""
+
+    def made(records: Iterable[Record], name: str = "site", **options: Any) -> Path:
+        records = list(records)
+        index = build(
+            summarise(records),
+            records,
+            tmp_path / name,
+            version="0.1.0",
+            commit="c0ffee",
+            **options,
+        )
+        return index.parent
+
+    return made

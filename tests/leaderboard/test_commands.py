@@ -1,0 +1,79 @@
+"""The printed command is one that the harness accepts."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from harness.engines.base import Limits
+from harness.evaluate import build_parser
+from leaderboard.commands import rerun_command
+
+DEFAULTS = Limits().as_dict()
+
+
+def parsed(text):
+    words = shlex.split(text.splitlines()[-1])
+    assert words[:3] == ["python", "-m", "harness.evaluate"]
+    return build_parser().parse_args(words[3:])
+
+
+def test_the_command_names_entry_benchmark_seeds_and_commit(make_record):
+    text = rerun_command([make_record(seed=s) for s in (1, 0)], DEFAULTS)
+    options = parsed(text)
+    assert options.entries == ["baselines/patchcore"]
+    assert (options.benchmarks, options.seeds) == (["brain"], [0, 1])
+    assert options.engine == "auto"
+    assert text.startswith("git checkout 0123456789abcdef")
+
+
+def test_the_command_repeats_what_was_changed(make_record):
+    record = make_record(
+        entry="mine",
+        isolation="none",
+        params={"layers": ["layer2", "layer3"], "capped": True},
+        entry__overrides={"layers": ["layer2", "layer3"], "capped": True, "weights": "random x"},
+        entry__preset="official",
+        entry__metadata={"source": "baselines/patchcore"},
+        limits=DEFAULTS | {"threads": 8},
+        machine__device="cpu",
+    )
+    options = parsed(rerun_command([record], DEFAULTS))
+    assert options.engine == "process"
+    assert options.device == "cpu"
+    assert options.preset == "official"
+    assert options.name == "mine"
+    assert options.limit == ["threads=8"]
+    assert options.overrides == [
+        "capped=true", 'layers=["layer2", "layer3"]', "weights=random x",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [("image", "reg.example/a@sha256:" + "0" * 64), ("submission", "submissions/x.toml"), ("archive", "x.tar")],
+)  # fmt: skip
+def test_every_form_of_entry_has_its_word(make_record, kind, entry):
+    record = make_record(
+        entry="x", entry__kind=kind, entry__image_digest="reg.example/a@sha256:" + "0" * 64
+    )
+    assert parsed(rerun_command([record], DEFAULTS)).entries == [entry]
+
+
+def test_a_pack_of_ones_own_and_the_demonstration(make_record):
+    own = parsed(rerun_command([make_record(benchmark="clinic")], DEFAULTS))
+    assert [str(path) for path in own.packs] == ["DIR"]
+    demo = parsed(rerun_command([make_record(benchmark="demo")], DEFAULTS))
+    assert (demo.benchmarks, demo.data_root) == (["demo"], None)
+
+
+def test_a_changed_checkout_is_said_so(make_record):
+    text = rerun_command([make_record(source__commit="abc+dirty")], DEFAULTS)
+    assert text.startswith("# the harness had local changes")
+    assert "git checkout abc\n" in text
+
+
+def test_hostile_values_stay_one_word_of_the_shell(make_record):
+    record = make_record(entry__overrides={"weights": "$(rm -rf /); `x` 'y'"})
+    assert parsed(rerun_command([record], DEFAULTS)).overrides == ["weights=$(rm -rf /); `x` 'y'"]
