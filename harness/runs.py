@@ -118,7 +118,10 @@ class _Run:
         )
         began = time.monotonic()
         try:
-            with self._running(launch) as running, model_folder.watch(written, request.limits):
+            with (
+                self._running(launch) as running,
+                model_folder.watch(running, written, request.limits),
+            ):
                 report = train_session(
                     running, launch, self._hello(), judge, on_progress=self._show_training
                 )

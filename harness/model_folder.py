@@ -1,0 +1,191 @@
+"""What an entry left in its model folder: watched while it trains, copied out with distrust.
+
+Traps:
+- The folder belongs to a stranger's program. A link, a FIFO or a device in it is never
+  followed or opened for reading: names are opened relative to their folder's descriptor,
+  without following links and without waiting, and the descriptor is asked what it is.
+- A file's size may lie in both directions: a sparse file is large and takes no space, so
+  the size and the blocks are both bounded; a file may grow while it is copied, so the bytes
+  that are read are bounded too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.engines.base import Limits, Running
+from harness.statuses import RunEnded, Status
+
+POLL_SECONDS = 1.0  # an entry that writes 1 GB/s is caught one or two GB past its bound
+MAX_DEPTH = 32
+_CHUNK = 1 << 20
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def copy(source: Path, destination: Path, limits: Limits) -> None:
+    """Copy the regular files and folders of a model folder, and nothing else.
+
+    Args:
+        source: the folder that the entry could write to; the entry has ended.
+        destination: an existing, empty folder of the host. Files become 0644 and folders
+            0755, so that the entry can read them whatever user it runs as.
+        limits: `model_bytes` and `model_files` bound what is copied.
+    Raises:
+        RunEnded: `bad_model` for anything else than regular files and folders, and for more
+            of them than the limits allow; `host_error` when the host's disk is full.
+    """
+    try:
+        root = os.open(source, _OPEN | os.O_DIRECTORY)
+        try:
+            _copy_folder(root, destination, 0, _Budget(limits))
+        finally:
+            os.close(root)
+    except OSError as error:
+        raise RunEnded(
+            Status.HOST_ERROR, f"the model folder cannot be copied: {error.strerror}"
+        ) from error
+
+
+def model_hash(folder: Path) -> str:
+    """`sha256:…` over the relative path and content of every file of a copied model folder."""
+    digest = hashlib.sha256()
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return "sha256:" + digest.hexdigest()
+
+
+@contextlib.contextmanager
+def watch(running: Running, folder: Path, limits: Limits) -> Iterator[None]:
+    """Look at the model folder while its entry runs; too much in it interrupts the session.
+
+    The calls on `running` then raise `RunEnded` with `bad_model`. The caller still stops it.
+    """
+    done = threading.Event()
+
+    root = os.open(folder, _OPEN | os.O_DIRECTORY)
+
+    def look() -> None:
+        while not done.wait(POLL_SECONDS):
+            try:
+                _measure(root, 0, _Budget(limits))
+            except RunEnded as problem:
+                running.interrupt(problem)
+                return
+
+    thread = threading.Thread(target=look, name="watch-model", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.close(root)
+
+
+@dataclass
+class _Budget:
+    """What may still be copied."""
+
+    limits: Limits
+    files: int = 0
+    nbytes: int = 0
+
+    def count_name(self) -> None:
+        """One more name in a folder."""
+        self.files += 1
+        if self.files > self.limits.model_files:
+            raise _bad(f"it holds more than {self.limits.model_files} files")
+
+    def count_bytes(self, nbytes: int) -> None:
+        """More bytes, of which the limit is all that is told."""
+        self.nbytes += nbytes
+        if self.nbytes > self.limits.model_bytes:
+            raise _bad(f"it holds more than {self.limits.model_bytes} bytes")
+
+    def count_file(self, status: os.stat_result) -> None:
+        """A file, by its size or by its blocks, whichever is more."""
+        self.count_bytes(max(status.st_size, status.st_blocks * 512))
+
+
+def _bad(what: str) -> RunEnded:
+    return RunEnded(Status.BAD_MODEL, f"the model folder: {what}")
+
+
+def _is_ordinary(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _bad(f"folders lie more than {MAX_DEPTH} deep in one another")
+
+
+def _copy_folder(folder: int, destination: Path, depth: int, budget: _Budget) -> None:
+    _check_depth(depth)
+    with os.scandir(folder) as entries:  # one by one: a million names are never listed at once
+        for entry in entries:
+            budget.count_name()
+            with _opened(entry.name, folder) as (opened, status):
+                target = destination / entry.name
+                if stat.S_ISDIR(status.st_mode):
+                    target.mkdir()
+                    target.chmod(0o755)
+                    _copy_folder(opened, target, depth + 1, budget)
+                else:
+                    budget.count_file(status)
+                    _copy_file(opened, target, status.st_size)
+
+
+@contextlib.contextmanager
+def _opened(name: str, folder: int) -> Iterator[tuple[int, os.stat_result]]:
+    """A regular file or folder by its name, looked at before and after it is opened."""
+    special = "it holds something that is neither a regular file nor a folder"
+    if not _is_ordinary(os.stat(name, dir_fd=folder, follow_symlinks=False)):
+        raise _bad(special)
+    try:
+        opened = os.open(name, _OPEN, dir_fd=folder)
+    except OSError as error:
+        raise _bad(f"one of its names cannot be opened ({error.strerror})") from None
+    try:
+        status = os.fstat(opened)
+        if not _is_ordinary(status):
+            raise _bad(special)
+        yield opened, status
+    finally:
+        os.close(opened)
+
+
+def _copy_file(opened: int, target: Path, size: int) -> None:
+    """Copy as many bytes as were counted, and find no more."""
+    left = size
+    with target.open("xb") as file:
+        while data := os.read(opened, _CHUNK):
+            left -= len(data)
+            if left < 0:
+                raise _bad("a file grew while it was copied")
+            file.write(data)
+    target.chmod(0o644)
+
+
+def _measure(folder: int, depth: int, budget: _Budget) -> None:
+    """Count what is there now; a name that vanishes while we look is not there."""
+    _check_depth(depth)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            budget.count_name()
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                budget.count_file(status)
+                if stat.S_ISDIR(status.st_mode):
+                    with _opened(entry.name, folder) as (opened, _):
+                        _measure(opened, depth + 1, budget)
