@@ -45,7 +45,7 @@ class Outcome:
     log: bytes = b""
 
 
-def converse(
+def play_session(
     running: Running,
     limits: Limits = LIMITS,
     hello: Hello = HELLO,
@@ -121,6 +121,42 @@ def honest(stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> None:
     script.serve()
 
 
+@dataclass(frozen=True)
+class Behaviour:
+    """How a predict session with one of tests/entries ends, asked about three images."""
+
+    entry: str
+    status: Status
+    answered: int
+    limits: dict[str, float] = field(default_factory=dict)
+
+
+BEHAVIOURS = (
+    Behaviour("honest", Status.OK, 3),
+    Behaviour("map_only", Status.OK, 3),
+    Behaviour("score_only", Status.OK, 3),
+    Behaviour("stdout_print", Status.OK, 3),
+    Behaviour("crashing", Status.CRASHED, 0),
+    Behaviour("hanging_start", Status.START_TIMEOUT, 0, {"start_seconds": 1.0}),
+    Behaviour("hanging_image", Status.IMAGE_TIMEOUT, 0, {"image_seconds": 0.5}),
+    Behaviour("look_ahead", Status.IMAGE_TIMEOUT, 0, {"image_seconds": 0.5}),
+    Behaviour("never_reads", Status.IMAGE_TIMEOUT, 0, {"image_seconds": 0.5}),
+    Behaviour("ignores_term", Status.IMAGE_TIMEOUT, 0, {"image_seconds": 0.5, "stop_seconds": 0.5}),
+    Behaviour("out_of_gpu_memory", Status.OUT_OF_GPU_MEMORY, 0),
+    Behaviour("bad_frame", Status.BAD_FRAME, 0),
+    Behaviour("wrong_shape", Status.WRONG_SHAPE, 0),
+    Behaviour("nan", Status.NON_FINITE, 0),
+    Behaviour("early_exit", Status.MISSING_ANSWER, 2),
+    Behaviour("stderr_flood", Status.LOG_FLOOD, 0, {"log_bytes": 1 << 20}),
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `behaviour` runs once for each."""
+    if "behaviour" in metafunc.fixturenames:
+        metafunc.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.entry)
+
+
 @pytest.fixture
 def script() -> type[Script]:
     return Script
@@ -129,6 +165,12 @@ def script() -> type[Script]:
 @pytest.fixture
 def images() -> Callable[..., list[np.ndarray]]:
     return make_images
+
+
+@pytest.fixture
+def converse() -> Callable[..., Outcome]:
+    """`converse(running, limits, hello, images)`: a whole session with what was started."""
+    return play_session
 
 
 @pytest.fixture
@@ -158,7 +200,7 @@ def play() -> Callable[..., Outcome]:
         running = run_function(
             function, limits=limits, exit_code=exit_code, is_out_of_memory=is_out_of_memory
         )
-        return converse(running, limits, hello, images)
+        return play_session(running, limits, hello, images)
 
     return play_function
 
@@ -217,7 +259,7 @@ def play_folder(start_folder: Callable[..., Running]) -> Callable[..., Outcome]:
         **changes: Any,
     ) -> Outcome:
         running = start_folder(entry, **changes)
-        return converse(running, replace(LIMITS, **changes), hello, images)
+        return play_session(running, replace(LIMITS, **changes), hello, images)
 
     return play
 
@@ -229,7 +271,7 @@ def play_command() -> Callable[..., Outcome]:
     def play(command: list[str], *, hello: Hello = HELLO, **options: Any) -> Outcome:
         program = Program("command", "folder:test", command=tuple(command))
         running = ProcessEngine().start(Launch(program, "predict", limits=LIMITS))
-        return converse(running, LIMITS, hello, **options)
+        return play_session(running, LIMITS, hello, **options)
 
     return play
 

@@ -17,31 +17,10 @@ from harness.statuses import RunEnded, Status
 PERL_ENTRY = Path(__file__).parents[1] / "contract" / "entries" / "mean_grey.pl"
 
 
-@pytest.mark.parametrize(
-    ("entry", "changes", "status", "answered"),
-    [
-        ("honest", {}, Status.OK, 3),
-        ("map_only", {}, Status.OK, 3),
-        ("score_only", {}, Status.OK, 3),
-        ("stdout_print", {}, Status.OK, 3),
-        ("crashing", {}, Status.CRASHED, 0),
-        ("hanging_start", {"start_seconds": 1.0}, Status.START_TIMEOUT, 0),
-        ("hanging_image", {"image_seconds": 0.5}, Status.IMAGE_TIMEOUT, 0),
-        ("look_ahead", {"image_seconds": 0.5}, Status.IMAGE_TIMEOUT, 0),
-        ("never_reads", {"image_seconds": 0.5}, Status.IMAGE_TIMEOUT, 0),
-        ("ignores_term", {"image_seconds": 0.5, "stop_seconds": 0.5}, Status.IMAGE_TIMEOUT, 0),
-        ("out_of_gpu_memory", {}, Status.OUT_OF_GPU_MEMORY, 0),
-        ("bad_frame", {}, Status.BAD_FRAME, 0),
-        ("wrong_shape", {}, Status.WRONG_SHAPE, 0),
-        ("nan", {}, Status.NON_FINITE, 0),
-        ("early_exit", {}, Status.MISSING_ANSWER, 2),
-        ("stderr_flood", {"log_bytes": 1 << 20}, Status.LOG_FLOOD, 0),
-    ],
-)
-def test_each_entry_ends_with_its_status(play_folder, entry, changes, status, answered):
-    outcome = play_folder(entry, **changes)
-    assert outcome.status is status, (outcome.detail, outcome.log.decode(errors="replace"))
-    assert len(outcome.answers) == answered
+def test_each_entry_ends_with_its_status(play_folder, behaviour):
+    outcome = play_folder(behaviour.entry, **behaviour.limits)
+    assert outcome.status is behaviour.status, (outcome.detail, outcome.log)
+    assert len(outcome.answers) == behaviour.answered
 
 
 def test_a_hog_is_an_honest_entry_where_memory_suffices(play_folder, hello):
