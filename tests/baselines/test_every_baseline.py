@@ -1,0 +1,177 @@
+"""What every baseline must keep, whatever its method: found by folder, on shrunken settings."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.entries import open_folder
+
+from .conftest import FOLDERS, Baseline, Listener, open_baseline
+
+NAMES = [folder.name for folder in FOLDERS]
+TRAINED = [folder.name for folder in FOLDERS if open_folder(folder).table.trains]
+NETWORKS = [folder.name for folder in FOLDERS if open_folder(folder).table.backbones]
+
+Answers = list[tuple[np.ndarray, float]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A baseline after `fit`, with what it told and what it saved."""
+
+    baseline: Baseline
+    model: Any
+    listener: Listener
+    saved: Path
+
+
+@pytest.fixture(scope="module", params=TRAINED)
+def trained(
+    request: pytest.FixtureRequest,
+    training_folder: Path,
+    test_images: list[np.ndarray],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    baseline = open_baseline(next(path for path in FOLDERS if path.name == request.param))
+    model = baseline.make()
+    listener = Listener(model, test_images)
+    model.fit(training_folder, listener)
+    saved = tmp_path_factory.mktemp(request.param)
+    model.save(saved)
+    return Trained(baseline, model, listener, saved)
+
+
+def answers(model: Any, images: list[np.ndarray]) -> Answers:
+    return [model.predict(image) for image in images]
+
+
+def assert_equal(first: Answers, second: Answers) -> None:
+    for (map_one, score_one), (map_two, score_two) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(map_one, map_two)
+        assert score_one == score_two
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
+def test_a_folder_holds_what_a_reader_and_the_harness_need(folder: Path) -> None:
+    entry = open_folder(folder)
+    for preset in ("bmad", *entry.document.get("presets", {})):
+        for benchmark in ("rsna", *entry.document.get("benchmarks", {})):
+            entry.settings(benchmark, preset=preset)
+    assert entry.table.description
+    assert entry.deviations
+    assert len((folder / "README.md").read_text().splitlines()) > 5
+    dockerfile = (folder / "Dockerfile").read_text().splitlines()
+    assert dockerfile[-4:] == [
+        "ARG BASE",
+        "FROM ${BASE}",
+        "COPY . /entry",
+        'ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]',
+    ]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
+def test_the_demo_settings_need_no_download(folder: Path) -> None:
+    entry = open_folder(folder)
+    if entry.table.backbones:
+        assert entry.settings("demo").params["weights"] == "random"
+        assert entry.settings("brain").params["weights"] == "imagenet"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_missing_weights_name_the_command_and_are_never_replaced(name: str, tmp_path: Path) -> None:
+    baseline = open_baseline(next(path for path in FOLDERS if path.name == name))
+    for folder in (tmp_path, None):
+        with pytest.raises(FileNotFoundError, match=r"python -m harness\.weights fetch resnet18"):
+            baseline.model("cpu", 0, baseline.params(weights="imagenet"), folder)
+
+
+def test_maps_are_float32_of_the_images_own_size(
+    trained: Trained, test_images: list[np.ndarray]
+) -> None:
+    for image in test_images:
+        anomaly_map, score = trained.model.predict(image)
+        assert anomaly_map.dtype == np.float32
+        assert anomaly_map.shape == image.shape[:2]
+        assert anomaly_map.flags.c_contiguous
+        assert np.isfinite(anomaly_map).all()
+        assert np.isfinite(score)
+        assert anomaly_map.std() > 0
+
+
+def test_answers_depend_neither_on_order_nor_on_what_came_before(
+    trained: Trained, test_images: list[np.ndarray]
+) -> None:
+    forward = answers(trained.model, test_images)
+    assert_equal(forward, answers(trained.model, test_images[::-1])[::-1])
+    alone = trained.baseline.make()
+    alone.load(trained.saved)
+    assert_equal(forward[2:3], answers(alone, test_images[2:3]))
+
+
+def test_the_image_itself_stays_untouched(trained: Trained, test_images: list[np.ndarray]) -> None:
+    image = test_images[1].copy()
+    image.flags.writeable = False  # as it comes from the pipe
+    trained.model.predict(image)
+
+
+def test_what_was_saved_answers_like_what_was_trained(
+    trained: Trained, test_images: list[np.ndarray]
+) -> None:
+    loaded = trained.baseline.make()
+    loaded.load(trained.saved)
+    assert_equal(answers(trained.model, test_images), answers(loaded, test_images))
+
+
+def test_the_same_seed_gives_the_same_bytes(
+    trained: Trained, training_folder: Path, test_images: list[np.ndarray], tmp_path: Path
+) -> None:
+    again = trained.baseline.make()
+    # Without the harness's questions: what is asked at a checkpoint must not change training.
+    again.fit(training_folder, Listener())
+    again.save(tmp_path)
+    names = sorted(path.name for path in trained.saved.iterdir())
+    assert names == sorted(path.name for path in tmp_path.iterdir())
+    assert filecmp.cmpfiles(trained.saved, tmp_path, names, shallow=False) == (names, [], [])
+    assert_equal(answers(trained.model, test_images), answers(again, test_images))
+
+
+def test_a_model_is_not_loaded_onto_other_features(trained: Trained) -> None:
+    has_backbone = bool(trained.baseline.entry.table.backbones)
+    refusal = pytest.raises(ValueError, match="trained on the backbone random/0")
+    with refusal if has_backbone else contextlib.nullcontext():
+        trained.baseline.make(seed=1).load(trained.saved)
+
+
+def test_progress_rises_to_its_end(trained: Trained) -> None:
+    points = trained.listener.points
+    steps = [step for step, _, _ in points]
+    assert steps == sorted(set(steps))
+    assert len({total for _, total, _ in points}) == 1
+    assert points[-1][0] == points[-1][1]
+    assert all(loss is None or np.isfinite(loss) for _, _, loss in points)
+
+
+def test_checkpoints_come_while_training_and_at_its_end(trained: Trained) -> None:
+    is_judged = "checkpoint_every_epochs" in trained.baseline.params()
+    metric = trained.baseline.entry.settings("demo").training.checkpoint_metric
+    assert is_judged == (metric != "none")
+    if is_judged:
+        assert len(trained.listener.checkpoints) == 2
+        assert trained.listener.checkpoints[-1] == trained.listener.points[-1][1]
+    else:
+        assert trained.listener.checkpoints == []
+
+
+def test_training_ends_when_the_harness_says_stop(trained: Trained, training_folder: Path) -> None:
+    listener = Listener(stops_at=1)
+    trained.baseline.make().fit(training_folder, listener)
+    assert listener.checkpoints == trained.listener.checkpoints[:1]
+    last_step, steps, _ = listener.points[-1]
+    assert last_step == (listener.checkpoints[0] if listener.checkpoints else steps)

@@ -1,0 +1,363 @@
+"""The kit's parts against other libraries, or against the plainest way to say the same."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from baselines.kit import (
+    backbones,
+    determinism,
+    images,
+    maps,
+    memory_bank,
+    patches,
+    saved,
+    training,
+)
+from baselines.kit.anomalib_parts import load_part
+from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
+
+from .conftest import Listener, slice_image
+
+LAYERS = ("layer1", "layer2", "layer3")
+
+
+def backbone(name: str = "resnet18", layers: tuple[str, ...] = LAYERS, seed: int = 0):
+    return backbones.Backbone(name, layers, weights="random", folder=None, seed=seed)
+
+
+# --- backbones ---------------------------------------------------------------------------
+
+
+def test_a_random_backbone_is_the_same_for_the_same_seed_alone() -> None:
+    torch.manual_seed(5)
+    first = backbone(seed=3)
+    torch.manual_seed(6)
+    probe = torch.rand(1, 3, 64, 64)
+    assert torch.equal(first(probe)[2], backbone(seed=3)(probe)[2])
+    assert not torch.equal(first(probe)[2], backbone(seed=4)(probe)[2])
+    assert first.identity == "random/3"
+
+
+def test_making_a_backbone_moves_no_other_random_stream() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    backbone()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_feature_maps_have_the_shapes_of_the_paper() -> None:
+    shapes = [tuple(layer.shape) for layer in backbone()(torch.rand(2, 3, 64, 96))]
+    assert shapes == [(2, 64, 16, 24), (2, 128, 8, 12), (2, 256, 4, 6)]
+
+
+def test_efficientnet_gives_the_end_of_its_sixth_stage() -> None:
+    (features,) = backbone("efficientnet_b5", ("features.6",))(torch.rand(1, 3, 64, 64))
+    assert features.shape == (1, 304, 2, 2)
+
+
+def test_a_backbone_never_trains() -> None:
+    network = backbone()
+    network.train()
+    assert not any(module.training for module in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "weights", "message"),
+    [
+        ("resnet19", LAYERS, "random", "unknown backbone"),
+        ("resnet18", ("layer9",), "random", "has no layer 'layer9'"),
+        ("resnet18", ("layer2", "layer1"), "random", "network's order"),
+        ("resnet18", LAYERS, "maybe", "'imagenet' or 'random'"),
+    ],
+)
+def test_a_wrong_choice_of_backbone_says_what_is_possible(
+    name: str, layers: tuple[str, ...], weights: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        backbones.Backbone(name, layers, weights=weights, folder=None, seed=0)
+
+
+def test_weights_come_from_the_declared_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, _ = backbones.load_network("resnet18", weights="random", folder=None, seed=7)
+    path = tmp_path / "toy.pth"
+    torch.save(network.state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(WEIGHT_FILES, "resnet18", WeightFile("resnet18", path.name, digest[:8], 45))
+    loaded = backbones.Backbone("resnet18", LAYERS, weights="imagenet", folder=tmp_path, seed=0)
+    probe = torch.rand(1, 3, 64, 64)
+    assert torch.equal(loaded(probe)[2], backbone(seed=7)(probe)[2])
+    assert loaded.identity == f"sha256:{digest}"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(backbones.WeightsNotFound, match="has SHA-256"):
+        backbones.Backbone("resnet18", LAYERS, weights="imagenet", folder=tmp_path, seed=0)
+
+
+def test_a_part_of_anomalib_comes_without_its_engine() -> None:
+    before = set(sys.modules)
+    load_part("models/image/stfpm/loss.py")
+    new = {name.split(".")[0] for name in set(sys.modules) - before}
+    assert new <= {"baselines"}
+
+
+def test_a_part_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no file models/nothing"):
+        load_part("models/nothing.py")
+
+
+# --- determinism -------------------------------------------------------------------------
+
+
+def test_threads_are_those_that_the_engine_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    determinism.set_up("cpu", 0)
+    assert torch.get_num_threads() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    determinism.set_up("cpu", 0)
+    assert torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_every_purpose_has_a_stream_of_its_own() -> None:
+    seeds = {determinism.seed_for(seed, name) for seed in range(20) for name in ("a", "b")}
+    assert len(seeds) == 40
+
+
+# --- images ------------------------------------------------------------------------------
+
+
+def test_training_and_prediction_see_the_same_pixels(tmp_path: Path) -> None:
+    grey = slice_image(0, 90, 70)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    split = images.read_training_images(tmp_path, 64)
+    assert split.pixels.shape == (1, 1, 64, 64)
+    assert torch.equal(split.pixels, images.from_array(grey, 64))
+
+
+def test_one_colour_image_makes_all_colour(tmp_path: Path) -> None:
+    grey = slice_image(0)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    Image.fromarray(np.stack([grey, grey // 2, grey // 4], axis=2)).save(tmp_path / "b.png")
+    split = images.read_training_images(tmp_path, 32)
+    assert split.pixels.shape == (2, 3, 32, 32)
+    assert torch.equal(split.pixels[0, 0], split.pixels[0, 2])
+    assert not torch.equal(split.pixels[1, 0], split.pixels[1, 2])
+
+
+def test_an_empty_training_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        images.read_training_images(tmp_path, 32)
+
+
+def test_batches_keep_the_asked_order(training_folder: Path) -> None:
+    split = images.read_training_images(training_folder, 16)
+    batch = split.batch(torch.tensor([4, 1]), torch.device("cpu"))
+    assert torch.equal(batch, torch.stack([split.pixels[4], split.pixels[1]]))
+    assert torch.equal(torch.cat(list(split.batches(3, torch.device("cpu")))), split.pixels)
+
+
+def test_normalisation_gives_the_ranges_it_says() -> None:
+    black_and_white = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+    for how, low, high in (("unit", 0, 1), ("symmetric", -1, 1)):
+        values = images.normalise(black_and_white, how)
+        assert values.shape == (2, 3, 1, 1)
+        assert (values[0] == low).all()
+        assert (values[1] == high).all()
+    red = images.normalise(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8), "imagenet")
+    np.testing.assert_allclose(red.flatten(), [2.2489, 2.4286, 2.64], atol=1e-4)
+
+
+# --- maps --------------------------------------------------------------------------------
+
+
+def test_the_blur_is_scipys() -> None:
+    values = np.random.default_rng(0).normal(size=(48, 40)).astype(np.float32)
+    expected = ndimage.gaussian_filter(values.astype(np.float64), 4, mode="mirror", truncate=4)
+    blurred = maps.gaussian_blur(torch.from_numpy(values)[None, None])
+    np.testing.assert_allclose(blurred[0, 0], expected, atol=1e-6)
+
+
+def test_a_map_is_brought_to_the_images_size() -> None:
+    small = torch.tensor([[0.0, 1.0]]).expand(2, 2)[None, None]
+    array = maps.to_array(small, (6, 8))
+    assert array.shape == (6, 8)
+    assert array.dtype == np.float32
+    np.testing.assert_allclose(array[0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])
+
+
+# --- patches and memory ------------------------------------------------------------------
+
+
+def features() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(2, 6, 8, 8, generator=generator),
+        torch.randn(2, 10, 4, 4, generator=generator),
+    ]
+
+
+def test_mean_patches_are_means_over_neighbours_on_the_finest_grid() -> None:
+    fine, coarse = features()
+    joined = patches.mean_patches([fine, coarse])
+    assert joined.shape == (2, 16, 8, 8)
+    expected = ndimage.uniform_filter(fine.numpy(), (1, 1, 3, 3), mode="constant")
+    np.testing.assert_allclose(joined[:, :6], expected, atol=1e-6)
+    means = torch.nn.functional.avg_pool2d(coarse, 3, 1, 1)
+    resized = torch.nn.functional.interpolate(means, (8, 8), mode="bilinear")
+    np.testing.assert_allclose(joined[:, 6:], resized, atol=1e-6)
+
+
+def test_nearest_concatenation_repeats_coarse_vectors() -> None:
+    fine, coarse = features()
+    joined = patches.concatenate([fine, coarse], "nearest")
+    assert torch.equal(joined[:, 6:], coarse.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_pooled_patches_are_those_of_the_official_order() -> None:
+    fine, coarse = features()
+    dims = 7
+    pooled = []
+    for layer in (fine, coarse):  # unfold, resize every number of the neighbourhood, then pool
+        columns = torch.nn.functional.unfold(layer, 3, padding=1)
+        grid = columns.reshape(2, -1, *layer.shape[-2:])
+        full = torch.nn.functional.interpolate(grid, (8, 8), mode="bilinear")
+        rows = full.permute(0, 2, 3, 1).reshape(-1, 1, full.shape[1])
+        pooled.append(torch.nn.functional.adaptive_avg_pool1d(rows, dims)[:, 0])
+    stacked = torch.cat(pooled, dim=1)[:, None]
+    expected = torch.nn.functional.adaptive_avg_pool1d(stacked, dims).view(2, 8, 8, dims)
+    found = patches.pooled_patches([fine, coarse], dims).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("block_bytes", [4 * 20 * 3, 1 << 20])
+def test_nearest_neighbours_are_exact_in_blocks_of_any_size(
+    block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_bank, "BLOCK_BYTES", block_bytes)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(57, 5, generator=generator)
+    queries = torch.randn(20, 5, generator=generator)
+    distances, indices = memory_bank.MemoryBank(vectors).nearest(queries, 4)
+    expected = cdist(queries, vectors)
+    np.testing.assert_array_equal(indices, expected.argsort(axis=1)[:, :4])
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :4], rtol=1e-5)
+
+
+# --- training ----------------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+
+
+def split_of(count: int) -> images.TrainingImages:
+    return images.TrainingImages(torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1))
+
+
+def seen_in(schedule: training.Schedule, listener: Listener, seed: int = 0) -> list[list[int]]:
+    """The images of every step."""
+    steps: list[list[int]] = []
+
+    def step(pixels: torch.Tensor) -> torch.Tensor:
+        steps.append(pixels.flatten().tolist())
+        return torch.tensor(float(len(steps)))
+
+    training.train(split_of(10), step, schedule, seed=seed, device=CPU, checkpoint=listener)
+    return steps
+
+
+def test_an_epoch_is_every_image_once_in_an_order_of_its_own() -> None:
+    steps = seen_in(training.Schedule(2, 4, 0), Listener())
+    assert [len(step) for step in steps] == [4, 4, 2, 4, 4, 2]
+    first, second = ([image for step in part for image in step] for part in (steps[:3], steps[3:]))
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert steps == seen_in(training.Schedule(2, 4, 0), Listener())
+    assert steps[:3] == seen_in(training.Schedule(1, 4, 0), Listener())
+    assert steps != seen_in(training.Schedule(2, 4, 0), Listener(), seed=1)
+
+
+def test_checkpoints_come_every_so_many_epochs_and_after_the_last() -> None:
+    listener = Listener()
+    seen_in(training.Schedule(5, 5, 2), listener)
+    assert listener.checkpoints == [4, 8, 10]
+    never = Listener()
+    seen_in(training.Schedule(5, 5, 0), never)
+    assert never.checkpoints == []
+
+
+def test_the_harness_can_stop_training() -> None:
+    steps = seen_in(training.Schedule(5, 5, 1), Listener(stops_at=2))
+    assert len(steps) == 4
+
+
+def test_progress_tells_the_mean_loss_since_the_last_frame() -> None:
+    listener = Listener()
+    training.train(
+        split_of(20),
+        lambda pixels: pixels.float().sum() * 0 + 2,
+        training.Schedule(1, 1, 0),
+        seed=0,
+        device=CPU,
+        checkpoint=listener,
+    )
+    assert [step for step, _, _ in listener.points] == list(range(2, 21, 2))
+    assert {(total, loss) for _, total, loss in listener.points} == {(20, 2.0)}
+
+
+def test_a_loss_that_diverges_ends_training_with_the_step() -> None:
+    with pytest.raises(FloatingPointError, match="nan at step 1"):
+        training.train(
+            split_of(4),
+            lambda _: torch.tensor(float("nan")),
+            training.Schedule(1, 2, 0),
+            seed=0,
+            device=CPU,
+            checkpoint=Listener(),
+        )
+
+
+def test_after_every_epoch_the_method_may_act_before_it_is_judged() -> None:
+    events: list[str] = []
+
+    class Judge(Listener):
+        def __call__(self, step: int):
+            events.append(f"judged at {step}")
+            return super().__call__(step)
+
+    training.train(
+        split_of(4),
+        lambda _: torch.tensor(0.0),
+        training.Schedule(2, 4, 2),
+        seed=0,
+        device=CPU,
+        checkpoint=Judge(),
+        after_epoch=lambda epoch: events.append(f"epoch {epoch}"),
+    )
+    assert events == ["epoch 1", "epoch 2", "judged at 2"]
+
+
+# --- saved -------------------------------------------------------------------------------
+
+
+def test_saved_tensors_come_back_and_run_no_code(tmp_path: Path) -> None:
+    saved.save_tensors(tmp_path, {"a": torch.arange(3.0)}, "random/0")
+    tensors, identity = saved.load_tensors(tmp_path, CPU)
+    assert torch.equal(tensors["a"], torch.arange(3.0))
+    assert identity == "random/0"
+
+    torch.save({"backbone": "x", "tensors": {"a": Path}}, tmp_path / saved.FILE_NAME)
+    with pytest.raises(pickle.UnpicklingError):
+        saved.load_tensors(tmp_path, CPU)
