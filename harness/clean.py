@@ -13,6 +13,8 @@ from pathlib import Path
 
 from harness import cli
 
+KEPT = {"weights", "work"}
+
 EXAMPLES = """
   python -m harness.clean
   python -m harness.clean --cache            staged images, compiled truth, the demo pack
@@ -58,13 +60,12 @@ def main(argv: Sequence[str] | None) -> int:
 
 
 def _empty(cache: Path) -> int:
-    """Remove what the harness keeps in its cache; weights stay, they are costly to fetch."""
-    from harness.benchmarks import CACHE_FOLDERS
-
-    known = [cache / name for name in CACHE_FOLDERS if (cache / name).is_dir()]
-    for folder in known:
+    """Remove what can be made again; returns how many folders."""
+    # Weights are costly to fetch, and work folders may be in use.
+    made = [folder for folder in cache.iterdir() if folder.is_dir() and folder.name not in KEPT]
+    for folder in made:
         shutil.rmtree(folder)
-    return len(known)
+    return len(made)
 
 
 if __name__ == "__main__":
