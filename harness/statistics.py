@@ -22,6 +22,7 @@ Comparisons = Mapping[tuple[str, str, str], int]
 """Rank by (benchmark, metric, entry), as `harness.compare` found it."""
 
 Isolation = Literal["container", "none"]
+# The value of the parameter `weights` that tests the machinery and not the method.
 RANDOM_WEIGHTS = "random"
 MARKED_PLACES = 3
 # Step of a value of a hidden pack where a run gives no interval: 0.01 is one point of percent.
@@ -138,11 +139,6 @@ class Row:
     """Largest peak of GPU memory over seeds, in MiB."""
     peak_ram_mib: float | None
     """Largest peak of RAM over seeds, in MiB."""
-
-    @property
-    def is_random(self) -> bool:
-        """The backbone had random weights: a test of the machinery, not of the method."""
-        return self.weights == RANDOM_WEIGHTS
 
     def metric(self, metric_id: str, grid: Grid | None) -> MetricSummary | None:
         """The summary of that metric and grid, or None when no run holds it."""
@@ -295,6 +291,8 @@ def _unranked_reasons(records: Sequence[Record]) -> list[str]:
         if not record.ranked
         for reason in (record.unranked_reason or "the run is marked unranked").split(", ")
     ]
+    if any(record.entry.params.get("weights") == RANDOM_WEIGHTS for record in records):
+        reasons.append("random weights")
     if any(record.machine.isolation == "none" for record in records):
         reasons.append("not isolated")
     if any(record.track == "open" for record in records):

@@ -10,7 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from harness.statistics import summarise
 from harness.statuses import Status
+from leaderboard.builder import build
 from leaderboard.paper import read_paper
 
 VOID = {"meta", "link", "input", "br", "col", "img", "hr"}
@@ -73,6 +75,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes(build_site, records):
     first = contents(build_site(records, "first"))
     shuffled = random.Random(0).sample(records, len(records))
     assert contents(build_site(shuffled, "second")) == first
+    assert contents(build_site(records[::-1], "third")) == first
     assert len(first) > 10
 
 
@@ -248,6 +251,12 @@ def test_hidden_packs_leak_nothing_but_rounded_aggregates(build_site, make_recor
     ]  # fmt: skip
     assert [secret for secret in secrets if secret in everything] == []
     assert not (folder / "data/records").exists()
+
+
+def test_a_hidden_record_is_not_copied_even_where_an_open_row_has_its_name(make_record, tmp_path):
+    rows = summarise([make_record()])
+    index = build(rows, [make_record(visibility="hidden")], tmp_path, version="1", commit=None)
+    assert not (index.parent / "data/records").exists()
 
 
 def test_records_of_open_packs_can_be_downloaded_as_the_store_wrote_them(build_site, make_record):

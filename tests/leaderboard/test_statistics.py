@@ -108,6 +108,21 @@ def test_each_reason_for_no_rank_is_said_once(make_record):
     assert summarise(records)[0].unranked_reason == told
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"params": {"weights": "random"}}, "random weights"),
+        ({"isolation": "none"}, "not isolated"),
+        ({"track": "open"}, "open track"),
+        ({"status": Status.CRASHED}, "a run failed"),
+        ({"metadata": {"withdrawn": "a bug"}}, "withdrawn: a bug"),
+    ],
+)
+def test_no_record_can_call_itself_ranked_where_the_rules_say_no(make_record, change, reason):
+    row = summarise([make_record(ranked=True, **change)])[0]
+    assert (row.ranked, row.unranked_reason) == (False, reason)
+
+
 @pytest.mark.parametrize("status", [Status.CANCELLED, Status.GPU_LOST, Status.HOST_ERROR])
 def test_what_nobody_or_the_infrastructure_did_is_no_row(make_record, status):
     assert summarise([make_record(status=status)]) == ()
