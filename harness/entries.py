@@ -9,6 +9,7 @@ path; a misspelt baseline must not become an image that is then pulled.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -187,9 +188,15 @@ class Entry:
         chosen = {
             name: _read_override(params, name, text) for name, text in (overrides or {}).items()
         }
+        resolved = params | chosen
+        if unsendable := [name for name, value in resolved.items() if not _is_finite(value)]:
+            raise EntryInvalid(
+                f"{', '.join(unsendable)} is NaN or infinite, which no frame can carry",
+                where=self.source,
+            )
         return Settings(
             preset=preset,
-            params=params | chosen,
+            params=resolved,
             overrides=chosen,
             training=_parse(TrainingTable, training, f"{self.source}: [training]"),
         )
@@ -368,6 +375,11 @@ def _parse(kind: type[TableType], data: object, where: str) -> TableType:
             for item in error.errors()
         )
         raise EntryInvalid(problems, where=where) from error
+
+
+def _is_finite(value: Parameter) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return all(math.isfinite(number) for number in numbers if isinstance(number, float))
 
 
 def _check_same_type(

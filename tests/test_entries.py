@@ -183,3 +183,9 @@ def test_another_name_must_be_a_file_name_everywhere(folder: Path) -> None:
     for bad in ("../up", "Blur", "", "a b", "x" * 65):
         with pytest.raises(UsageError):
             entry.renamed(bad)
+
+
+def test_a_number_that_no_frame_can_carry_is_refused(folder: Path) -> None:
+    change(folder, "rate = 0.5", "rate = inf")
+    with pytest.raises(EntryInvalid, match="rate is NaN or infinite"):
+        open_entry(str(folder)).settings("brain")
