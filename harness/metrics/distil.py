@@ -1,0 +1,173 @@
+"""From collected pixels to evidence: thresholds, and counts by image and group at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics import counting
+from harness.metrics.evidence import GridEvidence
+from harness.metrics.exact import exact_sweep
+from harness.metrics.keys import key_from, values_of
+from harness.metrics.pixels import WEIGHT_ROWS, PixelCounts
+from harness.metrics.sweep import DICE_KEY
+from harness.metrics.table import METRICS
+
+RANGE_SHARES = tuple(metric.range_share for metric in METRICS if metric.range_share is not None)
+"""Shares of the run's score range at which some metric asks for Dice."""
+
+WEIGHT_UNIT = 2.0**-32
+"""Resolution of the groups' region weights: whole numbers add up the same in any order."""
+
+
+@dataclass(frozen=True)
+class ValidThreshold:
+    """The threshold that maximises Dice on the validation split."""
+
+    key: int | None
+    """Key of the smallest score that counts as found; None where there is none."""
+    reason: str | None
+    """Why there is none."""
+
+
+def valid_threshold(counts: PixelCounts | None) -> ValidThreshold:
+    """Best threshold of the validation split (the highest one of equals)."""
+    if counts is None:
+        return ValidThreshold(None, "there is no validation split with masks")
+    pixels, _ = counts.histograms
+    if not pixels[:2].any() or not pixels[2:].any():
+        return ValidThreshold(None, "only one class among the validation pixels")
+    exact = exact_sweep(counts, wants_edges=False)
+    if exact.levels == 1:
+        return ValidThreshold(None, "the maps are constant over the validation split")
+    return ValidThreshold(int(exact.states[0, DICE_KEY]), None)
+
+
+def distil(
+    counts: PixelCounts,
+    valid: ValidThreshold,
+    groups: tuple[int, NDArray[np.int64]],
+    *,
+    wants_groups: bool,
+) -> GridEvidence:
+    """Evidence of one grid of the test split.
+
+    Args:
+        counts: all images of the split.
+        valid: threshold from the validation split.
+        groups: number of groups, and the group of each image.
+        wants_groups: whether to keep what the intervals need.
+    """
+    exact = exact_sweep(counts, wants_edges=wants_groups)
+    pixels, weights = counts.histograms
+    score_range = _score_range(counts)
+    low, high = score_range
+    thresholds = [
+        key_from(float(low + (high - low) * share), counts.dtype) for share in RANGE_SHARES
+    ]
+    if valid.key is not None:
+        thresholds.append(valid.key)
+    edges = np.union1d(exact.edges, np.array(thresholds, np.uint32)).astype(np.uint32)
+    places = np.searchsorted(edges, np.array(thresholds, np.uint32)) + 1
+    binned = _bin_images(counts, edges, groups, places[0])
+    from_top = np.cumsum(binned.pixels.sum(axis=0)[:, ::-1], axis=1)[:, ::-1]
+    return GridEvidence(
+        pixels=pixels,
+        weights=weights,
+        states=exact.states,
+        regions=_regions(counts),
+        score_range=score_range,
+        levels=np.array([exact.levels, exact.largest], np.int64),
+        thresholds=np.array(thresholds, np.uint32),
+        threshold_counts=np.stack(
+            [from_top[:2].sum(axis=0)[places], from_top[2:].sum(axis=0)[places]], axis=1
+        ),
+        edges=edges,
+        group_pixels=binned.pixels,
+        group_weights=np.rint(binned.weights / WEIGHT_UNIT).astype(np.int64),
+        image_overlap=counts.image_overlap,
+        image_dice=binned.image_dice,
+    )
+
+
+def _regions(counts: PixelCounts) -> NDArray[np.int64]:
+    truth = counts.truth
+    eight, four = (sizes.size for sizes in truth.region_sizes)
+    thirds = np.bincount(truth.region_tertiles, minlength=3)
+    return np.array([eight, four, truth.regions_lost, *thirds], np.int64)
+
+
+def _score_range(counts: PixelCounts) -> NDArray[np.float64]:
+    """Smallest and largest score of the split in float64."""
+    every = [
+        _extreme_keys(block.keys, block.low, block.counts, counts.is_bucketed)
+        for blocks in counts.blocks
+        if blocks is not None
+        for block in blocks
+        if block.keys.size
+    ]
+    if counts.anomalous.size:
+        every.append((int(counts.anomalous.min()), int(counts.anomalous.max())))
+    keys = np.array([min(low for low, _ in every), max(high for _, high in every)], np.uint32)
+    return values_of(keys, counts.dtype).astype(np.float64)
+
+
+def _extreme_keys(
+    keys: NDArray[np.uint16], low: NDArray[np.uint16], counts: NDArray[np.uint16], is_bucketed: bool
+) -> tuple[int, int]:
+    first, last = int(keys[0]), int(keys[-1])
+    if not is_bucketed:
+        return first, last
+    # A full bucket takes several entries; the extreme may lie in any of them.
+    head = int(counts[keys == keys[0]].sum(dtype=np.int64))
+    tail = int(counts[keys == keys[-1]].sum(dtype=np.int64))
+    return (first << 16) + int(low[:head].min()), (last << 16) + int(low[-tail:].max())
+
+
+@dataclass(frozen=True)
+class _Binned:
+    pixels: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    image_dice: NDArray[np.float64]
+
+
+def _bin_images(
+    counts: PixelCounts,
+    edges: NDArray[np.uint32],
+    groups: tuple[int, NDArray[np.int64]],
+    half_range: Any,
+) -> _Binned:
+    """Bins of every group, and Dice of every image from bin `half_range` up."""
+    truth, runs = counts.truth, counts.run_weights
+    number, index = groups
+    bins = edges.size + 1
+    pixels = np.zeros((number, 4, bins), np.int64)
+    weights = np.zeros((number, len(WEIGHT_ROWS), bins))
+    dice = np.full(len(counts.blocks), np.nan)
+    for image, blocks in enumerate(counts.blocks):
+        if blocks is None:
+            continue
+        own = np.zeros((2, bins), np.int64)
+        for kind, block in enumerate(blocks):
+            counting.bin_entries(
+                block.keys, block.counts, block.low, counts.is_bucketed, edges, own[kind]
+            )
+        group = index[image]
+        pixels[group, :2] += own
+        part = slice(truth.run_offsets[image], truth.run_offsets[image + 1])
+        if part.start == part.stop:
+            continue
+        anomalous = np.zeros((4 + len(WEIGHT_ROWS), bins))
+        counting.bin_runs(
+            counts.anomalous_keys(image), edges, truth.run_lengths[part],
+            runs.kinds[part], runs.weights[part], anomalous,
+        )  # fmt: skip
+        pixels[group, 2:] += anomalous[2:4].astype(np.int64)
+        weights[group] += anomalous[4:]
+        found = anomalous[2:4, half_range:].sum()
+        alarms = own[:, half_range:].sum()
+        dice[image] = 2 * found / (anomalous[2:4].sum() + found + alarms)
+    return _Binned(pixels, weights, dice)

@@ -1,0 +1,197 @@
+"""From evidence to statistics: exact ones of the run, and those of every bootstrap resample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.distil import WEIGHT_UNIT
+from harness.metrics.evidence import Evidence, GridEvidence
+from harness.metrics.exact import sweep_halves
+from harness.metrics.keys import KEYS
+from harness.metrics.pixels import FPR_LIMIT
+from harness.metrics.sweep import (
+    ANOMALOUS,
+    DICE,
+    MISRANKED,
+    NORMAL,
+    PRECISION,
+    ROWS,
+    sweep_histograms,
+)
+from harness.metrics.table import Facts, PixelStatistics, Sweep
+
+Rows = NDArray[np.float64]
+
+_EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (3,)}
+_TILE = 256
+
+
+def facts_of(evidence: Evidence, grid: str | None) -> Facts:
+    """What of the run there is to score, on one grid."""
+    anomalous_images = int(evidence.test.is_anomalous.sum())
+    normal_images = len(evidence.test.keys) - anomalous_images
+    images = (normal_images, anomalous_images, evidence.has_masks, evidence.dtype is not None)
+    if grid is None or grid not in evidence.grids:
+        return Facts(*images)
+    part = evidence.grids[grid]
+    background, foreground, hidden, shown = (int(count) for count in part.pixels.sum(axis=1))
+    small, medium, large = (int(count) for count in part.regions[3:])
+    return Facts(
+        *images,
+        normal_pixels=background + foreground,
+        anomalous_pixels=hidden + shown,
+        foreground_normal_pixels=foreground,
+        foreground_anomalous_pixels=shown,
+        regions_by_size=(small, medium, large),
+        is_constant=part.is_constant,
+        no_valid_threshold=evidence.no_valid_threshold.get(grid),
+    )
+
+
+def exact_statistics(evidence: Evidence, grid: str) -> PixelStatistics:
+    """Statistics of the run itself, in arrays of one row.
+
+    float16: recomputed from the histograms. float32: the stored exact sweeps.
+    """
+    part = evidence.grids[grid]
+    counts = part.threshold_counts
+    states = part.states
+    if evidence.dtype == "float16":
+        states = sweep_halves(part.pixels, part.weights)
+        counts = np.stack([threshold_counts(part, int(key)) for key in part.thresholds])
+    anomalous = float(part.pixels[2:].sum())
+    dice = {
+        name: np.array([_dice(found, alarms, anomalous)])
+        for name, (alarms, found) in zip(
+            evidence.threshold_names(grid), counts.astype(np.float64), strict=True
+        )
+    }
+    return PixelStatistics(
+        everywhere=_sweep(states[:1], _EVERYWHERE),
+        foreground=_sweep(states[1:], {"all": (4,)}),
+        dice_at=dice,
+        image_overlap=np.array([_mean(part.image_overlap)]),
+        image_dice=np.array([_mean(part.image_dice)]),
+    )
+
+
+def threshold_counts(part: GridEvidence, key: int) -> NDArray[np.int64]:
+    """Normal and anomalous pixels of float16 evidence at or above a key, int64 [2]."""
+    above = part.pixels[:, min(key, KEYS - 1) :].sum(axis=1)
+    return np.array([above[:2].sum(), above[2:].sum()])
+
+
+def resampled_statistics(
+    evidence: Evidence, grid: str, counts: NDArray[np.uint16]
+) -> PixelStatistics:
+    """Statistics of every resample of groups, uint16 [B, G], on the bins of the groups.
+
+    Thresholds stay those of the run. Bins are whole numbers of pixels (weights: of
+    2**-32), so the sums are exact and do not depend on the matrix library.
+    """
+    tiles = [
+        _resampled_tile(evidence, grid, counts[start : start + _TILE])
+        for start in range(0, counts.shape[0], _TILE)
+    ]
+    return PixelStatistics(
+        everywhere=_joined_sweep([tile.everywhere for tile in tiles]),
+        foreground=_joined_sweep([tile.foreground for tile in tiles]),
+        dice_at=_joined([tile.dice_at for tile in tiles]),
+        image_overlap=np.concatenate([tile.image_overlap for tile in tiles]),
+        image_dice=np.concatenate([tile.image_dice for tile in tiles]),
+    )
+
+
+def _resampled_tile(evidence: Evidence, grid: str, counts: NDArray[np.uint16]) -> PixelStatistics:
+    part = evidence.grids[grid]
+    drawn = counts.astype(np.float64)
+    groups, kinds, bins = part.group_pixels.shape
+    pixels = (drawn @ part.group_pixels.reshape(groups, -1)).reshape(-1, kinds, bins)
+    weights = (drawn @ part.group_weights.reshape(groups, -1)).reshape(-1, 5, bins) * WEIGHT_UNIT
+    normal, anomalous = pixels[:, 0] + pixels[:, 1], pixels[:, 2] + pixels[:, 3]
+    places = np.searchsorted(part.edges, part.thresholds) + 1
+    every = anomalous.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        dice = {
+            name: _dice(anomalous[:, place:].sum(axis=1), normal[:, place:].sum(axis=1), every)
+            for name, place in zip(evidence.threshold_names(grid), places, strict=True)
+        }
+    everywhere = sweep_histograms(
+        normal, anomalous, np.ascontiguousarray(weights[:, :4]), FPR_LIMIT
+    )
+    foreground = sweep_histograms(
+        np.ascontiguousarray(pixels[:, 1]),
+        np.ascontiguousarray(pixels[:, 3]),
+        np.ascontiguousarray(weights[:, 4:]),
+        FPR_LIMIT,
+    )
+    _, index = evidence.test.group_index
+    return PixelStatistics(
+        everywhere=_sweep(everywhere, _EVERYWHERE),
+        foreground=_sweep(foreground, {"all": (0,)}),
+        dice_at=dice,
+        image_overlap=_resampled_mean(part.image_overlap, drawn, index),
+        image_dice=_resampled_mean(part.image_dice, drawn, index),
+    )
+
+
+def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]]) -> Sweep:
+    """Metrics from final states [B, …]; NaN where a class or kind of region is missing."""
+    normal, anomalous = states[:, NORMAL], states[:, ANOMALOUS]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auroc = 1.0 - _total(states, MISRANKED) / (normal * anomalous)
+        precision = _total(states, PRECISION) / anomalous
+        dice = np.where(normal * anomalous > 0, states[:, DICE], np.nan)
+        overlap = {}
+        for name, rows in kinds.items():
+            places = [ROWS + 4 * row for row in rows]
+            cover = np.sum([_total(states, place) for place in places], axis=0)
+            area = np.sum([_total(states, place + 2) for place in places], axis=0)
+            overlap[name] = np.clip(area / (FPR_LIMIT * normal * cover), 0.0, 1.0)
+    return Sweep(
+        auroc=np.clip(auroc, 0.0, 1.0),
+        average_precision=np.where(normal > 0, np.clip(precision, 0.0, 1.0), np.nan),
+        dice_max=dice,
+        region_overlap=overlap,
+    )
+
+
+def _total(states: Rows, place: int) -> Rows:
+    total: Rows = states[:, place] + states[:, place + 1]
+    return total
+
+
+def _dice(found: Rows | float, alarms: Rows | float, anomalous: Rows | float) -> Rows:
+    return np.asarray(2 * found / (anomalous + found + alarms))
+
+
+def _mean(values: Rows) -> float:
+    defined = values[np.isfinite(values)]
+    return float(np.mean(defined)) if defined.size else float("nan")
+
+
+def _resampled_mean(values: Rows, drawn: Rows, index: NDArray[np.int64]) -> Rows:
+    """Mean over images of every resample of groups; images without a value do not count."""
+    is_defined = np.isfinite(values)
+    groups = drawn.shape[1]
+    sums = np.bincount(index, np.where(is_defined, values, 0.0), groups)
+    counts = np.bincount(index, is_defined.astype(np.float64), groups)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Rows = (drawn @ sums) / (drawn @ counts)
+    return mean
+
+
+def _joined(tiles: list[Mapping[str, Rows]]) -> dict[str, Rows]:
+    return {name: np.concatenate([tile[name] for tile in tiles]) for name in tiles[0]}
+
+
+def _joined_sweep(tiles: list[Sweep]) -> Sweep:
+    return Sweep(
+        auroc=np.concatenate([tile.auroc for tile in tiles]),
+        average_precision=np.concatenate([tile.average_precision for tile in tiles]),
+        dice_max=np.concatenate([tile.dice_max for tile in tiles]),
+        region_overlap=_joined([tile.region_overlap for tile in tiles]),
+    )

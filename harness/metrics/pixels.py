@@ -1,0 +1,241 @@
+"""Exact pixel counts of one split on one grid, collected map by map.
+
+What is kept of an image lies at a place that the ground truth fixes beforehand,
+so shards may come in any order and be merged: the final state is the same, byte
+for byte, and every sum over it is taken in the order of the ground truth.
+
+Normal pixels: per image and kind (background, foreground) a table of occupied
+bins; a float32 run keeps the lower 16 bits of every one too, sorted by bucket.
+Anomalous pixels, one in fifty or so, keep their full keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics import counting
+from harness.metrics.errors import NonFinite
+from harness.metrics.keys import KEYS
+from harness.metrics.regions import ANOMALOUS_BACKGROUND, ANOMALOUS_FOREGROUND
+from harness.metrics.spool import Pool, Spool
+from harness.metrics.sweep import region_overlap_of_gaps
+from harness.metrics.truth import GridTruth
+
+FPR_LIMIT = 0.3
+"""False-positive rate up to which region overlap is integrated (MVTec AD, Bergmann 2021)."""
+
+WEIGHT_ROWS = ("small", "medium", "large", "four", "foreground")
+"""What the five region weights of an anomalous pixel are for: the thirds of the 8-connected
+regions by size, the 4-connected regions, and the 8-connected ones within the foreground."""
+
+_EMPTY = np.zeros(0, np.uint16)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The normal pixels of one kind of one image."""
+
+    keys: NDArray[np.uint16]
+    """Occupied bins, ascending: float16 keys or float32 buckets; a full bin stands twice."""
+    counts: NDArray[np.uint16]
+    """Pixels in each."""
+    low: NDArray[np.uint16]
+    """Lower halves of the float32 keys, bin by bucket; empty for float16."""
+
+
+@dataclass(frozen=True)
+class RunWeights:
+    """What one pixel of each run of a grid counts for."""
+
+    kinds: NDArray[np.uint8]
+    """[R] kind of the run's pixels."""
+    weights: NDArray[np.float64]
+    """[R, 5] 1 / size of the run's region, by `WEIGHT_ROWS`."""
+
+    @classmethod
+    def of(cls, truth: GridTruth) -> RunWeights:
+        """Weights of every run; 0 where a row does not concern it."""
+        eight, four = truth.run_regions
+        runs = np.arange(len(eight))
+        weights = np.zeros((len(eight), len(WEIGHT_ROWS)))
+        sizes8, sizes4 = truth.region_sizes
+        weights[runs, truth.region_tertiles[eight]] = 1.0 / sizes8[eight]
+        weights[runs, 3] = 1.0 / sizes4[four]
+        shown = truth.run_is_foreground
+        weights[shown, 4] = 1.0 / truth.foreground_sizes[eight[shown]]
+        kinds = np.where(shown, ANOMALOUS_FOREGROUND, ANOMALOUS_BACKGROUND)
+        return cls(kinds=kinds.astype(np.uint8), weights=weights)
+
+
+class PixelCounts:
+    """Everything of a split's maps that the metrics need, for one grid and dtype.
+
+    Args:
+        truth: the grid's masks.
+        dtype: float16 or float32, the dtype of every map.
+        spool: where the counts are kept.
+    """
+
+    def __init__(self, truth: GridTruth, dtype: np.dtype[Any], spool: Spool) -> None:
+        images = len(truth.shapes)
+        self.truth = truth
+        self.dtype = dtype
+        self.is_bucketed = dtype == np.float32
+        self.totals = np.zeros((4, KEYS), np.int64)
+        """Normal pixels by kind and bin; the anomalous rows are filled by `histograms`."""
+        self.blocks: list[tuple[Block, Block] | None] = [None] * images
+        """Background and foreground of each image; None: not given yet."""
+        self.image_overlap = np.full(images, np.nan)
+        """PRO of each anomalous image by itself; NaN where it has no region or no normal pixel."""
+        key_type = np.uint32 if self.is_bucketed else np.uint16
+        self.anomalous = spool.array(int(truth.anomalous_offsets[-1]), key_type)
+        """Keys of all anomalous pixels in run order."""
+        self._pool = Pool(spool)
+        self.low = spool.array(int(self.low_offsets[-1]), np.uint16)
+        """Lower halves of the normal pixels of a float32 run, where `low_offsets` says."""
+        self.is_spilled = spool.is_spilling
+        self._tables = np.zeros((2, 4, KEYS), np.uint32)
+
+    @cached_property
+    def run_weights(self) -> RunWeights:
+        """Region weights of the grid's runs."""
+        return RunWeights.of(self.truth)
+
+    @cached_property
+    def low_offsets(self) -> NDArray[np.int64]:
+        """[2 n + 1] where each image's background and foreground begin among the lower halves."""
+        if not self.is_bucketed:
+            return np.zeros(2 * len(self.truth.shapes) + 1, np.int64)
+        return np.concatenate([[0], np.cumsum(self.truth.kind_counts[:, :2].ravel())])
+
+    def add(self, image: int, anomaly_map: NDArray[np.floating[Any]]) -> None:
+        """Take the map of one image.
+
+        Args:
+            image: its position in the ground truth.
+            anomaly_map: [H, W], C-contiguous, of the image's shape and the run's dtype.
+
+        Raises:
+            NonFinite: the map holds NaN or infinity; the counts are of no use afterwards.
+        """
+        segments = self.truth.segments(image)
+        keys = self.anomalous_keys(image)
+        if self.is_bucketed:
+            bits = anomaly_map.reshape(-1).view(np.uint32)
+            is_finite = counting.keep_floats(bits, *segments, keys) == 0
+            blocks = [self._float_block(image, kind, bits, segments) for kind in (0, 1)]
+        else:
+            bits = anomaly_map.reshape(-1).view(np.uint16)
+            is_finite = counting.tally_halves(bits, *segments, self._tables, keys) == 0
+            blocks = [self._half_block(image, kind) for kind in (0, 1)]
+        background, foreground = blocks
+        if not is_finite or background is None or foreground is None:
+            raise NonFinite(
+                "an anomaly map holds NaN or infinity",
+                fix="guard divisions, square roots and logarithms; float16 ends at 65504",
+            )
+        self.blocks[image] = (background, foreground)
+        self.image_overlap[image] = self._overlap(image)
+
+    def merge(self, other: PixelCounts) -> None:
+        """Take over the images of another shard; none of them was given here."""
+        self.totals += other.totals
+        for image, blocks in enumerate(other.blocks):
+            if blocks is None:
+                continue
+            self.anomalous_keys(image)[:] = other.anomalous_keys(image)
+            self.image_overlap[image] = other.image_overlap[image]
+            kept = []
+            for kind, block in enumerate(blocks):
+                low = self._low_of(image, kind)
+                low[:] = block.low
+                kept.append(Block(self._pool.keep(block.keys), self._pool.keep(block.counts), low))
+            self.blocks[image] = (kept[0], kept[1])
+
+    def anomalous_keys(self, image: int) -> NDArray[Any]:
+        """Keys of one image's anomalous pixels in run order."""
+        offsets = self.truth.anomalous_offsets
+        return self.anomalous[offsets[image] : offsets[image + 1]]
+
+    def _low_of(self, image: int, kind: int) -> NDArray[np.uint16]:
+        offsets = self.low_offsets
+        low: NDArray[np.uint16] = self.low[
+            offsets[2 * image + kind] : offsets[2 * image + kind + 1]
+        ]
+        return low
+
+    def _room(self, image: int, kind: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+        pixels = int(self.truth.kind_counts[image, kind])
+        entries = min(KEYS, pixels) + pixels // counting.ENTRY_MAX
+        return np.empty(entries, np.uint16), np.empty(entries, np.uint16)
+
+    def _half_block(self, image: int, kind: int) -> Block | None:
+        keys, counts = self._room(image, kind)
+        if keys.size == 0:
+            return Block(_EMPTY, _EMPTY, _EMPTY)
+        entries = counting.fold_halves(self._tables[kind], self.totals[kind], keys, counts)
+        if entries < 0:
+            return None
+        keep = self._pool.keep
+        return Block(keep(keys[:entries]), keep(counts[:entries]), _EMPTY)
+
+    def _float_block(
+        self,
+        image: int,
+        kind: int,
+        bits: NDArray[np.uint32],
+        segments: tuple[NDArray[np.int32], NDArray[np.uint8]],
+    ) -> Block | None:
+        keys, counts = self._room(image, kind)
+        if keys.size == 0:
+            return Block(_EMPTY, _EMPTY, _EMPTY)
+        low = self._low_of(image, kind)
+        entries = counting.partition_floats(
+            bits, *segments, kind, self._tables[kind], self.totals[kind], keys, counts, low
+        )
+        if entries < 0:
+            return None
+        keep = self._pool.keep
+        return Block(keep(keys[:entries]), keep(counts[:entries]), low)
+
+    def _overlap(self, image: int) -> float:
+        """PRO of one image by itself, against its own normal pixels."""
+        blocks = self.blocks[image]
+        keys = self.anomalous_keys(image)
+        limit = FPR_LIMIT * float(self.truth.kind_counts[image, :2].sum())
+        if blocks is None or keys.size == 0 or limit == 0:
+            return float("nan")
+        runs = slice(self.truth.run_offsets[image], self.truth.run_offsets[image + 1])
+        per_run = self.run_weights.weights[runs, :3].sum(axis=1)
+        ordered = (keys.astype(np.uint64) << np.uint64(32)) + np.arange(keys.size, dtype=np.uint64)
+        ordered.sort()
+        scores, counts = np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64)
+        weights = np.empty((1, keys.size))
+        pixel_weights = np.repeat(per_run, self.truth.run_lengths[runs])
+        found = counting.distinct_scores(ordered, pixel_weights, scores, counts, weights[0])
+        gaps, ties = np.zeros(found + 1, np.int64), np.zeros(found, np.int64)
+        for block in blocks:
+            counting.spread_normal(
+                block.keys, block.counts, block.low, self.is_bucketed,
+                scores[:found], limit, gaps, ties,
+            )  # fmt: skip
+        weights = np.ascontiguousarray(weights[:, :found])
+        return region_overlap_of_gaps(gaps, ties, counts[:found], weights, limit)
+
+    @cached_property
+    def histograms(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Pixels by kind and bin, int64 [4, 65536], and region weights, float64 [5, 65536].
+
+        Bins are float16 keys, or the buckets of float32 keys. Only for the whole split.
+        """
+        totals, weights = self.totals.copy(), np.zeros((len(WEIGHT_ROWS), KEYS))
+        counting.tally_runs(
+            self.anomalous, 16 if self.is_bucketed else 0, self.truth.run_lengths,
+            self.run_weights.kinds, self.run_weights.weights, totals, weights,
+        )  # fmt: skip
+        return totals, weights

@@ -1,0 +1,284 @@
+"""Scores a run as its answers arrive, one image at a time, in any order and any sharding."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.distil import RANGE_SHARES, ValidThreshold, distil, valid_threshold
+from harness.metrics.errors import (
+    ImagesMissing,
+    MapMissing,
+    NonFinite,
+    TruthMismatch,
+    WrongDtype,
+    WrongKey,
+    WrongShape,
+)
+from harness.metrics.evidence import Evidence, GridEvidence, ScoreEvidence
+from harness.metrics.pixels import PixelCounts
+from harness.metrics.resize import to_paper_grid
+from harness.metrics.scores import RunScores, score
+from harness.metrics.spool import Spool
+from harness.metrics.truth import GridTruth, GroundTruth
+
+MEMORY_LIMIT_BYTES = 4 << 30
+"""Scores of float32 maps beyond this are spilled to disk."""
+
+Map = NDArray[np.floating[Any]]
+
+
+class SplitScores:
+    """Answers of one split.
+
+    Args:
+        truth: the split's ground truth.
+        spool: where pixel counts are kept.
+        maps: whether maps are scored.
+        grids: grids to count; the paper's is left out where it is the native one.
+    """
+
+    def __init__(
+        self, truth: GroundTruth, spool: Spool, *, maps: bool, grids: Iterable[str]
+    ) -> None:
+        self.truth = truth
+        self.scores = np.full(len(truth.keys), np.nan)
+        self.counts: dict[str, PixelCounts] = {}
+        """By grid, from the first map on."""
+        self._spool = spool
+        self._truths: dict[str, GridTruth] = {}
+        if maps and truth.native is not None and truth.paper is not None:
+            both = {"native": truth.native, "paper": truth.paper}
+            names = ["native"] if truth.is_one_grid else list(grids)
+            self._truths = {name: both[name] for name in names}
+
+    def add(self, key: str, score: float, anomaly_map: Map | None) -> None:
+        """Take one answer; errors as in `RunScorer.add`."""
+        image = self.truth.index.get(key)
+        if image is None:
+            raise WrongKey("the ground truth does not know this image", where=key)
+        if not math.isnan(self.scores[image]):
+            raise WrongKey("the image was answered twice", where=key)
+        if not math.isfinite(score):
+            raise NonFinite(f"the image score is {score}", where=key)
+        if self._truths:
+            self._add_map(image, key, anomaly_map)
+        self.scores[image] = score
+
+    def _add_map(self, image: int, key: str, anomaly_map: Map | None) -> None:
+        if anomaly_map is None:
+            raise MapMissing("the image came without an anomaly map", where=key)
+        native = self.truth.native
+        expected = tuple(int(side) for side in native.shapes[image]) if native else ()
+        if anomaly_map.shape != expected:
+            raise WrongShape(
+                f"the map has shape {anomaly_map.shape}, the image {expected}",
+                where=key,
+                fix="resize the map to the image's own height and width",
+            )
+        anomaly_map = np.ascontiguousarray(anomaly_map)
+        for grid, truth in self._truths.items():
+            if grid not in self.counts:
+                self.counts[grid] = PixelCounts(truth, anomaly_map.dtype, self._spool)
+            on_grid = to_paper_grid(anomaly_map) if grid == "paper" else anomaly_map
+            try:
+                self.counts[grid].add(image, on_grid)
+            except NonFinite as error:
+                raise NonFinite(error.what, where=key, fix=error.fix) from None
+
+    def merge(self, other: SplitScores) -> None:
+        """Take over another shard's answers."""
+        if self.truth.digest != other.truth.digest:
+            raise TruthMismatch("the shards belong to different ground truths")
+        twice = np.flatnonzero(~np.isnan(self.scores) & ~np.isnan(other.scores))
+        if twice.size:
+            raise WrongKey("two shards hold one image", where=self.truth.keys[twice[0]])
+        for grid, counts in other.counts.items():
+            if grid not in self.counts:
+                self.counts[grid] = PixelCounts(counts.truth, counts.dtype, self._spool)
+            self.counts[grid].merge(counts)
+        self.scores = np.where(np.isnan(self.scores), other.scores, self.scores)
+
+    def check_complete(self, split: str) -> None:
+        """Raise ImagesMissing unless every image was answered."""
+        missing = np.flatnonzero(np.isnan(self.scores))
+        if missing.size:
+            raise ImagesMissing(
+                f"{missing.size} of {self.scores.size} {split} images were not answered",
+                where=self.truth.keys[missing[0]],
+            )
+
+    def evidence(self) -> ScoreEvidence:
+        """The image scores."""
+        truth = self.truth
+        return ScoreEvidence(
+            keys=truth.keys,
+            groups=truth.groups,
+            subclasses=truth.subclasses,
+            is_anomalous=truth.is_anomalous,
+            scores=self.scores,
+        )
+
+
+class RunScorer:
+    """Streaming scorer of one run.
+
+    Memory: float16 runs hold occupied bins (a few bytes per hundred pixels), float32
+    runs about 2.2 bytes a pixel on each grid, on disk beyond `memory_limit_bytes`.
+
+    Args:
+        test: ground truth of the test split.
+        valid: that of the validation split; None where the pack has none.
+        spool: folder for what does not fit in memory; made when needed, left empty.
+        memory_limit_bytes: how much of the pixels' scores memory may hold.
+        maps: False for an entry without maps: pixel metrics are then absent.
+        intervals: False skips the bootstrap (values alone).
+        grids: grids to score.
+        seed: seed of the bootstrap.
+    """
+
+    def __init__(
+        self,
+        test: GroundTruth,
+        valid: GroundTruth | None,
+        *,
+        spool: Path,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+        maps: bool,
+        intervals: bool = True,
+        grids: tuple[str, ...] = ("native", "paper"),
+        seed: int = 0,
+    ) -> None:
+        room = Spool(spool, memory_limit_bytes)
+        self._splits = {"test": SplitScores(test, room, maps=maps, grids=grids)}
+        if valid is not None:
+            self._splits["valid"] = SplitScores(valid, room, maps=maps, grids=grids)
+        self._dtype: np.dtype[Any] | None = None
+        self._intervals = intervals
+        self._seed = seed
+
+    def add(self, split: str, key: str, score: float, anomaly_map: Map | None) -> None:
+        """Take one answer. After an error the scorer is of no further use.
+
+        Args:
+            split: `test` or `valid`.
+            key: the image's key in the ground truth.
+            score: finite image score.
+            anomaly_map: finite float16 or float32 [H, W] of the image's size, the dtype being
+                that of the run's first map; not looked at where no maps are scored.
+
+        Raises:
+            WrongKey, NonFinite, MapMissing, WrongShape, WrongDtype: as they say.
+        """
+        if split not in self._splits:
+            raise WrongKey(f"the run has no split {split!r}", where=key)
+        if anomaly_map is not None:
+            if anomaly_map.dtype not in (np.float16, np.float32):
+                raise WrongDtype(
+                    f"the map is {anomaly_map.dtype}", where=key, fix="send float32 or float16"
+                )
+            if self._dtype is None:
+                self._dtype = anomaly_map.dtype
+            elif anomaly_map.dtype != self._dtype:
+                raise WrongDtype(
+                    f"the map is {anomaly_map.dtype}, the run's first one {self._dtype}",
+                    where=key,
+                    fix="keep one dtype for the run",
+                )
+        self._splits[split].add(key, score, anomaly_map)
+
+    def merge(self, other: RunScorer) -> None:
+        """Take over the answers of another scorer of the same run; `other` is then used up.
+
+        Raises:
+            WrongKey: both hold one image.
+            WrongDtype: their maps differ in dtype.
+            TruthMismatch: they belong to different ground truths.
+        """
+        if self._splits.keys() != other._splits.keys():
+            raise TruthMismatch("the shards do not have the same splits")
+        if self._dtype is not None and other._dtype not in (None, self._dtype):
+            raise WrongDtype(f"one shard holds {self._dtype} maps, the other {other._dtype}")
+        self._dtype = self._dtype or other._dtype
+        for split, scores in self._splits.items():
+            scores.merge(other._splits[split])
+
+    def finish(self) -> RunScores:
+        """Metrics, warnings and evidence of the whole run.
+
+        Raises:
+            ImagesMissing: some image of some split was not answered.
+        """
+        for name, scores in self._splits.items():
+            scores.check_complete(name)
+        return score(self._distil(), intervals=self._intervals, seed=self._seed)
+
+    def _distil(self) -> Evidence:
+        test, valid = self._splits["test"], self._splits.get("valid")
+        scores = test.evidence()
+        groups = scores.group_index
+        if not self._intervals:
+            groups = (1, np.zeros_like(groups[1]))
+        grids: dict[str, GridEvidence] = {}
+        thresholds: dict[str, ValidThreshold] = {}
+        for grid, counts in test.counts.items():
+            thresholds[grid] = valid_threshold(valid.counts.get(grid) if valid else None)
+            grids[grid] = distil(counts, thresholds[grid], groups, wants_groups=self._intervals)
+        return Evidence(
+            dtype=None if self._dtype is None or not grids else self._dtype.name,
+            has_masks=test.truth.has_masks,
+            test_digest=test.truth.digest,
+            valid_digest=valid.truth.digest if valid else None,
+            test=scores,
+            valid=valid.evidence() if valid else None,
+            grids=grids,
+            valid_pixels=_histograms(valid),
+            range_shares=RANGE_SHARES,
+            no_valid_threshold={
+                grid: threshold.reason
+                for grid, threshold in thresholds.items()
+                if threshold.reason is not None
+            },
+        )
+
+
+def _histograms(scores: SplitScores | None) -> dict[str, NDArray[np.int64]]:
+    return {grid: counts.histograms[0] for grid, counts in scores.counts.items()} if scores else {}
+
+
+def checkpoint_value(
+    metric_id: str, valid: GroundTruth, answers: Iterable[tuple[str, float, Map | None]]
+) -> float | None:
+    """A checkpoint's metric on the validation split; None where it is undefined.
+
+    Args:
+        metric_id: `image_auroc` or `pixel_auroc` (native grid).
+        valid: ground truth of the validation split.
+        answers: key, image score and map of every validation image, in any order.
+
+    Raises:
+        ValueError: another metric.
+        ImagesMissing, and what `RunScorer.add` raises.
+    """
+    if metric_id not in ("image_auroc", "pixel_auroc"):
+        raise ValueError(f"a checkpoint is not judged by {metric_id}")
+    with tempfile.TemporaryDirectory(prefix="bmad-valid-") as spool:
+        scorer = RunScorer(
+            valid,
+            None,
+            spool=Path(spool),
+            maps=metric_id == "pixel_auroc",
+            intervals=False,
+            grids=("native",),
+        )
+        for key, image_score, anomaly_map in answers:
+            scorer.add("test", key, image_score, anomaly_map)
+        metrics = scorer.finish().metrics
+    grid = "native" if metric_id == "pixel_auroc" else None
+    return next(m.value for m in metrics if m.id == metric_id and m.grid == grid)

@@ -1,0 +1,187 @@
+"""From evidence to the values of a record: every metric on every grid, with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.metrics.estimate import (
+    exact_statistics,
+    facts_of,
+    resampled_statistics,
+)
+from harness.metrics.evidence import Evidence, ScoreEvidence
+from harness.metrics.intervals import (
+    FEW_UNITS,
+    Interval,
+    Resamples,
+    delong_interval,
+    percentile_interval,
+    resample_counts,
+    sweep_images,
+)
+from harness.metrics.table import METRICS, Facts, Metric, Statistics
+from harness.records import Grid, MapsPart, MetricValue
+
+FEW_LEVELS = 2000
+"""Fewer distinct scores than this are worth a warning."""
+
+LARGE_BIN = 0.01
+"""A larger share of the pixels with one score is worth a warning."""
+
+_GRIDS: tuple[Grid, ...] = ("native", "paper")
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """What a scored run comes to."""
+
+    metrics: tuple[MetricValue, ...]
+    """Every metric of the table, on both grids where it has grids, in the table's order."""
+    maps: MapsPart | None
+    """What the maps were like; None without maps."""
+    warnings: tuple[str, ...]
+    """Remarks for the reader."""
+    evidence: Evidence
+    """From which all of this follows."""
+    delong: Interval | None
+    """95 % interval of image_auroc after DeLong, over images: a cross-check of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The statistics that one group of metrics is read off."""
+
+    facts: Facts
+    """What there is to score."""
+    exact: Statistics
+    """Of the run itself, one row."""
+    coarse: Statistics
+    """Of the run itself on the bins of the resamples, one row."""
+    resampled: Statistics | None
+    """Of the resamples; None without intervals."""
+
+
+def score(evidence: Evidence, *, intervals: bool = True, seed: int = 0) -> RunScores:
+    """All metrics of a run.
+
+    Args:
+        evidence: of the run.
+        intervals: whether to bootstrap; the evidence must have been made with groups then.
+        seed: seed of the bootstrap.
+    """
+    units, _ = evidence.test.group_index
+    counts = resample_counts(units, seed=seed) if intervals and units else None
+    metrics = _image_values(evidence, units, counts)
+    for grid in _GRIDS:
+        if grid == "paper" and "native" in evidence.grids and "paper" not in evidence.grids:
+            same = [metric for metric in metrics if metric.grid == "native"]
+            metrics += [metric.model_copy(update={"grid": "paper"}) for metric in same]
+        else:
+            metrics += _pixel_values(evidence, grid, units, counts)
+    return RunScores(
+        metrics=tuple(metrics),
+        maps=_maps_part(evidence),
+        warnings=_warnings(evidence),
+        evidence=evidence,
+        delong=delong_interval(evidence.test),
+    )
+
+
+def _image_values(evidence: Evidence, units: int, counts: Resamples | None) -> list[MetricValue]:
+    test = evidence.test
+    facts = facts_of(evidence, None)
+    names = {name for name, bad in zip(test.subclasses, test.is_anomalous, strict=True) if bad}
+    subclasses = sorted(name for name in names if name is not None)
+    once = np.ones((1, units), np.uint16)
+    values = []
+    for subclass in (None, *subclasses):
+        exact = Statistics(sweep_images(test, once, subclass), None)
+        resampled = None
+        if counts is not None:
+            resampled = Statistics(sweep_images(test, counts, subclass), None)
+        rows = _Rows(facts, exact, exact, resampled)
+        for metric in METRICS:
+            if metric.level == "image" and metric.per_subclass == (subclass is not None):
+                name = metric.id if subclass is None else f"{metric.id}:{subclass}"
+                values.append(_value(metric, name, None, rows, test))
+    return values
+
+
+def _pixel_values(
+    evidence: Evidence, grid: Grid, units: int, counts: Resamples | None
+) -> list[MetricValue]:
+    facts = facts_of(evidence, grid)
+    exact = coarse = Statistics(None, None)
+    resampled = None
+    if grid in evidence.grids:
+        exact = coarse = Statistics(None, exact_statistics(evidence, grid))
+        if counts is not None:
+            once = np.ones((1, units), np.uint16)
+            coarse = Statistics(None, resampled_statistics(evidence, grid, once))
+            resampled = Statistics(None, resampled_statistics(evidence, grid, counts))
+    rows = _Rows(facts, exact, coarse, resampled)
+    return [
+        _value(metric, metric.id, grid, rows, evidence.test)
+        for metric in METRICS
+        if metric.level != "image"
+    ]
+
+
+def _value(
+    metric: Metric, name: str, grid: Grid | None, rows: _Rows, test: ScoreEvidence
+) -> MetricValue:
+    units, _ = test.group_index
+    reason = next((reason for need in metric.needs if (reason := need(rows.facts))), None)
+    value = float("nan") if reason else float(metric.function(rows.exact)[0])
+    if not np.isfinite(value):
+        reason = reason or "no image of the split gives it a value"
+        return MetricValue(id=name, grid=grid, value=None, n=units, reason=reason)
+    if rows.resampled is None:
+        return MetricValue(id=name, grid=grid, value=value, n=units)
+    coarse = float(metric.function(rows.coarse)[0])
+    interval = percentile_interval(value, coarse, metric.function(rows.resampled))
+    if interval is None:
+        reason = "no interval: too few resamples hold both classes"
+        return MetricValue(id=name, grid=grid, value=value, n=units, reason=reason)
+    few = f"few {'patients' if test.has_patients else 'images'}"
+    return MetricValue(
+        id=name,
+        grid=grid,
+        value=value,
+        low=interval.low,
+        high=interval.high,
+        n=units,
+        reason=few if units < FEW_UNITS else None,
+    )
+
+
+def _maps_part(evidence: Evidence) -> MapsPart | None:
+    if "native" not in evidence.grids or evidence.dtype is None:
+        return None
+    native = evidence.grids["native"]
+    levels, largest = (int(count) for count in native.levels)
+    return MapsPart(
+        dtype="float16" if evidence.dtype == "float16" else "float32",
+        levels=levels,
+        largest_bin=largest / int(native.pixels.sum()),
+    )
+
+
+def _warnings(evidence: Evidence) -> tuple[str, ...]:
+    maps = _maps_part(evidence)
+    if maps is None or maps.levels is None or maps.largest_bin is None:
+        return ()
+    warnings = []
+    if maps.levels < FEW_LEVELS:
+        warnings.append(
+            f"the maps hold only {maps.levels} distinct scores: ties cost pixel metrics "
+            f"(below {FEW_LEVELS}; send float32, or scale to 0..1 before a cast to float16)"
+        )
+    if maps.largest_bin > LARGE_BIN:
+        warnings.append(
+            f"{100 * maps.largest_bin:.1f} % of the pixels have one and the same score: "
+            "they are ties in every pixel metric"
+        )
+    return tuple(warnings)

@@ -1,0 +1,311 @@
+"""The one table of metrics: what each is, what it needs, and how it is read off the statistics.
+
+A metric is a function over `Statistics` and a line in `METRICS`. The same function
+gives the value (one row) and its bootstrap interval (one row per resample), so it
+works on arrays [B] and leaves NaN where a resample has no value. Why a value is
+undefined for the whole run is said by the first of `needs` that is not met.
+
+This module imports no numba: names and definitions are cheap to list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+METRICS_VERSION = "1"
+"""Raised whenever a definition changes the value of any metric."""
+
+Rows = NDArray[np.float64]
+Level = Literal["image", "pixel", "region"]
+Direction = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one pass over the scores from high to low gives. Every array is float64 [B]."""
+
+    auroc: Rows
+    """Share of (anomalous, normal) pairs in the right order, ties counted as half."""
+    average_precision: Rows
+    """Sum of precision x recall step over the distinct scores, no interpolation."""
+    dice_max: Rows
+    """Largest 2 TP / (2 TP + FP + FN) over all thresholds: best Dice, F1-max."""
+    region_overlap: Mapping[str, Rows]
+    """Normalised area under region overlap against FPR, for `all`, `small`, `medium`, `large`
+    (8-connected) and `four` (4-connected); `all` alone for the foreground."""
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """One grid."""
+
+    everywhere: Sweep
+    """Over all pixels."""
+    foreground: Sweep
+    """Over the pixels where some channel of the image is not zero."""
+    dice_at: Mapping[str, Rows]
+    """Dice at the named thresholds: shares of the run's range, and `valid`."""
+    image_overlap: Rows
+    """Mean over anomalous images of the image's own PRO."""
+    image_dice: Rows
+    """Mean over anomalous images of the image's Dice at half of the run's range."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What metrics are functions of; every array has one entry per row [B]."""
+
+    images: Sweep | None
+    """Over the image scores (`region_overlap` is empty); for a metric with `per_subclass`, over
+    all normal images and the anomalous ones of the subclass. None for pixel metrics."""
+    pixels: PixelStatistics | None
+    """One grid; None for image metrics."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is there to be scored, for the reasons of undefined values."""
+
+    normal_images: int
+    """Normal test images."""
+    anomalous_images: int
+    """Anomalous test images."""
+    has_masks: bool
+    """Whether the pack has masks."""
+    has_maps: bool
+    """Whether the entry gave maps."""
+    normal_pixels: int = 0
+    """Normal pixels of the grid."""
+    anomalous_pixels: int = 0
+    """Anomalous pixels of the grid."""
+    foreground_normal_pixels: int = 0
+    """Normal pixels where the image is not zero."""
+    foreground_anomalous_pixels: int = 0
+    """Anomalous pixels where the image is not zero."""
+    regions_by_size: tuple[int, int, int] = (0, 0, 0)
+    """8-connected regions in each third by size."""
+    is_constant: bool = False
+    """Whether every pixel of the run has one value."""
+    no_valid_threshold: str | None = None
+    """Why the validation split gives no threshold; None if it does."""
+
+
+Need = Callable[[Facts], str | None]
+
+
+def both_image_classes(facts: Facts) -> str | None:
+    """Normal and anomalous images."""
+    if facts.normal_images and facts.anomalous_images:
+        return None
+    return "only one class among the test images"
+
+
+def both_pixel_classes(facts: Facts) -> str | None:
+    """Maps, masks, and normal and anomalous pixels."""
+    if not facts.has_masks:
+        return "the pack has no masks"
+    if not facts.has_maps:
+        return "the method gives no anomaly maps"
+    if facts.normal_pixels and facts.anomalous_pixels:
+        return None
+    return "only one class among the test pixels"
+
+
+def both_foreground_classes(facts: Facts) -> str | None:
+    """Normal and anomalous pixels where the image is not zero."""
+    if facts.foreground_normal_pixels and facts.foreground_anomalous_pixels:
+        return None
+    return "only one class among the foreground pixels"
+
+
+def varied_maps(facts: Facts) -> str | None:
+    """At least two different scores."""
+    return "the maps are constant over the run" if facts.is_constant else None
+
+
+def valid_threshold(facts: Facts) -> str | None:
+    """A validation split from which a threshold follows."""
+    return facts.no_valid_threshold
+
+
+def regions_of(third: int) -> Need:
+    """At least one region in this third by size."""
+
+    def need(facts: Facts) -> str | None:
+        if facts.regions_by_size[third]:
+            return None
+        return "no region falls into this third, for too many have one size"
+
+    return need
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One line of the table."""
+
+    id: str
+    """Name in records, files and pages; `:<subclass>` is appended where `per_subclass`."""
+    level: Level
+    """What is counted."""
+    direction: Direction
+    """Which way is better."""
+    definition: str
+    """One sentence for readers."""
+    function: Callable[[Statistics], Rows]
+    """Reads the metric off the statistics."""
+    needs: tuple[Need, ...]
+    """What must be there; the first that is not gives the reason."""
+    per_subclass: bool = False
+    """Whether there is one value per subclass of anomaly that the pack knows."""
+    range_share: float | None = None
+    """Share of the run's score range at which the function asks for `dice_at`."""
+
+
+def _pixels(statistics: Statistics) -> PixelStatistics:
+    if statistics.pixels is None:
+        raise ValueError("a pixel metric was asked of image statistics")
+    return statistics.pixels
+
+
+def _images(statistics: Statistics) -> Sweep:
+    if statistics.images is None:
+        raise ValueError("an image metric was asked of pixel statistics")
+    return statistics.images
+
+
+def _dice_at(name: str) -> Callable[[Statistics], Rows]:
+    return lambda statistics: _pixels(statistics).dice_at[name]
+
+
+def _overlap(kind: str) -> Callable[[Statistics], Rows]:
+    return lambda statistics: _pixels(statistics).everywhere.region_overlap[kind]
+
+
+_IMAGES = (both_image_classes,)
+_PIXELS = (both_pixel_classes,)
+_DICE = (both_pixel_classes, varied_maps)
+_FOREGROUND = (both_pixel_classes, both_foreground_classes)
+
+# One metric per line group: id, level, direction, definition, function, needs.
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "image_auroc", "image", "higher",
+        "Area under the ROC curve of the image scores, ties counted as half.",
+        lambda s: _images(s).auroc, _IMAGES,
+    ),
+    Metric(
+        "image_ap", "image", "higher",
+        "Average precision of the image scores: step sum, ties grouped, no interpolation.",
+        lambda s: _images(s).average_precision, _IMAGES,
+    ),
+    Metric(
+        "image_f1_max", "image", "higher",
+        "Largest F1 of the image scores over all thresholds.",
+        lambda s: _images(s).dice_max, _IMAGES,
+    ),
+    Metric(
+        "pixel_auroc", "pixel", "higher",
+        "Area under the ROC curve over every pixel of every test image, pooled.",
+        lambda s: _pixels(s).everywhere.auroc, _PIXELS,
+    ),
+    Metric(
+        "pixel_ap", "pixel", "higher",
+        "Average precision over every pixel of every test image, pooled.",
+        lambda s: _pixels(s).everywhere.average_precision, _PIXELS,
+    ),
+    Metric(
+        "pixel_pro", "region", "higher",
+        "Mean over ground-truth regions (8-connected) of the share above the threshold, against "
+        "the false-positive rate over all normal pixels; area to FPR 0.3, divided by 0.3.",
+        _overlap("all"), _PIXELS,
+    ),
+    Metric(
+        "dice_at_0.5", "pixel", "higher",
+        "Dice of all pixels at half of the run's score range (the paper's Table 3).",
+        _dice_at("0.5"), _DICE, range_share=0.5,
+    ),
+    Metric(
+        "dice_at_0.6", "pixel", "higher",
+        "Dice of all pixels at 0.6 of the run's score range.",
+        _dice_at("0.6"), _DICE, range_share=0.6,
+    ),
+    Metric(
+        "dice_at_0.7", "pixel", "higher",
+        "Dice of all pixels at 0.7 of the run's score range.",
+        _dice_at("0.7"), _DICE, range_share=0.7,
+    ),
+    Metric(
+        "dice_at_valid", "pixel", "higher",
+        "Dice of all test pixels at the threshold that is best on the validation split.",
+        _dice_at("valid"), (both_pixel_classes, valid_threshold, varied_maps),
+    ),
+    Metric(
+        "dice_max", "pixel", "higher",
+        "Best Dice over all thresholds of the test split itself: an oracle, no method's result.",
+        lambda s: _pixels(s).everywhere.dice_max, _DICE,
+    ),
+    Metric(
+        "pixel_auroc_foreground", "pixel", "higher",
+        "pixel_auroc over the pixels where some channel of the image is not zero.",
+        lambda s: _pixels(s).foreground.auroc, _FOREGROUND,
+    ),
+    Metric(
+        "pixel_pro_foreground", "region", "higher",
+        "pixel_pro over the pixels where some channel of the image is not zero; "
+        "a region is what of it lies there.",
+        lambda s: _pixels(s).foreground.region_overlap["all"], _FOREGROUND,
+    ),
+    Metric(
+        "pixel_pro_per_image", "region", "higher",
+        "Mean over anomalous images of the image's own PRO, against its own normal pixels.",
+        lambda s: _pixels(s).image_overlap, _PIXELS,
+    ),
+    Metric(
+        "dice_per_image", "pixel", "higher",
+        "Mean over anomalous images of the image's Dice at half of the run's score range.",
+        lambda s: _pixels(s).image_dice, _DICE,
+    ),
+    Metric(
+        "pixel_pro_4", "region", "higher",
+        "pixel_pro with regions of 4-connectivity.",
+        _overlap("four"), _PIXELS,
+    ),
+    Metric(
+        "region_overlap_small", "region", "higher",
+        "pixel_pro over the third of the regions that is smallest.",
+        _overlap("small"), (both_pixel_classes, regions_of(0)),
+    ),
+    Metric(
+        "region_overlap_medium", "region", "higher",
+        "pixel_pro over the middle third of the regions by size.",
+        _overlap("medium"), (both_pixel_classes, regions_of(1)),
+    ),
+    Metric(
+        "region_overlap_large", "region", "higher",
+        "pixel_pro over the third of the regions that is largest.",
+        _overlap("large"), (both_pixel_classes, regions_of(2)),
+    ),
+    Metric(
+        "image_auroc", "image", "higher",
+        "image_auroc of all normal images against the anomalous ones of one subclass.",
+        lambda s: _images(s).auroc, _IMAGES, per_subclass=True,
+    ),
+)  # fmt: skip
+
+
+def find_metric(metric_id: str) -> Metric:
+    """The line of a metric id as it stands in a record, `image_auroc:CNV` included.
+
+    Raises:
+        KeyError: there is no such metric.
+    """
+    name, _, subclass = metric_id.partition(":")
+    for metric in METRICS:
+        if metric.id == name and metric.per_subclass == bool(subclass):
+            return metric
+    raise KeyError(metric_id)
