@@ -59,7 +59,7 @@ def light_base(client: docker.APIClient) -> docker_build.Base:
     bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
     contents = {
         "Dockerfile": DOCKERFILE.encode(),
-        "numpy.txt": _locked("numpy").encode(),
+        "numpy.txt": locked("numpy").encode(),
         "build-ca.pem": Path(bundle).read_bytes() if Path(bundle).is_file() else b"",
     }
     context = docker_build.build_context(files, contents)
@@ -71,14 +71,15 @@ def light_base(client: docker.APIClient) -> docker_build.Base:
             context,
             tag=base.tag,
             identity=base.identity,
-            arguments={"BASE_IMAGE": _python_base(client)},
+            arguments={"BASE_IMAGE": python_base(client)},
             dockerfile="Dockerfile",
         )
         assert image is not None, f"the test base cannot be built:\n{tail}"
     return base
 
 
-def _python_base(client: docker.APIClient) -> str:
+def python_base(client: docker.APIClient) -> str:
+    """The Python image that test images stand on: the given, the local or the public one."""
     if given := os.environ.get("BMAD_BASE_IMAGE"):
         return given
     try:
@@ -88,7 +89,7 @@ def _python_base(client: docker.APIClient) -> str:
     return LOCAL_BASE
 
 
-def _locked(package: str) -> str:
+def locked(package: str) -> str:
     """A package's lines of the lock file, hashes included."""
     lock = (ROOT / "requirements.lock").read_text()
     found = re.search(rf"^{package}==.*(?:\n .*)*", lock, re.MULTILINE)

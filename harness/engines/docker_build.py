@@ -294,13 +294,19 @@ def remove_built_images(client: docker.APIClient) -> int:
     An image that a container still uses stays.
     """
     found = client.images(filters={"label": IDENTITY_LABEL})
-    tags = [tag for image in found for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
+    names = [name for image in found for name in _names(image)]
     removed = 0
-    for tag in sorted(tags, key=lambda tag: tag.startswith(BASE_NAME)):  # the base last
+    for name in sorted(names, key=lambda name: name.startswith(BASE_NAME)):  # the base last
         with suppress(*ENGINE_FAULTS):
-            client.remove_image(tag)
+            client.remove_image(name)
             removed += 1
     return removed
+
+
+def _names(image: Mapping[str, Any]) -> list[str]:
+    """The tags of an image, or its id where its tag has moved on to another."""
+    tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
+    return tags or [image["Id"]]
 
 
 def _sha256(data: bytes) -> str:

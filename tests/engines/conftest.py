@@ -10,6 +10,7 @@ import pytest
 
 from harness.engines.base import Launch, Limits, Program
 from harness.engines.docker_container import ContainerRunning
+from tests import engine_images
 from tests.engine_images import LightDockerEngine
 
 SCRIPT_DOCKERFILE = """ARG BASE
@@ -29,6 +30,11 @@ def script_program(engine: LightDockerEngine, tmp_path_factory) -> Program:
     folder = tmp_path_factory.mktemp("script")
     (folder / "Dockerfile").write_text(SCRIPT_DOCKERFILE)
     return engine.prepare_folder(folder, "test-script", "folder:sha256:script")
+
+
+@pytest.fixture(scope="session")
+def python_base(engine: LightDockerEngine) -> str:
+    return engine_images.python_base(engine.client)
 
 
 StartScript = Callable[..., ContainerRunning]

@@ -1,0 +1,111 @@
+"""A registry on this machine that holds one tiny image, for the tests of pulling."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def tiny_layer(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo("content")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def image_config(layer: bytes, **config: object) -> bytes:
+    return json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Entrypoint": ["/content"], **config},
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
+        }
+    ).encode()
+
+
+class Registry:
+    """Manifests and blobs by their digests; `tags` can be moved."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.tags: dict[str, str] = {}
+        self.port = 0
+
+    def push(self, tag: str, content: bytes) -> str:
+        """Put a tiny image under a tag; returns its digest."""
+        layer = tiny_layer(content)
+        parts = {"config": image_config(layer), "layer": layer}
+        self.blobs |= {digest_of(data): data for data in parts.values()}
+        described = {
+            name: {"size": len(data), "digest": digest_of(data)} for name, data in parts.items()
+        }
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": {
+                    "mediaType": "application/vnd.docker.container.image.v1+json",
+                    **described["config"],
+                },
+                "layers": [
+                    {
+                        "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                        **described["layer"],
+                    }
+                ],
+            }
+        ).encode()
+        self.blobs[digest_of(manifest)] = manifest
+        self.tags[tag] = digest_of(manifest)
+        return digest_of(manifest)
+
+
+@contextmanager
+def local_registry() -> Iterator[Registry]:
+    """Serve a registry on a free local port, which engines take without TLS."""
+    registry = Registry()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            kind, _, name = self.path.rpartition("/")
+            name = registry.tags.get(name, name)
+            found = b"{}" if self.path == "/v2/" else registry.blobs.get(name)
+            self.send_response(404 if found is None else 200)
+            is_manifest = kind.endswith("/manifests")
+            self.send_header("Content-Type", MANIFEST if is_manifest else "application/json")
+            self.send_header("Docker-Content-Digest", name)
+            self.send_header("Content-Length", str(len(found or b"")))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(found or b"")
+
+        do_HEAD = do_GET  # noqa: N815 - the server's own naming
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    registry.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield registry
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
