@@ -44,9 +44,9 @@ def write_archive(
                     archive.writestr(_member(name), _npy_bytes(members[name]))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 

@@ -8,6 +8,8 @@ image, so that the scattered writes stay in the cache. Keys as in
 (they have exponent bins of their own) returns -1.
 """
 
+# ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
+
 from __future__ import annotations
 
 from typing import Any
@@ -83,7 +85,7 @@ def tally_halves(
 
 
 @kernel
-def _put(keys: Halves, counts: Halves, place: int, key: int, count: int) -> int:
+def _put(keys: Halves, counts: Halves, place: int, key: int, count: Any) -> int:
     """Write one bin as table entries; return the next free place."""
     while count > 0:
         part = min(count, ENTRY_MAX)
@@ -300,9 +302,9 @@ def spread_normal(
         gaps: int64 [m + 1], added to: pixels below, between and above the scores.
         ties: int64 [m], added to: pixels of exactly a score.
     """
-    end = low.size
+    end: Any = low.size
     top = scores.size
-    taken = 0
+    taken: Any = 0
     for step in range(keys.size):
         entry = keys.size - 1 - step
         count = np.int64(counts[entry])
@@ -386,7 +388,7 @@ def bin_entries(
         keys, counts, low, is_bucket: as in `spread_normal`.
         edges: uint32 [E]; bins: int64 [E + 1].
     """
-    start = 0
+    start: Any = 0
     place = 0
     for entry in range(keys.size):
         count = np.int64(counts[entry])

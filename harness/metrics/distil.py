@@ -16,7 +16,9 @@ from harness.metrics.pixels import WEIGHT_ROWS, PixelCounts
 from harness.metrics.sweep import DICE_KEY
 from harness.metrics.table import METRICS
 
-RANGE_SHARES = tuple(metric.range_share for metric in METRICS if metric.range_share is not None)
+RANGE_SHARES = tuple(
+    metric.range_share for metric in METRICS.values() if metric.range_share is not None
+)
 """Shares of the run's score range at which some metric asks for Dice."""
 
 WEIGHT_UNIT = 2.0**-32

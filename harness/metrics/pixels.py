@@ -126,12 +126,12 @@ class PixelCounts:
         segments = self.truth.segments(image)
         keys = self.anomalous_keys(image)
         if self.is_bucketed:
-            bits = anomaly_map.reshape(-1).view(np.uint32)
-            is_finite = counting.keep_floats(bits, *segments, keys) == 0
-            blocks = [self._float_block(image, kind, bits, segments) for kind in (0, 1)]
+            words = anomaly_map.reshape(-1).view(np.uint32)
+            is_finite = counting.keep_floats(words, *segments, keys) == 0
+            blocks = [self._float_block(image, kind, words, segments) for kind in (0, 1)]
         else:
-            bits = anomaly_map.reshape(-1).view(np.uint16)
-            is_finite = counting.tally_halves(bits, *segments, self._tables, keys) == 0
+            halves = anomaly_map.reshape(-1).view(np.uint16)
+            is_finite = counting.tally_halves(halves, *segments, self._tables, keys) == 0
             blocks = [self._half_block(image, kind) for kind in (0, 1)]
         background, foreground = blocks
         if not is_finite or background is None or foreground is None:
@@ -212,7 +212,7 @@ class PixelCounts:
             return float("nan")
         runs = slice(self.truth.run_offsets[image], self.truth.run_offsets[image + 1])
         per_run = self.run_weights.weights[runs, :3].sum(axis=1)
-        ordered = (keys.astype(np.uint64) << np.uint64(32)) + np.arange(keys.size, dtype=np.uint64)
+        ordered = np.left_shift(keys, 32, dtype=np.uint64) | np.arange(keys.size, dtype=np.uint64)
         ordered.sort()
         scores, counts = np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64)
         weights = np.empty((1, keys.size))

@@ -4,6 +4,8 @@ Computed in float64 and rounded once to the map's own dtype. There is no
 antialiasing: it would be another smoothing that the method did not do.
 """
 
+# ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
+
 from __future__ import annotations
 
 from functools import lru_cache

@@ -102,9 +102,9 @@ def _image_values(evidence: Evidence, units: int, counts: Resamples | None) -> l
         if counts is not None:
             resampled = Statistics(sweep_images(test, counts, subclass), None)
         rows = _Rows(facts, exact, exact, resampled)
-        for metric in METRICS:
-            if metric.level == "image" and metric.per_subclass == (subclass is not None):
-                name = metric.id if subclass is None else f"{metric.id}:{subclass}"
+        for metric in METRICS.values():
+            if metric.level == "image" and metric.is_per_subclass == (subclass is not None):
+                name = metric.id.replace("*", subclass or "")
                 values.append(_value(metric, name, None, rows, test))
     return values
 
@@ -124,7 +124,7 @@ def _pixel_values(
     rows = _Rows(facts, exact, coarse, resampled)
     return [
         _value(metric, metric.id, grid, rows, evidence.test)
-        for metric in METRICS
+        for metric in METRICS.values()
         if metric.level != "image"
     ]
 

@@ -8,6 +8,8 @@ compensated (Neumaier 1974). Stretches of normal pixels alone move the curve
 sideways only; they are integrated when the next anomalous pixel comes.
 """
 
+# ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
+
 from __future__ import annotations
 
 from typing import Any
@@ -56,8 +58,8 @@ def _integrate(state: Floats, first_row: int, rows: int, limit: float) -> None:
 def _step(
     state: Floats,
     key: float,
-    normal: float,
-    anomalous: float,
+    normal: Any,
+    anomalous: Any,
     weights: Floats,
     column: int,
     first_row: int,
@@ -155,10 +157,10 @@ def _scan_normal_block(
     """Take 64 neighbouring scores without an anomalous pixel, unless they fill `room`."""
     background = tables[0]
     foreground = tables[1]
-    every = 0
-    front = 0
-    distinct = 0
-    largest = 0
+    every: Any = 0
+    front: Any = 0
+    distinct: Any = 0
+    largest: Any = 0
     for low in range(base, base + 64):
         shown = np.int64(foreground[low])
         count = np.int64(background[low]) + shown
@@ -360,7 +362,9 @@ def region_overlap_of_gaps(
     state[NORMAL] += gaps[0]
     state[NORMAL] = max(state[NORMAL], limit)
     _integrate(state, 0, 1, limit)
-    return (state[ROWS + 2] + state[ROWS + 3]) / (limit * weights.sum())
+    area: float = state[ROWS + 2] + state[ROWS + 3]
+    whole: float = limit * weights.sum()
+    return area / whole
 
 
 def sweep_one(normal: Any, anomalous: Any, weights: Any, limit_share: float) -> Floats:

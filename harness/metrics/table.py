@@ -61,7 +61,7 @@ class Statistics:
     """What metrics are functions of; every array has one entry per row [B]."""
 
     images: Sweep | None
-    """Over the image scores (`region_overlap` is empty); for a metric with `per_subclass`, over
+    """Over the image scores (`region_overlap` is empty); for a metric per subclass, over
     all normal images and the anomalous ones of the subclass. None for pixel metrics."""
     pixels: PixelStatistics | None
     """One grid; None for image metrics."""
@@ -149,7 +149,8 @@ class Metric:
     """One line of the table."""
 
     id: str
-    """Name in records, files and pages; `:<subclass>` is appended where `per_subclass`."""
+    """Name in records, files and pages; a final `*` stands for each subclass of anomaly that
+    the pack knows."""
     level: Level
     """What is counted."""
     direction: Direction
@@ -160,10 +161,13 @@ class Metric:
     """Reads the metric off the statistics."""
     needs: tuple[Need, ...]
     """What must be there; the first that is not gives the reason."""
-    per_subclass: bool = False
-    """Whether there is one value per subclass of anomaly that the pack knows."""
     range_share: float | None = None
     """Share of the run's score range at which the function asks for `dice_at`."""
+
+    @property
+    def is_per_subclass(self) -> bool:
+        """Whether there is one value per subclass of anomaly."""
+        return self.id.endswith("*")
 
 
 def _pixels(statistics: Statistics) -> PixelStatistics:
@@ -191,8 +195,8 @@ _PIXELS = (both_pixel_classes,)
 _DICE = (both_pixel_classes, varied_maps)
 _FOREGROUND = (both_pixel_classes, both_foreground_classes)
 
-# One metric per line group: id, level, direction, definition, function, needs.
-METRICS: tuple[Metric, ...] = (
+# One metric each: id, level, direction, definition, function, needs.
+_TABLE = (
     Metric(
         "image_auroc", "image", "higher",
         "Area under the ROC curve of the image scores, ties counted as half.",
@@ -291,11 +295,14 @@ METRICS: tuple[Metric, ...] = (
         _overlap("large"), (both_pixel_classes, regions_of(2)),
     ),
     Metric(
-        "image_auroc", "image", "higher",
+        "image_auroc:*", "image", "higher",
         "image_auroc of all normal images against the anomalous ones of one subclass.",
-        lambda s: _images(s).auroc, _IMAGES, per_subclass=True,
+        lambda s: _images(s).auroc, _IMAGES,
     ),
 )  # fmt: skip
+
+METRICS: Mapping[str, Metric] = {metric.id: metric for metric in _TABLE}
+"""Every metric by its id, in the order of the records."""
 
 
 def find_metric(metric_id: str) -> Metric:
@@ -304,8 +311,5 @@ def find_metric(metric_id: str) -> Metric:
     Raises:
         KeyError: there is no such metric.
     """
-    name, _, subclass = metric_id.partition(":")
-    for metric in METRICS:
-        if metric.id == name and metric.per_subclass == bool(subclass):
-            return metric
-    raise KeyError(metric_id)
+    name, colon, _ = metric_id.partition(":")
+    return METRICS[f"{name}:*" if colon else name]

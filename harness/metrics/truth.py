@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,9 @@ class GridTruth:
         if sizes.size == 0:
             return np.zeros(0, np.uint8)
         ranked = np.sort(sizes)
-        limits = [ranked[-(-sizes.size * third // 3) - 1] for third in (1, 2)]
-        return np.searchsorted(limits, sizes, side="left").astype(np.uint8)
+        limits = [ranked[-(-sizes.size * share // 3) - 1] for share in (1, 2)]
+        third: NDArray[np.uint8] = np.searchsorted(limits, sizes, side="left").astype(np.uint8)
+        return third
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class GroundTruth:
         ordered = sorted(images, key=lambda image: image.key)
         keys = tuple(image.key for image in ordered)
         if len(set(keys)) != len(keys):
-            twice = next(a for a, b in zip(keys, keys[1:], strict=False) if a == b)
+            twice = next(a for a, b in pairwise(keys) if a == b)
             raise WrongKey("two images of the split have one key", where=twice)
         native = _compile_grids(ordered, on_progress) if has_masks else (None, None)
         return cls(
@@ -183,6 +185,16 @@ class GroundTruth:
     def has_masks(self) -> bool:
         """Whether pixel metrics can be computed."""
         return self.native is not None
+
+    @property
+    def region_count(self) -> int:
+        """8-connected regions on the native grid; 0 without masks."""
+        return int(self.native.region_sizes[0].size) if self.native else 0
+
+    @property
+    def lost_region_count(self) -> int:
+        """Regions that have no pixel on the paper's grid; 0 without masks."""
+        return self.paper.regions_lost if self.paper else 0
 
     @property
     def is_one_grid(self) -> bool:
@@ -202,7 +214,7 @@ class GroundTruth:
         digest.update(repr(labels).encode())
         for name, array in sorted(self._arrays().items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(array.tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
@@ -220,20 +232,19 @@ class GroundTruth:
         write_archive(path, header, self._arrays())
 
     @classmethod
-    def load(cls, path: Path, *, pack_version: str | None = None) -> GroundTruth:
+    def load(cls, path: Path) -> GroundTruth | None:
         """Read a truth written by `save`.
 
+        Returns:
+            None where the file is damaged or of another format: compile it again.
+
         Raises:
-            TruthMismatch: damaged, of another format, or not of `pack_version` where given.
             FileNotFoundError: there is no such file.
         """
-        header, arrays = read_archive(path, format_name=FORMAT)
-        if pack_version is not None and header["pack_version"] != pack_version:
-            raise TruthMismatch(
-                f"the truth is of pack version {header['pack_version']}, not {pack_version}",
-                where=str(path),
-                fix="delete it; it is made again",
-            )
+        try:
+            header, arrays = read_archive(path, format_name=FORMAT)
+        except TruthMismatch:
+            return None
         native = _grid_from(arrays, "native") if header["has_masks"] else None
         is_two = header["has_masks"] and not header["is_one_grid"]
         return cls(
@@ -289,7 +300,7 @@ def _kinds(image: TruthImage) -> NDArray[np.uint8]:
     if pixels.ndim not in (2, 3) or pixels.size == 0:
         raise WrongShape(f"the image has shape {pixels.shape}", where=image.key)
     foreground = pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
-    kinds = foreground.astype(np.uint8)
+    kinds: NDArray[np.uint8] = foreground.astype(np.uint8)
     if image.mask is not None:
         mask = image.mask()
         if mask.shape != kinds.shape:
@@ -311,12 +322,11 @@ class _GridBuilder:
 
     def add(self, kinds: NDArray[np.uint8]) -> None:
         """Add one image by the kinds of its pixels, uint8 [H, W]."""
-        scratch = [
-            np.empty(kinds.size, dtype) for dtype in (np.int32, np.uint8, np.int32, np.int32)
-        ]
-        segments, runs = find_segments(kinds, *scratch)
-        lengths, segment_kinds = scratch[0][:segments].copy(), scratch[1][:segments].copy()
-        rows, starts = scratch[2][:runs].copy(), scratch[3][:runs].copy()
+        lengths, rows, starts = np.empty((3, kinds.size), np.int32)
+        segment_kinds = np.empty(kinds.size, np.uint8)
+        segments, runs = find_segments(kinds, lengths, segment_kinds, rows, starts)
+        lengths, segment_kinds = lengths[:segments].copy(), segment_kinds[:segments].copy()
+        rows, starts = rows[:runs].copy(), starts[:runs].copy()
         run_lengths = lengths[segment_kinds >= ANOMALOUS_BACKGROUND]
         eight, count8 = label_with(rows, starts, run_lengths, 8)
         four, count4 = label_with(rows, starts, run_lengths, 4)
