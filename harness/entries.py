@@ -143,6 +143,7 @@ class Entry:
         told = {
             key: list(value) if isinstance(value, tuple) else value for key, value in told.items()
         }
+        told["source"] = _public_source(self)
         told["deviations"] = [deviation.model_dump() for deviation in self.deviations]
         return told
 
@@ -215,6 +216,15 @@ class Entry:
             (f"benchmarks.{benchmark}", self.document.get("benchmarks", {}).get(benchmark, {}))
         )
         return layers
+
+
+def _public_source(entry: Entry) -> str:
+    """What to type to evaluate this entry again, without a path of the machine it ran on."""
+    if entry.kind not in ("folder", "archive"):
+        return entry.source
+    path = Path(entry.source).resolve()
+    root = Path(__file__).resolve().parent.parent
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def check_name(name: str) -> None:

@@ -98,8 +98,8 @@ def pack_part(pack: Pack, place: Place) -> PackPart:
         test_normal=len(test) - anomalous,
         test_anomalous=anomalous,
         patients=pack.card.groups.test,
-        regions=truth.region_count if pack.has_masks else None,
-        regions_lost=truth.lost_region_count if pack.has_masks else None,
+        regions=len(truth.native.region_sizes[0]) if truth.native else None,
+        regions_lost=truth.paper.regions_lost if truth.paper else None,
     )
 
 

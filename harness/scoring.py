@@ -43,6 +43,7 @@ def ground_truth(pack: Pack, split: str, cache: Path, on_progress: Progress) -> 
     truth = GroundTruth.compile(
         images,
         has_masks=pack.has_masks,
+        pack_version=pack.version,
         on_progress=partial(on_progress, f"compiling the {split} truth"),
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from harness.records import Record
+from tests.record_factory import record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -41,7 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("packs"):
                 item.add_marker(
-                    pytest.mark.skip(reason="needs real images (set BMAD_TEST_PACKS to their folder)")
+                    pytest.mark.skip(
+                        reason="needs real images (set BMAD_TEST_PACKS to their folder)"
+                    )
                 )
 
 
@@ -64,3 +70,9 @@ def no_leftover_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests see none of the user's own settings."""
     for name in ("BMAD_DATA", "BMAD_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    """Makes sealed records; see `tests.record_factory.record` for the arguments."""
+    return record
