@@ -17,13 +17,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.benchmarks.problems import Problem
-from harness.benchmarks.spec import GROUP_UNITS, BenchmarkSpec
+from harness.benchmarks.spec import GROUP_UNITS, BenchmarkSpec, SplitPair
 
 CARD_NAME = "pack.toml"
 
 PackName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Visibility = Literal["open", "hidden"]
-SplitPair = Literal["train+valid", "train+test", "valid+test"]
 
 
 class Counts(BaseModel):
@@ -181,7 +180,7 @@ def stated_by_spec(spec: BenchmarkSpec) -> StatedCard:
         source=spec.source,
         access=spec.access,
         name_rules=spec.name_rules,
-        shared_images=spec.shared_images,  # pydantic checks the pairs
+        shared_images=spec.shared_images,
         known_leaks=spec.known_leaks,
         remarks=spec.remarks,
         has_masks=spec.has_masks,

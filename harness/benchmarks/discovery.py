@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.benchmarks.card import CARD_NAME, pack_name, read_stated_card
-from harness.benchmarks.layout import find_root
+from harness.benchmarks.layout import find_root, subfolders
 from harness.benchmarks.specs import BENCHMARKS
 from harness.errors import DataMissing, UsageError
 
@@ -37,7 +36,7 @@ def find_packs(data_root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     level = [data_root]
     for _ in range(_MAX_DEPTH):
-        level = [child for folder in level for child in _subfolders(folder)]
+        level = [child for folder in level for child in subfolders(folder)]
         here: dict[str, Path] = {}
         for folder in level:
             for name in _names(folder):
@@ -60,9 +59,3 @@ def _names(folder: Path) -> Iterator[str]:
         yield card.name or (known[0] if known else pack_name(folder))
     elif known and len(find_root(folder)) == 1:
         yield known[0]
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    return [folder / name for name in names]

@@ -41,7 +41,8 @@ class Place:
     split: str | None
     """`train`, `valid` or `test`."""
     is_anomalous: bool | None
-    """By the class folder; None where there is none, or two that disagree."""
+    """By the class folder; None where there is none, or two that disagree. Files directly in
+    train are normal: train holds nothing else, and some copies leave the class folder out."""
     is_mask: bool
     """Whether it lies in a folder of masks."""
     name: str
@@ -88,6 +89,7 @@ class _Sorting:
     masks: dict[tuple[str, bool, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     homeless: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     ignored: int = 0
+    unlisted: list[Problem] = field(default_factory=list)
 
 
 def find_root(folder: Path) -> list[Path]:
@@ -102,14 +104,24 @@ def find_root(folder: Path) -> list[Path]:
         roots = [place for place in level if len(_split_folders(place)) >= 2]
         if roots:
             return roots
-        level = [child for place in level for child in _subfolders(place)]
+        level = [child for place in level for child in subfolders(place)]
     return []
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without litter; none where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except PermissionError:
+        return []
+    return [folder / name for name in names if not _is_litter(name)]
 
 
 def read_layout(root: Path) -> Layout:
     """Sort all files under `root` into images and masks; nothing is opened."""
     sorting = _Sorting()
-    for relative in _files(root):
+    for relative in _files(root, sorting.unlisted):
         _sort_in(sorting, relative)
     images = [
         FoundImage(keys[0], split, is_anomalous, _mask_of(sorting, (split, is_anomalous, name)))
@@ -120,7 +132,9 @@ def read_layout(root: Path) -> Layout:
     return Layout(
         root=root,
         images=tuple(sorted(images, key=lambda image: image.key)),
-        problems=tuple(_homeless(sorting) + _doubles(sorting) + _emptiness(root, images)),
+        problems=tuple(
+            sorting.unlisted + _homeless(sorting) + _doubles(sorting) + _emptiness(root, images)
+        ),
         orphan_masks=tuple(sorted(orphans)),
         ignored_files=sorting.ignored,
     )
@@ -143,8 +157,10 @@ def place_of(relative: PurePosixPath) -> Place:
             is_mask = True
         elif token not in _IMAGES:
             other.append(part)
+    if not classes and not other and split == "train":
+        classes = {False}
     name = "/".join([*other, relative.stem])
-    return Place(split, next(iter(classes)) if len(classes) == 1 else None, is_mask, name)
+    return Place(split, classes.pop() if len(classes) == 1 else None, is_mask, name)
 
 
 def _sort_in(sorting: _Sorting, relative: PurePosixPath) -> None:
@@ -154,14 +170,11 @@ def _sort_in(sorting: _Sorting, relative: PurePosixPath) -> None:
     if relative.suffix.lower() not in IMAGE_SUFFIXES:
         sorting.ignored += 1
         return
-    is_anomalous = place.is_anomalous
-    if is_anomalous is None and place.split == "train":
-        is_anomalous = False  # train is normal only; some copies leave the class folder out
-    if is_anomalous is None:
+    if place.is_anomalous is None:
         sorting.homeless[str(relative.parent)] += 1
         return
     kind = sorting.masks if place.is_mask else sorting.images
-    kind[place.split, is_anomalous, place.name].append(str(relative))
+    kind[place.split, place.is_anomalous, place.name].append(str(relative))
 
 
 def _mask_of(sorting: _Sorting, image: tuple[str, bool, str]) -> str | None:
@@ -227,14 +240,22 @@ def _emptiness(root: Path, images: list[FoundImage]) -> list[Problem]:
     return problems
 
 
-def _files(root: Path) -> Iterator[PurePosixPath]:
-    """Every file under `root`, sorted; links are followed, each real folder once."""
+def _files(root: Path, unlisted: list[Problem]) -> Iterator[PurePosixPath]:
+    """Every file under `root`, sorted; links are followed, each real folder once.
+
+    Folders that cannot be listed are added to `unlisted`: left out in silence, they would make
+    another pack.
+    """
+
+    def note(error: OSError) -> None:
+        unlisted.append(Problem("folder", f"{error.filename}: cannot be listed ({error.strerror})"))
+
     seen: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, inner, files in os.walk(root, onerror=note, followlinks=True):
         real = os.path.realpath(folder)
-        subfolders[:] = sorted(name for name in subfolders if not _is_litter(name))
+        inner[:] = sorted(name for name in inner if not _is_litter(name))
         if real in seen:
-            subfolders.clear()
+            inner.clear()
             continue
         seen.add(real)
         relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
@@ -245,13 +266,7 @@ def _is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir())
-    return [folder / name for name in names if not _is_litter(name)]
-
-
 def _split_folders(folder: Path) -> set[str]:
     """Splits that have a folder of their own directly in `folder`."""
-    names = (child.name.strip().lower() for child in _subfolders(folder))
+    names = (child.name.strip().lower() for child in subfolders(folder))
     return {_SPLITS[name] for name in names if name in _SPLITS}

@@ -144,6 +144,11 @@ def _claims(folder: Path, root: Path, benchmark: str | None) -> _Claims:
     card = over(stated, default_card(name))
     if spec is not None:
         card = over(stated, over(stated_by_spec(spec), default_card(name)))
+    if card.visibility == "hidden":
+        if stated.images_may_be_shown:
+            problems.append(Problem("card", f"{CARD_NAME}: a hidden pack's images are never shown"))
+        hiding = {"images_may_be_shown": False, "show_evidence": "the pack is hidden"}
+        card = card.model_copy(update=hiding)
     return _Claims(stated, card, spec, tuple(problems))
 
 

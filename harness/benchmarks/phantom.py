@@ -155,19 +155,19 @@ class Head:
         self._seed = seed
         self._draws = draws = Draws(seed)
         one = draws.uniform
-        self._half_width, self._half_height = one("width", 0.66, 0.76), one("height", 0.82, 0.92)
-        self._centre = one("centre x", -0.05, 0.05), one("centre y", -0.04, 0.04)
-        self._tilt = one("tilt", -0.06, 0.06)  # tangent of half the angle: at most 7 degrees
-        self._white = one("white matter", 108.0, 134.0)
+        self._half_width, self._half_height = one("width", 0.76, 0.83), one("height", 0.90, 0.97)
+        self._centre = one("centre x", -0.03, 0.03), one("centre y", -0.02, 0.02)
+        self._tilt = one("tilt", -0.045, 0.045)  # tangent of half the angle: at most 5 degrees
+        self._white = one("white matter", 112.0, 132.0)
         self._grey = self._white - one("grey matter", 20.0, 34.0)
-        self._fluid = one("fluid", 18.0, 34.0)
-        self._scalp, self._marrow = one("scalp", 125.0, 190.0), one("marrow", 18.0, 50.0)
+        self._fluid = one("fluid", 26.0, 40.0)
+        self._scalp, self._marrow = one("scalp", 58.0, 84.0), one("marrow", 10.0, 26.0)
         self._ventricle = one("ventricle x", 0.045, 0.085), one("ventricle y", 0.17, 0.27)
         self._ventricle_apart = one("ventricle apart", 0.085, 0.12)
         self._asymmetry = one("asymmetry", 0.8, 1.25)
         self._shift = one("shift", -0.06, 0.02)
         self._atrophy = one("atrophy", 0.0, 1.0)
-        self._gain, self._noise = one("gain", 0.88, 1.14), one("noise", 2.5, 4.5)
+        self._gain, self._noise = one("gain", 0.92, 1.08), one("noise", 2.0, 3.2)
         self._phase = one("phase", 0.0, 1.0)
 
     def draw(self, number: int, depth: float, *, is_anomalous: bool) -> Drawing:
@@ -245,7 +245,7 @@ class Head:
         fissure = _ramp(0.010 + 0.006 * self._atrophy - off_midline, 0.018) * ends
         reach = _ramp(0.17 + 0.06 * frame.relief - frame.depth_in_brain, 0.06)
         sulci = _ramp(0.09 + 0.09 * self._atrophy - frame.folds, 0.16) * reach
-        fluid = np.maximum(ventricles * brain, 0.85 * np.maximum(fissure, sulci))
+        fluid = np.maximum(ventricles * brain, 0.6 * np.maximum(fissure, sulci))
 
         grey = self._grey_matter(frame, depth, off_midline)
         tissue = self._white + (self._grey - self._white) * grey
@@ -291,7 +291,7 @@ class Head:
                 y = frame.y - draws.uniform(f"vessel y {number}", -0.6, 0.6)
                 radius = draws.uniform(f"vessel size {number}", 0.012, 0.028)
                 spot = _ramp(radius - _ellipse(x, y, 1.0, 1.0), 0.02)
-                image = image + draws.uniform(f"vessel value {number}", 15.0, 50.0) * spot * brain
+                image = image + draws.uniform(f"vessel value {number}", 25.0, 60.0) * spot * brain
         return image
 
     def _acquired(self, image: Field, draws: Draws) -> npt.NDArray[np.uint8]:
@@ -337,7 +337,7 @@ def _lesion(draws: Draws, places: npt.NDArray[np.intp], x: Field, y: Field) -> F
     across, down = x - x.ravel()[place], y - y.ravel()[place]
     # The square of a uniform: many small lesions, few large ones.
     size = draws.uniform("size", 0.0, 1.0)
-    radius = 0.07 + 0.20 * size * size
+    radius = 0.10 + 0.22 * size * size
     stretch = draws.uniform("stretch", 0.75, 1.33)
     ragged = 0.45 * clouds(draws, "outline", 9) + 0.2 * clouds(draws, "fine outline", 20)
     distance = _ellipse(across, down, stretch, 1.0 / stretch) / radius + ragged
@@ -346,6 +346,6 @@ def _lesion(draws: Draws, places: npt.NDArray[np.intp], x: Field, y: Field) -> F
     if draws.chance("core", 0.5):
         cover = cover * (1.0 - draws.uniform("pale", 0.3, 0.6) * _ramp(0.55 - distance, 0.4))
     texture = 1.0 + 0.25 * clouds(draws, "texture", 22)
-    strength = draws.uniform("strength", 16.0, 46.0)
+    strength = draws.uniform("strength", 26.0, 62.0)
     sign = 1.0 if draws.chance("bright", 0.5) else -1.0
     return sign * strength * texture * cover

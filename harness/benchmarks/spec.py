@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 SPLITS = ("train", "valid", "test")
 GROUP_UNITS = ("patient", "volume", "slide")
+
+SplitPair = Literal["train+valid", "train+test", "valid+test"]
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ class BenchmarkSpec:
     tells) says whose image it is, its group `subclass` what kind; both are optional."""
     subclasses: tuple[str, ...] = ()
     """Names that `subclass` may give for abnormal images."""
-    shared_images: tuple[str, ...] = ()
-    """Pairs of splits, such as `valid+test`, known to share identical images in the release."""
+    shared_images: tuple[SplitPair, ...] = ()
+    """Pairs of splits known to share identical images in the release."""
     licence: str = ""
     """Licence of the images."""
     citation: str = ""
