@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import counting
+from harness.metrics import grouping
 from harness.metrics.evidence import GridEvidence
 from harness.metrics.exact import exact_sweep
-from harness.metrics.keys import key_from, values_of
+from harness.metrics.keys import KEYS, key_from, values_of
 from harness.metrics.pixels import WEIGHT_ROWS, PixelCounts
 from harness.metrics.sweep import DICE_KEY
 from harness.metrics.table import METRICS
@@ -149,12 +149,15 @@ def _bin_images(
     pixels = np.zeros((number, 4, bins), np.int64)
     weights = np.zeros((number, len(WEIGHT_ROWS), bins))
     dice = np.full(len(counts.blocks), np.nan)
+    shift = 16 if counts.is_bucketed else 0
+    first_keys = np.arange(KEYS, dtype=np.uint32) << np.uint32(shift)
+    ranks = np.searchsorted(edges, first_keys, side="right").astype(np.uint16)
     for image, blocks in enumerate(counts.blocks):
         if blocks is None:
             continue
         own = np.zeros((2, bins), np.int64)
         for kind, block in enumerate(blocks):
-            counting.bin_entries(
+            grouping.bin_entries(
                 block.keys, block.counts, block.low, counts.is_bucketed, edges, own[kind]
             )
         group = index[image]
@@ -163,8 +166,8 @@ def _bin_images(
         if part.start == part.stop:
             continue
         anomalous = np.zeros((4 + len(WEIGHT_ROWS), bins))
-        counting.bin_runs(
-            counts.anomalous_keys(image), edges, truth.run_lengths[part],
+        grouping.bin_runs(
+            counts.anomalous_keys(image), shift, edges, ranks, truth.run_lengths[part],
             runs.kinds[part], runs.weights[part], anomalous,
         )  # fmt: skip
         pixels[group, 2:] += anomalous[2:4].astype(np.int64)

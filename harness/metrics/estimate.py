@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.distil import WEIGHT_UNIT
+from harness.metrics.errors import NotExact
 from harness.metrics.evidence import Evidence, GridEvidence
 from harness.metrics.exact import sweep_halves
-from harness.metrics.keys import KEYS
+from harness.metrics.keys import KEYS, key_from
 from harness.metrics.pixels import FPR_LIMIT
 from harness.metrics.sweep import (
     ANOMALOUS,
@@ -62,20 +63,57 @@ def exact_statistics(evidence: Evidence, grid: str) -> PixelStatistics:
     if evidence.dtype == "float16":
         states = sweep_halves(part.pixels, part.weights)
         counts = np.stack([threshold_counts(part, int(key)) for key in part.thresholds])
-    anomalous = float(part.pixels[2:].sum())
+    anomalous = part.pixels[2:].sum(dtype=np.float64)
     dice = {
-        name: np.array([_dice(found, alarms, anomalous)])
+        name: dice_of(found, alarms, anomalous)
         for name, (alarms, found) in zip(
-            evidence.threshold_names(grid), counts.astype(np.float64), strict=True
+            evidence.threshold_names(grid), counts[..., None].astype(np.float64), strict=True
         )
     }
+    everywhere, foreground = sweeps_of(states)
     return PixelStatistics(
-        everywhere=_sweep(states[:1], _EVERYWHERE),
-        foreground=_sweep(states[1:], {"all": (4,)}),
+        everywhere=everywhere,
+        foreground=foreground,
         dice_at=dice,
         image_overlap=np.array([_mean(part.image_overlap)]),
         image_dice=np.array([_mean(part.image_dice)]),
     )
+
+
+def sweeps_of(states: Rows, limit: float = FPR_LIMIT) -> tuple[Sweep, Sweep]:
+    """Metrics over all pixels and over the foreground from their final states [2, 28]."""
+    return _sweep(states[:1], _EVERYWHERE, limit), _sweep(states[1:], {"all": (4,)}, limit)
+
+
+def region_overlap_to(evidence: Evidence, grid: str, limit: float) -> float:
+    """Exact PRO of a float16 run to any FPR limit in (0, 1], from its histograms.
+
+    Raises:
+        NotExact: float32 evidence does not hold every score.
+    """
+    part = _exact_part(evidence, grid)
+    everywhere, _ = sweeps_of(sweep_halves(part.pixels, part.weights, limit), limit)
+    return float(everywhere.region_overlap["all"][0])
+
+
+def dice_from(evidence: Evidence, grid: str, threshold: float) -> float:
+    """Exact Dice of a float16 run at any threshold, from its histograms.
+
+    Raises:
+        NotExact: float32 evidence does not hold every score.
+    """
+    part = _exact_part(evidence, grid)
+    alarms, found = threshold_counts(part, key_from(threshold, np.dtype(np.float16)))
+    return float(dice_of(found, alarms, part.pixels[2:].sum(dtype=np.float64)))
+
+
+def _exact_part(evidence: Evidence, grid: str) -> GridEvidence:
+    if evidence.dtype != "float16":
+        raise NotExact(
+            f"{evidence.dtype} evidence does not hold every score",
+            fix="score the run again with its maps kept (--keep-maps)",
+        )
+    return evidence.grids[grid]
 
 
 def threshold_counts(part: GridEvidence, key: int) -> NDArray[np.int64]:
@@ -92,10 +130,15 @@ def resampled_statistics(
     Thresholds stay those of the run. Bins are whole numbers of pixels (weights: of
     2**-32), so the sums are exact and do not depend on the matrix library.
     """
-    tiles = [
-        _resampled_tile(evidence, grid, counts[start : start + _TILE])
-        for start in range(0, counts.shape[0], _TILE)
-    ]
+    part = evidence.grids[grid]
+    groups, _, bins = part.group_pixels.shape
+    whole = np.concatenate([part.group_pixels, part.group_weights], axis=1, dtype=np.float64)
+    whole[:, 4:] *= WEIGHT_UNIT
+    tiles = []
+    for start in range(0, counts.shape[0], _TILE):
+        drawn = counts[start : start + _TILE].astype(np.float64)
+        sums = (drawn @ whole.reshape(groups, -1)).reshape(-1, 9, bins)
+        tiles.append(_resampled_tile(evidence, grid, drawn, sums))
     return PixelStatistics(
         everywhere=_joined_sweep([tile.everywhere for tile in tiles]),
         foreground=_joined_sweep([tile.foreground for tile in tiles]),
@@ -105,27 +148,22 @@ def resampled_statistics(
     )
 
 
-def _resampled_tile(evidence: Evidence, grid: str, counts: NDArray[np.uint16]) -> PixelStatistics:
+def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> PixelStatistics:
+    """Statistics of resamples [B, G] whose pixels (4 kinds) and weights (5) are sums [B, 9, K]."""
     part = evidence.grids[grid]
-    drawn = counts.astype(np.float64)
-    groups, kinds, bins = part.group_pixels.shape
-    pixels = (drawn @ part.group_pixels.reshape(groups, -1)).reshape(-1, kinds, bins)
-    weights = (drawn @ part.group_weights.reshape(groups, -1)).reshape(-1, 5, bins) * WEIGHT_UNIT
-    normal, anomalous = pixels[:, 0] + pixels[:, 1], pixels[:, 2] + pixels[:, 3]
+    normal, anomalous = sums[:, 0] + sums[:, 1], sums[:, 2] + sums[:, 3]
     places = np.searchsorted(part.edges, part.thresholds) + 1
     every = anomalous.sum(axis=1)
     with np.errstate(invalid="ignore"):
         dice = {
-            name: _dice(anomalous[:, place:].sum(axis=1), normal[:, place:].sum(axis=1), every)
+            name: dice_of(anomalous[:, place:].sum(axis=1), normal[:, place:].sum(axis=1), every)
             for name, place in zip(evidence.threshold_names(grid), places, strict=True)
         }
-    everywhere = sweep_histograms(
-        normal, anomalous, np.ascontiguousarray(weights[:, :4]), FPR_LIMIT
-    )
+    everywhere = sweep_histograms(normal, anomalous, np.ascontiguousarray(sums[:, 4:8]), FPR_LIMIT)
     foreground = sweep_histograms(
-        np.ascontiguousarray(pixels[:, 1]),
-        np.ascontiguousarray(pixels[:, 3]),
-        np.ascontiguousarray(weights[:, 4:]),
+        np.ascontiguousarray(sums[:, 1]),
+        np.ascontiguousarray(sums[:, 3]),
+        np.ascontiguousarray(sums[:, 8:]),
         FPR_LIMIT,
     )
     _, index = evidence.test.group_index
@@ -138,7 +176,7 @@ def _resampled_tile(evidence: Evidence, grid: str, counts: NDArray[np.uint16]) -
     )
 
 
-def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]]) -> Sweep:
+def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]], limit: float = FPR_LIMIT) -> Sweep:
     """Metrics from final states [B, …]; NaN where a class or kind of region is missing."""
     normal, anomalous = states[:, NORMAL], states[:, ANOMALOUS]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -150,7 +188,7 @@ def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]]) -> Sweep:
             places = [ROWS + 4 * row for row in rows]
             cover = np.sum([_total(states, place) for place in places], axis=0)
             area = np.sum([_total(states, place + 2) for place in places], axis=0)
-            overlap[name] = np.clip(area / (FPR_LIMIT * normal * cover), 0.0, 1.0)
+            overlap[name] = np.clip(area / (limit * normal * cover), 0.0, 1.0)
     return Sweep(
         auroc=np.clip(auroc, 0.0, 1.0),
         average_precision=np.where(normal > 0, np.clip(precision, 0.0, 1.0), np.nan),
@@ -164,7 +202,8 @@ def _total(states: Rows, place: int) -> Rows:
     return total
 
 
-def _dice(found: Rows | float, alarms: Rows | float, anomalous: Rows | float) -> Rows:
+def dice_of(found: Rows, alarms: Rows, anomalous: Rows) -> Rows:
+    """Dice 2 TP / (2 TP + FP + FN) of true positives, false positives and anomalous pixels."""
     return np.asarray(2 * found / (anomalous + found + alarms))
 
 

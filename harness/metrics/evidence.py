@@ -9,10 +9,10 @@ labels that an entry wrote into them; never publish the evidence of a hidden pac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ from numpy.typing import NDArray
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch
 from harness.metrics.truth import GroundTruth
+
+if TYPE_CHECKING:
+    from harness.metrics.certify import Certified
+    from harness.metrics.curves import Curve
+    from harness.metrics.scores import RunScores
+    from harness.records import MetricValue
 
 FORMAT = "bmad-evidence-1"
 
@@ -61,7 +67,7 @@ class GridEvidence:
     weights: NDArray[np.float64]
     """[5, 65536] region weights (`harness.metrics.pixels.WEIGHT_ROWS`)."""
     states: NDArray[np.float64]
-    """[2, 29] exact final states of the sweeps."""
+    """[2, 28] exact final states of the sweeps."""
     regions: NDArray[np.int64]
     """[6] 8-connected, 4-connected, lost by resizing, small, medium, large regions."""
     score_range: NDArray[np.float64]
@@ -179,6 +185,29 @@ class Evidence:
             range_shares=tuple(header["range_shares"]),
             no_valid_threshold=header["no_valid_threshold"],
         )
+
+    def rescore(self, test: GroundTruth, valid: GroundTruth | None) -> RunScores:
+        """All metrics again, with intervals; float16 from the histograms, without maps.
+
+        Raises:
+            TruthMismatch: the evidence was made with another ground truth.
+        """
+        from harness.metrics.scores import score  # it imports this module
+
+        self.check(test, valid)
+        return score(self)
+
+    def certify(self, stored: Iterable[MetricValue]) -> tuple[Certified, ...]:
+        """A record's metrics beside what the evidence allows (`harness.metrics.certify`)."""
+        from harness.metrics.certify import certify  # it imports this module
+
+        return certify(self, stored)
+
+    def curves(self) -> tuple[Curve, ...]:
+        """Curves to draw (`harness.metrics.curves`); never publish those of a hidden pack."""
+        from harness.metrics.curves import curves_of  # it imports this module
+
+        return curves_of(self)
 
     def check(self, test: GroundTruth, valid: GroundTruth | None) -> None:
         """Make sure that the evidence was scored against this ground truth.

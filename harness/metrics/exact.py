@@ -26,7 +26,7 @@ class ExactSweep:
     """What a sweep over all pixels of a split yields."""
 
     states: NDArray[np.float64]
-    """[2, 29] final states (`harness.metrics.sweep`) over all pixels and over the foreground;
+    """[2, 28] final states (`harness.metrics.sweep`) over all pixels and over the foreground;
     weight rows as in `WEIGHT_ROWS`, the last one filled in the foreground's state alone."""
     edges: NDArray[np.uint32]
     """Ascending keys that begin the bins for the bootstrap; empty unless asked for."""
@@ -54,7 +54,7 @@ def exact_sweep(counts: PixelCounts, *, wants_edges: bool) -> ExactSweep:
 def sweep_halves(
     pixels: NDArray[np.int64], weights: NDArray[np.float64], limit: float = FPR_LIMIT
 ) -> NDArray[np.float64]:
-    """States [2, 29] of histograms: int64 [4, K] pixels by kind, float64 [5, K] weights."""
+    """States [2, 28] of histograms: int64 [4, K] pixels by kind, float64 [5, K] weights."""
     states = np.zeros((2, _STATE))
     every = sweep.sweep_one(pixels[0] + pixels[1], pixels[2] + pixels[3], weights[:4], limit)
     front = sweep.sweep_one(pixels[1], pixels[3], weights[4:], limit)
@@ -208,7 +208,6 @@ def _sweep_floats(
             running.take_gathered(part)
     else:
         running.take(buckets)
-    sweep.finish_sweeps(running.states, running.totals)
     found = int(running.tallies[2])
     return ExactSweep(
         states=running.states,

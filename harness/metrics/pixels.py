@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import counting
+from harness.metrics import counting, grouping
 from harness.metrics.errors import NonFinite
 from harness.metrics.keys import KEYS
 from harness.metrics.regions import ANOMALOUS_BACKGROUND, ANOMALOUS_FOREGROUND
@@ -56,6 +56,8 @@ class RunWeights:
     """[R] kind of the run's pixels."""
     weights: NDArray[np.float64]
     """[R, 5] 1 / size of the run's region, by `WEIGHT_ROWS`."""
+    per_region: NDArray[np.float64]
+    """[R] 1 / size of the run's 8-connected region."""
 
     @classmethod
     def of(cls, truth: GridTruth) -> RunWeights:
@@ -69,7 +71,7 @@ class RunWeights:
         shown = truth.run_is_foreground
         weights[shown, 4] = 1.0 / truth.foreground_sizes[eight[shown]]
         kinds = np.where(shown, ANOMALOUS_FOREGROUND, ANOMALOUS_BACKGROUND)
-        return cls(kinds=kinds.astype(np.uint8), weights=weights)
+        return cls(kinds=kinds.astype(np.uint8), weights=weights, per_region=1.0 / sizes8[eight])
 
 
 class PixelCounts:
@@ -100,6 +102,7 @@ class PixelCounts:
         """Lower halves of the normal pixels of a float32 run, where `low_offsets` says."""
         self.is_spilled = spool.is_spilling
         self._tables = np.zeros((2, 4, KEYS), np.uint32)
+        self._groups = np.zeros((2, KEYS))
 
     @cached_property
     def run_weights(self) -> RunWeights:
@@ -210,22 +213,35 @@ class PixelCounts:
         limit = FPR_LIMIT * float(self.truth.kind_counts[image, :2].sum())
         if blocks is None or keys.size == 0 or limit == 0:
             return float("nan")
-        runs = slice(self.truth.run_offsets[image], self.truth.run_offsets[image + 1])
-        per_run = self.run_weights.weights[runs, :3].sum(axis=1)
-        ordered = np.left_shift(keys, 32, dtype=np.uint64) | np.arange(keys.size, dtype=np.uint64)
-        ordered.sort()
-        scores, counts = np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64)
-        weights = np.empty((1, keys.size))
-        pixel_weights = np.repeat(per_run, self.truth.run_lengths[runs])
-        found = counting.distinct_scores(ordered, pixel_weights, scores, counts, weights[0])
-        gaps, ties = np.zeros(found + 1, np.int64), np.zeros(found, np.int64)
+        scores, counts, weights = self._grouped(image, keys)
+        gaps, ties = np.zeros(scores.size + 1, np.int64), np.zeros(scores.size, np.int64)
         for block in blocks:
-            counting.spread_normal(
-                block.keys, block.counts, block.low, self.is_bucketed,
-                scores[:found], limit, gaps, ties,
-            )  # fmt: skip
-        weights = np.ascontiguousarray(weights[:, :found])
-        return region_overlap_of_gaps(gaps, ties, counts[:found], weights, limit)
+            if block.keys.size:
+                grouping.spread_normal(
+                    block.keys, block.counts, block.low, self.is_bucketed,
+                    scores, limit, gaps, ties,
+                )  # fmt: skip
+        return region_overlap_of_gaps(gaps, ties, counts, weights, limit)
+
+    def _grouped(
+        self, image: int, keys: NDArray[Any]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
+        """Distinct anomalous scores of an image, pixels [m] and region weights [1, m] of each."""
+        runs = slice(self.truth.run_offsets[image], self.truth.run_offsets[image + 1])
+        lengths, weight = self.truth.run_lengths[runs], self.run_weights.per_region[runs]
+        scores, counts = np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64)
+        weights = np.empty(keys.size)
+        if self.is_bucketed:
+            places = np.arange(keys.size, dtype=np.uint64)
+            ordered = np.left_shift(keys, 32, dtype=np.uint64) | places
+            ordered.sort()
+            per_pixel = np.repeat(weight, lengths)
+            found = grouping.group_floats(ordered, per_pixel, scores, counts, weights)
+        else:
+            found = grouping.group_halves(
+                keys, lengths, weight, self._groups, scores, counts, weights
+            )
+        return scores[:found], counts[:found], weights[None, :found]
 
     @cached_property
     def histograms(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

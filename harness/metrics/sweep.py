@@ -4,8 +4,8 @@ The state of a sweep is a row of float64 that is fed one distinct score at a tim
 (`_step`), so that a histogram of 65,536 bins, a stream of float32 buckets and a
 bootstrap resample all run through the same arithmetic, in the same order: equal
 scores give equal metrics to the last bit, whatever dtype they came in. Sums are
-compensated (Neumaier 1974). Stretches of normal pixels alone move the curve
-sideways only; they are integrated when the next anomalous pixel comes.
+compensated. Scores that no anomalous pixel has move the count of false positives
+and cost one addition.
 """
 
 # ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
@@ -25,33 +25,19 @@ MISRANKED = 2  # pairs in the wrong order, ties as half; next place: compensatio
 PRECISION = 4  # sum over anomalous pixels of the precision at their score; compensation
 DICE = 6  # best Dice so far
 DICE_KEY = 7  # key at which it was met first
-INTEGRATED = 8  # false positives up to which the PRO areas are integrated
-ROWS = 9  # per weight row: cover, compensation, area, compensation
+ROWS = 8  # per weight row: cover, compensation, area, compensation
 
 Floats = NDArray[np.float64]
 
 
 @kernel
 def _add(state: Floats, place: int, value: float) -> None:
+    """Add with the rounding error kept in the next place (TwoSum, Knuth)."""
     total = state[place]
     grown = total + value
-    if abs(total) >= abs(value):
-        state[place + 1] += (total - grown) + value
-    else:
-        state[place + 1] += (value - grown) + total
+    part = grown - total
+    state[place + 1] += (total - (grown - part)) + (value - part)
     state[place] = grown
-
-
-@kernel
-def _integrate(state: Floats, first_row: int, rows: int, limit: float) -> None:
-    """Bring the areas up to the false positives seen so far, at most to the limit."""
-    stop = min(state[NORMAL], limit)
-    width = stop - state[INTEGRATED]
-    if width > 0:
-        for row in range(first_row, rows):
-            place = ROWS + 4 * row
-            _add(state, place + 2, width * (state[place] + state[place + 1]))
-        state[INTEGRATED] = stop
 
 
 @kernel
@@ -67,8 +53,11 @@ def _step(
     total_anomalous: float,
     limit: float,
 ) -> None:
-    """Take all pixels of one score, at least one of them anomalous."""
-    _integrate(state, first_row, rows, limit)
+    """Take all pixels of one score, at least one of them anomalous.
+
+    A weight that is covered from false-positive count F on adds (limit - F) to the area;
+    over the F of a tie it is covered linearly.
+    """
     before = state[NORMAL]
     predicted_normal = before + normal
     found = state[ANOMALOUS] + anomalous
@@ -80,16 +69,16 @@ def _step(
     if dice > state[DICE]:
         state[DICE] = dice
         state[DICE_KEY] = key
-    width = min(normal, limit - before)
+    width = 0.0
+    if predicted_normal <= limit:
+        width = limit - (before + 0.5 * normal)
+    elif before < limit:
+        width = 0.5 * (limit - before) * ((limit - before) / normal)
     for row in range(first_row, rows):
-        place = ROWS + 4 * row
-        cover = state[place] + state[place + 1]
-        _add(state, place, weights[row, column])
-        if width > 0:
-            rise = state[place] + state[place + 1] - cover
-            _add(state, place + 2, width * (cover + 0.5 * rise * (width / normal)))
-    if width > 0:
-        state[INTEGRATED] = before + width
+        weight = weights[row, column]
+        if weight != 0.0:
+            _add(state, ROWS + 4 * row, weight)
+            _add(state, ROWS + 4 * row + 2, weight * width)
 
 
 @kernel
@@ -104,7 +93,7 @@ def sweep_histograms(
         limit_share: false-positive rate up to which the areas are integrated.
 
     Returns:
-        float64 [B, 9 + 4 W]; `DICE_KEY` is a bin.
+        float64 [B, 8 + 4 W]; `DICE_KEY` is a bin.
     """
     batch, bins = normal.shape
     rows = weights.shape[1]
@@ -124,7 +113,6 @@ def sweep_histograms(
                 )  # fmt: skip
             else:
                 state[NORMAL] += normal[item, column]
-        _integrate(state, 0, rows, limit)
     return states
 
 
@@ -193,30 +181,37 @@ def _scan_scores(
     tallies: NDArray[np.int64],
 ) -> None:
     """Take 64 neighbouring scores of a bucket one by one, from high to low; clear them."""
+    levels: Any = 0
+    largest: Any = 0
     for place in range(64):
         low = base + 63 - place
         background, front = np.int64(tables[0, low]), np.int64(tables[1, low])
         hidden, shown = np.int64(tables[2, low]), np.int64(tables[3, low])
-        count = background + front + hidden + shown
+        normal, anomalous = background + front, hidden + shown
+        count = normal + anomalous
         if count == 0:
             continue
         key = bucket * 65536 + low
-        tallies[0] += 1
-        tallies[1] = max(tallies[1], count)
-        if hidden + shown > 0:
-            _step(
-                states[0], key, background + front, hidden + shown, weights, low,
-                0, 4, totals[0], totals[1],
-            )  # fmt: skip
-        else:
-            states[0, NORMAL] += background + front
-        if shown > 0:
-            _step(states[1], key, front, shown, weights, low, 4, 5, totals[2], totals[3])
-        else:
+        levels += 1
+        largest = max(largest, count)
+        if anomalous == 0:
+            states[0, NORMAL] += normal
             states[1, NORMAL] += front
+            if tallies[3] == normal_targets.size or (
+                states[0, NORMAL] < normal_targets[tallies[3]]
+            ):
+                continue
+        else:
+            _step(states[0], key, normal, anomalous, weights, low, 0, 4, totals[0], totals[1])
+            if shown > 0:
+                _step(states[1], key, front, shown, weights, low, 4, 5, totals[2], totals[3])
+            else:
+                states[1, NORMAL] += front
         _mark(states[0], key, normal_targets, anomalous_targets, edges, tallies)
-        tables[:, low] = 0
-        weights[:, low] = 0.0
+    tallies[0] += levels
+    tallies[1] = max(tallies[1], largest)
+    tables[:, base : base + 64] = 0
+    weights[:, base : base + 64] = 0.0
 
 
 @kernel
@@ -238,7 +233,7 @@ def scan_bucket(
         tables: uint32 [4, 65536], pixels of each kind.
         weights: float64 [5, 65536], region weights; the last row is the foreground's.
         touched: uint8 [1024], per 64 scores: bit 0 normal, bit 1 anomalous pixels there.
-        states: [2, 9 + 4 * 5], sweeps over all pixels and over the foreground.
+        states: [2, 8 + 4 * 5], sweeps over all pixels and over the foreground.
         totals: anomalous pixels and false-positive limit of both sweeps.
         normal_targets, anomalous_targets: ascending counts at which an edge is noted.
         tallies: levels, largest bin, edges noted, and the next target of either kind.
@@ -317,18 +312,12 @@ def sweep_buckets(
             tables[run_kinds[run], score] += 1
             touched[score >> 6] |= 2
             for row in range(5):
-                weights[row, score] += run_weights[run, row]
+                if run_weights[run, row] != 0.0:
+                    weights[row, score] += run_weights[run, row]
         scan_bucket(
             bucket, tables, weights, touched, states, totals,
             normal_targets, anomalous_targets, edges, tallies,
         )  # fmt: skip
-
-
-@kernel
-def finish_sweeps(states: Floats, totals: Floats) -> None:
-    """Bring the areas of both float32 sweeps to their limit (arguments as in `scan_bucket`)."""
-    _integrate(states[0], 0, 4, totals[1])
-    _integrate(states[1], 4, 5, totals[3])
 
 
 @kernel
@@ -359,9 +348,6 @@ def region_overlap_of_gaps(
         if state[NORMAL] >= limit:
             break
         _step(state, 0.0, normal[place], anomalous[place], weights, place, 0, 1, total, limit)
-    state[NORMAL] += gaps[0]
-    state[NORMAL] = max(state[NORMAL], limit)
-    _integrate(state, 0, 1, limit)
     area: float = state[ROWS + 2] + state[ROWS + 3]
     whole: float = limit * weights.sum()
     return area / whole

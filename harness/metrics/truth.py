@@ -270,7 +270,7 @@ class GroundTruth:
 
 def _grid_from(arrays: dict[str, Any], grid: str) -> GridTruth:
     parts = {field.name: arrays[f"{grid}/{field.name}"] for field in fields(GridTruth)}
-    parts["regions_lost"] = int(parts["regions_lost"])
+    parts["regions_lost"] = int(parts["regions_lost"].item())
     return GridTruth(**parts)
 
 

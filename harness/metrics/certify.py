@@ -1,0 +1,133 @@
+"""What evidence allows the stored metrics to be: one value where exact, else certain bounds.
+
+float32 evidence knows the order of pixels down to buckets of 2**16 keys. Within a
+bucket the truth lies between two extremes: all anomalous pixels above all normal
+ones, or below. Each pooled metric of the run lies between its values there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma
+
+from harness.metrics.estimate import dice_of, exact_statistics, sweeps_of
+from harness.metrics.evidence import Evidence, GridEvidence
+from harness.metrics.exact import sweep_halves
+from harness.metrics.scores import score
+from harness.metrics.table import PixelStatistics, Statistics, find_metric
+from harness.records import Grid, MetricValue
+
+ROUNDING = 1e-12
+"""A stored value may differ from an exact one, or leave its bounds, by this much."""
+
+
+@dataclass(frozen=True)
+class Certified:
+    """One stored metric beside what its evidence allows."""
+
+    id: str
+    """Metric, as in the record."""
+    grid: Grid | None
+    """Grid, as in the record."""
+    stored: float | None
+    """Value in the record."""
+    low: float | None
+    """Least value that the evidence allows; None where the metric is undefined."""
+    high: float | None
+    """Largest value that it allows; equal to `low` where it is exact."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the stored value is one that the evidence allows."""
+        if self.stored is None or self.low is None or self.high is None:
+            return self.stored is None and self.low is None
+        return self.low - ROUNDING <= self.stored <= self.high + ROUNDING
+
+
+def certify(evidence: Evidence, stored: Iterable[MetricValue]) -> tuple[Certified, ...]:
+    """Compare a record's metrics with its evidence.
+
+    Exact: image metrics, everything of float16 runs, and the per-image metrics (from their
+    stored values per image). Bounded: the pooled metrics of float32 runs.
+    """
+    exact = {(m.id, m.grid): m.value for m in score(evidence, intervals=False).metrics}
+    bounds = {}
+    if evidence.dtype == "float32":
+        bounds = {grid: bounding_statistics(evidence, grid) for grid in evidence.grids}
+    rows = []
+    for metric in stored:
+        low = high = exact.get((metric.id, metric.grid))
+        grid = metric.grid if metric.grid in bounds else "native"
+        if low is not None and metric.grid is not None and grid in bounds:
+            function = find_metric(metric.id).function
+            low, high = (float(function(Statistics(None, part))[0]) for part in bounds[grid])
+        rows.append(Certified(metric.id, metric.grid, metric.value, low, high))
+    return tuple(rows)
+
+
+def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics, PixelStatistics]:
+    """Least and largest statistics that a float32 run's histograms allow."""
+    part = evidence.grids[grid]
+    extremes = []
+    for is_best in (False, True):
+        pixels, weights = _ordered_within_bins(part, is_best=is_best)
+        states = sweep_halves(pixels, weights)
+        everywhere, foreground = sweeps_of(states)
+        if not is_best:
+            least = _least_precision(part.pixels)
+            everywhere = replace(everywhere, average_precision=np.array([least]))
+        extremes.append(
+            replace(
+                exact_statistics(evidence, grid),
+                everywhere=everywhere,
+                foreground=foreground,
+                dice_at=_extreme_dice(evidence, grid, is_best=is_best),
+            )
+        )
+    return extremes[0], extremes[1]
+
+
+def _ordered_within_bins(
+    part: GridEvidence, *, is_best: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Each bin as two: normal below anomalous pixels if `is_best`, above them if not."""
+    bins = part.pixels.shape[1]
+    pixels = np.zeros((4, 2 * bins), np.int64)
+    weights = np.zeros((5, 2 * bins))
+    normal, anomalous = (0, 1) if is_best else (1, 0)
+    pixels[:2, normal::2] = part.pixels[:2]
+    pixels[2:, anomalous::2] = part.pixels[2:]
+    weights[:, anomalous::2] = part.weights
+    return pixels, weights
+
+
+def _least_precision(pixels: NDArray[np.int64]) -> float:
+    """Least average precision: the j-th anomalous pixel of a bin, counted from the top, has at
+    least j of them and at most all of the bin's normal pixels at or above it."""
+    normal, anomalous = (part.sum(axis=0)[::-1] for part in (pixels[:2], pixels[2:]))
+    alarms = np.cumsum(normal).astype(np.float64)
+    found = np.cumsum(anomalous) - anomalous
+    size = found + alarms
+    # Sum over j = 1..p of (found + j) / (found + j + alarms).
+    tail = np.where(anomalous > 0, digamma(size + anomalous + 1) - digamma(size + 1), 0.0)
+    total = float(np.sum(anomalous - alarms * tail))
+    return max(0.0, total / float(anomalous.sum()) - 1e-9)  # digamma's own rounding
+
+
+def _extreme_dice(
+    evidence: Evidence, grid: str, *, is_best: bool
+) -> dict[str, NDArray[np.float64]]:
+    part = evidence.grids[grid]
+    every = float(part.pixels[2:].sum())
+    dice = {}
+    for name, key in zip(evidence.threshold_names(grid), part.thresholds, strict=True):
+        bucket = int(key) >> 16
+        within = [part.pixels[:, bucket:].sum(axis=1), part.pixels[:, bucket + 1 :].sum(axis=1)]
+        most, least = ((counts[:2].sum(), counts[2:].sum()) for counts in within)
+        alarms, found = (least[0], most[1]) if is_best else (most[0], least[1])
+        dice[name] = dice_of(np.array([float(found)]), np.array([float(alarms)]), np.array([every]))
+    return dice
