@@ -16,7 +16,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,9 +27,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.errors import StoreConflict, StoreUnusable
-from harness.records import Record, canonical_json
+from harness.errors import DataMissing, StoreConflict, StoreUnusable
+from harness.records import Record
 
+RECORD_FILE = re.compile(r"seed-\d+\.json")
 HISTORY = "history"
 LOCKS = ".locks"
 TEMPORARY_PREFIX = ".writing-"
@@ -79,12 +82,17 @@ class Store:
         Raises:
             StoreUnusable: a file is not an intact record.
         """
-        found = [
-            read_record(path)
+        found = [read_record(path) for path in self.record_paths()]
+        return sorted(found, key=lambda r: (r.pack.benchmark, r.entry.name, r.seed))
+
+    def record_paths(self) -> list[Path]:
+        """Files of all records, sorted by path."""
+        return sorted(
+            path
             for path in self.root.glob("*/*/seed-*.json")
             if path.parts[len(self.root.parts)] not in (HISTORY, LOCKS)
-        ]
-        return sorted(found, key=lambda r: (r.pack.benchmark, r.entry.name, r.seed))
+            and RECORD_FILE.fullmatch(path.name)
+        )
 
     def check_conflict(self, name: RunName, key: str, *, replace: bool, difference: str) -> None:
         """Refuse a run whose name is taken by a record of another key.
@@ -219,6 +227,25 @@ def read_record(path: Path) -> Record:
     return record
 
 
+def evidence_of(record_path: Path, record: Record) -> Path:
+    """The evidence file beside a record, its hash checked.
+
+    Raises:
+        DataMissing: it is not there.
+        StoreUnusable: its hash is not the one in the record.
+    """
+    path = record_path.with_suffix(".evidence.npz")
+    if not path.is_file():
+        raise DataMissing("the evidence of the run is not beside its record", where=str(path))
+    if _file_hash(path) != record.evidence:
+        raise StoreUnusable(
+            "the evidence was changed after it was written: its hash is not the record's",
+            where=str(path),
+            fix="restore it from a copy, or run the entry again",
+        )
+    return path
+
+
 def describe_difference(old: Record, new: dict[str, object]) -> str:
     """Which parts of the run key differ, in words.
 
@@ -297,16 +324,9 @@ def _writing_problems(root: Path) -> Iterator[None]:
 
 
 def _file_hash(path: Path) -> str:
-    import hashlib
-
     with path.open("rb") as handle:
         return "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _is_alive(pid: str) -> bool:
     return pid.isdigit() and Path(f"/proc/{pid}").exists()
-
-
-def record_bytes(record: Record) -> bytes:
-    """Canonical bytes of a record (what its hash covers, the hash itself included)."""
-    return canonical_json(record.as_json_object())

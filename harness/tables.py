@@ -11,15 +11,16 @@ from rich.table import Table
 from harness.records import Grid, Record
 from harness.statistics import Row, summarise
 
+WIDTH = 140
 # The paper's Table 2 and Table 3, and what a user asks next.
 COLUMNS: tuple[tuple[str, str, Grid | None], ...] = (
-    ("image AUROC", "image_auroc", None),
-    ("image AP", "image_ap", None),
-    ("pixel AUROC", "pixel_auroc", "native"),
-    ("pixel AP", "pixel_ap", "native"),
+    ("image\nAUROC", "image_auroc", None),
+    ("image\nAP", "image_ap", None),
+    ("pixel\nAUROC", "pixel_auroc", "native"),
+    ("pixel\nAP", "pixel_ap", "native"),
     ("PRO", "pixel_pro", "native"),
-    ("Dice @0.5", "dice_at_0.5", "native"),
-    ("Dice max", "dice_max", "native"),
+    ("Dice\n@0.5", "dice_at_0.5", "native"),
+    ("Dice\nmax", "dice_max", "native"),
 )
 
 
@@ -31,7 +32,8 @@ def result_tables(records: Sequence[Record], *, width: int | None = None) -> str
         width: columns of the terminal; None asks the terminal.
     """
     out = io.StringIO()
-    console = Console(file=out, width=width or max(Console().width, 100), highlight=False)
+    # Never narrower than the table: a terminal wraps a long line, a cut number misleads.
+    console = Console(file=out, width=width or max(Console().width, WIDTH), highlight=False)
     rows = summarise(records)
     for benchmark in dict.fromkeys(row.benchmark for row in rows):
         console.print(_table(benchmark, [row for row in rows if row.benchmark == benchmark]))
@@ -45,11 +47,11 @@ def _table(benchmark: str, rows: Sequence[Row]) -> Table:
         title=f"{benchmark}: percent, mean ± standard deviation over seeds", title_justify="left"
     )
     table.add_column("entry", no_wrap=True)
-    table.add_column("seeds", justify="right")
+    table.add_column("seeds", justify="right", no_wrap=True)
     for title, _, _ in COLUMNS:
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("s/image", justify="right")
-    table.add_column("status")
+    table.add_column("s per\nimage", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     for row in rows:
         cells = [_cell(row, metric_id, grid) for _, metric_id, grid in COLUMNS]
         table.add_row(
