@@ -157,7 +157,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 def add_setting_options(parser: argparse.ArgumentParser) -> None:
     """Hyper-parameters."""
     group = parser.add_argument_group("hyper-parameters")
-    group.add_argument("--preset", default="bmad", help="hyper-parameter preset (default: bmad)")
+    group.add_argument(
+        "--preset",
+        help="bmad, official, demo (default: bmad; on the demo pack: demo)",
+    )
     group.add_argument(
         "--set",
         dest="overrides",

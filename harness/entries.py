@@ -32,6 +32,8 @@ IMAGE_PATTERN = re.compile(
     r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
 )
 DEFAULT_PRESET = "bmad"
+# Sized for two CPU cores and no downloads: what the demo pack runs with.
+DEMO_PRESET = "demo"
 
 
 TableType = TypeVar("TableType", bound=BaseModel)
@@ -164,19 +166,23 @@ class Entry:
         self,
         benchmark: str,
         *,
-        preset: str = DEFAULT_PRESET,
+        preset: str | None = None,
         overrides: Mapping[str, str] | None = None,
     ) -> Settings:
         """Hyper-parameters for one benchmark: defaults < preset < benchmark < `--set`.
 
         Args:
             benchmark: name of the benchmark; `[benchmarks.<name>]` applies where it exists.
-            preset: `bmad` for the defaults, else the name of a `[presets.<name>]`.
+            preset: `bmad` for the defaults, else the name of a `[presets.<name>]`; None is
+                `demo` on the demo pack where the entry has it, and `bmad` elsewhere.
             overrides: `--set name=value` as text; read by the type of the default.
         Raises:
             EntryInvalid: the entry's own tables name an unknown parameter or another type.
             UsageError: the preset or an override is unknown or of another type.
         """
+        if preset is None:
+            is_demo = benchmark == "demo" and DEMO_PRESET in self.document.get("presets", {})
+            preset = DEMO_PRESET if is_demo else DEFAULT_PRESET
         params: dict[str, Parameter] = dict(self.document.get("params", {}))
         training = dict(self.document.get("training", {}))
         for where, layer in self._layers(benchmark, preset):

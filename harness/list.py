@@ -101,7 +101,7 @@ def _metrics(_root: Path | None, _results: Path) -> Rows:
             "better": metric.direction,
             "definition": metric.definition,
         }
-        for metric in METRICS
+        for metric in METRICS.values()
     ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.benchmarks import Pack
 from harness.engines.base import Engine
-from harness.entries import Entry, Settings
+from harness.entries import DEMO_PRESET, Entry, Settings
 from harness.provenance import tree_files
 from harness.records import Track
 
@@ -58,6 +58,8 @@ def ranking(settings: Settings, pack: Pack, engine: Engine) -> tuple[bool, str |
     reasons = []
     if settings.params.get("weights") == "random":
         reasons.append("random weights")
+    if settings.preset == DEMO_PRESET:
+        reasons.append("demo settings")
     if engine.isolation == "none":
         reasons.append("not isolated")
     if pack.name == "demo":

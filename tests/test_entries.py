@@ -31,9 +31,11 @@ is_wide = false
 rate = 0.25
 [presets.official.training]
 patience = 0
-[benchmarks.demo]
+[presets.demo]
 weights = "random"
 width = 4
+[benchmarks.liver]
+width = 5
 """
 
 
@@ -60,9 +62,10 @@ def test_defaults_are_overridden_by_preset_then_benchmark_then_the_command_line(
     plain = entry.settings("brain")
     assert plain.params["width"] == 8
     assert plain.training.patience == 3
-    official = entry.settings("demo", preset="official", overrides={"width": "16"})
+    assert entry.settings("liver", preset="official").params["width"] == 5
+    official = entry.settings("liver", preset="official", overrides={"width": "16"})
     assert official.params == {
-        "width": 16, "rate": 0.25, "weights": "random", "layers": ["layer1", "layer2"], "is_wide": False,
+        "width": 16, "rate": 0.25, "weights": "imagenet", "layers": ["layer1", "layer2"], "is_wide": False,
     }  # fmt: skip
     assert official.overrides == {"width": 16}
     assert official.training.patience == 0
@@ -100,15 +103,27 @@ def test_a_wrong_override_is_a_usage_error_that_helps(
 
 
 def test_an_unknown_parameter_in_a_benchmark_table_is_the_entrys_error(folder: Path) -> None:
-    change(folder, "width = 4", "wdith = 4")
+    change(folder, "width = 5", "wdith = 5")
     entry = open_entry(str(folder))
     assert entry.settings("brain").params["width"] == 8
     with pytest.raises(EntryInvalid, match="wdith"):
-        entry.settings("demo")
+        entry.settings("liver")
+
+
+def test_the_demo_preset_is_the_demo_packs_own_and_can_be_asked_for_elsewhere(folder: Path) -> None:
+    entry = open_entry(str(folder))
+    on_demo = entry.settings("demo")
+    assert (on_demo.preset, on_demo.params["weights"], on_demo.params["width"]) == (
+        "demo",
+        "random",
+        4,
+    )
+    assert entry.settings("demo", preset="bmad").params["weights"] == "imagenet"
+    assert entry.settings("brain", preset="demo").params == on_demo.params
 
 
 def test_an_unknown_preset_lists_the_valid_ones(folder: Path) -> None:
-    with pytest.raises(UsageError, match="bmad, official"):
+    with pytest.raises(UsageError, match="bmad, demo, official"):
         open_entry(str(folder)).settings("brain", preset="offical")
 
 
