@@ -17,7 +17,7 @@ from harness.metrics import counting, sweep
 from harness.metrics.keys import KEYS
 from harness.metrics.pixels import FPR_LIMIT, WEIGHT_ROWS, PixelCounts
 
-_GATHER_BYTES = 64 << 20
+GATHER_BYTES = 64 << 20
 _STATE = sweep.ROWS + 4 * len(WEIGHT_ROWS)
 
 
@@ -155,7 +155,7 @@ class _FloatSweep:
             reach = blocks.reach(block, lowest)
             if reach == 0:
                 continue
-            if size and buckets.size == 1 and 2 * (size + reach) > _GATHER_BYTES:
+            if size and buckets.size == 1 and 2 * (size + reach) > GATHER_BYTES:
                 self._run_pieces(buckets, chosen, pieces, is_complete=False)
                 pieces, chosen, size = [], [], 0
             pieces.append(blocks.low[blocks.ends[block] - reach : blocks.ends[block]])
@@ -221,7 +221,7 @@ def _parts(buckets: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDA
     """Cut the buckets into stretches whose lower halves fit the gathering buffer."""
     start, size = 0, 0
     for place, count in enumerate(sizes):
-        if place > start and 2 * (size + int(count)) > _GATHER_BYTES:
+        if place > start and 2 * (size + int(count)) > GATHER_BYTES:
             yield buckets[start:place]
             start, size = place, 0
         size += int(count)
