@@ -88,6 +88,18 @@ class Launch:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Extra labels of the container (run key, benchmark)."""
 
+    def folders(self) -> dict[str, Path]:
+        """`train`, `model` and `weights` that were given; a weights folder only if it is there.
+
+        (Weights are fetched by a command of their own; before that, there is no such folder.)
+        """
+        named = {"train": self.train, "model": self.model, "weights": self.weights}
+        return {
+            name: path.resolve()
+            for name, path in named.items()
+            if path is not None and (name != "weights" or path.is_dir())
+        }
+
 
 @dataclass(frozen=True)
 class Exit:

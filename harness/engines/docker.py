@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import secrets
+import socket
 import subprocess
 import weakref
 from functools import cached_property
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import docker
-from docker.errors import ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound
 
 from harness.engines import docker_build, docker_images
 from harness.engines.base import Engine, Launch, Program
@@ -73,17 +74,16 @@ def connect() -> docker.APIClient:
     """
     said = []
     for address in candidate_sockets():
-        if not address.startswith(("unix://", "tcp://")):
-            said.append(f"{address}: folders are mounted by path, so it must be a local socket")
-            continue
         try:
+            _knock(address)
             client = docker.APIClient(base_url=address, version="auto", timeout=_ASK_SECONDS)
-            client.ping()
+        except OSError as error:
+            said.append(f"{address}: {error.strerror or error}")
         except ENGINE_FAULTS as error:
-            said.append(f"{address}: {_first_reason(error)}")
-            continue
-        client.timeout = API_SECONDS
-        return client
+            said.append(f"{address}: {error}")
+        else:
+            client.timeout = API_SECONDS
+            return client
     raise EngineUnavailable(
         "no container engine answers: " + ("; ".join(said) or "none is installed"),
         where="DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "",
@@ -92,13 +92,22 @@ def connect() -> docker.APIClient:
     )
 
 
-def _first_reason(error: Exception) -> str:
-    """The innermost error of the SDK's chain: the only one that says something."""
-    text = str(error)
-    for known in ("Permission denied", "Connection refused", "No such file or directory"):
-        if known in text:
-            return known.lower()
-    return text.splitlines()[0] if text else type(error).__name__
+def _knock(address: str) -> None:
+    """Connect once ourselves: the reason is plain, where the SDK wraps it four times.
+
+    Raises:
+        OSError: nobody listens there, or we may not ask.
+    """
+    scheme, _, place = address.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_ASK_SECONDS)
+            knocking.connect(place)
+    elif scheme == "tcp":
+        host, _, port = place.partition(":")
+        socket.create_connection((host, int(port or 2375)), timeout=_ASK_SECONDS).close()
+    else:
+        raise OSError("folders are mounted by path, so it must be a local socket")
 
 
 class DockerEngine(Engine):
@@ -245,8 +254,8 @@ def _start_failure(error: Exception, launch: Launch) -> Exception:
         )
     if isinstance(error, ImageNotFound):
         return RunEnded(Status.IMAGE_UNAVAILABLE, f"the image is gone: {_explanation(error)}")
-    if isinstance(error, NotFound):
-        return RunEnded(Status.ENGINE_UNAVAILABLE, f"not found: {_explanation(error)}")
+    if isinstance(error, APIError) and error.is_client_error():  # our call was wrong, not theirs
+        return RunEnded(Status.HOST_ERROR, f"the engine refused: {_explanation(error)}")
     return engine_lost(error)
 
 

@@ -3,8 +3,9 @@
 Traps:
 - The build context holds what the image needs and nothing else, with neutral owners and
   times: so the engine's cache hits, and nothing of the checkout leaks into a layer.
-- An image is found again by its tag, and believed only when its label agrees and no
-  registry knows it: a tag alone can be moved, a pulled image can carry any label.
+- An image is found again by its tag, and believed only when its label agrees: a tag alone
+  can be moved. A stranger's image can carry any label, but never gets such a tag: names of
+  our own are not pulled, and archives are loaded under no name (docker_images.py).
 - Behind a proxy with certificates of its own: the bundle that BMAD_BUILD_CA (or else
   SSL_CERT_FILE) names travels with the context and serves the installer alone.
 
@@ -219,8 +220,7 @@ def find_built(client: docker.APIClient, tag: str, identity: str) -> dict[str, A
     except ENGINE_FAULTS as error:
         raise engine_lost(error) from error
     labels = image["Config"].get("Labels") or {}
-    is_ours = labels.get(IDENTITY_LABEL) == identity and not image.get("RepoDigests")
-    return image if is_ours else None
+    return image if labels.get(IDENTITY_LABEL) == identity else None
 
 
 def build_image(

@@ -105,17 +105,14 @@ def container_settings(launch: Launch, place: Place, labels: Mapping[str, str]) 
 
 
 def _mounts(launch: Launch) -> Iterator[dict[str, Any]]:
-    given = {"train": launch.train, "model": launch.model, "weights": launch.weights}
-    for name, path in given.items():
-        if path is not None:
-            is_writable = name == "model" and launch.verb == "train"
-            yield {
-                "Type": "bind",
-                "Source": str(path.resolve()),
-                "Target": PATHS[name],
-                "ReadOnly": not is_writable,
-                "BindOptions": {"Propagation": "rprivate"},
-            }
+    for name, path in launch.folders().items():
+        yield {
+            "Type": "bind",
+            "Source": str(path),
+            "Target": PATHS[name],
+            "ReadOnly": not (name == "model" and launch.verb == "train"),
+            "BindOptions": {"Propagation": "rprivate"},
+        }
 
 
 def _device_requests(place: Place) -> list[dict[str, Any]]:
@@ -270,8 +267,7 @@ class ContainerRunning(PumpedRunning):
         launch: Launch,
         on_end: Callable[[], None],
     ) -> None:
-        given = {"train": launch.train, "model": launch.model, "weights": launch.weights}
-        paths = {name: PATHS[name] for name, path in given.items() if path is not None}
+        paths = {name: PATHS[name] for name in launch.folders()}
         self._client = client
         self._name = name
         self._stream = stream

@@ -78,8 +78,7 @@ class FunctionEngine(Engine):
 
     def start(self, launch: Launch) -> FunctionRunning:
         self.launches.append(launch)
-        given = {"train": launch.train, "model": launch.model, "weights": launch.weights}
-        paths = {name: str(path) for name, path in given.items() if path is not None}
+        paths = {name: str(path) for name, path in launch.folders().items()}
         return run_function(self._function, limits=launch.limits, paths=paths)
 
     def plan(self, launch: Launch) -> str:

@@ -108,7 +108,6 @@ class ProcessRunning(PipeRunning):
     """One entry as a subprocess under its supervisor."""
 
     def __init__(self, launch: Launch, extra: dict[str, str]) -> None:
-        given = {"train": launch.train, "model": launch.model, "weights": launch.weights}
         self._limits = launch.limits
         self._home = tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{owner_mark()}-")
         self._cpus = take_cpus(launch.limits.threads)
@@ -118,7 +117,7 @@ class ProcessRunning(PipeRunning):
         self._reports = b""
         variables = entry_variables(launch, extra, self._home)
         pipes = self._start([*launch.program.command, launch.verb], variables)
-        paths = {name: str(path.resolve()) for name, path in given.items() if path is not None}
+        paths = {name: str(path) for name, path in launch.folders().items()}
         super().__init__(pipes.ours, launch.limits.log_bytes, paths)
 
     def _start(self, command: list[str], variables: dict[str, str]) -> Pipes:

@@ -80,8 +80,12 @@ def test_the_program_gets_as_many_cpus_as_threads() -> None:
         assert running.receive_line(64, soon()) == b"1\n"
 
 
-def test_paths_are_those_of_the_host(tmp_path: Path) -> None:
-    with ProcessEngine().start(launch("", train=tmp_path, model=tmp_path / "m")) as running:
+def test_paths_are_those_of_the_host_and_weights_that_were_never_fetched_are_none(
+    tmp_path: Path,
+) -> None:
+    absent = tmp_path / "never-fetched"
+    started = launch("", train=tmp_path, model=tmp_path / "m", weights=absent)
+    with ProcessEngine().start(started) as running:
         assert running.paths == {"train": str(tmp_path), "model": str(tmp_path / "m")}
 
 
