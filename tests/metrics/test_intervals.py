@@ -40,11 +40,26 @@ def test_resamples_depend_on_seed_and_number_of_units_alone() -> None:
     counts = resample_counts(31, resamples=2000, seed=1)
     assert np.array_equal(counts[:50], resample_counts(31, resamples=50, seed=1))
     assert not np.array_equal(counts, resample_counts(31, resamples=2000, seed=2))
-    assert resample_counts(5, resamples=3, seed=0).tolist() == [
-        [1, 0, 1, 2, 1],
-        [1, 0, 1, 2, 1],
-        [1, 0, 1, 2, 1],
-    ]
+
+
+def mixed(number: int) -> int:
+    """SplitMix64's output function."""
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
+    return number ^ number >> 31
+
+
+def test_resamples_are_those_of_splitmix64_on_every_machine() -> None:
+    step = 0x9E3779B97F4A7C15
+    for row, counts in enumerate(resample_counts(7, resamples=3, seed=11)):
+        state = mixed((mixed((11 + step) % 2**64) + row) % 2**64)
+        drawn = [0] * 7
+        for place in range(4):
+            state = (state + step) % 2**64
+            bits = mixed(state)
+            for half in (bits % 2**32, bits >> 32)[: 1 if place == 3 else 2]:
+                drawn[half * 7 >> 32] += 1
+        assert counts.tolist() == drawn
 
 
 @pytest.mark.parametrize("group_size", [1, 7])
@@ -111,7 +126,9 @@ def test_dice_at_the_runs_thresholds_is_exact_in_a_resample() -> None:
     size = np.array([np.sum(label) for label in labels])
     expected = 2 * (counts @ found) / (counts @ (predicted + size))
     assert pixels.dice_at["0.5"] == pytest.approx(expected, abs=1e-12)
-    own = np.array([2 * f / (p + s) if s else np.nan for f, p, s in zip(found, predicted, size, strict=True)])
+    own = np.array(
+        [2 * f / (p + s) if s else np.nan for f, p, s in zip(found, predicted, size, strict=True)]
+    )
     drawn = np.where(np.isnan(own), 0, counts)
     assert pixels.image_dice == pytest.approx(
         (drawn @ np.nan_to_num(own)) / drawn.sum(axis=1), abs=1e-12
