@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.records import Grid, Record
 from harness.statistics import Row, summarise
 
-WIDTH = 140
+WIDTH = 200
 # The paper's Table 2 and Table 3, and what a user asks next.
 COLUMNS: tuple[tuple[str, str, Grid | None], ...] = (
     ("image\nAUROC", "image_auroc", None),

@@ -1,0 +1,216 @@
+"""The same entries in real containers and as processes: equal digits, equal statuses, nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import evaluate, provenance
+from harness.benchmarks import demo_pack, open_pack
+from harness.cli import Reporter
+from harness.engines.base import Engine, Limits
+from harness.engines.process import ProcessEngine
+from harness.entries import open_folder
+from harness.records import Record
+from harness.requests import Place, Request
+from harness.runs import execute
+from harness.statuses import Status
+from harness.store import Store
+from tests.engine_images import LightDockerEngine
+
+ENTRIES = Path(__file__).parent / "entries"
+BASELINES = Path(__file__).resolve().parent.parent / "baselines"
+THREE = ("rd4ad", "patchcore", "padim")
+# Short, because tests wait for them; long enough for an interpreter on a busy machine.
+LIMITS = Limits(
+    start_seconds=30, image_seconds=5, predict_seconds=120, train_seconds=120, stop_seconds=3
+)
+RunOn = Callable[..., Record]
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def docker_engine() -> Engine:
+    return LightDockerEngine()
+
+
+@pytest.fixture
+def run_on(cache: Path, tmp_path: Path) -> RunOn:
+    """Run a tiny entry on an engine; its record."""
+
+    def call(engine: Engine, name: str, **overrides: str) -> Record:
+        entry = open_folder(ENTRIES / name)
+        pack = demo_pack(cache)
+        program = engine.prepare_folder(
+            entry.folder, name, provenance.folder_identity(entry.folder)
+        )
+        settings = entry.settings(pack.name, overrides=overrides)
+        place = Place(engine, Store(tmp_path / engine.name), cache, None, Reporter())
+        return execute(Request(entry, program, settings, pack, 0, "cpu", LIMITS), place)
+
+    return call
+
+
+def values(record: Record) -> dict[tuple[str, str | None], tuple[float | None, ...]]:
+    return {(m.id, m.grid): (m.value, m.low, m.high) for m in record.metrics}
+
+
+@pytest.mark.parametrize("name", ["honest", "trainer", "map_only"])
+def test_both_engines_give_the_same_metrics_to_the_last_digit(
+    run_on: RunOn, docker_engine: Engine, name: str
+) -> None:
+    isolated, plain = run_on(docker_engine, name), run_on(ProcessEngine(), name)
+    assert isolated.is_ok
+    assert plain.is_ok
+    assert (isolated.machine.isolation, plain.machine.isolation) == ("container", "none")
+    assert isolated.machine.engine.startswith("docker")
+    assert isolated.entry.image is not None
+    assert plain.entry.image is None
+    assert len(values(isolated)) > 5
+    assert values(isolated) == values(plain)
+    assert isolated.run_key != plain.run_key
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("crashing", Status.CRASHED),
+        ("hanging_image", Status.IMAGE_TIMEOUT),
+        ("stderr_flood", Status.LOG_FLOOD),
+        ("nan", Status.NON_FINITE),
+        ("wrong_shape", Status.WRONG_SHAPE),
+        ("early_exit", Status.MISSING_ANSWER),
+        ("bad_frame", Status.BAD_FRAME),
+        ("bad_model", Status.BAD_MODEL),
+        ("out_of_gpu_memory", Status.OUT_OF_GPU_MEMORY),
+    ],
+)
+def test_a_misbehaving_container_is_a_record_with_its_status_and_leaves_nothing(
+    run_on: RunOn, docker_engine: LightDockerEngine, name: str, status: Status
+) -> None:
+    record = run_on(docker_engine, name)
+    assert record.outcome.status is status
+    assert record.metrics == []
+    assert containers(docker_engine) == []
+
+
+def containers(engine: LightDockerEngine) -> list[str]:
+    found = engine.client.containers(all=True, filters={"label": "bmad.run"})
+    return [container["Id"] for container in found]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_container_and_no_half_record(
+    tmp_path: Path, docker_engine: LightDockerEngine, stop: signal.Signals
+) -> None:
+    code = (
+        "import sys\n"
+        "from harness import cli, evaluate\n"
+        "import harness.engines as engines\n"
+        "from tests.engine_images import LightDockerEngine\n"
+        "engines.choose_engine = lambda wanted: LightDockerEngine()\n"
+        "sys.exit(cli.run_verb(lambda _: evaluate.main(sys.argv[1:])))\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            code,
+            str(ENTRIES / "hanging_image"),
+            "--results",
+            str(tmp_path / "r"),
+        ],
+        cwd=root,
+        env={**os.environ, "BMAD_CACHE": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not containers(docker_engine) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.1)
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert containers(docker_engine) == []
+    assert list((tmp_path / "r").rglob("seed-*")) == []
+    assert list((tmp_path / "cache" / "work").iterdir()) == []
+
+
+@pytest.fixture
+def evaluate_with(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., list[Record]]:
+    """The verb itself, with the images of production."""
+    monkeypatch.setenv("BMAD_CACHE", str(cache))
+
+    def call(engine: str, *arguments: object) -> list[Record]:
+        capsys.readouterr()
+        options = ["--engine", engine, "--results", str(tmp_path / engine), "--json", "--no-site"]
+        assert evaluate.main([*map(str, arguments), *options]) == 0
+        return [Record.model_validate(record) for record in json.loads(capsys.readouterr().out)]
+
+    return call
+
+
+def assert_equal_on_both_engines(
+    evaluate_with: Callable[..., list[Record]], *arguments: object, runs: int
+) -> None:
+    isolated = evaluate_with("docker", *arguments)
+    plain = evaluate_with("process", *arguments)
+    assert len(isolated) == len(plain) == runs
+    for one, other in zip(isolated, plain, strict=True):
+        assert one.machine.isolation == "container"
+        assert other.machine.isolation == "none"
+        assert one.outcome.answered == one.pack.test_normal + one.pack.test_anomalous > 0
+        assert one.training is not None
+        assert other.training is not None
+        assert one.training.model == other.training.model
+        assert values(one) == values(other)
+        assert one.cost.peak_ram_mib is not None
+
+
+def test_the_three_baselines_are_equal_in_containers_and_as_processes(
+    evaluate_with: Callable[..., list[Record]],
+) -> None:
+    folders = [BASELINES / name for name in THREE]
+    assert_equal_on_both_engines(evaluate_with, *folders, runs=3)
+
+
+@pytest.mark.slow
+@pytest.mark.packs
+def test_the_three_baselines_on_real_brain_slices_with_two_seeds(
+    evaluate_with: Callable[..., list[Record]], packs_folder: Path, cache: Path
+) -> None:
+    folders = [BASELINES / name for name in THREE]
+    options = [
+        "--data-root",
+        packs_folder,
+        "--benchmark",
+        "brain",
+        "--preset",
+        "demo",
+        "--seed",
+        0,
+        1,
+    ]
+    assert_equal_on_both_engines(evaluate_with, *folders, *options, runs=6)
+    pack = open_pack(packs_folder / "Brain", cache, benchmark="brain")
+    assert len(pack.split("test")) == 348
