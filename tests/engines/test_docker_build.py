@@ -92,6 +92,7 @@ def project(tmp_path: Path, monkeypatch) -> Path:
         (root / name).mkdir(parents=True)
     for name in ("harness/__init__.py", "baselines/__init__.py", "baselines/kit/maps.py"):
         (root / name).touch()
+    (root / "baselines/kit/__init__.py").touch()
     shutil.copytree(ROOT / "harness/contract", root / "harness/contract", dirs_exist_ok=True)
     shutil.copy(ROOT / "Dockerfile.gpu", root)
     (root / "requirements.lock").write_text(locked("uv") + locked("packaging") + locked("idna"))
@@ -134,22 +135,39 @@ def test_the_base_holds_the_extra_at_its_locked_version_and_no_other_package(
     begin = time.monotonic()
     assert docker_build.ensure_base(engine.client) == base
     assert time.monotonic() - begin < 1
+    found = installed_packages(engine.client, base.tag)
+    assert found == {"packaging": locked("packaging").split()[0].partition("==")[2]}
+
+
+@pytest.mark.engine
+def test_a_lock_that_changes_elsewhere_installs_nothing_again(
+    engine, project, python_base, monkeypatch
+) -> None:
+    monkeypatch.setenv("BMAD_BASE_IMAGE", python_base)
+    first = docker_build.ensure_base(engine.client)
+    with (project / "requirements.lock").open("a") as file:
+        file.write(locked("click"))
+    second = docker_build.ensure_base(engine.client)
+    assert second != first
+    layers = [engine.client.inspect_image(base.tag)["RootFS"]["Layers"] for base in (first, second)]
+    assert layers[0] == layers[1]
+
+
+def installed_packages(client, tag: str) -> dict[str, str]:
+    """Names and versions of what Python finds in an image, run without network as nobody."""
     code = (
-        "import importlib.metadata as m, json, baselines.kit.maps\n"
-        "print(json.dumps({d.name: d.version for d in m.distributions()}))\n"
+        "import importlib.metadata as m, json, baselines.kit\n"
+        "print(json.dumps({d.name.lower().replace('_', '-'): d.version for d in m.distributions()}))\n"
     )
-    container = engine.client.create_container(
-        base.tag, ["-c", code], entrypoint=["python"], user="65534", network_disabled=True
+    container = client.create_container(
+        tag, ["-c", code], entrypoint=["python"], user="65534", network_disabled=True
     )
     try:
-        engine.client.start(container)
-        engine.client.wait(container)
-        found = json.loads(engine.client.logs(container, stderr=False))
+        client.start(container)
+        client.wait(container)
+        return json.loads(client.logs(container, stderr=False))
     finally:
-        engine.client.remove_container(container, force=True)
-        engine.client.remove_image(base.tag)
-    assert f"packaging=={found.pop('packaging')} " in locked("packaging")
-    assert found == {}
+        client.remove_container(container, force=True)
 
 
 @pytest.mark.engine
@@ -180,6 +198,14 @@ def test_the_baselines_stand_on_one_base_and_the_second_takes_seconds(
         layers.append(engine.client.inspect_image(program.image)["RootFS"]["Layers"])
     assert seconds[1] < 30
     assert layers[0][:-1] == layers[1][:-1]
+    found = installed_packages(engine.client, program.image)
+    assert {"torch", "torchvision", "anomalib", "freia", "timm", "scikit-learn"} <= set(found)
+    wrong = {
+        name: version
+        for name, version in found.items()
+        if locked(name.replace(".", "-")).split()[0] != f"{name}=={version}"
+    }
+    assert wrong == {}
     launch = Launch(program, "describe", limits=Limits(threads=1))
     with engine.start(launch) as running:
         running.close_input()

@@ -1,0 +1,92 @@
+"""Which engine is taken, and what a machine without one is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness.engines
+from harness.engines import choose_engine, engine_names, make_engine
+from harness.errors import EngineUnavailable, UsageError
+
+NOWHERE = "unix:///nowhere/docker.sock"
+
+
+def test_the_isolated_engines_come_first() -> None:
+    assert engine_names() == ("docker", "process")
+    assert [make_engine(name).isolation for name in engine_names()] == ["container", "none"]
+
+
+def test_auto_takes_processes_only_where_no_container_engine_answers(monkeypatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    assert choose_engine("auto").name == "process"
+
+
+@pytest.mark.engine
+def test_auto_takes_containers_where_an_engine_answers() -> None:
+    chosen = choose_engine("auto")
+    assert chosen.name == "docker"
+    assert "API" in chosen.describe()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        (NOWHERE, "No such file"),
+        ("ssh://elsewhere", "local socket"),
+        ("tcp://127.0.0.1:1", "Connection refused"),
+    ],
+)
+def test_an_engine_asked_for_by_name_must_answer(address, reason, monkeypatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    with pytest.raises(EngineUnavailable, match=reason) as caught:
+        choose_engine("docker")
+    assert "--engine process" in caught.value.fix
+    assert choose_engine("process").name == "process"
+
+
+def test_a_misspelt_engine_is_answered_with_all_names() -> None:
+    for name in ("dokcer", "double", "base"):
+        with pytest.raises(UsageError, match="auto, docker, process"):
+            choose_engine(name)
+
+
+def test_a_new_engine_is_one_new_file(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "apptainer.py").write_text(
+        "from harness.engines.process import ProcessEngine\n"
+        "class ApptainerEngine(ProcessEngine):\n"
+        "    name = 'apptainer'\n"
+        "    isolation = 'container'\n"
+    )
+    monkeypatch.setattr(harness.engines, "__path__", [*harness.engines.__path__, str(tmp_path)])
+    assert engine_names() == ("docker", "apptainer", "process")
+    assert make_engine("apptainer").name == "apptainer"
+    sys.modules.pop("harness.engines.apptainer")
+
+
+def test_nothing_heavy_is_imported_before_an_engine_is_chosen() -> None:
+    code = (
+        "import sys, harness.engines, harness.engines.base, harness.engines.double;"
+        "import harness.model_folder, harness.engines.process;"
+        "print([m for m in ('docker', 'requests', 'numpy', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_one_folder_alone_imports_the_docker_sdk(repository: Path) -> None:
+    importing = {
+        path.relative_to(repository).parts[:2]
+        for package in ("harness", "baselines", "leaderboard")
+        for path in (repository / package).rglob("*.py")
+        if any(
+            line.startswith(("import docker", "from docker"))
+            for line in path.read_text().splitlines()
+        )
+    }
+    assert importing == {("harness", "engines")}
