@@ -23,6 +23,9 @@ CARD_NAME = "pack.toml"
 
 PackName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Visibility = Literal["open", "hidden"]
+Variant = Literal["paper", "disjoint", "resplit"]
+# No patient and no image of these may be in two splits: `harness.pack verify` holds them to it.
+DISJOINT_VARIANTS = ("disjoint", "resplit")
 
 
 class Counts(BaseModel):
@@ -56,6 +59,10 @@ class StatedCard(BaseModel):
     """Version of the card's format."""
     name: PackName | None = None
     """Benchmark that the pack is; one of the known ones, or a name of its own."""
+    base: PackName | None = None
+    """Known benchmark that a pack with a name of its own is another cut of."""
+    variant: Variant | None = None
+    """Rule by which it was split: as the paper, patient-disjoint, or with a secret salt."""
     version: str | None = None
     """Version id; checked against the images."""
     title: str | None = None

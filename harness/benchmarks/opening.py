@@ -7,9 +7,8 @@ or how a PNG was packed.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +27,14 @@ from harness.benchmarks.card import (
     read_stated_card,
     stated_by_spec,
 )
+from harness.benchmarks.groups import read_groups
 from harness.benchmarks.layout import Layout, find_root, read_layout
 from harness.benchmarks.pack import Pack, Sample
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.scan import ImageFacts, MaskFacts, Progress, Scan, Scanner
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
+from harness.benchmarks.version import version_id, version_line
 from harness.errors import DataMissing, PackInvalid
 
 
@@ -91,12 +92,15 @@ def open_pack(
     twins = checks.identical_images(contents.layout, contents.scan.images)
     clashes, shared = checks.shared_images(twins, claims.card.shared_images or ())
     problems = [*claims.problems, *_problems(contents, claims.card), *clashes]
-    problems += checks.contradicting_labels(twins)
-    if problems:
+    problems += checks.contradicting_labels(twins, claims.card.shared_images or ())
+    stated_groups, wrong = read_groups(root, {image.key for image in contents.layout.images})
+    if problems := [*problems, *wrong]:
         raise PackInvalid(str(folder), listed(problems))
 
     readings = {
-        image.key: read_name(Path(image.key).stem, claims.card.name_rules or ())
+        image.key: read_name(Path(image.key).stem, claims.card.name_rules or ()).under(
+            stated_groups.get(image.key)
+        )
         for image in contents.layout.images
     }
     samples = _samples(contents, readings)
@@ -140,7 +144,7 @@ def _claims(folder: Path, root: Path, benchmark: str | None) -> _Claims:
                 "card", f"{CARD_NAME} says that this is {name}, but it was opened as {benchmark}"
             )
         )
-    spec = BENCHMARKS.get(name)
+    spec = BENCHMARKS.get(stated.base or name)
     card = over(stated, default_card(name))
     if spec is not None:
         card = over(stated, over(stated_by_spec(spec), default_card(name)))
@@ -215,7 +219,7 @@ def _made_card(
     facts = [fact for fact in contents.scan.images.values() if isinstance(fact, ImageFacts)]
     units = {reading.unit for reading in readings.values() if reading.unit}
     found = {
-        "version": f"{card.name}-{_digest(contents)}",
+        "version": version_id(str(card.name), _version_lines(contents)),
         "has_masks": contents.has_masks,
         "mode": facts[0].mode,
         # The most frequent first; equal counts by name, so that the order is no accident.
@@ -245,18 +249,15 @@ def _groups(
     return len(groups) if groups and None not in groups else None
 
 
-def _digest(contents: _Contents) -> str:
-    """12 hex digits over sorted lines `split|label|pixel_sha256|mask_sha256`.
-
-    A normal image's mask is empty by definition, so its last field is empty whether or not the
-    folder holds an all-zero mask for it.
-    """
-    lines = []
+def _version_lines(contents: _Contents) -> Iterator[str]:
+    """One line an image; a normal image's mask is empty by definition, so it does not count."""
     for image in contents.layout.images:
         facts = contents.scan.images[image.key]
         assert isinstance(facts, ImageFacts)  # noqa: S101  # unreadable ones are problems
         mask = contents.scan.masks.get(image.mask_key or "") if image.is_anomalous else None
-        mask_sha256 = mask.mask_sha256 if isinstance(mask, MaskFacts) else ""
-        label = "anomalous" if image.is_anomalous else "normal"
-        lines.append(f"{image.split}|{label}|{facts.pixel_sha256}|{mask_sha256}")
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
+        yield version_line(
+            image.split,
+            is_anomalous=image.is_anomalous,
+            pixel_sha256=facts.pixel_sha256,
+            mask_sha256=mask.mask_sha256 if isinstance(mask, MaskFacts) else "",
+        )

@@ -63,6 +63,13 @@ class NameReading:
     subclass: str | None = None
     """Kind of anomaly; None where the name does not say."""
 
+    def under(self, stated: NameReading | None) -> NameReading:
+        """What is stated elsewhere, and the name's word where nothing is."""
+        if stated is None:
+            return self
+        own = self if stated.group is None else stated
+        return NameReading(own.group, own.unit, stated.subclass or self.subclass)
+
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
