@@ -15,11 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from harness.comparisons import Comparison, Standing, bare
 from harness.records import Grid, MetricValue, Record, Track
 from harness.statuses import Status
-
-Comparisons = Mapping[tuple[str, str, str], int]
-"""Rank by (benchmark, metric, entry), as `harness.compare` found it."""
 
 Isolation = Literal["container", "none"]
 # The value of the parameter `weights` that tests the machinery and not the method.
@@ -69,12 +67,17 @@ class MetricSummary:
     """Why there is no standard deviation."""
     seeds: tuple[SeedValue, ...]
     """The runs behind it, by seed; empty for hidden packs once published."""
-    rank: int | None = None
-    """1 + number of significantly better entries, where a comparison was made."""
+    standing: Standing | None = None
+    """Rank, ties and stability, where a comparison of exactly these records was made."""
     step: float | None = None
     """Precision to which a hidden pack's values were rounded; None where they are exact."""
     place: int | None = None
     """1, 2 or 3 among the means of the ranked rows of this column; ties share a place."""
+
+    @property
+    def rank(self) -> int | None:
+        """1 + number of significantly better entries, where a comparison was made."""
+        return None if self.standing is None else self.standing.rank
 
 
 @dataclass(frozen=True)
@@ -149,18 +152,35 @@ class Row:
 
 
 def summarise(
-    records: Iterable[Record], *, comparisons: Comparisons | None = None
+    records: Iterable[Record], *, comparisons: Mapping[str, Comparison] | None = None
 ) -> tuple[Row, ...]:
     """One row per entry and benchmark (and track, and isolation), exact.
 
     Args:
         records: any records; a record that stands twice counts once, and runs that ended
             by the infrastructure's fault or were cancelled are left out.
-        comparisons: ranks from `harness.compare`; without them no row has a rank.
+        comparisons: by benchmark, from `harness.compare`; one that was made of other records
+            than these counts for nothing, and without one no row has a rank.
     Returns:
         Rows sorted by benchmark, entry, track and isolation. The rows of hidden packs are
         exact as well: pass them through `published` before they leave the machine.
     """
+    groups = _groups(records)
+    current = {
+        benchmark: comparison
+        for benchmark, comparison in (comparisons or {}).items()
+        if comparison.is_current(_ranked(groups).get(benchmark, ()))
+    }
+    return with_places(_with_standings(_row(group), current) for group in groups)
+
+
+def ranked_records(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
+    """The records of rows that may take a rank, by benchmark: what `harness.compare` compares."""
+    return _ranked(_groups(records))
+
+
+def _groups(records: Iterable[Record]) -> list[list[Record]]:
+    """The records of each row by seed, rows by benchmark, entry, track and isolation."""
     groups: dict[tuple[str, str, str, str], dict[str, Record]] = {}
     for record in records:
         if record.is_publishable:
@@ -171,11 +191,19 @@ def summarise(
                 record.machine.isolation,
             )
             groups.setdefault(key, {})[record.run_key] = record
-    rows = [
-        _row(sorted(group.values(), key=lambda record: (record.seed, record.run_key)))
+    return [
+        sorted(group.values(), key=lambda record: (record.seed, record.run_key))
         for _, group in sorted(groups.items())
     ]
-    return with_places(_with_ranks(row, comparisons or {}) for row in rows)
+
+
+def _ranked(groups: Iterable[Sequence[Record]]) -> dict[str, tuple[Record, ...]]:
+    ranked: dict[str, tuple[Record, ...]] = {}
+    for group in groups:
+        if not _unranked_reasons(group):
+            benchmark = group[0].pack.benchmark
+            ranked[benchmark] = ranked.get(benchmark, ()) + tuple(group)
+    return ranked
 
 
 def published(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -369,14 +397,17 @@ def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | Non
     return f"undefined for seed {', '.join(str(seed.seed) for seed in undefined)}: {reasons}"
 
 
-def _with_ranks(row: Row, comparisons: Comparisons) -> Row:
-    """Ranks stand on the headline grid of ranked rows alone."""
+def _with_standings(row: Row, comparisons: Mapping[str, Comparison]) -> Row:
+    comparison = comparisons.get(row.benchmark)
+    if comparison is None or not row.ranked:
+        return row
     return replace(
         row,
         metrics=tuple(
-            replace(metric, rank=comparisons.get((row.benchmark, metric.id, row.entry)))
-            if row.ranked and metric.grid != "paper"
-            else metric
+            replace(
+                metric,
+                standing=comparison.standing(row.entry, row.track, metric.id, metric.grid),
+            )
             for metric in row.metrics
         ),
     )
@@ -407,6 +438,7 @@ def _rounded(metric: MetricSummary) -> MetricSummary:
         std=_to_step(metric.std, step),
         seeds=(),
         step=step,
+        standing=metric.standing and bare(metric.standing),
     )
 
 

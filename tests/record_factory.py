@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.comparisons import Column, Comparison, Standing
 from harness.records import Record, content_hash
+from harness.statistics import ranked_records, summarise
 from harness.statuses import Status
 
 Metrics = dict[tuple[str, str | None], float | None]
@@ -142,3 +144,59 @@ def record(
                 part = part[parent]
             part[last] = value
     return Record.model_validate(data).sealed()
+
+
+def comparison(
+    records: list[Record], *, grids: tuple[str | None, ...] = (None, "native", "paper")
+) -> Comparison:
+    """A comparison of these records of one benchmark in which nothing can be told apart.
+
+    Args:
+        grids: columns of which grids it holds.
+    """
+    [(benchmark, ranked)] = ranked_records(records).items()
+    rows = [row for row in summarise(records) if row.ranked]
+    names = {track: [row.entry for row in rows if row.track == track] for track in
+             sorted({row.track for row in rows})}  # fmt: skip
+    keys = sorted({(metric.id, metric.grid or "") for row in rows for metric in row.metrics})
+    return Comparison(
+        benchmark=benchmark,
+        pack=ranked[0].pack.version,
+        visibility=ranked[0].pack.visibility,
+        metrics="1",
+        harness="0.1.0",
+        commit="c0ffee",
+        records=tuple(sorted(record.record_hash for record in ranked)),
+        unit="patient",
+        units=777,
+        resamples=2000,
+        significance=0.05,
+        columns=tuple(
+            Column(track, metric, grid or None, tuple(_tied(rows, track, members, metric, grid)))
+            for track, members in names.items()
+            for metric, grid in keys
+            if (grid or None) in grids
+        ),
+    )
+
+
+def _tied(rows: Any, track: str, members: list[str], metric: str, grid: str) -> list[Standing]:
+    means = {
+        row.entry: found.mean
+        for row in rows
+        if row.track == track and (found := row.metric(metric, grid or None)) is not None
+    }
+    return [
+        Standing(
+            entry=name,
+            rank=1,
+            better=(),
+            ties=tuple(other for other in members if other != name),
+            seeds=1,
+            mean=means.get(name),
+            low=None if means.get(name) is None else max(0.0, means[name] - 0.01),
+            high=None if means.get(name) is None else min(1.0, means[name] + 0.01),
+            stability=(1 / len(members),) * len(members),
+        )
+        for name in members
+    ]

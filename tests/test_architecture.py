@@ -24,8 +24,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (
-        "leaderboard", "harness.records", "harness.statistics", "harness.statuses", "harness.errors",
-        "harness.metrics.names",
+        "leaderboard", "harness.records", "harness.comparisons", "harness.material",
+        "harness.statistics", "harness.statuses", "harness.errors", "harness.metrics.names",
     ),
 }  # fmt: skip
 

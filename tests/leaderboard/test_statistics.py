@@ -8,8 +8,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from harness.statistics import place, published, summarise
+from harness.statistics import place, published, ranked_records, summarise
 from harness.statuses import Status
+from tests.record_factory import comparison
 
 ONE = {("image_auroc", None): 0.5}
 
@@ -148,14 +149,38 @@ def test_place_counts_higher_values():
     ]  # fmt: skip
 
 
-def test_ranks_come_from_the_comparison_alone_and_stand_on_the_headline_grid(make_record):
-    without = summarise([make_record()])[0]
-    assert all(metric.rank is None for metric in without.metrics)
-    ranks = {("brain", "image_auroc", "patchcore"): 1, ("brain", "pixel_pro", "patchcore"): 2}
-    row = summarise([make_record()], comparisons=ranks)[0]
-    assert row.metric("image_auroc", None).rank == 1
-    assert row.metric("pixel_pro", "native").rank == 2
-    assert row.metric("pixel_pro", "paper").rank is None
+def test_ranks_come_from_a_comparison_of_exactly_these_records(make_record):
+    records = [make_record(), make_record(entry="padim", title="PaDiM")]
+    compared = {"brain": comparison(records, grids=(None,))}
+    rows = {row.entry: row for row in summarise(records, comparisons=compared)}
+    assert rows["patchcore"].metric("image_auroc", None).rank == 1
+    assert rows["padim"].metric("image_auroc", None).standing.ties == ("patchcore",)
+    assert rows["padim"].metric("pixel_pro", "native").rank is None
+    assert all(m.rank is None for row in summarise(records) for m in row.metrics)
+    older = summarise([*records, make_record(entry="new", title="New")], comparisons=compared)
+    assert all(m.rank is None for row in older for m in row.metrics)
+
+
+def test_an_unranked_row_neither_takes_a_rank_nor_outdates_the_others(make_record):
+    records = [make_record(), make_record(entry="padim", title="PaDiM")]
+    compared = {"brain": comparison(records, grids=(None,))}
+    local = make_record(entry="local", title="Local", isolation="none")
+    rows = {row.entry: row for row in summarise([*records, local], comparisons=compared)}
+    assert rows["patchcore"].metric("image_auroc", None).rank == 1
+    assert all(metric.rank is None for metric in rows["local"].metrics)
+    assert ranked_records([*records, local]) == {"brain": (records[1], records[0])}
+
+
+def test_of_a_hidden_pack_a_standing_keeps_its_rank_and_ties_alone(make_record):
+    hidden = {"benchmark": "clinic", "visibility": "hidden", "track": "sealed"}
+    records = [make_record(**hidden), make_record(entry="padim", title="PaDiM", **hidden)]
+    rows = published(summarise(records, comparisons={"clinic": comparison(records)}))
+    for row in rows:
+        standing = row.metric("image_auroc", None).standing
+        assert standing.rank == 1
+        assert (standing.mean, standing.low, standing.high, standing.stability) == (
+            None, None, None, (),
+        )  # fmt: skip
 
 
 def test_costs_are_means_of_medians_and_largest_peaks(make_record):

@@ -1,0 +1,206 @@
+"""Comparisons: one file per benchmark with ranks, ties and stability, as `harness.compare` found them.
+
+    results/comparisons/<benchmark>.json
+
+Aggregates only. Traps: a comparison speaks of the records that it names; as soon as a
+ranked record is added or replaced it is out of date, and no rank of it may be shown. Of a
+hidden pack only ranks and ties leave the machine (`without_numbers`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from harness.errors import StoreUnusable
+from harness.records import Grid, Record, Track
+
+FOLDER = "comparisons"
+SCHEMA_VERSION = 1
+# Probabilities are written with a few digits; their sum may be off by as much.
+STABILITY_SLACK = 1e-3
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one entry stands in one column."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    entry: str
+    """Name of the entry."""
+    rank: int
+    """1 + number of entries that are significantly better."""
+    better: tuple[str, ...]
+    """Entries that are significantly better."""
+    ties: tuple[str, ...]
+    """Entries that cannot be told from this one."""
+    seeds: int
+    """Number of seeds behind the mean."""
+    mean: float | None
+    """Mean over seeds, 0 to 1; None where it may not leave the machine."""
+    low: float | None = None
+    """Lower end of the 95 % interval of that mean, over patients or images."""
+    high: float | None = None
+    """Upper end of that interval."""
+    stability: tuple[float, ...] = ()
+    """Share of the joint resamples in which the entry takes place 1, 2, …; empty: not published."""
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ValueError: the rank is not 1 + the number of better entries, an entry is compared
+                with itself, or the shares are not a distribution.
+        """
+        if self.rank != 1 + len(self.better):
+            raise ValueError(f"{self.entry}: rank {self.rank} with {len(self.better)} better")
+        if (
+            self.entry in self.better
+            or self.entry in self.ties
+            or set(self.better) & set(self.ties)
+        ):
+            raise ValueError(f"{self.entry}: `better` and `ties` contradict each other")
+        numbers = [*self.stability, *(v for v in (self.mean, self.low, self.high) if v is not None)]
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError(f"{self.entry}: a value is not finite")
+        if self.stability and abs(math.fsum(self.stability) - 1) > STABILITY_SLACK:
+            raise ValueError(f"{self.entry}: the shares of places do not sum to 1")
+
+
+@dataclass(frozen=True)
+class Column:
+    """All entries of one track in one metric on one grid."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    track: Track
+    """Entries of different tracks are never ranked together."""
+    metric: str
+    """Name of the metric."""
+    grid: Grid | None
+    """`native`, `paper`, or None for image metrics."""
+    standings: tuple[Standing, ...]
+    """By rank, then by mean, then by name."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All columns of one benchmark."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    benchmark: str
+    """Name of the benchmark."""
+    pack: str
+    """Version of the pack."""
+    visibility: Literal["open", "hidden"]
+    """`hidden`: nothing but ranks and ties may be published."""
+    metrics: str
+    """Version of the metric definitions."""
+    harness: str
+    """Version of the harness that compared."""
+    commit: str | None
+    """Its git commit."""
+    records: tuple[str, ...]
+    """Hashes of the records that were compared, sorted."""
+    unit: Literal["patient", "image"]
+    """What was resampled."""
+    units: int
+    """How many of them the test split has."""
+    resamples: int
+    """Number of joint resamples."""
+    significance: float
+    """Level of the tests, after Holm's correction within a column."""
+    columns: tuple[Column, ...]
+    """By track, metric and grid."""
+    schema_version: Literal[1] = 1
+    """Version of this file's format."""
+
+    def is_current(self, records: Iterable[Record]) -> bool:
+        """Whether exactly these ranked records were compared."""
+        hashes = sorted(record.record_hash for record in records if record.record_hash)
+        return tuple(hashes) == self.records
+
+    def column(self, track: str, metric: str, grid: Grid | None) -> Column | None:
+        """The column, or None where nothing was compared."""
+        for column in self.columns:
+            if (column.track, column.metric, column.grid) == (track, metric, grid):
+                return column
+        return None
+
+    def standing(self, entry: str, track: str, metric: str, grid: Grid | None) -> Standing | None:
+        """Where an entry stands, or None where it was not compared."""
+        column = self.column(track, metric, grid)
+        for standing in column.standings if column else ():
+            if standing.entry == entry:
+                return standing
+        return None
+
+
+_FILE = TypeAdapter(Comparison)
+
+
+def comparison_path(root: Path, benchmark: str) -> Path:
+    """Where the comparison of a benchmark lies below a results folder."""
+    return root / FOLDER / f"{benchmark}.json"
+
+
+def comparison_bytes(comparison: Comparison) -> bytes:
+    """The file of a comparison."""
+    return _FILE.dump_json(comparison, indent=1) + b"\n"
+
+
+def read_comparisons(root: Path) -> dict[str, Comparison]:
+    """All comparisons below a results folder, by benchmark; none where it holds none.
+
+    Raises:
+        StoreUnusable: a file is not a comparison of this schema.
+    """
+    return {
+        comparison.benchmark: comparison
+        for comparison in (_read(path) for path in sorted((root / FOLDER).glob("*.json")))
+    }
+
+
+def without_numbers(comparison: Comparison) -> Comparison:
+    """What may be published of a hidden pack's comparison: ranks and ties alone."""
+    if comparison.visibility == "open":
+        return comparison
+    return replace(
+        comparison,
+        columns=tuple(
+            replace(
+                column,
+                standings=tuple(bare(standing) for standing in column.standings),
+            )
+            for column in comparison.columns
+        ),
+    )
+
+
+def bare(standing: Standing) -> Standing:
+    """A standing with its rank and ties alone."""
+    return replace(standing, mean=None, low=None, high=None, stability=())
+
+
+def _read(path: Path) -> Comparison:
+    try:
+        return _FILE.validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreUnusable(
+            f"the comparison cannot be read: {error.strerror}", where=str(path)
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StoreUnusable(
+            f"the file is not a comparison of this schema:"
+            f" {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            where=str(path),
+            fix="make it anew with python -m harness.compare",
+        ) from error
