@@ -1,8 +1,8 @@
 """Kernels that look at every pixel of a map once, as it arrives.
 
-Float16: counted by bit pattern in four tables, each fed from its own quarter of a
-segment, for neighbouring pixels of a smooth map hit the same bin and would wait
-for one another. Float32: partitioned by the upper half of the key, image by
+Float16: counted by bit pattern in eight streams, an eighth of a segment apart, and
+two tables: neighbouring pixels of a smooth map hit the same bin, and one stream
+would wait for its own last store. Float32: partitioned by the upper half of the key, image by
 image, so that the scattered writes stay in the cache. Keys as in
 `harness.metrics.keys`; -0.0 counts as +0.0; a kernel that meets NaN or infinity
 (they have exponent bins of their own) returns -1.
@@ -55,33 +55,48 @@ def tally_halves(
     Args:
         bits: uint16 [H*W].
         lengths, kinds: segments of the image.
-        tables: uint32 [2, 4, 65536], counts of background and foreground; added to.
+        tables: uint32 [2, 2, 65536], two tables of the background and two of the foreground,
+            whose sums modulo 2**32 are the counts; added to.
         anomalous: uint16 [pixels of the runs], filled in run order.
     """
-    start = 0
     filled = 0
     finite = 0
-    for segment in range(lengths.size):
-        length = lengths[segment]
-        if kinds[segment] < 2:
-            table = tables[kinds[segment]]
-            quarter = length >> 2
-            for place in range(start, start + quarter):
-                table[0, bits[place]] += 1
-                table[1, bits[place + quarter]] += 1
-                table[2, bits[place + 2 * quarter]] += 1
-                table[3, bits[place + 3 * quarter]] += 1
-            for place in range(start + 4 * quarter, start + length):
-                table[0, bits[place]] += 1
-        else:
-            for place in range(start, start + length):
-                pattern = bits[place]
-                if pattern & 0x7C00 == 0x7C00:
-                    finite = -1
-                anomalous[filled] = _half_key(pattern)
-                filled += 1
-        start += length
+    start = 0
+    segment = 0
+    while segment < lengths.size:
+        # Anomalous runs are short and few: counted with their surroundings, then taken out.
+        side = kinds[segment] & 1
+        even, odd = tables[side]
+        first = start
+        while segment < lengths.size and kinds[segment] & 1 == side:
+            stop = start + lengths[segment]
+            if kinds[segment] >= 2:
+                for pattern in bits[start:stop]:
+                    if pattern & 0x7C00 == 0x7C00:
+                        finite = -1
+                    even[pattern] -= 1
+                    anomalous[filled] = _half_key(pattern)
+                    filled += 1
+            start = stop
+            segment += 1
+        _tally(bits[first:start], even, odd)
     return finite
+
+
+@kernel
+def _tally(pixels: Halves, even: Words, odd: Words) -> None:
+    part = pixels.size >> 3
+    for place in range(part):
+        even[pixels[place]] += 1
+        odd[pixels[place + part]] += 1
+        even[pixels[place + 2 * part]] += 1
+        odd[pixels[place + 3 * part]] += 1
+        even[pixels[place + 4 * part]] += 1
+        odd[pixels[place + 5 * part]] += 1
+        even[pixels[place + 6 * part]] += 1
+        odd[pixels[place + 7 * part]] += 1
+    for pattern in pixels[8 * part :]:
+        even[pattern] += 1
 
 
 @kernel
@@ -97,41 +112,38 @@ def _put(keys: Halves, counts: Halves, place: int, key: int, count: Any) -> int:
 
 
 @kernel
-def fold_halves(tables: Words, totals: Counts, keys: Halves, counts: Halves) -> int:
-    """Empty four float16 tables into table entries in ascending order of key.
+def fold_halves(even: Words, odd: Words, totals: Counts, keys: Halves, counts: Halves) -> int:
+    """Empty two float16 tables into table entries in ascending order of key.
 
     Args:
-        tables: uint32 [4, 65536] by bit pattern; zero afterwards.
+        even, odd: uint32 [65536] by bit pattern, to be added modulo 2**32; zero afterwards.
         totals: int64 [65536] by key; added to.
         keys, counts: uint16, room for the entries.
 
     Returns:
         number of entries, or -1 for a non-finite value.
     """
-    for table in range(4):
-        tables[table, 0] += tables[table, 0x8000]
-        tables[table, 0x8000] = 0
+    even[0] += even[0x8000] + odd[0x8000]
+    even[0x8000] = odd[0x8000] = 0
     entries = 0
     for block in range(1024):
-        base = 64 * (1023 - block) if block < 512 else 64 * (block - 512)
+        is_negative = block < 512
+        base = 64 * (1023 - block) if is_negative else 64 * (block - 512)
         used = np.uint32(0)
         for pattern in range(base, base + 64):
-            used |= (
-                tables[0, pattern] | tables[1, pattern] | tables[2, pattern] | tables[3, pattern]
-            )
+            used |= even[pattern] | odd[pattern]
         if used == 0:
             continue
         if base & 0x7C00 == 0x7C00:
             return -1
         for step in range(64):
-            pattern = base + 63 - step if block < 512 else base + step
-            count = np.int64(0)
-            for table in range(4):
-                count += tables[table, pattern]
-                tables[table, pattern] = 0
-            key = 0xFFFF ^ pattern if block < 512 else pattern | 0x8000
+            pattern = base + 63 - step if is_negative else base + step
+            key = 0xFFFF ^ pattern if is_negative else pattern | 0x8000
+            count = np.int64(np.uint32(even[pattern] + odd[pattern]))
             totals[key] += count
             entries = _put(keys, counts, entries, key, count)
+        even[base : base + 64] = 0
+        odd[base : base + 64] = 0
     return entries
 
 
@@ -156,22 +168,66 @@ def keep_floats(
 
 
 @kernel
-def _count_buckets(
-    bits: Words, lengths: NDArray[np.int32], kinds: NDArray[np.uint8], kind: int, tables: Words
+def _count_buckets(pixels: Words, even: Words, odd: Words) -> None:
+    part = pixels.size >> 3
+    half = np.uint32(16)
+    for place in range(part):
+        even[_float_key(pixels[place]) >> half] += 1
+        odd[_float_key(pixels[place + part]) >> half] += 1
+        even[_float_key(pixels[place + 2 * part]) >> half] += 1
+        odd[_float_key(pixels[place + 3 * part]) >> half] += 1
+        even[_float_key(pixels[place + 4 * part]) >> half] += 1
+        odd[_float_key(pixels[place + 5 * part]) >> half] += 1
+        even[_float_key(pixels[place + 6 * part]) >> half] += 1
+        odd[_float_key(pixels[place + 7 * part]) >> half] += 1
+    for bits in pixels[8 * part :]:
+        even[_float_key(bits) >> half] += 1
+
+
+@kernel
+def _scatter(pixels: Words, rising: Words, falling: Words, low: Halves) -> None:
+    """Write lower halves to their buckets, from both ends at once: two independent streams."""
+    half = pixels.size >> 1
+    for place in range(half):
+        key = _float_key(pixels[place])
+        bucket = key >> np.uint32(16)
+        low[rising[bucket]] = key & np.uint32(0xFFFF)
+        rising[bucket] += 1
+        key = _float_key(pixels[place + half])
+        bucket = key >> np.uint32(16)
+        falling[bucket] -= 1
+        low[falling[bucket]] = key & np.uint32(0xFFFF)
+    for bits in pixels[2 * half :]:
+        key = _float_key(bits)
+        bucket = key >> np.uint32(16)
+        low[rising[bucket]] = key & np.uint32(0xFFFF)
+        rising[bucket] += 1
+
+
+@kernel
+def _count_side(
+    bits: Words,
+    lengths: NDArray[np.int32],
+    kinds: NDArray[np.uint8],
+    kind: int,
+    even: Words,
+    odd: Words,
 ) -> None:
+    """Count one kind's pixels by bucket in two tables to be added modulo 2**32."""
     start = 0
-    for segment in range(lengths.size):
-        length = lengths[segment]
-        if kinds[segment] == kind:
-            quarter = length >> 2
-            for place in range(start, start + quarter):
-                tables[0, _float_key(bits[place]) >> np.uint32(16)] += 1
-                tables[1, _float_key(bits[place + quarter]) >> np.uint32(16)] += 1
-                tables[2, _float_key(bits[place + 2 * quarter]) >> np.uint32(16)] += 1
-                tables[3, _float_key(bits[place + 3 * quarter]) >> np.uint32(16)] += 1
-            for place in range(start + 4 * quarter, start + length):
-                tables[0, _float_key(bits[place]) >> np.uint32(16)] += 1
-        start += length
+    segment = 0
+    while segment < lengths.size:
+        first = start
+        side = kinds[segment] & 1
+        while segment < lengths.size and kinds[segment] & 1 == side:
+            stop = start + lengths[segment]
+            if kinds[segment] == kind + 2:
+                for word in bits[start:stop]:
+                    even[_float_key(word) >> np.uint32(16)] -= 1
+            start = stop
+            segment += 1
+        if side == kind:
+            _count_buckets(bits[first:start], even, odd)
 
 
 @kernel
@@ -180,7 +236,8 @@ def partition_floats(
     lengths: NDArray[np.int32],
     kinds: NDArray[np.uint8],
     kind: int,
-    tables: Words,
+    even: Words,
+    odd: Words,
     totals: Counts,
     keys: Halves,
     counts: Halves,
@@ -190,7 +247,7 @@ def partition_floats(
 
     Args:
         bits: uint32 [H*W].
-        tables: uint32 [4, 65536] of zeros; zero afterwards.
+        even, odd: uint32 [65536] of zeros; zero afterwards.
         totals: int64 [65536] by bucket; added to.
         keys, counts: uint16, room for the table entries (bucket, pixels).
         low: uint16 [pixels of this kind], filled bucket by bucket, ascending.
@@ -198,32 +255,27 @@ def partition_floats(
     Returns:
         number of entries, or -1 for a non-finite value.
     """
-    _count_buckets(bits, lengths, kinds, kind, tables)
+    _count_side(bits, lengths, kinds, kind, even, odd)
     entries = 0
     before = np.int64(0)
     for bucket in range(65536):
-        count = np.int64(tables[0, bucket]) + tables[1, bucket]
-        count += np.int64(tables[2, bucket]) + tables[3, bucket]
-        if count == 0:
+        if even[bucket] | odd[bucket] == 0:
             continue
-        if bucket >= 0xFF80 or bucket <= 0x007F:
+        count = np.int64(np.uint32(even[bucket] + odd[bucket]))
+        if count > 0 and (bucket >= 0xFF80 or bucket <= 0x007F):
             return -1
         totals[bucket] += count
         entries = _put(keys, counts, entries, bucket, count)
-        tables[0, bucket] = before
+        even[bucket] = before
         before += count
+        odd[bucket] = before
     start = 0
     for segment in range(lengths.size):
-        length = lengths[segment]
         if kinds[segment] == kind:
-            for place in range(start, start + length):
-                key = _float_key(bits[place])
-                bucket = key >> np.uint32(16)
-                low[tables[0, bucket]] = key & np.uint32(0xFFFF)
-                tables[0, bucket] += 1
-        start += length
-    for entry in range(entries):
-        tables[:, keys[entry]] = 0
+            _scatter(bits[start : start + lengths[segment]], even, odd, low)
+        start += lengths[segment]
+    even[:] = 0
+    odd[:] = 0
     return entries
 
 

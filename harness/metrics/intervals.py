@@ -72,49 +72,48 @@ def resample_counts(units: int, *, resamples: int = RESAMPLES, seed: int = 0) ->
 @kernel
 def _sweep_images(
     counts: Resamples,
-    units: NDArray[np.int64],
-    is_anomalous: NDArray[np.int64],
+    units: NDArray[np.int32],
+    is_anomalous: NDArray[np.float64],
     is_last: NDArray[np.bool_],
+    anomalous_of_unit: NDArray[np.float64],
     found: NDArray[np.float64],
 ) -> None:
-    """AUROC, AP and best F1 of every resample.
+    """AUROC, AP and best F1 of every resample; counts are whole numbers in float64.
 
     Args:
         counts: uint16 [B, G].
         units, is_anomalous, is_last: [n] unit, label, and whether the next image has another
             score, in descending order of score.
+        anomalous_of_unit: [G] anomalous images of each unit.
         found: float64 [B, 3].
     """
-    images = units.size
     for row in range(counts.shape[0]):
         drawn = counts[row]
-        anomalous = 0
-        for image in range(images):
-            anomalous += np.int64(drawn[units[image]]) * is_anomalous[image]
-        positives = negatives = tied_positives = tied_negatives = misranked = 0
-        precision = 0.0
-        best_found, best_size = 0, 1
-        for image in range(images):
-            count = np.int64(drawn[units[image]])
+        anomalous = 0.0
+        for unit in range(drawn.size):
+            anomalous += drawn[unit] * anomalous_of_unit[unit]
+        positives = negatives = tied_positives = tied_negatives = 0.0
+        misranked = precision = best = 0.0
+        for image in range(units.size):
+            count = np.float64(drawn[units[image]])
             tied_positives += count * is_anomalous[image]
-            tied_negatives += count * (1 - is_anomalous[image])
+            tied_negatives += count * (1.0 - is_anomalous[image])
             if not is_last[image]:
                 continue
-            misranked += tied_positives * (2 * negatives + tied_negatives)
+            misranked += tied_positives * (2.0 * negatives + tied_negatives)
             positives += tied_positives
             negatives += tied_negatives
-            if tied_positives > 0:
-                precision += tied_positives * (positives / (positives + negatives))
-                size = anomalous + positives + negatives
-                if positives * best_size > best_found * size:
-                    best_found, best_size = positives, size
-            tied_positives = tied_negatives = 0
+            predicted = positives + negatives
+            # No branch on what was drawn: the tiny term keeps 0 / 0 out, and changes nothing.
+            precision += tied_positives * (positives / (predicted + 1e-300))
+            best = max(best, positives / (anomalous + predicted + 1e-300))
+            tied_positives = tied_negatives = 0.0
         if positives == 0 or negatives == 0:
             found[row, :] = np.nan
             continue
         found[row, 0] = 1.0 - misranked / (2.0 * positives * negatives)
         found[row, 1] = precision / positives
-        found[row, 2] = 2.0 * best_found / best_size
+        found[row, 2] = 2.0 * best
 
 
 def sweep_images(split: ScoreEvidence, counts: Resamples, subclass: str | None = None) -> Sweep:
@@ -123,7 +122,7 @@ def sweep_images(split: ScoreEvidence, counts: Resamples, subclass: str | None =
     Args:
         subclass: only the anomalous images of this subclass; None: all.
     """
-    _, unit_of = split.group_index
+    number, unit_of = split.group_index
     chosen = np.ones(len(split.keys), np.bool_)
     if subclass is not None:
         of_subclass = np.array([name == subclass for name in split.subclasses])
@@ -133,9 +132,11 @@ def sweep_images(split: ScoreEvidence, counts: Resamples, subclass: str | None =
     scores = split.scores[order]
     is_last = np.append(scores[1:] != scores[:-1], True)[: scores.size]
     found = np.empty((counts.shape[0], 3))
-    labels = split.is_anomalous[order].astype(np.int64)
+    units = unit_of[order].astype(np.int32)
+    labels = split.is_anomalous[order].astype(np.float64)
+    per_unit = np.bincount(units, labels, number)
     _in_threads(
-        lambda part: _sweep_images(counts[part], unit_of[order], labels, is_last, found[part]),
+        lambda part: _sweep_images(counts[part], units, labels, is_last, per_unit, found[part]),
         counts.shape[0],
     )
     auroc, precision, f1 = np.ascontiguousarray(found.T)

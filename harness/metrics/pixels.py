@@ -101,7 +101,7 @@ class PixelCounts:
         self.low = spool.array(int(self.low_offsets[-1]), np.uint16)
         """Lower halves of the normal pixels of a float32 run, where `low_offsets` says."""
         self.is_spilled = spool.is_spilling
-        self._tables = np.zeros((2, 4, KEYS), np.uint32)
+        self._tables = np.zeros((2, 2, KEYS), np.uint32)
         self._groups = np.zeros((2, KEYS))
 
     @cached_property
@@ -181,7 +181,7 @@ class PixelCounts:
         keys, counts = self._room(image, kind)
         if keys.size == 0:
             return Block(_EMPTY, _EMPTY, _EMPTY)
-        entries = counting.fold_halves(self._tables[kind], self.totals[kind], keys, counts)
+        entries = counting.fold_halves(*self._tables[kind], self.totals[kind], keys, counts)
         if entries < 0:
             return None
         keep = self._pool.keep
@@ -199,7 +199,7 @@ class PixelCounts:
             return Block(_EMPTY, _EMPTY, _EMPTY)
         low = self._low_of(image, kind)
         entries = counting.partition_floats(
-            bits, *segments, kind, self._tables[kind], self.totals[kind], keys, counts, low
+            bits, *segments, kind, *self._tables[kind], self.totals[kind], keys, counts, low
         )
         if entries < 0:
             return None
