@@ -115,14 +115,14 @@ def _curve(
     return Curve(kind, grid, tuple(x[kept].tolist()), tuple(y[kept].tolist()))
 
 
-def thinned(x: Points, y: Points) -> NDArray[np.int64]:
+def thinned(x: Points, y: Points, most: int = MOST_POINTS) -> NDArray[np.int64]:
     """Which points to keep so that the line through them stays where it was.
 
-    Douglas and Peucker 1973, at a tolerance that grows until at most `MOST_POINTS` are left.
+    Douglas and Peucker 1973, at a tolerance that grows until at most `most` are left.
     """
     tolerance = TOLERANCE
     kept = _simplified(x, y, tolerance)
-    while kept.size > MOST_POINTS:
+    while kept.size > most:
         tolerance *= 1.5
         kept = kept[_simplified(x[kept], y[kept], tolerance)]
     return kept
