@@ -33,7 +33,8 @@ from harness.statuses import RunEnded, Status
 
 HOME = "/tmp"  # noqa: S108 - the container's own tmpfs
 PATHS = {"train": "/data/train", "model": "/model", "weights": "/weights"}
-REMOVE_SECONDS = 60.0  # from the KILL to the engine's word that the container is gone
+OPEN_FILES = 8192  # engines' own defaults differ, and some are more than their user may set
+REMOVE_SECONDS = 30.0  # from the KILL to the engine's word that the container is gone
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.25  # between questions for the state
 _SAMPLE_SECONDS = 1.0  # between two looks at the memory gauge
 ENGINE_FAULTS = (DockerException, requests.RequestException)
@@ -50,8 +51,6 @@ class Place:
     """CPU numbers of the run."""
     gpu: str | None
     """Identifier of the GPU for the engine's device request; None = no GPU."""
-    gpu_driver: str
-    """Driver of the device request: empty = the engine's own choice, `cdi` for Podman."""
     userns: str
     """`host` where the engine would map user ids away; else empty."""
 
@@ -89,7 +88,10 @@ def container_settings(launch: Launch, place: Place, labels: Mapping[str, str]) 
             "MemorySwap": limits.memory_mib * 1024**2,
             "CpusetCpus": ",".join(map(str, place.cpus)),
             "PidsLimit": limits.pids,
-            "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+            "Ulimits": [
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "nofile", "Soft": OPEN_FILES, "Hard": OPEN_FILES},
+            ],
             "ShmSize": limits.shm_mib * 1024**2,
             "Tmpfs": {HOME: f"rw,exec,nosuid,nodev,mode=1777,size={limits.tmp_mib}m"},
             "Mounts": list(_mounts(launch)),
@@ -118,8 +120,6 @@ def _mounts(launch: Launch) -> Iterator[dict[str, Any]]:
 def _device_requests(place: Place) -> list[dict[str, Any]]:
     if place.gpu is None:
         return []
-    if place.gpu_driver == "cdi":
-        return [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={place.gpu}"]}]
     return [{"DeviceIDs": [place.gpu], "Capabilities": [["gpu", "compute", "utility"]]}]
 
 

@@ -99,6 +99,10 @@ def test_every_setting_of_a_running_container_is_the_documented_one(
     assert host["Tmpfs"] == {"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=7m"}
     assert host["LogConfig"]["Type"] == "none"
     assert host["Init"] is True
+    assert {limit["Name"]: limit["Hard"] for limit in host["Ulimits"]} == {
+        "core": 0,
+        "nofile": 8192,
+    }
     assert host["IpcMode"] == "private"
     assert host["AutoRemove"] is False
     assert host["RestartPolicy"]["Name"] == "no"
@@ -345,6 +349,21 @@ def test_peak_memory_is_what_the_container_used(start_script) -> None:
     if running.peak_memory_bytes is None:
         pytest.skip("the control groups of this engine cannot be read from here")
     assert 100 * MIB <= running.peak_memory_bytes <= 256 * MIB
+
+
+def test_a_gpu_is_asked_for_by_its_uuid_and_none_is_hidden_from_a_run_without(
+    engine, script_program
+) -> None:
+    with_gpu = json.loads(
+        engine.plan(Launch(script_program, "predict", device="cuda:GPU-12ab")).partition("\n")[2]
+    )
+    assert with_gpu["HostConfig"]["DeviceRequests"] == [
+        {"DeviceIDs": ["GPU-12ab"], "Capabilities": [["gpu", "compute", "utility"]]}
+    ]
+    assert "NVIDIA_VISIBLE_DEVICES=GPU-12ab" in with_gpu["Env"]
+    without = json.loads(engine.plan(Launch(script_program, "predict")).partition("\n")[2])
+    assert without["HostConfig"]["DeviceRequests"] == []
+    assert "NVIDIA_VISIBLE_DEVICES=void" in without["Env"]
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
