@@ -17,7 +17,7 @@ from harness.metrics.table import METRICS, METRICS_VERSION, Metric, find_metric
 if TYPE_CHECKING:
     from harness.metrics.evidence import Evidence
     from harness.metrics.scorer import RunScorer, checkpoint_value
-    from harness.metrics.scores import RunScores, score
+    from harness.metrics.scores import Resampled, RunScores, resample, score
     from harness.metrics.truth import GroundTruth, TruthImage
 
 __all__ = [
@@ -27,21 +27,25 @@ __all__ = [
     "GroundTruth",
     "Metric",
     "MetricsInputError",
+    "Resampled",
     "RunScorer",
     "RunScores",
     "TruthImage",
     "checkpoint_value",
     "find_metric",
+    "resample",
     "score",
 ]
 
 _HOMES = {
     "Evidence": "evidence",
     "GroundTruth": "truth",
+    "Resampled": "scores",
     "RunScorer": "scorer",
     "RunScores": "scores",
     "TruthImage": "truth",
     "checkpoint_value": "scorer",
+    "resample": "scores",
     "score": "scores",
 }
 

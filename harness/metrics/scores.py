@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from harness.metrics.intervals import (
     resample_counts,
     sweep_images,
 )
-from harness.metrics.table import METRICS, Facts, Metric, Statistics
+from harness.metrics.table import METRICS, Facts, Metric, Rows, Statistics
 from harness.records import Grid, MapsPart, MetricValue
 
 FEW_LEVELS = 2000
@@ -73,13 +74,10 @@ def score(evidence: Evidence, *, intervals: bool = True, seed: int = 0) -> RunSc
     """
     units, _ = evidence.test.group_index
     counts = resample_counts(units, seed=seed) if intervals and units else None
-    metrics = _image_values(evidence, units, counts)
-    for grid in _GRIDS:
-        if grid == "paper" and "native" in evidence.grids and "paper" not in evidence.grids:
-            same = [metric for metric in metrics if metric.grid == "native"]
-            metrics += [metric.model_copy(update={"grid": "paper"}) for metric in same]
-        else:
-            metrics += _pixel_values(evidence, grid, units, counts)
+    metrics = [
+        _value(metric, name, grid, rows, evidence.test)
+        for metric, name, grid, rows in _statistics_of(evidence, counts)
+    ]
     return RunScores(
         metrics=tuple(metrics),
         maps=_maps_part(evidence),
@@ -89,13 +87,65 @@ def score(evidence: Evidence, *, intervals: bool = True, seed: int = 0) -> RunSc
     )
 
 
-def _image_values(evidence: Evidence, units: int, counts: Resamples | None) -> list[MetricValue]:
+@dataclass(frozen=True)
+class Resampled:
+    """One metric of a run, and of every bootstrap resample."""
+
+    id: str
+    """Metric, as in the record."""
+    grid: Grid | None
+    """Grid, as in the record."""
+    value: float
+    """The exact metric."""
+    rows: Rows
+    """[B] the metric of each resample, NaN where it has none; moved, as the intervals are, by
+    what coarser bins moved the value itself."""
+
+
+def resample(evidence: Evidence, *, seed: int = 0) -> tuple[Resampled, ...]:
+    """Every defined metric on the joint resamples: row b is of the same patients in all runs
+    that were scored against one ground truth.
+
+    Args:
+        evidence: of the run.
+        seed: seed of the bootstrap.
+    """
+    units, _ = evidence.test.group_index
+    found = []
+    for metric, name, grid, rows in _statistics_of(evidence, resample_counts(units, seed=seed)):
+        value = _exact_value(metric, rows)
+        if value is None or rows.resampled is None:
+            continue
+        coarse = float(metric.function(rows.coarse)[0])
+        moved = metric.function(rows.resampled) + (value - coarse)
+        found.append(Resampled(name, grid, value, moved))
+    return tuple(found)
+
+
+def _statistics_of(
+    evidence: Evidence, counts: Resamples | None
+) -> Iterator[tuple[Metric, str, Grid | None, _Rows]]:
+    """Every metric of the table by name and grid, with what it is read off."""
+    yield from _image_statistics(evidence, counts)
+    native: list[tuple[Metric, str, Grid | None, _Rows]] = []
+    for grid in _GRIDS:
+        if grid == "paper" and "native" in evidence.grids and "paper" not in evidence.grids:
+            # All images have the paper's size: one grid, under both names.
+            yield from ((metric, name, grid, rows) for metric, name, _, rows in native)
+        else:
+            native = list(_pixel_statistics(evidence, grid, counts))
+            yield from native
+
+
+def _image_statistics(
+    evidence: Evidence, counts: Resamples | None
+) -> Iterator[tuple[Metric, str, Grid | None, _Rows]]:
     test = evidence.test
     facts = facts_of(evidence, None)
     names = {name for name, bad in zip(test.subclasses, test.is_anomalous, strict=True) if bad}
     subclasses = sorted(name for name in names if name is not None)
+    units, _ = test.group_index
     once = np.ones((1, units), np.uint16)
-    values = []
     for subclass in (None, *subclasses):
         exact = Statistics(sweep_images(test, once, subclass), None)
         resampled = None
@@ -104,38 +154,40 @@ def _image_values(evidence: Evidence, units: int, counts: Resamples | None) -> l
         rows = _Rows(facts, exact, exact, resampled)
         for metric in METRICS.values():
             if metric.level == "image" and metric.is_per_subclass == (subclass is not None):
-                name = metric.id.replace("*", subclass or "")
-                values.append(_value(metric, name, None, rows, test))
-    return values
+                yield metric, metric.id.replace("*", subclass or ""), None, rows
 
 
-def _pixel_values(
-    evidence: Evidence, grid: Grid, units: int, counts: Resamples | None
-) -> list[MetricValue]:
-    facts = facts_of(evidence, grid)
+def _pixel_statistics(
+    evidence: Evidence, grid: Grid, counts: Resamples | None
+) -> Iterator[tuple[Metric, str, Grid | None, _Rows]]:
     exact = coarse = Statistics(None, None)
     resampled = None
     if grid in evidence.grids:
         exact = coarse = Statistics(None, exact_statistics(evidence, grid))
         if counts is not None:
-            once = np.ones((1, units), np.uint16)
+            once = np.ones((1, counts.shape[1]), np.uint16)
             coarse = Statistics(None, resampled_statistics(evidence, grid, once))
             resampled = Statistics(None, resampled_statistics(evidence, grid, counts))
-    rows = _Rows(facts, exact, coarse, resampled)
-    return [
-        _value(metric, metric.id, grid, rows, evidence.test)
-        for metric in METRICS.values()
-        if metric.level != "image"
-    ]
+    rows = _Rows(facts_of(evidence, grid), exact, coarse, resampled)
+    for metric in METRICS.values():
+        if metric.level != "image":
+            yield metric, metric.id, grid, rows
+
+
+def _exact_value(metric: Metric, rows: _Rows) -> float | None:
+    if any(need(rows.facts) for need in metric.needs):
+        return None
+    value = float(metric.function(rows.exact)[0])
+    return value if np.isfinite(value) else None
 
 
 def _value(
     metric: Metric, name: str, grid: Grid | None, rows: _Rows, test: ScoreEvidence
 ) -> MetricValue:
     units, _ = test.group_index
-    reason = next((reason for need in metric.needs if (reason := need(rows.facts))), None)
-    value = float("nan") if reason else float(metric.function(rows.exact)[0])
-    if not np.isfinite(value):
+    value = _exact_value(metric, rows)
+    if value is None:
+        reason = next((reason for need in metric.needs if (reason := need(rows.facts))), None)
         reason = reason or "no image of the split gives it a value"
         return MetricValue(id=name, grid=grid, value=None, n=units, reason=reason)
     if rows.resampled is None:
