@@ -56,7 +56,7 @@ def standings(
     names = sorted(values)
     means = np.array([float(np.mean(values[name])) for name in names])
     draws = np.stack(
-        [_over_seeds(resampled[name], seed, place) for place, name in enumerate(names)]
+        [over_seeds(resampled[name], seed, place) for place, name in enumerate(names)]
     )  # (entries, B)
     is_different = _significant(means, draws)
     stability = _place_shares(draws)
@@ -77,8 +77,14 @@ def standings(
     return tuple(sorted(found, key=lambda row: (row.rank, -row.mean, row.entry)))
 
 
-def _over_seeds(rows: Sequence[Rows], seed: int, place: int) -> Rows:
-    """Mean over seeds drawn with replacement, anew in each resample, float64 [B]."""
+def over_seeds(rows: Sequence[Rows], seed: int, place: int) -> Rows:
+    """Mean over seeds drawn with replacement, anew in each resample, float64 [B].
+
+    Args:
+        rows: the metric of each seed on every resample, float64 [B].
+        seed: seed of the draws.
+        place: of the entry among all names in order; another place, other draws.
+    """
     stacked = np.stack(rows)  # (S, B)
     count, resamples = stacked.shape
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, place], np.uint64)))
