@@ -3,6 +3,8 @@
     results/<benchmark>/<entry>/seed-<n>.json            the record
     results/<benchmark>/<entry>/seed-<n>.evidence.npz    histograms and private scores
     results/<benchmark>/<entry>/seed-<n>.log             the entry's log (open packs only)
+    results/<benchmark>/<entry>/seed-<n>.gallery/        pictures, where the pack may show its images
+    results/<benchmark>/<entry>/seed-<n>.curves.json     curves for the site, made from the evidence
     results/history/<benchmark>/<entry>/seed-<n>.<hash>/ what `--replace` moved aside
 
 A run exists if and only if its record does: the evidence is written first, the record
@@ -59,6 +61,10 @@ class Store:
         """Where the record of this run lies or would lie."""
         return self.root / name.benchmark / name.entry / f"seed-{name.seed}.json"
 
+    def name_of(self, record: Record) -> RunName:
+        """The place of a record."""
+        return RunName(record.pack.benchmark, record.entry.name, record.seed)
+
     def evidence_path(self, name: RunName) -> Path:
         """Where the evidence of this run lies or would lie."""
         return self.record_path(name).with_suffix(".evidence.npz")
@@ -66,6 +72,14 @@ class Store:
     def log_path(self, name: RunName) -> Path:
         """Where the entry's log lies or would lie."""
         return self.record_path(name).with_suffix(".log")
+
+    def gallery_path(self, name: RunName) -> Path:
+        """The folder where the pictures of this run lie or would lie."""
+        return self.record_path(name).with_suffix(".gallery")
+
+    def curves_path(self, name: RunName) -> Path:
+        """Where the curves of this run lie or would lie."""
+        return self.record_path(name).with_suffix(".curves.json")
 
     def find(self, name: RunName) -> Record | None:
         """The record of this run, or None.
@@ -120,10 +134,16 @@ class Store:
         """Move a record and what lies beside it to history; returns the new folder."""
         mark = (record.record_hash or record.run_key).removeprefix("sha256:")[:12]
         target = self.root / HISTORY / name.benchmark / name.entry / f"seed-{name.seed}.{mark}"
-        with _writing_problems(self.root):
+        with writing_problems(self.root):
             target.mkdir(parents=True, exist_ok=True)
             # The record goes first: without it the rest is no run, so a kill in between leaves none.
-            for path in (self.record_path(name), self.evidence_path(name), self.log_path(name)):
+            for path in (
+                self.record_path(name),
+                self.evidence_path(name),
+                self.log_path(name),
+                self.curves_path(name),
+                self.gallery_path(name),
+            ):
                 if path.exists():
                     path.replace(target / path.name)
         return target
@@ -134,14 +154,16 @@ class Store:
         record: Record,
         *,
         write_evidence: Callable[[Path], object] | None = None,
+        write_gallery: Callable[[Path], object] | None = None,
         log: bytes | None = None,
     ) -> Record:
-        """Write a run: evidence and log first, then the record, each atomically.
+        """Write a run: evidence, pictures and log first, then the record, each atomically.
 
         Args:
             name: place of the run.
             record: the record, not sealed yet.
             write_evidence: writes the evidence file to the path it is given.
+            write_gallery: writes the pictures into the empty folder it is given.
             log: the entry's log, where it may be kept.
         Returns:
             The sealed record as written.
@@ -149,20 +171,33 @@ class Store:
             StoreUnusable: the folder cannot be written; no record is left.
         """
         folder = self.record_path(name).parent
-        with _writing_problems(self.root):
+        with writing_problems(self.root):
             folder.mkdir(parents=True, exist_ok=True)
             if write_evidence is not None:
-                with _replacing(self.evidence_path(name)) as path:
+                with replacing(self.evidence_path(name)) as path:
                     write_evidence(path)
                     digest = _file_hash(path)
                 record = record.model_copy(update={"evidence": digest})
+            if write_gallery is not None:
+                _replace_folder(self.gallery_path(name), write_gallery)
             if log is not None:
-                with _replacing(self.log_path(name)) as path:
+                with replacing(self.log_path(name)) as path:
                     path.write_bytes(log)
             sealed = record.sealed()
-            with _replacing(self.record_path(name)) as path:
+            with replacing(self.record_path(name)) as path:
                 path.write_text(sealed.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return sealed
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file below the results folder whole or not at all.
+
+        Raises:
+            StoreUnusable: the folder cannot be written.
+        """
+        with writing_problems(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
 
     @contextlib.contextmanager
     def lock(self, name: RunName) -> Iterator[None]:
@@ -172,7 +207,7 @@ class Store:
             StoreConflict: another living process holds it.
         """
         path = self.root / LOCKS / (str(name).replace("/", ".") + ".lock")
-        with _writing_problems(self.root):
+        with writing_problems(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = path.open("a")
         with handle:
@@ -190,11 +225,14 @@ class Store:
         """Remove temporary files of writers that are gone; returns how many."""
         stale = [
             path
-            for path in self.root.glob(f"*/*/{TEMPORARY_PREFIX}*")
+            for path in self.root.rglob(f"{TEMPORARY_PREFIX}*")
             if not _is_alive(path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0])
         ]
         for path in stale:
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         return len(stale)
 
 
@@ -277,8 +315,21 @@ def describe_difference(old: Record, new: dict[str, object]) -> str:
     return "; ".join(parts) or "the rule by which checkpoints are judged"
 
 
+def _replace_folder(target: Path, write: Callable[[Path], object]) -> None:
+    """Fill a fresh folder and put it in the target's place; an older one is removed."""
+    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-"))
+    try:
+        write(fresh)
+        fresh.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        fresh.replace(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
 @contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """A temporary path that takes the target's place when the block ends well."""
     handle, name = tempfile.mkstemp(
         dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", suffix=target.suffix
@@ -304,7 +355,7 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing_problems(root: Path) -> Iterator[None]:
+def writing_problems(root: Path) -> Iterator[None]:
     """Turn the operating system's refusals into one clear error."""
     try:
         yield

@@ -1,0 +1,243 @@
+"""What the site is made of, as plain frozen data: rows, and what lies beside the records.
+
+Everything here was computed elsewhere (`statistics`, `comparisons`, `curves`, `gallery`,
+`standings`); the pages only format it. Nothing here imports numpy or an image library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from harness.comparisons import Comparison
+from harness.records import Grid, Record
+from harness.statistics import Row
+
+CurveKind = Literal["roc", "precision_recall", "pro"]
+Role = Literal["best", "median", "worst", "false alarm", "same", "hard"]
+
+ROLES: Mapping[Role, str] = {
+    "best": "the lesion that the map marks best",
+    "median": "the lesion in the middle of the field",
+    "worst": "the lesion that the map marks worst",
+    "false alarm": "the normal image with the highest score",
+    "same": "the same images for every method",
+    "hard": "the lesion images with the lowest scores, and the normal ones with the highest",
+}
+"""What a picture was chosen for; the exact rules stand in `harness.gallery`."""
+
+
+@dataclass(frozen=True)
+class BandedCurve:
+    """One curve of a run with its confidence band; all numbers are shares from 0 to 1."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: CurveKind
+    """ROC: false- against true-positive rate; PRO: the same rate against region overlap;
+    precision-recall: recall against precision."""
+    grid: Grid | None
+    """None: image scores; `native`: pixels."""
+    x: tuple[float, ...]
+    """Ascending; every point lies on the exact curve."""
+    y: tuple[float, ...]
+    """As many."""
+    band_x: tuple[float, ...] = ()
+    """Where the band is known; empty without one."""
+    low: tuple[float, ...] = ()
+    """Lower edge of the pointwise 95 % band over patients or images."""
+    high: tuple[float, ...] = ()
+    """Upper edge."""
+
+
+@dataclass(frozen=True)
+class RunCurves:
+    """The curves of one run: `seed-<n>.curves.json` beside its record."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    run_key: str
+    """Run key of the record."""
+    evidence: str
+    """Hash of the evidence that they were made from: the one that the record names."""
+    unit: Literal["patient", "image"]
+    """What was resampled for the bands."""
+    units: int
+    """How many of them."""
+    curves: tuple[BandedCurve, ...]
+    """Of the image scores, then of the pixels."""
+    schema_version: Literal[1] = 1
+    """Version of this file's format."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One test image as a run answered it."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    role: Role
+    """Why it was chosen."""
+    image: str
+    """Public id of the image: the same in every run on the pack version, and no file name."""
+    is_anomalous: bool
+    """Label."""
+    subclass: str | None
+    """Kind of anomaly, where the pack knows it."""
+    score: float
+    """The run's image score."""
+    beyond: float | None
+    """Share of the other class on the wrong side of this score: of the normal test images that
+    score higher than a lesion, of the lesion images that score lower than a normal one."""
+    localisation: float | None
+    """AUROC of the map within this image; None without a lesion or a map."""
+    shown: str
+    """File of the image."""
+    truth: str | None
+    """File of the image with the contour of its lesion; None without a mask."""
+    map: str | None
+    """File of the heat map with the same contour; None for a run without maps."""
+
+
+@dataclass(frozen=True)
+class GalleryCard:
+    """The pictures of one run: `seed-<n>.gallery/gallery.json` beside its record."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    run_key: str
+    """Run key of the record."""
+    low: float | None
+    """Smallest value of the run's maps: the dark end of the colour scale."""
+    high: float | None
+    """Largest value of the run's maps: the bright end."""
+    drawn: int
+    """Number of lesion images among which the median was found; 0: among all."""
+    pictures: tuple[Picture, ...]
+    """By role, in the order of `ROLES`."""
+    schema_version: Literal[1] = 1
+    """Version of this file's format."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures of one run, where they lie."""
+
+    card: GalleryCard
+    """What they show."""
+    files: Mapping[str, bytes] | Path
+    """Content by file name, or the folder that holds the files."""
+
+    def content(self, name: str) -> bytes:
+        """The bytes of a picture's file.
+
+        Raises:
+            OSError, KeyError: it is not there.
+        """
+        if isinstance(self.files, Path):
+            return (self.files / name).read_bytes()
+        return self.files[name]
+
+
+@dataclass(frozen=True)
+class BenchmarkCard:
+    """What a reader should know of a benchmark, as published."""
+
+    name: str
+    """Name of the benchmark."""
+    title: str
+    """One line."""
+    modality: str
+    """How the images were acquired."""
+    has_masks: bool
+    """Whether lesions are marked in pixels."""
+    table1: tuple[int, int, int] | None
+    """Images in train, valid and test by the paper's Table 1."""
+    licence: str
+    """Licence of the images."""
+    citation: str
+    """What to cite."""
+    source: str
+    """Where the images come from."""
+    access: str
+    """What one needs to get them."""
+    may_show_images: bool
+    """Whether a published site may show the images."""
+    show_evidence: str
+    """Why, or why not."""
+    known_leaks: tuple[str, ...]
+    """Facts that make scores too good."""
+    remarks: tuple[str, ...]
+    """Other facts."""
+
+
+@dataclass(frozen=True)
+class HardImage:
+    """An image that many entries get wrong."""
+
+    picture: Picture
+    """The picture as the first of these runs shows it."""
+    run_key: str
+    """That run."""
+    entries: tuple[str, ...]
+    """Titles of the entries that have it among their hardest."""
+    of: int
+    """Number of entries with pictures."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A submission that has no record yet."""
+
+    name: str
+    """Name of the entry."""
+    title: str
+    """The method's name."""
+    since: str
+    """Date of the submission; empty where it gives none."""
+    metadata: Mapping[str, object]
+    """What the entry declares of itself."""
+
+
+@dataclass(frozen=True)
+class Overall:
+    """Where one entry stands over all columns of a table."""
+
+    average_rank: float
+    """Mean of its ranks over the columns."""
+    columns: int
+    """How many columns."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that one site is made of."""
+
+    rows: tuple[Row, ...] = ()
+    """Summaries over seeds, as they may leave the machine."""
+    records: tuple[Record, ...] = ()
+    """The records behind them; only those of open packs are copied."""
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
+    """By benchmark; those of hidden packs without their numbers."""
+    outdated: tuple[str, ...] = ()
+    """Benchmarks whose comparison was made of other records: not shown."""
+    curves: Mapping[str, RunCurves] = field(default_factory=dict)
+    """By run key."""
+    galleries: Mapping[str, Gallery] = field(default_factory=dict)
+    """By run key."""
+    hardest: Mapping[str, tuple[HardImage, ...]] = field(default_factory=dict)
+    """By benchmark, the hardest first."""
+    overall: Mapping[tuple[str, str, str], Overall] = field(default_factory=dict)
+    """By (view, entry, track); only entries that are ranked in every column of the view."""
+    not_above_trivial: Mapping[tuple[str, str, str, str], str] = field(default_factory=dict)
+    """By (benchmark, entry, track, metric): title of the trivial entry that does as well."""
+    waiting: tuple[Waiting, ...] = ()
+    """Submissions without a record."""
+    cards: Mapping[str, BenchmarkCard] = field(default_factory=dict)
+    """By benchmark."""
+    is_made_up: bool = False
+    """Example data: every page says so."""
