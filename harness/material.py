@@ -20,15 +20,8 @@ from harness.statistics import Row
 CurveKind = Literal["roc", "precision_recall", "pro"]
 Role = Literal["best", "median", "worst", "false alarm", "same", "hard"]
 
-ROLES: Mapping[Role, str] = {
-    "best": "the lesion that the map marks best",
-    "median": "the lesion in the middle of the field",
-    "worst": "the lesion that the map marks worst",
-    "false alarm": "the normal image with the highest score",
-    "same": "the same images for every method",
-    "hard": "the lesion images with the lowest scores, and the normal ones with the highest",
-}
-"""What a picture was chosen for; the exact rules stand in `harness.gallery`."""
+ROLES: tuple[Role, ...] = ("best", "median", "worst", "false alarm", "same", "hard")
+"""What a picture was chosen for; the rules stand in `harness.gallery`."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +108,10 @@ class GalleryCard:
     """Smallest value of the run's maps: the dark end of the colour scale."""
     high: float | None
     """Largest value of the run's maps: the bright end."""
+    chosen_by: Literal["map", "score"]
+    """Whether best, median and worst go by the map within the image, or by the image score."""
     drawn: int
-    """Number of lesion images among which the median was found; 0: among all."""
+    """Number of anomalous images among which the median was found."""
     pictures: tuple[Picture, ...]
     """By role, in the order of `ROLES`."""
     schema_version: Literal[1] = 1

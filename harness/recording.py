@@ -10,6 +10,7 @@ import numpy as np
 
 from harness import provenance
 from harness.benchmarks import Pack
+from harness.gallery import GalleryMaker
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records import (
     CostPart,
@@ -39,6 +40,7 @@ class Progress:
     predict_seconds: float | None = None
     latencies: list[float] = field(default_factory=list)
     scores: RunScores | None = None
+    gallery: GalleryMaker | None = None
     peak_ram_bytes: list[int] = field(default_factory=list)
     log: bytes = b""
     answered: int = 0

@@ -24,6 +24,7 @@ from harness import model_folder
 from harness.benchmarks import Sample, stage_training
 from harness.engines.base import Launch, Running
 from harness.errors import InfrastructureFault
+from harness.gallery import open_gallery
 from harness.judge import Judge
 from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of
@@ -162,9 +163,12 @@ class _Run:
             samples = shuffled(pack.split("valid"))
             for sample, answer in self._answers(session, samples, "validation images"):
                 scorer.add("valid", sample.key, answer.score, answer.anomaly_map)
+        progress.gallery = open_gallery(pack, place.cache, place.reporter.progress)
         samples = shuffled(pack.split("test"))
         for sample, answer in self._answers(session, samples, "test images"):
             scorer.add("test", sample.key, answer.score, answer.anomaly_map)
+            if progress.gallery is not None:
+                progress.gallery.offer(sample, answer.score, answer.anomaly_map)
             progress.latencies.append(answer.latency_seconds)
             progress.answered += 1
         progress.scores = scorer.finish()
@@ -202,6 +206,7 @@ class _Run:
 
 def _store(request: Request, place: Place, progress: Progress, record: Record) -> Record:
     scores = progress.scores if record.is_ok else None
+    gallery = progress.gallery if record.is_ok else None
     is_open = request.pack.card.visibility == "open"
     # The log of a hidden run may hold pixels of its images: it is never kept.
     log = progress.log if is_open and (place.keep_log or not record.is_ok) else None
@@ -209,5 +214,6 @@ def _store(request: Request, place: Place, progress: Progress, record: Record) -
         request.name,
         record,
         write_evidence=scores.evidence.save if scores else None,
+        write_gallery=partial(gallery.write, run_key=record.run_key) if gallery else None,
         log=log,
     )
