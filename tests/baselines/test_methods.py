@@ -115,7 +115,7 @@ def test_a_second_extraction_gives_the_memory_of_a_stored_one(
     twice = patchcore.make(cpu_max_patches=cap, store_mib=0)
     listener = Listener()
     twice.fit(training_folder, listener)
-    total = cap or 10 * 8 * 8  # ten images, layer2 of 64 pixels is 8x8
+    total = cap or 10 * 16 * 16  # ten images, layer1 of 64 pixels is 16x16
     assert len(stored.bank) == total // 10
     assert torch.equal(stored.bank.vectors, twice.bank.vectors)
     assert listener.points[-1][0] == listener.points[-1][1] == 2 * 3 + 100
