@@ -171,6 +171,26 @@ class BenchmarkCard:
 
 
 @dataclass(frozen=True)
+class Reported:
+    """One value as the paper reports it."""
+
+    table: str
+    """`Table 2` or `Table 3`."""
+    method: str
+    """Name of the method in the paper."""
+    benchmark: str
+    """Name of the benchmark."""
+    metric: str
+    """Name of the metric."""
+    mean: float | None
+    """Mean over the paper's runs, 0 to 1; None where the paper says NA."""
+    std: float | None
+    """Standard deviation as reported, 0 to 1."""
+    place: int | None = None
+    """1, 2 or 3 among the paper's methods in this column; ties share a place."""
+
+
+@dataclass(frozen=True)
 class HardImage:
     """An image that many entries get wrong."""
 
@@ -179,7 +199,7 @@ class HardImage:
     run_key: str
     """That run."""
     entries: tuple[str, ...]
-    """Titles of the entries that have it among their hardest."""
+    """Names of the entries that have it among their hardest."""
     of: int
     """Number of entries with pictures."""
 
@@ -223,16 +243,28 @@ class Material:
     curves: Mapping[str, RunCurves] = field(default_factory=dict)
     """By run key."""
     galleries: Mapping[str, Gallery] = field(default_factory=dict)
-    """By run key."""
+    """By run key; of each row the lowest seed's alone."""
     hardest: Mapping[str, tuple[HardImage, ...]] = field(default_factory=dict)
     """By benchmark, the hardest first."""
     overall: Mapping[tuple[str, str, str], Overall] = field(default_factory=dict)
     """By (view, entry, track); only entries that are ranked in every column of the view."""
     not_above_trivial: Mapping[tuple[str, str, str, str], str] = field(default_factory=dict)
-    """By (benchmark, entry, track, metric): title of the trivial entry that does as well."""
+    """By (benchmark, entry, track, metric): title of a trivial entry that does as well."""
     waiting: tuple[Waiting, ...] = ()
     """Submissions without a record."""
     cards: Mapping[str, BenchmarkCard] = field(default_factory=dict)
     """By benchmark."""
+    paper: tuple[Reported, ...] | None = None
+    """The paper's values; None reads those of the project."""
     is_made_up: bool = False
     """Example data: every page says so."""
+
+
+def is_trivial(metadata: Mapping[str, object]) -> bool:
+    """Whether an entry looks at a number such as the mean grey: what any method must beat."""
+    return metadata.get("family") == "trivial"
+
+
+def is_canary(name: str, metadata: Mapping[str, object]) -> bool:
+    """Whether an entry looks its images up: what memorising alone would score."""
+    return is_trivial(metadata) and name.startswith("canary")

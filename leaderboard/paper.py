@@ -8,33 +8,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from harness.material import Reported
 from harness.statistics import Row, place
+
+__all__ = ["Reported", "by_cell", "difference", "method_key", "read_paper"]
 
 REFERENCE = Path(__file__).with_name("reference") / "paper_results.csv"
 TABLES = {"table2": "Table 2", "table3": "Table 3"}
-
-
-@dataclass(frozen=True)
-class Reported:
-    """One value as the paper reports it."""
-
-    table: str
-    """`Table 2` or `Table 3`."""
-    method: str
-    """Name of the method in the paper."""
-    benchmark: str
-    """Name of the benchmark."""
-    metric: str
-    """Name of the metric."""
-    mean: float | None
-    """Mean over the paper's runs, 0 to 1; None where the paper says NA."""
-    std: float | None
-    """Standard deviation as reported, 0 to 1."""
-    place: int | None = None
-    """1, 2 or 3 among the paper's methods in this column; ties share a place."""
 
 
 def read_paper(path: Path = REFERENCE) -> tuple[Reported, ...]:

@@ -1,0 +1,86 @@
+"""A made-up data set for looking at the site with full tables: `python -m harness.site --example`.
+
+Invented methods, invented numbers, generated images; the same on every machine. It never
+touches a results folder, and `Material.is_made_up` makes every page and download say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from harness.comparisons import without_numbers
+from harness.example.curves import curves, has_curves
+from harness.example.methods import Method, methods
+from harness.example.pictures import galleries
+from harness.example.runs import SIX, comparison, metrics, record
+from harness.material import BenchmarkCard, Material, Reported, Waiting
+from harness.records import Record
+from harness.standings import first_galleries, hardest, not_above_trivial, overall
+from harness.statistics import published, ranked_records, summarise
+
+SEEDS = 5
+# What the paper's tables hold, which the example imitates for its first methods.
+REPORTED = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_0.5")
+
+
+def made_up(cards: Mapping[str, BenchmarkCard], cache: Path) -> Material:
+    """The whole example.
+
+    Args:
+        cards: the benchmarks' cards.
+        cache: the harness's cache folder, for the generated images.
+    """
+    invented = list(methods())
+    records = list(_records(invented))
+    ranked = ranked_records(records)
+    comparisons = {name: comparison(name, ranked[name]) for name in sorted(ranked)}
+    rows = published(summarise(records, comparisons=comparisons))
+    drawn = dict(galleries(records, invented, cache))
+    shown = {run.run_key: drawn[run.run_key] for run in first_galleries(records, drawn)}
+    return Material(
+        rows=rows,
+        records=tuple(records),
+        comparisons={name: without_numbers(each) for name, each in comparisons.items()},
+        curves={run.run_key: curves(run) for run in records if has_curves(run)},
+        galleries=shown,
+        hardest=hardest(records, shown),
+        overall=overall(comparisons, tuple(SIX)),
+        not_above_trivial=not_above_trivial(rows),
+        waiting=(
+            Waiting("sandpiper", "Sandpiper", "2026-03-01", {"family": "flow"}),
+            Waiting("whimbrel", "Whimbrel", "", {"family": "other"}),
+        ),
+        cards=cards,
+        paper=tuple(_reported(invented[:8])),
+        is_made_up=True,
+    )
+
+
+def _records(invented: Sequence[Method]) -> Iterator[Record]:
+    """The six benchmarks, one with a gap; the demonstration; a hidden pack."""
+    for method in invented:
+        for benchmark in SIX:
+            if (method.name, benchmark) != ("quail", "rsna"):
+                yield from (record(method, benchmark, seed) for seed in range(SEEDS))
+    yield from (record(method, "demo", 0) for method in invented[:3])
+    for method in invented[2:9]:
+        yield from (record(method, "harbour-ct", seed, hidden=True) for seed in range(2))
+
+
+def _reported(invented: Sequence[Method]) -> Iterator[Reported]:
+    """Values as a paper would report them: those of the paper grid, a little higher."""
+    for method in invented:
+        for benchmark in SIX:
+            for values in metrics(method, benchmark, 99):
+                if values["grid"] == "native" or values["id"] not in REPORTED:
+                    continue
+                mean = values["value"]
+                yield Reported(
+                    "Table 3" if values["id"].startswith("dice") else "Table 2",
+                    method.title,
+                    benchmark,
+                    values["id"],
+                    None if mean is None else round(mean + 0.011, 4),
+                    None if mean is None else 0.004,
+                )

@@ -1,0 +1,225 @@
+"""The invented records of the example, and the comparison of each benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.comparisons import Column, Comparison, Standing
+from harness.example.methods import Method, generator
+from harness.records import Grid, Record, content_hash
+from harness.statuses import Status
+
+RESAMPLES = 400
+MADE_UP = "made-up data: no run stands behind this record"
+WITH_MASKS = ("brain", "liver", "resc", "demo")
+# Benchmark: difficulty (taken off every score) and patients.
+SIX = {"brain": (0.06, 777), "liver": (0.25, 11), "resc": (0.1, 10), "oct2017": (0.04, 633),
+       "rsna": (0.24, 17194), "camelyon16": (0.28, 114)}  # fmt: skip
+PICTURED = ("brain", "oct2017")
+COMPARED = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_0.5", "dice_at_valid", "dice_max")
+FAILURES = {
+    ("moth", "brain", 3): Status.OUT_OF_GPU_MEMORY,
+    ("bittern", "liver", 0): Status.IMAGE_TIMEOUT,
+    ("bittern", "resc", 2): Status.IMAGE_TIMEOUT,
+    ("gannet", "rsna", 1): Status.NON_FINITE,
+    **{
+        ("redstart", name, seed): Status.CRASHED
+        for name in ("brain", "oct2017")
+        for seed in range(5)
+    },
+}
+Floats = NDArray[np.float64]
+
+
+def record(method: Method, benchmark: str, seed: int, *, hidden: bool = False) -> Record:
+    """The record of one run."""
+    status = FAILURES.get((method.name, benchmark, seed), Status.OK)
+    is_ok, is_demo = status is Status.OK, benchmark == "demo"
+    track = "sealed" if hidden else method.track
+    has_maps = is_ok and method.has_maps and benchmark in WITH_MASKS
+    data: dict[str, Any] = {
+        "run_key": content_hash(["example", method.name, benchmark, seed]),
+        "entry": {
+            "name": method.name, "title": method.title, "kind": "folder",
+            "identity": "folder:" + content_hash(method.name), "maps": method.has_maps,
+            "preset": "bmad", "metadata": method.metadata,
+            "params": {"weights": "imagenet", "image_size": 256, "batch_size": 8, "learning_rate": 1e-3},
+        },
+        "pack": _pack(benchmark, hidden=hidden),
+        "seed": seed, "track": track,
+        "ranked": track != "open" and not is_demo,
+        "unranked_reason": "demonstration pack" if is_demo else None,
+        "limits": {"threads": 2},
+        "machine": {
+            "engine": "docker 29.1", "isolation": "container", "device": "Invented GPU 80 GB",
+            "driver": "580.12", "cuda": "13.0", "cpu": "Invented CPU", "threads": 2,
+            "memory_mib": 131072, "python": "3.11.2",
+        },
+        "source": {
+            "version": "0.1.0", "commit": "0" * 40, "contract": 1, "metrics": "1",
+            "lock": content_hash("lock"),
+        },
+        "times": _times(method, benchmark, seed, is_ok=is_ok),
+        "training": _training(method, benchmark, seed) if method.trains and is_ok else None,
+        "cost": {"peak_ram_mib": 3050.0, "peak_gpu_mib": method.gpu_mib or None},
+        "maps": {"dtype": "float32", "levels": 123456, "largest_bin": 0.001} if has_maps else None,
+        "outcome": {
+            "status": status, "detail": "" if is_ok else "image 412 of 3715",
+            "answered": 3715 if is_ok else 411,
+        },
+        "metrics": metrics(method, benchmark, seed) if is_ok else [],
+        "warnings": [MADE_UP],
+        "evidence": content_hash([method.name, benchmark, seed, "evidence"]) if is_ok else None,
+    }  # fmt: skip
+    return Record.model_validate(data).sealed()
+
+
+def _pack(benchmark: str, *, hidden: bool) -> dict[str, Any]:
+    units = SIX.get(benchmark, (0.0, 150))[1]
+    has_masks = benchmark in WITH_MASKS
+    return {
+        "benchmark": benchmark, "version": f"{benchmark}-{content_hash(benchmark)[7:19]}",
+        "visibility": "hidden" if hidden else "open", "images_may_be_shown": benchmark in PICTURED,
+        "train": 7500, "valid": 83, "test_normal": 640, "test_anomalous": 3075,
+        "patients": units if units < 1000 else None,
+        "regions": 4210 if has_masks else None, "regions_lost": 12 if has_masks else None,
+    }  # fmt: skip
+
+
+def _times(method: Method, benchmark: str, seed: int, *, is_ok: bool) -> dict[str, Any]:
+    seconds = method.seconds * float(
+        generator("times", method.name, benchmark, seed).uniform(0.95, 1.05)
+    )
+    latency = {"median": seconds, "p90": seconds * 1.15, "p99": seconds * 1.9, "first": seconds * 9}
+    return {
+        "started": "2026-01-02T03:04:05Z", "total": 4000.0 + 60 * seed,
+        "train": 3600.0 if method.trains and is_ok else None,
+        "start_up": 4.5 if is_ok else None, "latency": latency if is_ok else None,
+    }  # fmt: skip
+
+
+def _training(method: Method, benchmark: str, seed: int) -> dict[str, Any]:
+    draw = generator("training", method.name, benchmark, seed)
+    steps = [20 * k for k in range(1, 41)]
+    loss = [0.9 * np.exp(-step / 180) + 0.1 + abs(float(draw.normal(0, 0.012))) for step in steps]
+    values = [
+        0.93 - 0.3 * np.exp(-step / 150) + float(draw.normal(0, 0.006)) for step in steps[3::4]
+    ]
+    kept = int(np.argmax(values))
+    return {
+        "steps": 800,
+        "curve": [{"step": s, "loss": v} for s, v in zip(steps, loss, strict=True)],
+        "checkpoints": [
+            {"step": s, "metric": "image_auroc", "value": v, "kept": v == max(values[: k + 1])}
+            for k, (s, v) in enumerate(zip(steps[3::4], values, strict=True))
+        ],
+        "kept": steps[3::4][kept], "stop_reason": "finished", "model": None,
+    }  # fmt: skip
+
+
+def metrics(method: Method, benchmark: str, seed: int) -> list[dict[str, Any]]:
+    """The metrics of one run, as they stand in a record."""
+    difficulty, units = SIX.get(benchmark, (0.12, 150))
+    draw = generator(method.name, benchmark)
+    base = method.quality - difficulty * (1 - method.quality) * 2 + draw.normal(0, 0.015)
+    base = float(np.clip(base, 0.31, 0.999))
+    moved = base + generator(method.name, benchmark, seed).normal(0, 0.004)
+    has_masks = benchmark in (*WITH_MASKS, "demo")
+    shapes: dict[tuple[str, str | None], float | None] = {
+        ("image_auroc", None): moved,
+        ("image_ap", None): moved**0.7,
+        ("image_f1_max", None): moved**0.8,
+    }
+    for grid in ("native", "paper") if has_masks else ():
+        shift = 0.0 if grid == "native" else -0.004
+        shapes |= {
+            ("pixel_auroc", grid): moved**0.35 + shift,
+            ("pixel_ap", grid): moved**4 + shift,
+            ("pixel_pro", grid): moved**1.2 + shift,
+            ("dice_at_0.5", grid): moved**6 * 0.7 + shift,
+            ("dice_at_valid", grid): moved**4 * 0.7 + shift,
+            ("dice_max", grid): moved**4 * 0.72 + shift,
+        }
+    return [
+        _metric(name, grid, value, units, has_maps=method.has_maps)
+        for (name, grid), value in shapes.items()
+    ]
+
+
+def _metric(
+    name: str, grid: str | None, value: float | None, units: int, *, has_maps: bool
+) -> dict[str, Any]:
+    if grid is not None and not has_maps:
+        reason = "the method gives no anomaly maps"
+        return {"id": name, "grid": grid, "value": None, "n": units, "reason": reason}
+    value = float(np.clip(value or 0.0, 0.02, 0.9995))
+    half = 1.2 * (value * (1 - value) / units) ** 0.5
+    return {
+        "id": name, "grid": grid, "value": value, "n": units,
+        "low": max(0.0, value - half), "high": min(1.0, value + half),
+        "reason": "few patients" if units < 20 else None,
+    }  # fmt: skip
+
+
+def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
+    """Ranks as `harness.compare` would find them, from invented resamples."""
+    from harness.metrics.ranks import SIGNIFICANCE
+
+    tracks = sorted({record.track for record in records})
+    keys = dict.fromkeys((m.id, m.grid) for record in records for m in record.metrics)
+    first = records[0]
+    units = SIX.get(benchmark, (0.0, 150))[1]
+    return Comparison(
+        benchmark=benchmark,
+        pack=first.pack.version,
+        visibility=first.pack.visibility,
+        metrics="1",
+        harness="0.1.0",
+        commit="0" * 40,
+        records=tuple(sorted(record.record_hash or "" for record in records)),
+        unit="patient" if first.pack.patients else "image",
+        units=units,
+        resamples=RESAMPLES,
+        significance=SIGNIFICANCE,
+        columns=tuple(
+            Column(track, metric, grid, _standings([r for r in records if r.track == track], metric, grid))
+            for track in tracks
+            for metric, grid in keys
+            if grid != "paper" and metric in COMPARED
+        ),
+    )  # fmt: skip
+
+
+def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tuple[Standing, ...]:
+    from harness.metrics.ranks import standings
+
+    values: dict[str, list[float]] = {}
+    drawn: dict[str, list[Floats]] = {}
+    shared = generator("patients", records[0].pack.benchmark, metric).normal(0, 1, RESAMPLES)
+    for record in records:
+        found = record.metric(metric, grid)
+        if found is None or found.value is None or found.low is None or found.high is None:
+            continue
+        own = generator(record.run_key, metric).normal(0, 1, RESAMPLES)
+        spread = (found.high - found.low) / 4
+        values.setdefault(record.entry.name, []).append(found.value)
+        rows = found.value + spread * (0.8 * shared + 0.8 * own)
+        drawn.setdefault(record.entry.name, []).append(rows)
+    return tuple(
+        Standing(
+            entry=row.entry,
+            rank=row.rank,
+            better=row.better,
+            ties=row.ties,
+            seeds=len(values[row.entry]),
+            mean=row.mean,
+            low=max(0.0, float(np.percentile(np.mean(drawn[row.entry], axis=0), 2.5))),
+            high=min(1.0, float(np.percentile(np.mean(drawn[row.entry], axis=0), 97.5))),
+            stability=row.stability,
+        )
+        for row in standings(values, drawn)
+    )

@@ -1,0 +1,128 @@
+"""What follows from rows over several columns: average ranks, the trivial bar, the hardest images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.comparisons import Comparison
+from harness.material import Gallery, HardImage, Overall, Picture, is_canary, is_trivial
+from harness.records import Record
+from harness.statistics import Row
+
+MOST_HARD = 8
+
+# Columns over which ranks are averaged, by view. The oracle takes no part: nobody can choose it.
+RANKED_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "localisation": ("image_auroc", "pixel_auroc", "pixel_pro"),
+    "dice": ("dice_at_0.5", "dice_at_valid"),
+}
+
+
+def overall(
+    comparisons: Mapping[str, Comparison], benchmarks: Sequence[str]
+) -> dict[tuple[str, str, str], Overall]:
+    """Average rank by (view, entry, track) of the entries that are ranked in every column.
+
+    Args:
+        comparisons: current ones, by benchmark.
+        benchmarks: those that count.
+    """
+    found = {}
+    for view, metrics in RANKED_COLUMNS.items():
+        columns: dict[str, list[dict[str, int]]] = defaultdict(list)
+        for name in benchmarks:
+            for column in comparisons[name].columns if name in comparisons else ():
+                if column.metric in metrics and column.grid != "paper" and column.standings:
+                    columns[column.track].append({s.entry: s.rank for s in column.standings})
+        for track, ranks in columns.items():
+            for entry in set.intersection(*(set(column) for column in ranks)):
+                mean = sum(column[entry] for column in ranks) / len(ranks)
+                found[view, entry, track] = Overall(mean, len(ranks))
+    return found
+
+
+def not_above_trivial(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], str]:
+    """By (benchmark, entry, track, metric): title of the best trivial entry, where it does as well.
+
+    On the headline grid; the canary is no bar, for it knows the answers.
+    """
+    bars: dict[tuple[str, str], tuple[float, str]] = {}
+    for row in rows:
+        if is_trivial(row.metadata) and not is_canary(row.entry, row.metadata):
+            for metric, mean in _headline(row):
+                bars[row.benchmark, metric] = max(
+                    bars.get((row.benchmark, metric), (mean, row.title)), (mean, row.title)
+                )
+    return {
+        (row.benchmark, row.entry, row.track, metric): bars[row.benchmark, metric][1]
+        for row in rows
+        if not is_trivial(row.metadata)
+        for metric, mean in _headline(row)
+        if (row.benchmark, metric) in bars and mean <= bars[row.benchmark, metric][0]
+    }
+
+
+def hardest(
+    records: Sequence[Record], galleries: Mapping[str, Gallery]
+) -> dict[str, tuple[HardImage, ...]]:
+    """By benchmark, the images that most entries have among their hardest.
+
+    Each entry speaks once, by its lowest seed. Ties go to the image that lies deeper on the
+    wrong side, then by its id.
+    """
+    first = first_galleries(records, galleries)
+    votes: dict[str, dict[str, list[_Vote]]] = defaultdict(lambda: defaultdict(list))
+    entries: dict[str, int] = defaultdict(int)
+    for record in first:
+        entries[record.pack.benchmark] += 1
+        for picture in galleries[record.run_key].card.pictures:
+            if picture.role == "hard":
+                votes[record.pack.benchmark][picture.image].append(
+                    _Vote(record.entry.name, record.run_key, picture)
+                )
+    return {
+        benchmark: tuple(
+            HardImage(
+                picture=told[0].picture,
+                run_key=told[0].run_key,
+                entries=tuple(vote.entry for vote in told),
+                of=entries[benchmark],
+            )
+            for told in sorted(images.values(), key=_hardness)[:MOST_HARD]
+        )
+        for benchmark, images in votes.items()
+    }
+
+
+def first_galleries(records: Sequence[Record], galleries: Mapping[str, Gallery]) -> list[Record]:
+    """The records whose pictures are shown: of each entry on each benchmark, the lowest seed's."""
+    shown: dict[tuple[str, str, str, str], Record] = {}
+    for record in sorted(records, key=lambda record: (record.seed, record.run_key)):
+        key = (record.pack.benchmark, record.entry.name, record.track, record.machine.isolation)
+        if record.run_key in galleries:
+            shown.setdefault(key, record)
+    return [record for _, record in sorted(shown.items())]
+
+
+@dataclass(frozen=True)
+class _Vote:
+    """One entry that has an image among its hardest."""
+
+    entry: str
+    run_key: str
+    picture: Picture
+
+
+def _hardness(told: Sequence[_Vote]) -> tuple[float, float, str]:
+    depth = sum(vote.picture.beyond or 0.0 for vote in told) / len(told)
+    return -len(told), -depth, told[0].picture.image
+
+
+def _headline(row: Row) -> list[tuple[str, float]]:
+    return [
+        (metric.id, metric.mean)
+        for metric in row.metrics
+        if metric.grid != "paper" and metric.mean is not None
+    ]
