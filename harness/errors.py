@@ -10,6 +10,7 @@
         ├── DeviceUnavailable     a GPU was asked for, and there is none to give
         ├── DataMissing           a pack or its folder is not there
         ├── PackInvalid           a pack has problems; all of them are listed
+        ├── RawDataInvalid        a raw download has problems; all of them are listed
         ├── WeightsMissing        a pretrained backbone file is not there, or not the right one
         ├── StoreConflict         a record of this name exists under another run key
         └── StoreUnusable         the results folder cannot be read or written
@@ -115,6 +116,26 @@ class PackInvalid(EnvironmentFault):
             f"the pack has {count} problem{'s' if count != 1 else ''}:\n{listed}\n",
             where=where,
             fix="mend or remove the files named above, then run the command again",
+        )
+
+
+class RawDataInvalid(EnvironmentFault):
+    """A raw download lacks files, or holds some that cannot be used.
+
+    Args:
+        where: the download's folders.
+        problems: all problems found, one sentence each.
+        fix: what to download, or which option goes on without.
+    """
+
+    def __init__(self, where: str, problems: Sequence[str], *, fix: str) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        listed = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(
+            f"the download has {count} problem{'s' if count != 1 else ''}:\n{listed}\n",
+            where=where,
+            fix=fix,
         )
 
 
