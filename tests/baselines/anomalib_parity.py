@@ -61,7 +61,7 @@ def padim(folder: Path, pixels: torch.Tensor, image: np.ndarray) -> None:
 
 
 def patchcore(folder: Path, pixels: torch.Tensor, image: np.ndarray) -> None:
-    ours = open_baseline(BASELINES / "patchcore").make()
+    ours = open_baseline(BASELINES / "patchcore").make(layers=["layer2", "layer3"])
     ours.fit(folder, Listener())
     theirs = PatchcoreModel(["layer2", "layer3"], "resnet18", False, 9)
     same_backbone(theirs.feature_extractor, ours.backbone)

@@ -91,9 +91,9 @@ def slice_image(seed: int, height: int = 72, width: int = 72) -> np.ndarray:
 
 
 @pytest.fixture(autouse=True)
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an engine would set."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an engine would set; two threads on a busy machine mostly wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def differences(repository: Path) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script)],
         cwd=repository,
-        env={"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"},
+        env={"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -40,7 +40,7 @@ def test_a_process_answers_to_the_last_bit_like_the_class_called_directly(
         return Verdict(keep=True, stop=False)
 
     launch = Launch(
-        program, "train", limits=Limits(threads=2), train=training_folder, model=tmp_path
+        program, "train", limits=Limits(threads=1), train=training_folder, model=tmp_path
     )
     with engine.start(launch) as running:
         report = train_session(running, launch, hello, judge)
