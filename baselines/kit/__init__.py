@@ -10,4 +10,5 @@ patches         patch descriptors from feature maps
 memory_bank     nearest neighbours in a bank of vectors
 maps            blur, resize, array of the image's own size
 saved           trained tensors to disk and back
+trivial         one number per image: what a method must beat (numpy alone)
 """

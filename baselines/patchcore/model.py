@@ -8,7 +8,7 @@ selection costs (patches x chosen), so a CPU draws `cpu_max_patches` patches fir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,29 +55,41 @@ class PatchCore:
     def fit(self, train: Path, checkpoint: Checkpoint) -> None:
         """Fill the memory: project all patches, select a coreset, keep its descriptors."""
         split = images.read_training_images(train, self.size)
-        probe = self.embed(next(split.batches(1, self.device)))
-        total = len(split) * probe[0, 0].numel()
-        candidates = self._candidates(total)
-        chosen_count = max(1, int(len(candidates) * self.params["coreset_ratio"]))
-        store_bytes = len(candidates) * probe.shape[1] * probe.element_size()
-        is_stored = store_bytes <= self.params["store_mib"] * 1024**2
+        probe = self.embed(next(split.batches(1, self.device)))  # (1, D, h, w)
+        candidates = self._candidates(len(split) * probe[0, 0].numel())
+        is_stored = len(candidates) * probe.shape[1] * 4 <= self.params["store_mib"] * 1024**2
         report = _Progress(checkpoint, self._batch_count(split), passes=1 if is_stored else 2)
-
-        projection = self._projection(probe.shape[1])
-        points, stored = [], []
-        for descriptors in self._descriptors(split, candidates, report):
-            points.append((descriptors @ projection).to(self._point_type))
-            stored.append(descriptors.cpu() if is_stored else descriptors[:0].cpu())
-        start = torch.randint(
-            len(candidates), (1,), generator=determinism.generator(self.seed, "start")
-        )
-        order = select_coreset(torch.cat(points), chosen_count, int(start), report.selected)
-        chosen = order.cpu().sort().values
+        # Filled in place: twice the memory of OCT2017 would not fit on a 24 GB GPU.
+        stored = torch.empty(len(candidates) if is_stored else 0, probe.shape[1])
+        chosen = self._choose(split, candidates, self._projection(probe), stored, report)
+        vectors = torch.empty(len(chosen), probe.shape[1], device=self.device)
         if is_stored:
-            vectors = torch.cat(stored)[chosen].to(self.device)
+            vectors.copy_(stored[chosen])
         else:
-            vectors = torch.cat(list(self._descriptors(split, candidates[chosen], report)))
+            for part, descriptors in self._extract(split, candidates[chosen], report):
+                vectors[part] = descriptors
         self.bank = MemoryBank(vectors)
+
+    def _choose(
+        self,
+        split: TrainingImages,
+        candidates: Tensor,
+        projection: Tensor,
+        stored: Tensor,
+        report: _Progress,
+    ) -> Tensor:
+        """Which candidates to keep, ascending, on the CPU; fills `stored` where it has rows."""
+        points = torch.empty(
+            len(candidates), projection.shape[1], dtype=self._point_type, device=self.device
+        )
+        for part, descriptors in self._extract(split, candidates, report):
+            points[part] = (descriptors @ projection).to(points.dtype)
+            if len(stored):
+                stored[part] = descriptors.cpu()
+        draw = determinism.generator(self.seed, "start")
+        start = int(torch.randint(len(candidates), (1,), generator=draw))
+        size = max(1, int(len(candidates) * self.params["coreset_ratio"]))
+        return select_coreset(points, size, start, report.selected).cpu().sort().values
 
     @property
     def _point_type(self) -> torch.dtype:
@@ -94,25 +106,33 @@ class PatchCore:
         draw = torch.randperm(total, generator=determinism.generator(self.seed, "patches"))
         return draw[:limit].sort().values
 
-    def _projection(self, dims: int) -> Tensor:
-        """(D, projection_dims) Gaussian: distances survive it (Johnson and Lindenstrauss)."""
+    def _projection(self, probe: Tensor) -> Tensor:
+        """(D, projection_dims) Gaussian: distances survive it (Johnson and Lindenstrauss).
+
+        Scaled by the norm of the probe's descriptors (1, D, h, w): the selection knows no
+        unit, and points of norm 1 are safe in float16, which ends at 65504.
+        """
         target: int = self.params["projection_dims"]
-        draw = torch.randn(dims, target, generator=determinism.generator(self.seed, "projection"))
-        projection: Tensor = draw / target**0.5
-        return projection.to(self.device)
+        generator = determinism.generator(self.seed, "projection")
+        draw = torch.randn(probe.shape[1], target, generator=generator).to(self.device)
+        typical = torch.linalg.vector_norm(probe, dim=1).mean().clamp(min=1e-6)
+        projection: Tensor = draw / (target**0.5 * typical)
+        return projection
 
     def _batch_count(self, split: TrainingImages) -> int:
         return -(-len(split) // int(self.params["batch_size"]))
 
-    def _descriptors(
+    def _extract(
         self, split: TrainingImages, wanted: Tensor, report: _Progress
-    ) -> Iterator[Tensor]:
-        """Descriptors (n, D) of the wanted patches (ascending numbers), batch by batch."""
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """The wanted patches (ascending numbers) batch by batch: which of them, descriptors (n, D)."""
         first = 0
         for pixels in split.batches(self.params["batch_size"], self.device):
             rows = self.embed(pixels).permute(0, 2, 3, 1).flatten(0, 2)  # (B*h*w, D)
-            low, high = torch.searchsorted(wanted, torch.tensor([first, first + len(rows)]))
-            yield rows[(wanted[low:high] - first).to(self.device)]
+            low, high = torch.searchsorted(
+                wanted, torch.tensor([first, first + len(rows)])
+            ).tolist()
+            yield slice(low, high), rows[(wanted[low:high] - first).to(self.device)]
             first += len(rows)
             report.batch()
 
@@ -173,7 +193,9 @@ class _Progress:
             self._checkpoint.progress(self._step, self._steps, None)
 
 
-def select_coreset(points: Tensor, size: int, start: int, on_selected: Any = None) -> Tensor:
+def select_coreset(
+    points: Tensor, size: int, start: int, on_selected: Callable[[int, int], None] | None = None
+) -> Tensor:
     """Greedy k-centre selection: again and again the point farthest from those chosen.
 
     Args:
