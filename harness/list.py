@@ -40,7 +40,11 @@ def main(argv: Sequence[str] | None) -> int:
         Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
     )
     rows = LISTS[options.what](root, options.results)
-    print(json.dumps(rows, indent=1, default=str) if options.json else _table(rows))
+    if options.json:
+        print(json.dumps(rows, indent=1, default=str))
+    else:
+        # A benchmark has more to tell than fits into the columns of a terminal.
+        print(_blocks(rows) if options.what == "benchmarks" else _table(rows))
     return 0
 
 
@@ -54,20 +58,36 @@ def _benchmarks(root: Path | None, _results: Path) -> Rows:
         rows.append(
             {
                 "benchmark": name,
-                "modality": spec.modality,
-                "found": place,
+                "images": spec.modality,
                 "maps": "yes" if spec.has_masks else "no",
-                "licence": spec.licence,
+                "found": place,
                 "source": spec.source,
-                "access": spec.access,
+                "registration": spec.registration,
+                "licence": spec.licence,
+                "download": spec.download,
+                "next": _next_command(name, found.get(name), root),
             }
         )
     rows += [
-        {"benchmark": name, "found": str(folder), "maps": "", "modality": "own pack"}
+        {
+            "benchmark": name,
+            "images": "own pack",
+            "found": str(folder),
+            "next": _next_command(name, folder, root),
+        }
         for name, folder in sorted(found.items())
         if name not in BENCHMARKS
     ]
     return rows
+
+
+def _next_command(name: str, folder: Path | None, root: Path | None) -> str:
+    """What brings a user on from here."""
+    if name == "demo":
+        return "python -m harness.evaluate baselines/rd4ad"
+    if folder is not None:
+        return f"python -m harness.pack verify {folder}"
+    return f"python -m harness.prepare {name} --raw DOWNLOAD --out {root or 'DATA'}"
 
 
 def _baselines(_root: Path | None, _results: Path) -> Rows:
@@ -144,6 +164,15 @@ LISTS: dict[str, Callable[[Path | None, Path], Rows]] = {
     "statuses": _statuses,
     "runs": _runs,
 }
+
+
+def _blocks(rows: Rows) -> str:
+    """One paragraph a row, one line a field."""
+    blocks = []
+    for row in rows:
+        (_, name), *fields = row.items()
+        blocks.append("\n".join([str(name), *(f"  {key:<13} {value}" for key, value in fields)]))
+    return "\n\n".join(blocks)
 
 
 def _table(rows: Rows) -> str:

@@ -25,8 +25,10 @@ def grey(image: Pixels) -> npt.NDArray[np.uint8]:
     if image.ndim == 2:
         return image
     red, green, blue = np.moveaxis(image.astype(np.uint32), 2, 0)
-    luma = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
-    return luma.astype(np.uint8)
+    luma: npt.NDArray[np.uint8] = (
+        (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
+    ).astype(np.uint8)
+    return luma
 
 
 def mean_grey(image: Pixels) -> float:

@@ -103,7 +103,8 @@ def about_groups(layout: Layout, readings: Mapping[str, NameReading]) -> list[st
     for first, second in combinations(SPLITS, 2):
         common = len(members[first] & members[second])
         if common:
-            remarks.append(f"{common} {unit} are in both {first} and {second}")
+            who = f"{common} {unit} are" if common > 1 else f"1 {unit.removesuffix('s')} is"
+            remarks.append(f"{who} in both {first} and {second}")
     return remarks
 
 

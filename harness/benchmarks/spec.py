@@ -107,6 +107,12 @@ class BenchmarkSpec:
     """Where the images come from (URL)."""
     access: str = ""
     """What a user needs before the download: registration, size."""
+    registration: str = ""
+    """Whether an account or an agreement is needed, and which."""
+    download: str = ""
+    """Size of the download."""
+    geography: str = ""
+    """Where the patients come from, as far as it is known."""
     may_show_images: bool = False
     """Whether a published site may show the images."""
     show_evidence: str = "nobody has shown that the terms allow it"

@@ -233,7 +233,8 @@ def _drawn(items: Sequence[Item], salt: str) -> list[Item]:
     wanted = max(2, round(len(splits.names("resc_val_cases")) * share))
     drawn: list[Item] = []
     for members in ranked_groups(salt, items):
-        if len({item.case for item in drawn}) >= wanted:
+        is_enough = len({item.case for item in drawn}) >= wanted
+        if is_enough and 0 < len(_valid_patient(drawn, salt)) < len(drawn):
             break
         drawn += members
     return sorted(drawn, key=lambda item: item.key)

@@ -25,6 +25,9 @@ SPEC = BenchmarkSpec(
     ),
     source="http://braintumorsegmentation.org/",
     access="registration (Synapse, or Kaggle's copy of Task 1); 1,251 labelled cases",
+    registration="an account (Synapse, or Kaggle for its copy of Task 1) and BraTS's data terms",
+    download="about 13 GB (not measured here)",
+    geography="many institutions of the BraTS consortium; the cases do not say which",
     may_show_images=False,
     show_evidence="BraTS is open to download on registration; that is no leave to republish",
     known_leaks=(

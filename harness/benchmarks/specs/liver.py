@@ -30,6 +30,9 @@ SPEC = BenchmarkSpec(
         "https://www.kaggle.com/datasets/andrewmvd/liver-tumor-segmentation"
     ),
     access="registration (Synapse for BTCV; Kaggle or CodaLab for LiTS)",
+    registration="a Synapse account and BTCV's data terms; a Kaggle or CodaLab account for LiTS",
+    download="BTCV about 1.5 GB, LiTS about 20 GB of which volumes 0 to 10 are needed (not measured here)",
+    geography="BTCV: Vanderbilt University Medical Center, USA; LiTS: seven hospitals and research institutions",
     may_show_images=False,
     show_evidence="no permission to republish is known for BTCV's or LiTS's images",
     known_leaks=(

@@ -22,6 +22,9 @@ SPEC = BenchmarkSpec(
     ),
     source="https://www.kaggle.com/datasets/paultimothymooney/kermany2018",
     access="Kaggle account, or Mendeley Data without registration",
+    registration="a Kaggle account; none at Mendeley Data",
+    download="about 11 GB at Kaggle, 6 GB at Mendeley (not measured here)",
+    geography="eye clinics in California, Shanghai and Beijing",
     may_show_images=True,
     show_evidence="CC BY 4.0 (Mendeley Data rscbjbr9sj) allows it with attribution",
     known_leaks=(

@@ -27,6 +27,9 @@ SPEC = BenchmarkSpec(
     ),
     source="https://github.com/CharlesKangZhou/P_Net_Anomaly_Detection",
     access="AI-Challenger registration, or the copy that P-Net's authors link",
+    registration="AI-Challenger 2018, or the copy that P-Net's authors link",
+    download="about 12 GB unpacked (volumes of 128 images and labels of 0.5 MB each)",
+    geography="not stated by its source",
     may_show_images=False,
     show_evidence="RESC is open to download; no permission to republish is known",
     known_leaks=(

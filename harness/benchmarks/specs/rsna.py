@@ -29,6 +29,9 @@ SPEC = BenchmarkSpec(
     ),
     source="https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge",
     access="Kaggle account and acceptance of the competition's rules",
+    registration="a Kaggle account and acceptance of the competition's rules",
+    download="about 4 GB (not measured here)",
+    geography="NIH Clinical Center, USA",
     may_show_images=False,
     show_evidence="RSNA is open to download; its terms are not a clear leave to republish",
     known_leaks=(

@@ -1,0 +1,114 @@
+"""`python -m harness.pack verify DIR`: what a pack is, whether it is sound, and its data card."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import cli
+from harness.errors import PackInvalid
+
+if TYPE_CHECKING:
+    from harness.benchmarks import Pack
+    from harness.datacard import DataCard
+
+EXAMPLES = """
+  python -m harness.pack verify /data/bmad/Brain
+      BMAD's released folder as it is; the data card goes into results/brain/
+  python -m harness.pack verify /data/bmad/liver-disjoint --results results
+  python -m harness.pack verify /sealed/ours --json
+  python -m harness.pack verify demo
+"""
+
+CARD_FILES = ("datacard.json", "datacard.md")
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    parser = cli.Parser(
+        "pack",
+        "Verify a pack: counts, masks, leaks between splits, trivial baselines. Nothing in its\n"
+        "folder is changed; all problems are listed at once (exit code 5).",
+        EXAMPLES,
+    )
+    parser.add_argument("action", choices=("verify",))
+    parser.add_argument("folder", metavar="DIR", help="any folder in BMAD's layout, or `demo`")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="the data card goes to DIR/<name>/, where the site finds it (default: results)",
+    )
+    parser.add_argument("--benchmark", metavar="NAME", help="the benchmark that the folder holds")
+    parser.add_argument("--json", action="store_true", help="print the card as JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Verify; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    reporter = cli.Reporter()
+    try:
+        from harness.datacard import make_card
+
+        pack = _open(options.folder, options.benchmark, reporter)
+        card = make_card(pack, reporter.progress)
+    finally:
+        reporter.close()
+    paths = write_card(card, options.results)
+    if options.json:
+        print(card.model_dump_json(indent=1))
+    else:
+        from harness.datacard_text import to_markdown
+
+        print(to_markdown(card))
+    for path in paths:
+        reporter.event(f"data card: {path}")
+    if card.problems:
+        raise PackInvalid(str(options.folder), card.problems)
+    return 0
+
+
+def _open(folder: str, benchmark: str | None, reporter: cli.Reporter) -> Pack:
+    from harness.benchmarks import demo_pack, open_pack
+    from harness.benchmarks.cache import default_cache
+
+    cache = default_cache()
+    if folder == "demo" and not Path(folder).is_dir():
+        return demo_pack(cache)
+    return open_pack(
+        Path(folder),
+        cache,
+        benchmark=benchmark or _benchmark_of(Path(folder)),
+        on_progress=lambda done, total: reporter.progress("reading", done, total),
+    )
+
+
+def _benchmark_of(folder: Path) -> str | None:
+    """The known benchmark by the folder's name, where no card says another one."""
+    from harness.benchmarks import BENCHMARKS
+    from harness.benchmarks.card import CARD_NAME
+
+    if (folder / CARD_NAME).is_file():
+        return None
+    name = folder.resolve().name
+    return next((key for key, spec in BENCHMARKS.items() if spec.matches_folder(name)), None)
+
+
+def write_card(card: DataCard, results: Path) -> list[Path]:
+    """Write both forms, each whole or not at all; returns their paths."""
+    from harness.benchmarks.cache import write_atomically
+    from harness.datacard_text import to_markdown
+
+    texts = (card.model_dump_json(indent=1) + "\n", to_markdown(card))
+    paths = [results / card.name / name for name in CARD_FILES]
+    for path, text in zip(paths, texts, strict=True):
+        write_atomically(path, text.encode())
+    return paths
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))
