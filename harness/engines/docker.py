@@ -166,11 +166,11 @@ class DockerEngine(Engine):
         return docker_images.program_of(image, name, identity=f"image:{image['Id']}")
 
     def start(self, launch: Launch) -> ContainerRunning:
-        gpu = self._gpu(launch.device)
+        gpu, user = self._gpu(launch.device), self._user()
+        if os.geteuid() == 0:
+            _open_folders(launch, user)
         cpus = take_cpus(launch.limits.threads)
         place = self._place(cpus, gpu)
-        if launch.verb == "train" and launch.model is not None and os.geteuid() == 0:
-            os.chown(launch.model, *map(int, place.user.split(":")))
         name = _container_name(launch)
         settings = container_settings(launch, place, _labels(launch))
         try:
@@ -185,20 +185,21 @@ class DockerEngine(Engine):
             container_settings(launch, place, _labels(launch)), name=_container_name(launch)
         )
 
+    def _user(self) -> str:
+        """`uid:gid` of the program: the caller, or nobody where the caller is root."""
+        if self._has("rootless") or (self._is_podman and os.geteuid() != 0):
+            return "0:0"
+        if os.geteuid() == 0:
+            return f"{NOBODY}:{NOBODY}"
+        return f"{os.getuid()}:{os.getgid()}"
+
+    def _has(self, option: str) -> bool:
+        """Whether the engine runs with a security option (`rootless`, `userns`)."""
+        return any(f"name={option}" in text for text in self._info.get("SecurityOptions") or [])
+
     def _place(self, cpus: tuple[int, ...], gpu: str | None) -> Place:
-        options = " ".join(self._info.get("SecurityOptions") or [])
-        if "rootless" in options or (self._is_podman and os.geteuid() != 0):
-            user = "0:0"
-        elif os.geteuid() == 0:
-            user = f"{NOBODY}:{NOBODY}"
-        else:
-            user = f"{os.getuid()}:{os.getgid()}"
-        return Place(
-            user=user,
-            cpus=cpus,
-            gpu=gpu,
-            userns="host" if "name=userns" in options else "",
-        )
+        userns = "host" if self._has("userns") else ""
+        return Place(user=self._user(), cpus=cpus, gpu=gpu, userns=userns)
 
     def _gpu(self, device: str) -> str | None:
         """UUID of the GPU that is asked for; its bare number where the driver's tool is absent."""
@@ -231,6 +232,24 @@ class DockerEngine(Engine):
 
     def remove_images(self) -> int:
         return docker_build.remove_built_images(self.client)
+
+
+def _open_folders(launch: Launch, user: str) -> None:
+    """Give the model folder to the program's user, and see that he can read the others.
+
+    Raises:
+        RunEnded: `host_error` when he cannot.
+    """
+    if user == "0:0":
+        return
+    for name, path in launch.folders().items():
+        if name == "model" and launch.verb == "train":
+            os.chown(path, *map(int, user.split(":")))
+        elif path.is_dir() and path.stat().st_mode & 0o005 != 0o005:
+            raise RunEnded(
+                Status.HOST_ERROR,
+                f"the entry runs as user {user}, who cannot read {path}: chmod o+rx {path}",
+            )
 
 
 def _container_name(launch: Launch) -> str:

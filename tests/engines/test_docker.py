@@ -80,10 +80,11 @@ def test_the_first_output_is_not_lost_however_early_it_comes(start_script) -> No
 def test_every_setting_of_a_running_container_is_the_documented_one(
     engine, start_script, tmp_path
 ) -> None:
-    model = tmp_path / "model"
+    model, train = tmp_path / "model", tmp_path / "train"
     model.mkdir()
+    train.mkdir()
     limits = Limits(memory_mib=123, pids=45, shm_mib=6, tmp_mib=7, threads=1)
-    running = start_script(WAIT, model=model, train=tmp_path, limits=limits)
+    running = start_script(WAIT, model=model, train=train, limits=limits)
     found = engine.client.inspect_container(running._name)
     config, host = found["Config"], found["HostConfig"]
     assert host["NetworkMode"] == "none"
@@ -172,6 +173,7 @@ def test_what_an_entry_can_see_and_do_is_the_allowed_list(start_script, tmp_path
     assert set(environment) == {
         *("HOME", "USER", "TMPDIR", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"),
         *("NUMBA_CACHE_DIR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS"),
+        "OMP_WAIT_POLICY",
         *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONUNBUFFERED"),
         *("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "LC_ALL"),
         *("PATH", "PYTHONPATH", "HOSTNAME"),  # the image's, and the engine's
@@ -279,6 +281,7 @@ def test_a_stopped_process_is_removed_too(engine, start_script) -> None:
     code = "import os, signal; print(flush=True); os.kill(0, signal.SIGSTOP)"
     running = start_script(code)
     running.receive_line(64, soon())
+    time.sleep(0.2)
     assert running.stop().code is None
     assert is_gone(engine, running._name)
 
@@ -378,6 +381,16 @@ def test_a_gpu_without_a_driver_is_one_clear_error_and_leaves_nothing(
     assert len(engine.client.containers(all=True)) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts entries as another user")
+def test_a_folder_that_the_entrys_user_cannot_read_is_named(
+    engine, script_program, tmp_path
+) -> None:
+    tmp_path.chmod(0o700)
+    with pytest.raises(RunEnded, match=f"chmod o\\+rx {tmp_path}") as caught:
+        engine.start(Launch(script_program, "predict", weights=tmp_path))
+    assert caught.value.status is Status.HOST_ERROR
+
+
 def test_an_image_that_is_gone_is_the_infrastructures_fault(engine) -> None:
     program = Program(name="gone", identity="", image="sha256:" + "0" * 64)
     with pytest.raises(RunEnded) as caught:
@@ -392,26 +405,55 @@ def test_the_plan_is_the_call_that_is_made(engine, script_program) -> None:
     assert json.loads(body)["HostConfig"]["NetworkMode"] == "none"
 
 
+HARNESS = """
+    import os, signal, time
+    from pathlib import Path
+    from harness.engines.base import Launch, Limits, Program
+    from harness.engines.docker import DockerEngine
+    program = Program(name="child", identity="", image={image!r})
+    limits = Limits(threads=1, stop_seconds=1)
+    launch = Launch(program, "predict", weights=Path({weights!r}), limits=limits)
+    with DockerEngine().start(launch) as running:
+        print(running._name, flush=True)
+        {then}
+"""
+
+
+def harness_process(script_program, folder: Path, then: str) -> subprocess.Popen[str]:
+    """A harness of its own that starts a container, says its name, and goes on with `then`."""
+    scripts = folder / "scripts"
+    scripts.mkdir()
+    (scripts / "main.py").write_text(
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    )
+    code = HARNESS.format(image=script_program.image, weights=str(scripts), then=then)
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_ctrl_c_leaves_no_container_of_an_entry_that_resists(
+    engine, script_program, tmp_path
+) -> None:
+    with harness_process(script_program, tmp_path, "running.receive(1, 1e9)") as harness:
+        name = harness.stdout.readline().strip()
+        assert not is_gone(engine, name)
+        time.sleep(0.1)
+        harness.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in harness.communicate(timeout=20)[1]
+    assert is_gone(engine, name)
+
+
 def test_a_killed_harness_leaves_a_container_that_the_next_one_sweeps(
     engine, script_program, start_script, tmp_path
 ) -> None:
-    (tmp_path / "main.py").write_text("import time; time.sleep(60)")
-    harness = f"""
-        import os, signal
-        from pathlib import Path
-        from harness.engines.base import Launch, Limits
-        from tests.engine_images import LightDockerEngine
-        from harness.engines.base import Program
-        program = Program(name="orphan", identity="", image={script_program.image!r})
-        launch = Launch(program, "predict", weights=Path({str(tmp_path)!r}))
-        print(LightDockerEngine().start(launch)._name, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
     mine = start_script(WAIT)
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(harness)], stdout=subprocess.PIPE, check=False
-    )
-    name = done.stdout.decode().strip()
+    then = "os.kill(os.getpid(), signal.SIGKILL)"
+    with harness_process(script_program, tmp_path, then) as harness:
+        name = harness.communicate(timeout=20)[0].strip()
     assert not is_gone(engine, name)
     assert engine.remove_leftovers() >= 1
     assert is_gone(engine, name)

@@ -34,12 +34,16 @@ def soon(seconds: float = 10.0) -> float:
     return time.monotonic() + seconds
 
 
-def is_alive(process: int) -> bool:
+def state_of(process: int) -> str:
+    """The kernel's letter for a process; X when there is none."""
     try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
-    return state != "Z"
+        return "X"
+
+
+def is_alive(process: int) -> bool:
+    return state_of(process) not in "XZ"
 
 
 def test_a_program_answers_and_its_end_of_input_ends_it() -> None:
@@ -65,6 +69,7 @@ def test_the_environment_is_the_fixed_list_whatever_the_host_has(monkeypatch) ->
     assert set(seen) == {
         *("HOME", "USER", "TMPDIR", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"),
         *("NUMBA_CACHE_DIR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS"),
+        "OMP_WAIT_POLICY",
         *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONUNBUFFERED"),
         *("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "LC_ALL"),
         *("PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"),
@@ -96,10 +101,10 @@ def test_a_program_that_ignores_term_is_killed_and_says_so() -> None:
         print("deaf", flush=True)
         time.sleep(60)
     """
-    running = ProcessEngine().start(launch(code))
-    running.receive_line(64, soon())
-    begin = time.monotonic()
-    assert running.stop().code is None
+    with ProcessEngine().start(launch(code)) as running:
+        running.receive_line(64, soon())
+        begin = time.monotonic()
+        assert running.stop().code is None
     assert 0.3 <= time.monotonic() - begin < 3
 
 
@@ -110,9 +115,9 @@ def test_term_ends_a_program_in_its_own_way() -> None:
         print("ready", flush=True)
         time.sleep(60)
     """
-    running = ProcessEngine().start(launch(code, Limits(stop_seconds=10)))
-    running.receive_line(64, soon())
-    assert running.stop().code == 9
+    with ProcessEngine().start(launch(code, Limits(stop_seconds=10))) as running:
+        running.receive_line(64, soon())
+        assert running.stop().code == 9
 
 
 def test_a_signal_is_a_negative_exit_code() -> None:
@@ -135,14 +140,15 @@ DAEMON = """
 """
 
 
-@pytest.mark.parametrize("after", ["sys.exit(0)", "time.sleep(60)"])
+@pytest.mark.parametrize("after", ["sys.stdin.read()", "time.sleep(60)"])
 def test_a_daemon_twice_removed_does_not_outlive_the_run(after: str) -> None:
-    running = ProcessEngine().start(launch(DAEMON.format(after=after)))
-    daemon = int(running.receive_line(64, soon()))
-    assert is_alive(daemon)
-    if "exit" in after:
-        assert running.wait(soon()).code == 0
-    running.stop()
+    with ProcessEngine().start(launch(DAEMON.format(after=after))) as running:
+        daemon = int(running.receive_line(64, soon()))
+        assert is_alive(daemon)
+        if "stdin" in after:
+            running.close_input()
+            assert running.wait(soon()).code == 0
+            assert not is_alive(daemon)
     assert not is_alive(daemon)
 
 
@@ -152,9 +158,11 @@ def test_a_stopped_program_is_ended_too() -> None:
         print(os.getpid(), flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
     """
-    running = ProcessEngine().start(launch(code))
-    process = int(running.receive_line(64, soon()))
-    assert running.stop().code is None
+    with ProcessEngine().start(launch(code)) as running:
+        process = int(running.receive_line(64, soon()))
+        while state_of(process) != "T":
+            time.sleep(0.001)
+        assert running.stop().code is None
     assert not is_alive(process)
 
 
