@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import docker
+from docker.auth import INDEX_NAME, resolve_repository_name
 from docker.errors import APIError, ImageNotFound
 from docker.utils import parse_repository_tag
 
@@ -94,7 +95,8 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
     try:
         image: dict[str, Any] = client.inspect_image(reference)
     except ImageNotFound:
-        if repository.startswith((OWN_NAMESPACE, f"docker.io/{OWN_NAMESPACE}")):
+        index, name = resolve_repository_name(repository)
+        if index == INDEX_NAME and name.startswith(OWN_NAMESPACE):
             raise EntryInvalid(
                 f"names below {OWN_NAMESPACE} are the harness's own and are never pulled",
                 where=reference,

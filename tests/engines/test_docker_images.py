@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from docker.auth import INDEX_NAME
 from docker.errors import DockerException
 
 from harness.engines import docker_images
@@ -58,7 +59,7 @@ def test_an_image_that_is_nowhere_is_unavailable_not_invalid(engine, registry) -
 
 
 def test_the_harness_own_names_are_never_pulled(engine) -> None:
-    for reference in ("bmad/patchcore:0123456789ab", "docker.io/bmad/patchcore"):
+    for reference in ("bmad/patchcore:0123456789ab", f"{INDEX_NAME}/bmad/patchcore"):
         with pytest.raises(EntryInvalid, match="never pulled"):
             engine.prepare_image(reference, "impostor")
 
