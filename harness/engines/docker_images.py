@@ -23,7 +23,7 @@ from typing import IO, Any, NoReturn
 
 import docker
 from docker.auth import INDEX_NAME, resolve_repository_name
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError, ImageNotFound, InvalidRepository
 from docker.utils import parse_repository_tag
 
 from harness.engines.base import Program
@@ -93,9 +93,9 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
     """
     repository, tag = parse_repository_tag(reference)
     try:
+        index, name = resolve_repository_name(repository)
         image: dict[str, Any] = client.inspect_image(reference)
     except ImageNotFound:
-        index, name = resolve_repository_name(repository)
         if index == INDEX_NAME and name.startswith(OWN_NAMESPACE):
             raise EntryInvalid(
                 f"names below {OWN_NAMESPACE} are the harness's own and are never pulled",
@@ -103,14 +103,14 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
                 fix="give the image another name, or evaluate the baseline's folder",
             ) from None
         image = _pull(client, reference, repository, tag)
-    except APIError as error:
-        if error.is_client_error():
-            raise EntryInvalid(
-                f"this is no image reference: {error.explanation}",
-                where=reference,
-                fix="write it as name:tag or name@sha256:digest",
-            ) from error
-        raise engine_lost(error) from error
+    except (APIError, InvalidRepository) as error:
+        if isinstance(error, APIError) and not error.is_client_error():
+            raise engine_lost(error) from error
+        raise EntryInvalid(
+            f"this is no image reference: {getattr(error, 'explanation', None) or error}",
+            where=reference,
+            fix="write it as name:tag or name@sha256:digest",
+        ) from error
     except ENGINE_FAULTS as error:
         raise engine_lost(error) from error
     return image

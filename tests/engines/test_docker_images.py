@@ -65,8 +65,9 @@ def test_the_harness_own_names_are_never_pulled(engine) -> None:
 
 
 def test_what_is_no_reference_is_refused(engine) -> None:
-    with pytest.raises(EntryInvalid, match="name:tag"):
-        engine.prepare_image("No Such Reference", "x")
+    for reference in ("No Such Reference", "-host/name", "scheme://host/name"):
+        with pytest.raises(EntryInvalid, match="name:tag"):
+            engine.prepare_image(reference, "x")
 
 
 def inspected(**config: object) -> dict:
