@@ -57,6 +57,9 @@ def build_parser() -> cli.Parser:
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     group.add_argument("--as", dest="name", metavar="NAME", help="another name on the board")
     group.add_argument("--replace", action="store_true", help="move a differing record to history")
+    group.add_argument(
+        "--keep-maps", action="store_true", help="keep the anomaly maps beside the record"
+    )
     group.add_argument("--json", action="store_true", help="print the records as one JSON array")
     group.add_argument("--no-site", action="store_true", help="do not rebuild the site")
     group.add_argument(
@@ -143,7 +146,14 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     sweep_work_folders(cache)
     store = Store(options.results)
     store.sweep()
-    place = Place(engine, store, cache, options.weights or default_folder(), reporter)
+    place = Place(
+        engine,
+        store,
+        cache,
+        options.weights or default_folder(),
+        reporter,
+        keep_maps=options.keep_maps,
+    )
     requests = tuple(_requests(entries, packs, options, place, limits=limits, overrides=overrides))
     return Plan(requests, place, options.replace)
 

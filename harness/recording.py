@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class Progress:
     log: bytes = b""
     answered: int = 0
     entry_has_maps: bool = True
+    kept_maps: Path | None = None
 
 
 def record_of(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:

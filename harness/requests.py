@@ -43,6 +43,8 @@ class Place:
     weights: Path | None
     """Folder of pretrained backbones, read-only for entries."""
     reporter: Reporter
+    keep_maps: bool = False
+    """Keep the run's anomaly maps beside its record."""
     keep_log: bool = False
     """Keep the entry's log beside the record, also of a run that ended well (open packs only)."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ from harness.engines.base import Launch, Running
 from harness.errors import InfrastructureFault
 from harness.gallery import open_gallery
 from harness.judge import Judge
+from harness.kept_maps import MapKeeper
 from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of
 from harness.records import (
@@ -53,6 +55,12 @@ def execute(request: Request, place: Place) -> Record:
             run.train()
             run.predict()
             outcome = OutcomePart(status=Status.OK, answered=progress.answered)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InfrastructureFault(
+                Status.HOST_ERROR, f"the disk is full ({error.filename or work})"
+            ) from error
         except RunEnded as end:
             if end.status.fault is Fault.INFRASTRUCTURE:
                 raise InfrastructureFault(end.status, end.detail) from end
@@ -144,17 +152,23 @@ class _Run:
         """One predict session: the validation split first where it sets thresholds, then test."""
         progress = self.progress
         launch = launch_of(self.request, self.place, "predict", model=self.model)
+        self._compile_truth()
         began = time.monotonic()
-        with self._running(launch) as running:
+        kept = self.work / "maps.zip" if self.place.keep_maps else None
+        with (
+            self._running(launch) as running,
+            MapKeeper(kept) if kept else contextlib.nullcontext() as keeper,
+        ):
             session = PredictSession(running, launch, self._hello())
             ready = session.start()
             progress.start_up_seconds = ready.start_up_seconds
             progress.entry_has_maps = ready.maps
-            self._score(session, has_maps=ready.maps)
+            self._score(session, keeper, has_maps=ready.maps)
             session.finish()
+        progress.kept_maps = kept
         progress.predict_seconds = time.monotonic() - began
 
-    def _score(self, session: PredictSession, *, has_maps: bool) -> None:
+    def _score(self, session: PredictSession, keeper: MapKeeper | None, *, has_maps: bool) -> None:
         pack, place, progress = self.request.pack, self.place, self.progress
         scorer = new_scorer(
             pack, place.cache, self.work, has_maps=has_maps, on_progress=place.reporter.progress
@@ -163,15 +177,25 @@ class _Run:
             samples = shuffled(pack.split("valid"))
             for sample, answer in self._answers(session, samples, "validation images"):
                 scorer.add("valid", sample.key, answer.score, answer.anomaly_map)
+                if keeper is not None:
+                    keeper.add("valid", sample.key, answer.anomaly_map)
         progress.gallery = open_gallery(pack, place.cache, place.reporter.progress)
         samples = shuffled(pack.split("test"))
         for sample, answer in self._answers(session, samples, "test images"):
             scorer.add("test", sample.key, answer.score, answer.anomaly_map)
+            if keeper is not None:
+                keeper.add("test", sample.key, answer.anomaly_map)
             if progress.gallery is not None:
                 progress.gallery.offer(sample, answer.score, answer.anomaly_map)
             progress.latencies.append(answer.latency_seconds)
             progress.answered += 1
         progress.scores = scorer.finish()
+
+    def _compile_truth(self) -> None:
+        """Before the clock of the session starts: the first run on a pack reads its masks."""
+        pack, place = self.request.pack, self.place
+        for split in ("valid", "test") if pack.has_masks else ("test",):
+            ground_truth(pack, split, place.cache, place.reporter.progress)
 
     def _answers(
         self, session: PredictSession, samples: Sequence[Sample], label: str
@@ -207,6 +231,7 @@ class _Run:
 def _store(request: Request, place: Place, progress: Progress, record: Record) -> Record:
     scores = progress.scores if record.is_ok else None
     gallery = progress.gallery if record.is_ok else None
+    maps = progress.kept_maps if record.is_ok else None
     is_open = request.pack.card.visibility == "open"
     # The log of a hidden run may hold pixels of its images: it is never kept.
     log = progress.log if is_open and (place.keep_log or not record.is_ok) else None
@@ -215,5 +240,6 @@ def _store(request: Request, place: Place, progress: Progress, record: Record) -
         record,
         write_evidence=scores.evidence.save if scores else None,
         write_gallery=partial(gallery.write, run_key=record.run_key) if gallery else None,
+        write_maps=partial(shutil.copyfile, maps) if maps else None,
         log=log,
     )

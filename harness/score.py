@@ -2,7 +2,9 @@
 
 No container, no image and no mask is needed. What the evidence holds exactly (image
 metrics, everything of float16 runs) must equal the record; the pooled metrics of
-float32 runs must lie within the bounds that their histograms allow.
+float32 runs must lie within the bounds that their histograms allow, or, where the run
+was made with --keep-maps and the pack's compiled truth is still in the cache, equal
+what the maps give anew.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import cli
 from harness.errors import DataMissing
+
+if TYPE_CHECKING:
+    from harness.metrics import Evidence
 
 EXAMPLES = """
   python -m harness.score                                   every finished run under results/
@@ -84,11 +90,48 @@ def recompute(path: Path) -> list[Recomputed]:
     if not record.is_ok:
         return []
     evidence = Evidence.load(evidence_of(path, record))
+    anew = rescore_maps(path.with_suffix(".maps.zip"), evidence, record.pack.version)
     name = f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}"
+    if anew is None:
+        return [
+            Recomputed(name, row.id, row.grid, row.stored, row.low, row.high, row.agrees)
+            for row in evidence.certify(record.metrics)
+        ]
     return [
-        Recomputed(name, row.id, row.grid, row.stored, row.low, row.high, row.agrees)
-        for row in evidence.certify(record.metrics)
+        Recomputed(
+            name, metric.id, metric.grid, metric.value, value, value, agrees=metric.value == value
+        )
+        for metric in record.metrics
+        for value in (anew.get((metric.id, metric.grid)),)
     ]
+
+
+def rescore_maps(
+    maps: Path, evidence: Evidence, pack_version: str
+) -> dict[tuple[str, str | None], float | None] | None:
+    """Every metric anew from the kept maps, or None where they or the truth are not there."""
+    import tempfile
+
+    from harness.benchmarks import default_cache
+    from harness.kept_maps import read_maps
+    from harness.metrics import GroundTruth, RunScorer
+    from harness.scoring import truth_path
+
+    paths = [truth_path(default_cache(), pack_version, split) for split in ("test", "valid")]
+    if not maps.is_file() or not all(path.is_file() for path in paths):
+        return None
+    test, valid = (GroundTruth.load(path) for path in paths)
+    if test is None or valid is None:
+        return None
+    scores = dict(zip(evidence.test.keys, evidence.test.scores, strict=True))
+    with tempfile.TemporaryDirectory() as spool:
+        scorer = RunScorer(test, valid, spool=Path(spool), maps=True, intervals=False)
+        for kept in read_maps(maps):
+            # The validation scores set no threshold: any finite number does.
+            score = float(scores[kept.key]) if kept.split == "test" else 0.0
+            scorer.add(kept.split, kept.key, score, kept.anomaly_map)
+        found = scorer.finish().metrics
+    return {(metric.id, metric.grid): metric.value for metric in found}
 
 
 def table(rows: Sequence[Recomputed]) -> str:

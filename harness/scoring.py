@@ -17,6 +17,11 @@ from harness.metrics import GroundTruth, RunScorer, TruthImage
 Progress = Callable[[str, int, int | None], None]
 
 
+def truth_path(cache: Path, pack_version: str, split: str) -> Path:
+    """Where the compiled truth of a split lies in the cache."""
+    return cache / "truth" / f"{pack_version}-{split}.npz"
+
+
 def ground_truth(pack: Pack, split: str, cache: Path, on_progress: Progress) -> GroundTruth:
     """The compiled ground truth of one split, from the cache where it is there.
 
@@ -26,7 +31,7 @@ def ground_truth(pack: Pack, split: str, cache: Path, on_progress: Progress) -> 
         cache: the harness's cache folder.
         on_progress: called with a label, the images done and their number.
     """
-    path = cache / "truth" / f"{pack.version}-{split}.npz"
+    path = truth_path(cache, pack.version, split)
     if path.is_file() and (stored := GroundTruth.load(path)) is not None:
         return stored
     images = [

@@ -3,6 +3,7 @@
     results/<benchmark>/<entry>/seed-<n>.json            the record
     results/<benchmark>/<entry>/seed-<n>.evidence.npz    histograms and private scores
     results/<benchmark>/<entry>/seed-<n>.log             the entry's log (open packs only)
+    results/<benchmark>/<entry>/seed-<n>.maps.zip        anomaly maps (--keep-maps)
     results/<benchmark>/<entry>/seed-<n>.gallery/        pictures, where the pack may show its images
     results/<benchmark>/<entry>/seed-<n>.curves.json     curves for the site, made from the evidence
     results/history/<benchmark>/<entry>/seed-<n>.<hash>/ what `--replace` moved aside
@@ -73,6 +74,10 @@ class Store:
         """Where the entry's log lies or would lie."""
         return self.record_path(name).with_suffix(".log")
 
+    def maps_path(self, name: RunName) -> Path:
+        """Where the kept maps of this run lie or would lie."""
+        return self.record_path(name).with_suffix(".maps.zip")
+
     def gallery_path(self, name: RunName) -> Path:
         """The folder where the pictures of this run lie or would lie."""
         return self.record_path(name).with_suffix(".gallery")
@@ -141,6 +146,7 @@ class Store:
                 self.record_path(name),
                 self.evidence_path(name),
                 self.log_path(name),
+                self.maps_path(name),
                 self.curves_path(name),
                 self.gallery_path(name),
             ):
@@ -155,6 +161,7 @@ class Store:
         *,
         write_evidence: Callable[[Path], object] | None = None,
         write_gallery: Callable[[Path], object] | None = None,
+        write_maps: Callable[[Path], object] | None = None,
         log: bytes | None = None,
     ) -> Record:
         """Write a run: evidence, pictures and log first, then the record, each atomically.
@@ -164,6 +171,7 @@ class Store:
             record: the record, not sealed yet.
             write_evidence: writes the evidence file to the path it is given.
             write_gallery: writes the pictures into the empty folder it is given.
+            write_maps: writes the kept maps to the path it is given.
             log: the entry's log, where it may be kept.
         Returns:
             The sealed record as written.
@@ -178,6 +186,9 @@ class Store:
                     write_evidence(path)
                     digest = _file_hash(path)
                 record = record.model_copy(update={"evidence": digest})
+            if write_maps is not None:
+                with replacing(self.maps_path(name)) as path:
+                    write_maps(path)
             if write_gallery is not None:
                 _replace_folder(self.gallery_path(name), write_gallery)
             if log is not None:
