@@ -66,12 +66,14 @@ def tally_halves(
     while segment < lengths.size:
         # Anomalous runs are short and few: counted with their surroundings, then taken out.
         side = kinds[segment] & 1
-        even, odd = tables[side]
+        even = tables[side, 0]
+        odd = tables[side, 1]
         first = start
         while segment < lengths.size and kinds[segment] & 1 == side:
             stop = start + lengths[segment]
             if kinds[segment] >= 2:
-                for pattern in bits[start:stop]:
+                for place in range(start, stop):
+                    pattern = bits[place]
                     if pattern & 0x7C00 == 0x7C00:
                         finite = -1
                     even[pattern] -= 1
@@ -95,8 +97,8 @@ def _tally(pixels: Halves, even: Words, odd: Words) -> None:
         odd[pixels[place + 5 * part]] += 1
         even[pixels[place + 6 * part]] += 1
         odd[pixels[place + 7 * part]] += 1
-    for pattern in pixels[8 * part :]:
-        even[pattern] += 1
+    for place in range(8 * part, pixels.size):
+        even[pixels[place]] += 1
 
 
 @kernel
@@ -142,8 +144,8 @@ def fold_halves(even: Words, odd: Words, totals: Counts, keys: Halves, counts: H
             count = np.int64(np.uint32(even[pattern] + odd[pattern]))
             totals[key] += count
             entries = _put(keys, counts, entries, key, count)
-        even[base : base + 64] = 0
-        odd[base : base + 64] = 0
+        for pattern in range(base, base + 64):
+            even[pattern] = odd[pattern] = 0
     return entries
 
 
@@ -180,8 +182,8 @@ def _count_buckets(pixels: Words, even: Words, odd: Words) -> None:
         odd[_float_key(pixels[place + 5 * part]) >> half] += 1
         even[_float_key(pixels[place + 6 * part]) >> half] += 1
         odd[_float_key(pixels[place + 7 * part]) >> half] += 1
-    for bits in pixels[8 * part :]:
-        even[_float_key(bits) >> half] += 1
+    for place in range(8 * part, pixels.size):
+        even[_float_key(pixels[place]) >> half] += 1
 
 
 @kernel
@@ -197,8 +199,8 @@ def _scatter(pixels: Words, rising: Words, falling: Words, low: Halves) -> None:
         bucket = key >> np.uint32(16)
         falling[bucket] -= 1
         low[falling[bucket]] = key & np.uint32(0xFFFF)
-    for bits in pixels[2 * half :]:
-        key = _float_key(bits)
+    for place in range(2 * half, pixels.size):
+        key = _float_key(pixels[place])
         bucket = key >> np.uint32(16)
         low[rising[bucket]] = key & np.uint32(0xFFFF)
         rising[bucket] += 1
@@ -222,8 +224,8 @@ def _count_side(
         while segment < lengths.size and kinds[segment] & 1 == side:
             stop = start + lengths[segment]
             if kinds[segment] == kind + 2:
-                for word in bits[start:stop]:
-                    even[_float_key(word) >> np.uint32(16)] -= 1
+                for place in range(start, stop):
+                    even[_float_key(bits[place]) >> np.uint32(16)] -= 1
             start = stop
             segment += 1
         if side == kind:
@@ -274,34 +276,54 @@ def partition_floats(
         if kinds[segment] == kind:
             _scatter(bits[start : start + lengths[segment]], even, odd, low)
         start += lengths[segment]
-    even[:] = 0
-    odd[:] = 0
+    for bucket in range(65536):
+        even[bucket] = odd[bucket] = 0
     return entries
 
 
 @kernel
-def sort_by_bucket(
-    keys: Words, run_lengths: NDArray[np.int32], low: Halves, runs: NDArray[np.int32]
+def sort_anomalous(
+    keys: Words,
+    run_lengths: NDArray[np.int32],
+    run_patches: NDArray[np.int32],
+    low: Halves,
+    patches: NDArray[np.int32],
 ) -> Counts:
-    """Order all anomalous float32 pixels by bucket, those of one bucket in run order.
+    """Order all anomalous float32 pixels by score, those of one score in run order.
+
+    Two counting sorts, by the lower and then by the upper half; both keep the order.
 
     Returns:
-        int64 [65537], where each bucket begins in `low` (lower halves) and `runs`.
+        int64 [65537], where each bucket begins in `low` (lower halves) and `patches`.
     """
+    half = np.uint32(16)
+    cursors = np.zeros(65537, np.int64)
     offsets = np.zeros(65537, np.int64)
-    for key in keys:
-        offsets[np.int64(key >> np.uint32(16)) + 1] += 1
-    for bucket in range(65536):
-        offsets[bucket + 1] += offsets[bucket]
-    cursors = offsets[:65536].copy()
+    for pixel in range(keys.size):
+        key = keys[pixel]
+        cursors[np.int64(key & np.uint32(0xFFFF)) + 1] += 1
+        offsets[np.int64(key >> half) + 1] += 1
+    for place in range(65536):
+        cursors[place + 1] += cursors[place]
+        offsets[place + 1] += offsets[place]
+    sorted_keys = np.empty(keys.size, np.uint32)
+    sorted_patches = np.empty(keys.size, np.int32)
     pixel = 0
     for run in range(run_lengths.size):
         for _ in range(run_lengths[run]):
-            bucket = keys[pixel] >> np.uint32(16)
-            low[cursors[bucket]] = keys[pixel] & np.uint32(0xFFFF)
-            runs[cursors[bucket]] = run
-            cursors[bucket] += 1
+            place = cursors[keys[pixel] & np.uint32(0xFFFF)]
+            cursors[keys[pixel] & np.uint32(0xFFFF)] += 1
+            sorted_keys[place] = keys[pixel]
+            sorted_patches[place] = run_patches[run]
             pixel += 1
+    for place in range(65537):
+        cursors[place] = offsets[place]
+    for pixel in range(keys.size):
+        key = sorted_keys[pixel]
+        place = cursors[key >> half]
+        cursors[key >> half] += 1
+        low[place] = key & np.uint32(0xFFFF)
+        patches[place] = sorted_patches[pixel]
     return offsets
 
 
@@ -310,8 +332,8 @@ def tally_runs(
     keys: Any,
     shift: int,
     run_lengths: NDArray[np.int32],
-    run_kinds: NDArray[np.uint8],
-    run_weights: NDArray[np.float64],
+    run_patches: NDArray[np.int32],
+    patch_weights: NDArray[np.float64],
     totals: Counts,
     weights: NDArray[np.float64],
 ) -> None:
@@ -319,16 +341,17 @@ def tally_runs(
 
     Args:
         keys: uint16 or uint32 [P] in run order; `shift` bits are cut off them.
-        run_weights: float64 [R, 5].
+        patch_weights: float64 [U, 5]; odd patches lie in the foreground.
         totals: int64 [4, 65536] by kind; rows 2 and 3 are added to.
         weights: float64 [5, 65536]; added to.
     """
     pixel = 0
     for run in range(run_lengths.size):
+        patch = run_patches[run]
         for _ in range(run_lengths[run]):
             place = keys[pixel] >> shift
-            totals[run_kinds[run], place] += 1
+            totals[2 + (patch & 1), place] += 1
             for row in range(5):
-                if run_weights[run, row] != 0.0:
-                    weights[row, place] += run_weights[run, row]
+                if patch_weights[patch, row] != 0.0:
+                    weights[row, place] += patch_weights[patch, row]
             pixel += 1

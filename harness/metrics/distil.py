@@ -143,7 +143,7 @@ def _bin_images(
     half_range: Any,
 ) -> _Binned:
     """Bins of every group, and Dice of every image from bin `half_range` up."""
-    truth, runs = counts.truth, counts.run_weights
+    truth, patches = counts.truth, counts.patches
     number, index = groups
     bins = edges.size + 1
     pixels = np.zeros((number, 4, bins), np.int64)
@@ -168,7 +168,7 @@ def _bin_images(
         anomalous = np.zeros((4 + len(WEIGHT_ROWS), bins))
         grouping.bin_runs(
             counts.anomalous_keys(image), shift, edges, ranks, truth.run_lengths[part],
-            runs.kinds[part], runs.weights[part], anomalous,
+            patches.of_run[part], patches.weights, anomalous,
         )  # fmt: skip
         pixels[group, 2:] += anomalous[2:4].astype(np.int64)
         weights[group] += anomalous[4:]

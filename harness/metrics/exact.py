@@ -129,16 +129,18 @@ class _FloatSweep:
             [anomalous.sum(), FPR_LIMIT * normal.sum(), anomalous[1], FPR_LIMIT * normal[1]],
             np.float64,
         )
+        self.has_background = bool(pixels[0].any() or pixels[2].any())
         self.targets = targets
         self.edges = np.zeros(targets[0].size + targets[1].size, np.uint32)
         self.tallies = np.zeros(5, np.int64)
         low = np.empty(counts.anomalous.size, np.uint16)
-        runs = np.empty(counts.anomalous.size, np.int32)
-        offsets = counting.sort_by_bucket(counts.anomalous, counts.truth.run_lengths, low, runs)
+        patches = np.empty(counts.anomalous.size, np.int32)
+        offsets = counting.sort_anomalous(
+            counts.anomalous, counts.truth.run_lengths, counts.patches.of_run, low, patches
+        )
         self._fixed = (
-            low, runs, offsets, counts.run_weights.weights, counts.run_weights.kinds,
-            np.zeros((4, KEYS), np.uint32), np.zeros((len(WEIGHT_ROWS), KEYS)),
-            np.zeros(KEYS // 64, np.uint8),
+            low, patches, offsets, counts.patches.weights,
+            np.zeros((2, KEYS), np.uint32),
         )  # fmt: skip
 
     def take(self, buckets: NDArray[np.int64]) -> None:
@@ -191,7 +193,8 @@ class _FloatSweep:
         sweep.sweep_buckets(
             buckets, low, cursors, blocks.firsts[part], ends, blocks.kinds[part],
             blocks.entry_keys, blocks.entry_counts, *self._fixed,
-            self.states, self.totals, *self.targets, self.edges, self.tallies, is_complete,
+            self.states, self.totals, self.has_background, *self.targets,
+            self.edges, self.tallies, is_complete,
         )  # fmt: skip
         blocks.cursors[part] = cursors
 
@@ -208,10 +211,12 @@ def _sweep_floats(
             running.take_gathered(part)
     else:
         running.take(buckets)
+    if not running.has_background:
+        running.states[1] = running.states[0]
     found = int(running.tallies[2])
     return ExactSweep(
         states=running.states,
-        edges=np.sort(running.edges[:found]),
+        edges=np.unique(running.edges[:found]),
         levels=int(running.tallies[0]),
         largest=int(running.tallies[1]),
     )

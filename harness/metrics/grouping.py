@@ -86,7 +86,8 @@ def _locate(
         while place < top and np.int64((scores[place] & np.uint32(0xFFFF)) >> 6) < part:
             place += 1
         ranks[part] = place
-    for pixel in low:
+    for index in range(low.size):
+        pixel = low[index]
         place = ranks[pixel >> 6]
         end = ranks[(pixel >> 6) + 1]
         score = np.uint32(pixel)
@@ -109,8 +110,8 @@ def _tabulate(
     table: Words,
 ) -> None:
     """`spread_normal` within a bucket of many scores: by a count of every lower half."""
-    for pixel in low:
-        table[pixel] += 1
+    for pixel in range(low.size):
+        table[low[pixel]] += 1
     above: Any = 65536
     for step in range(top - bottom):
         place = top - 1 - step
@@ -121,7 +122,8 @@ def _tabulate(
         above = score
     for between in range(above):
         gaps[bottom] += table[between]
-    table[:] = 0
+    for between in range(65536):
+        table[between] = 0
 
 
 @kernel
@@ -162,7 +164,7 @@ def group_halves(
             scores[groups] = key
             counts[groups] = np.int64(table[0, key])
             weights[groups] = table[1, key]
-            table[:, key] = 0
+            table[0, key] = table[1, key] = 0.0
             groups += 1
     return groups
 
@@ -183,7 +185,8 @@ def group_floats(
         scores, counts, weights: as in `group_halves`.
     """
     groups = 0
-    for item in ordered:
+    for place in range(ordered.size):
+        item = ordered[place]
         key = np.uint32(item >> np.uint64(32))
         if groups == 0 or scores[groups - 1] != key:
             scores[groups] = key
@@ -237,8 +240,8 @@ def bin_runs(
     edges: Words,
     ranks: Halves,
     run_lengths: NDArray[np.int32],
-    run_kinds: NDArray[np.uint8],
-    run_weights: NDArray[np.float64],
+    run_patches: NDArray[np.int32],
+    patch_weights: NDArray[np.float64],
     bins: NDArray[np.float64],
 ) -> None:
     """Add one image's anomalous pixels and their weights to the bins between edges.
@@ -250,13 +253,14 @@ def bin_runs(
     """
     pixel = 0
     for run in range(run_lengths.size):
+        patch = run_patches[run]
         for _ in range(run_lengths[run]):
             key = keys[pixel]
             place = np.int64(ranks[key >> shift])
             while place < edges.size and edges[place] <= key:
                 place += 1
-            bins[run_kinds[run], place] += 1
+            bins[2 + (patch & 1), place] += 1
             for row in range(5):
-                if run_weights[run, row] != 0.0:
-                    bins[4 + row, place] += run_weights[run, row]
+                if patch_weights[patch, row] != 0.0:
+                    bins[4 + row, place] += patch_weights[patch, row]
             pixel += 1

@@ -7,6 +7,8 @@ from a generator of our own (SplitMix64, Steele 2014), so that an interval never
 changes with a library's version.
 """
 
+# ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
+
 from __future__ import annotations
 
 import os
@@ -47,7 +49,8 @@ def _draw(seed: int, first: int, counts: Resamples) -> None:
     mask = np.uint64(0xFFFFFFFF)
     span = np.uint64(units)
     for row in range(rows):
-        counts[row] = 0
+        for unit in range(units):
+            counts[row, unit] = 0
         state = _mix(_mix(np.uint64(seed) + step) + np.uint64(first + row))
         for _ in range(units >> 1):
             state += step
@@ -109,7 +112,7 @@ def _sweep_images(
             best = max(best, positives / (anomalous + predicted + 1e-300))
             tied_positives = tied_negatives = 0.0
         if positives == 0 or negatives == 0:
-            found[row, :] = np.nan
+            found[row, 0] = found[row, 1] = found[row, 2] = np.nan
             continue
         found[row, 0] = 1.0 - misranked / (2.0 * positives * negatives)
         found[row, 1] = precision / positives
@@ -134,7 +137,7 @@ def sweep_images(split: ScoreEvidence, counts: Resamples, subclass: str | None =
     found = np.empty((counts.shape[0], 3))
     units = unit_of[order].astype(np.int32)
     labels = split.is_anomalous[order].astype(np.float64)
-    per_unit = np.bincount(units, labels, number)
+    per_unit = np.bincount(units, labels, number).astype(np.float64)
     _in_threads(
         lambda part: _sweep_images(counts[part], units, labels, is_last, per_unit, found[part]),
         counts.shape[0],

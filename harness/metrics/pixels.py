@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from harness.metrics import counting, grouping
 from harness.metrics.errors import NonFinite
 from harness.metrics.keys import KEYS
-from harness.metrics.regions import ANOMALOUS_BACKGROUND, ANOMALOUS_FOREGROUND
 from harness.metrics.spool import Pool, Spool
 from harness.metrics.sweep import region_overlap_of_gaps
 from harness.metrics.truth import GridTruth
@@ -49,29 +48,29 @@ class Block:
 
 
 @dataclass(frozen=True)
-class RunWeights:
-    """What one pixel of each run of a grid counts for."""
+class Patches:
+    """What an anomalous pixel counts for. A patch is what of a 4-connected region lies in the
+    foreground (odd numbers) or in the background: all its pixels count the same."""
 
-    kinds: NDArray[np.uint8]
-    """[R] kind of the run's pixels."""
+    of_run: NDArray[np.int32]
+    """[R] patch of each run."""
     weights: NDArray[np.float64]
-    """[R, 5] 1 / size of the run's region, by `WEIGHT_ROWS`."""
+    """[U, 5] 1 / size of the patch's region, by `WEIGHT_ROWS`; 0 where a row is of others."""
     per_region: NDArray[np.float64]
-    """[R] 1 / size of the run's 8-connected region."""
+    """[R] 1 / size of each run's 8-connected region."""
 
     @classmethod
-    def of(cls, truth: GridTruth) -> RunWeights:
-        """Weights of every run; 0 where a row does not concern it."""
+    def of(cls, truth: GridTruth) -> Patches:
+        """Patches of a grid."""
         eight, four = truth.run_regions
-        runs = np.arange(len(eight))
-        weights = np.zeros((len(eight), len(WEIGHT_ROWS)))
-        sizes8, sizes4 = truth.region_sizes
-        weights[runs, truth.region_tertiles[eight]] = 1.0 / sizes8[eight]
-        weights[runs, 3] = 1.0 / sizes4[four]
         shown = truth.run_is_foreground
-        weights[shown, 4] = 1.0 / truth.foreground_sizes[eight[shown]]
-        kinds = np.where(shown, ANOMALOUS_FOREGROUND, ANOMALOUS_BACKGROUND)
-        return cls(kinds=kinds.astype(np.uint8), weights=weights, per_region=1.0 / sizes8[eight])
+        sizes8, sizes4 = truth.region_sizes
+        of_run = (2 * four + shown).astype(np.int32)
+        weights = np.zeros((2 * sizes4.size, len(WEIGHT_ROWS)))
+        weights[of_run, truth.region_tertiles[eight]] = 1.0 / sizes8[eight]
+        weights[of_run, 3] = 1.0 / sizes4[four]
+        weights[of_run[shown], 4] = 1.0 / truth.foreground_sizes[eight[shown]]
+        return cls(of_run, weights, 1.0 / sizes8[eight])
 
 
 class PixelCounts:
@@ -105,9 +104,9 @@ class PixelCounts:
         self._groups = np.zeros((2, KEYS))
 
     @cached_property
-    def run_weights(self) -> RunWeights:
-        """Region weights of the grid's runs."""
-        return RunWeights.of(self.truth)
+    def patches(self) -> Patches:
+        """What the grid's anomalous pixels count for."""
+        return Patches.of(self.truth)
 
     @cached_property
     def low_offsets(self) -> NDArray[np.int64]:
@@ -181,7 +180,8 @@ class PixelCounts:
         keys, counts = self._room(image, kind)
         if keys.size == 0:
             return Block(_EMPTY, _EMPTY, _EMPTY)
-        entries = counting.fold_halves(*self._tables[kind], self.totals[kind], keys, counts)
+        even, odd = self._tables[kind]
+        entries = counting.fold_halves(even, odd, self.totals[kind], keys, counts)
         if entries < 0:
             return None
         keep = self._pool.keep
@@ -198,8 +198,9 @@ class PixelCounts:
         if keys.size == 0:
             return Block(_EMPTY, _EMPTY, _EMPTY)
         low = self._low_of(image, kind)
+        even, odd = self._tables[kind]
         entries = counting.partition_floats(
-            bits, *segments, kind, *self._tables[kind], self.totals[kind], keys, counts, low
+            bits, *segments, kind, even, odd, self.totals[kind], keys, counts, low
         )
         if entries < 0:
             return None
@@ -228,7 +229,7 @@ class PixelCounts:
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
         """Distinct anomalous scores of an image, pixels [m] and region weights [1, m] of each."""
         runs = slice(self.truth.run_offsets[image], self.truth.run_offsets[image + 1])
-        lengths, weight = self.truth.run_lengths[runs], self.run_weights.per_region[runs]
+        lengths, weight = self.truth.run_lengths[runs], self.patches.per_region[runs]
         scores, counts = np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64)
         weights = np.empty(keys.size)
         if self.is_bucketed:
@@ -252,6 +253,6 @@ class PixelCounts:
         totals, weights = self.totals.copy(), np.zeros((len(WEIGHT_ROWS), KEYS))
         counting.tally_runs(
             self.anomalous, 16 if self.is_bucketed else 0, self.truth.run_lengths,
-            self.run_weights.kinds, self.run_weights.weights, totals, weights,
+            self.patches.of_run, self.patches.weights, totals, weights,
         )  # fmt: skip
         return totals, weights

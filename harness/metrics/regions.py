@@ -72,7 +72,9 @@ def label_runs(rows: Ints, starts: Ints, lengths: Ints, reach: int, labels: Ints
         labels: int32 [R], filled with 0-based numbers in order of first appearance.
     """
     count = rows.size
-    parents = np.arange(count).astype(np.int32)
+    parents = np.empty(count, np.int32)
+    for run in range(count):
+        parents[run] = run
     above = 0
     for run in range(count):
         start = starts[run]

@@ -100,15 +100,20 @@ def sweep_histograms(
     states = np.zeros((batch, ROWS + 4 * rows))
     for item in range(batch):
         state = states[item]
-        total_anomalous = anomalous[item].sum()
-        limit = limit_share * normal[item].sum()
+        row_weights = weights[item]
+        total_anomalous = 0.0
+        limit = 0.0
+        for place in range(bins):
+            total_anomalous += anomalous[item, place]
+            limit += normal[item, place]
+        limit *= limit_share
         state[DICE_KEY] = -1
         for place in range(bins):
             column = bins - 1 - place
             count = anomalous[item, column]
             if count > 0:
                 _step(
-                    state, column, normal[item, column], count, weights[item], column,
+                    state, column, normal[item, column], count, row_weights, column,
                     0, rows, total_anomalous, limit,
                 )  # fmt: skip
             else:
@@ -117,143 +122,194 @@ def sweep_histograms(
 
 
 @kernel
-def _mark(
-    state: Floats,
-    key: int,
-    normal_targets: Floats,
-    anomalous_targets: Floats,
-    edges: NDArray[np.uint32],
-    tallies: NDArray[np.int64],
+def _sum_blocks(
+    tables: NDArray[np.uint32], sums: NDArray[np.int64], tallies: NDArray[np.int64]
 ) -> None:
-    """Note the key as an edge where a count has reached its next target."""
-    is_edge = False
-    while tallies[3] < normal_targets.size and state[NORMAL] >= normal_targets[tallies[3]]:
-        tallies[3] += 1
-        is_edge = True
-    while tallies[4] < anomalous_targets.size and state[ANOMALOUS] >= anomalous_targets[tallies[4]]:
-        tallies[4] += 1
-        is_edge = True
-    if is_edge:
-        edges[tallies[2]] = key
-        tallies[2] += 1
-
-
-@kernel
-def _scan_normal_block(
-    base: int, tables: NDArray[np.uint32], states: Floats, tallies: NDArray[np.int64], room: float
-) -> bool:
-    """Take 64 neighbouring scores without an anomalous pixel, unless they fill `room`."""
-    background = tables[0]
-    foreground = tables[1]
-    every: Any = 0
-    front: Any = 0
-    distinct: Any = 0
-    largest: Any = 0
-    for low in range(base, base + 64):
-        shown = np.int64(foreground[low])
-        count = np.int64(background[low]) + shown
-        every += count
-        front += shown
-        distinct += count > 0
-        largest = max(largest, count)
-    if every >= room:
-        return False
-    states[0, NORMAL] += every
-    states[1, NORMAL] += front
-    tallies[0] += distinct
-    tallies[1] = max(tallies[1], largest)
-    background[base : base + 64] = 0
-    foreground[base : base + 64] = 0
-    return True
-
-
-@kernel
-def _scan_scores(
-    bucket: int,
-    base: int,
-    tables: NDArray[np.uint32],
-    weights: Floats,
-    states: Floats,
-    totals: Floats,
-    normal_targets: Floats,
-    anomalous_targets: Floats,
-    edges: NDArray[np.uint32],
-    tallies: NDArray[np.int64],
-) -> None:
-    """Take 64 neighbouring scores of a bucket one by one, from high to low; clear them."""
-    levels: Any = 0
-    largest: Any = 0
-    for place in range(64):
-        low = base + 63 - place
-        background, front = np.int64(tables[0, low]), np.int64(tables[1, low])
-        hidden, shown = np.int64(tables[2, low]), np.int64(tables[3, low])
-        normal, anomalous = background + front, hidden + shown
-        count = normal + anomalous
-        if count == 0:
-            continue
-        key = bucket * 65536 + low
-        levels += 1
-        largest = max(largest, count)
-        if anomalous == 0:
-            states[0, NORMAL] += normal
-            states[1, NORMAL] += front
-            if tallies[3] == normal_targets.size or (
-                states[0, NORMAL] < normal_targets[tallies[3]]
-            ):
-                continue
-        else:
-            _step(states[0], key, normal, anomalous, weights, low, 0, 4, totals[0], totals[1])
-            if shown > 0:
-                _step(states[1], key, front, shown, weights, low, 4, 5, totals[2], totals[3])
-            else:
-                states[1, NORMAL] += front
-        _mark(states[0], key, normal_targets, anomalous_targets, edges, tallies)
-    tallies[0] += levels
-    tallies[1] = max(tallies[1], largest)
-    tables[:, base : base + 64] = 0
-    weights[:, base : base + 64] = 0.0
-
-
-@kernel
-def scan_bucket(
-    bucket: int,
-    tables: NDArray[np.uint32],
-    weights: Floats,
-    touched: NDArray[np.uint8],
-    states: Floats,
-    totals: Floats,
-    normal_targets: Floats,
-    anomalous_targets: Floats,
-    edges: NDArray[np.uint32],
-    tallies: NDArray[np.int64],
-) -> None:
-    """Sweep over one bucket's counts of the lower 16 bits, and clear them.
+    """Count a bucket's normal pixels from each block of 64 scores up; note levels and largest bin.
 
     Args:
-        tables: uint32 [4, 65536], pixels of each kind.
-        weights: float64 [5, 65536], region weights; the last row is the foreground's.
-        touched: uint8 [1024], per 64 scores: bit 0 normal, bit 1 anomalous pixels there.
-        states: [2, 8 + 4 * 5], sweeps over all pixels and over the foreground.
-        totals: anomalous pixels and false-positive limit of both sweeps.
-        normal_targets, anomalous_targets: ascending counts at which an edge is noted.
-        tallies: levels, largest bin, edges noted, and the next target of either kind.
+        tables: uint32 [2, 65536].
+        sums: int64 [2, 1025], filled; the last column stays 0.
     """
+    levels = np.uint32(0)
+    largest = np.uint32(0)
+    for block in range(1024):
+        background = tables[0, 64 * block : 64 * block + 64]
+        foreground = tables[1, 64 * block : 64 * block + 64]
+        hidden = np.uint32(0)
+        shown = np.uint32(0)
+        # Casts keep the counts at 32 bits, which makes the vector code twice as wide.
+        for score in range(64):
+            count = np.uint32(background[score] + foreground[score])
+            hidden = np.uint32(hidden + background[score])
+            shown = np.uint32(shown + foreground[score])
+            levels = np.uint32(levels + np.uint32(count > 0))
+            largest = max(largest, count)
+        sums[0, block] = hidden
+        sums[1, block] = shown
+    tallies[0] += np.int64(levels)
+    tallies[1] = max(tallies[1], np.int64(largest))
     for step in range(1024):
-        block = 1023 - step
-        mark = touched[block]
-        if mark == 0:
-            continue
-        touched[block] = 0
-        if mark == 1:
-            room = np.inf
-            if tallies[3] < normal_targets.size:
-                room = normal_targets[tallies[3]] - states[0, NORMAL]
-            if _scan_normal_block(block * 64, tables, states, tallies, room):
-                continue
-        _scan_scores(
-            bucket, block * 64, tables, weights, states, totals,
-            normal_targets, anomalous_targets, edges, tallies,
+        sums[0, 1023 - step] += sums[0, 1024 - step]
+        sums[1, 1023 - step] += sums[1, 1024 - step]
+
+
+@kernel
+def _count_from(table: NDArray[np.uint32], sums: NDArray[np.int64], score: int) -> Any:
+    """Pixels of a bucket at or above a lower half (0 to 65,536)."""
+    block = (score + 63) >> 6
+    count = sums[block]
+    for place in range(np.uint64(score), np.uint64(64 * block)):
+        count += np.int64(table[place])
+    return count
+
+
+@kernel
+def _note_edges(
+    bucket: int,
+    tables: NDArray[np.uint32],
+    sums: NDArray[np.int64],
+    before: float,
+    targets: Floats,
+    edges: NDArray[np.uint32],
+    tallies: NDArray[np.int64],
+) -> None:
+    """Note where in a bucket the normal pixels from the top reach their next targets."""
+    within = sums[0, 0] + sums[1, 0]
+    while tallies[3] < targets.size and before + within >= targets[tallies[3]]:
+        reached, missed = 0, 65536
+        while missed - reached > 1:
+            middle = (reached + missed) >> 1
+            count = _count_from(tables[0], sums[0], middle)
+            count += _count_from(tables[1], sums[1], middle)
+            if before + count >= targets[tallies[3]]:
+                reached = middle
+            else:
+                missed = middle
+        edges[tallies[2]] = bucket * 65536 + reached
+        tallies[2] += 1
+        tallies[3] += 1
+
+
+@kernel
+def _gather_points(
+    low: NDArray[np.uint16],
+    patches: NDArray[np.int32],
+    first: int,
+    last: int,
+    patch_weights: Floats,
+    tables: NDArray[np.uint32],
+    sums: NDArray[np.int64],
+    points: NDArray[np.int64],
+    weights: Floats,
+    tallies: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Look up what each distinct anomalous score of a bucket meets, from the last one down.
+
+    Args:
+        low, patches: lower half and patch of the anomalous pixels; [first:last] are to do.
+        points: int64 [7, n], filled: score, normal pixels above it, those of the foreground,
+            normal pixels of this score, those of the foreground, anomalous ones, those of the
+            foreground.
+        weights: float64 [5, n], filled: their region weights, added up in run order.
+
+    Returns:
+        how many points were filled, and where the pixels that are still to do end.
+    """
+    found = 0
+    while last > first and found < points.shape[1]:
+        score = np.int64(low[last - 1])
+        begin = last - 1
+        while begin > first and low[begin - 1] == score:
+            begin -= 1
+        block = (score + 64) >> 6
+        hidden, front = sums[0, block], sums[1, block]
+        for place in range(np.uint64(score + 1), np.uint64(64 * block)):
+            hidden += np.int64(tables[0, place])
+            front += np.int64(tables[1, place])
+        here = np.int64(tables[1, score])
+        points[0, found] = score
+        points[1, found], points[2, found] = hidden + front, front
+        points[3, found], points[4, found] = np.int64(tables[0, score]) + here, here
+        points[5, found] = last - begin
+        shown = 0
+        for row in range(5):
+            weights[row, found] = 0.0
+        for pixel in range(begin, last):
+            patch = patches[pixel]
+            shown += patch & 1
+            for row in range(5):
+                if patch_weights[patch, row] != 0.0:
+                    weights[row, found] += patch_weights[patch, row]
+        points[6, found] = shown
+        tallies[0] += points[3, found] == 0
+        tallies[1] = max(tallies[1], points[3, found] + points[5, found])
+        found += 1
+        last = begin
+    return found, last
+
+
+@kernel
+def _take_points(
+    count: int,
+    bucket: int,
+    points: NDArray[np.int64],
+    weights: Floats,
+    before: float,
+    before_front: float,
+    everywhere: Floats,
+    front: Floats,
+    totals: Floats,
+    has_background: bool,
+    targets: Floats,
+    edges: NDArray[np.uint32],
+    tallies: NDArray[np.int64],
+) -> None:
+    """Step both sweeps through the points of a bucket, and note edges where targets are reached."""
+    rows = 4 if has_background else 5
+    for point in range(count):
+        key = bucket * 65536 + points[0, point]
+        everywhere[NORMAL] = before + points[1, point]
+        _step(
+            everywhere, key, points[3, point], points[5, point], weights, point,
+            0, rows, totals[0], totals[1],
         )  # fmt: skip
+        while tallies[4] < targets.size and everywhere[ANOMALOUS] >= targets[tallies[4]]:
+            edges[tallies[2]] = key
+            tallies[2] += 1
+            tallies[4] += 1
+    if has_background:
+        for point in range(count):
+            if points[6, point] > 0:
+                key = bucket * 65536 + points[0, point]
+                front[NORMAL] = before_front + points[2, point]
+                _step(
+                    front, key, points[4, point], points[6, point], weights, point,
+                    4, 5, totals[2], totals[3],
+                )  # fmt: skip
+
+
+@kernel
+def _tally_bucket(
+    bucket: int,
+    low: NDArray[np.uint16],
+    cursors: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    block_kinds: NDArray[np.uint8],
+    entry_keys: NDArray[np.uint16],
+    entry_counts: NDArray[np.uint16],
+    tables: NDArray[np.uint32],
+) -> None:
+    """Count the lower halves of a bucket's normal pixels over all blocks."""
+    for block in range(cursors.size):
+        table = tables[block_kinds[block]]
+        while cursors[block] > firsts[block] and entry_keys[cursors[block] - 1] == bucket:
+            cursors[block] -= 1
+            count = np.int64(entry_counts[cursors[block]])
+            ends[block] -= count
+            for pixel in range(np.uint64(ends[block]), np.uint64(ends[block] + count)):
+                table[low[pixel]] += 1
 
 
 @kernel
@@ -267,57 +323,65 @@ def sweep_buckets(
     entry_keys: NDArray[np.uint16],
     entry_counts: NDArray[np.uint16],
     anomalous_low: NDArray[np.uint16],
-    anomalous_runs: NDArray[np.int32],
+    anomalous_patches: NDArray[np.int32],
     anomalous_offsets: NDArray[np.int64],
-    run_weights: Floats,
-    run_kinds: NDArray[np.uint8],
+    patch_weights: Floats,
     tables: NDArray[np.uint32],
-    weights: Floats,
-    touched: NDArray[np.uint8],
     states: Floats,
     totals: Floats,
+    has_background: bool,
     normal_targets: Floats,
     anomalous_targets: Floats,
     edges: NDArray[np.uint32],
     tallies: NDArray[np.int64],
     is_complete: bool,
 ) -> None:
-    """Sweep over float32 buckets in descending order (arguments as in `scan_bucket`).
+    """Sweep over float32 buckets in descending order.
 
     Args:
         low: the lower halves of the normal pixels; each block holds its own by bucket.
         cursors, firsts, ends: per block, end and start of its entries (`entry_keys`: bucket,
             `entry_counts`: pixels), and the end of its pixels in `low`; both ends move down.
-        anomalous_low, anomalous_runs: lower half and run of each anomalous pixel, by bucket;
-            `anomalous_offsets` [65537] says where each bucket begins.
-        run_weights, run_kinds: [R, 5] weights and [R] kind of the pixels of each run.
+        anomalous_low, anomalous_patches: lower half and patch of each anomalous pixel in
+            ascending order of score, and of run; `anomalous_offsets` [65537]: where each
+            bucket begins.
+        patch_weights: float64 [U, 5]; odd patches lie in the foreground.
+        tables: uint32 [2, 65536] of zeros; zero afterwards.
+        states: [2, 8 + 4 * 5], sweeps over all pixels and over the foreground.
+        totals: anomalous pixels and false-positive limit of both sweeps.
+        has_background: whether the two differ; if not, the caller copies the first.
+        normal_targets, anomalous_targets: ascending counts at which an edge is noted.
+        tallies: levels, largest bin, edges noted, and the next target of either kind.
         is_complete: False where more blocks of the one bucket follow in another call.
     """
-    for bucket in buckets:
-        for block in range(cursors.size):
-            table = tables[block_kinds[block]]
-            while cursors[block] > firsts[block] and entry_keys[cursors[block] - 1] == bucket:
-                cursors[block] -= 1
-                count = np.int64(entry_counts[cursors[block]])
-                ends[block] -= count
-                for pixel in range(ends[block], ends[block] + count):
-                    score = low[pixel]
-                    table[score] += 1
-                    touched[score >> 6] |= 1
+    sums = np.zeros((2, 1025), np.int64)
+    points = np.empty((7, 4096), np.int64)
+    weights = np.empty((5, 4096))
+    everywhere, front = states[0], states[1]
+    for place in range(buckets.size):
+        bucket = buckets[place]
+        _tally_bucket(
+            bucket, low, cursors, firsts, ends, block_kinds, entry_keys, entry_counts, tables
+        )
         if not is_complete:
             continue
-        for pixel in range(anomalous_offsets[bucket], anomalous_offsets[bucket + 1]):
-            score = anomalous_low[pixel]
-            run = anomalous_runs[pixel]
-            tables[run_kinds[run], score] += 1
-            touched[score >> 6] |= 2
-            for row in range(5):
-                if run_weights[run, row] != 0.0:
-                    weights[row, score] += run_weights[run, row]
-        scan_bucket(
-            bucket, tables, weights, touched, states, totals,
-            normal_targets, anomalous_targets, edges, tallies,
-        )  # fmt: skip
+        _sum_blocks(tables, sums, tallies)
+        before, before_front = everywhere[NORMAL], front[NORMAL]
+        first, last = anomalous_offsets[bucket], anomalous_offsets[bucket + 1]
+        while last > first:
+            count, last = _gather_points(
+                anomalous_low, anomalous_patches, first, last, patch_weights,
+                tables, sums, points, weights, tallies,
+            )  # fmt: skip
+            _take_points(
+                count, bucket, points, weights, before, before_front, everywhere, front,
+                totals, has_background, anomalous_targets, edges, tallies,
+            )  # fmt: skip
+        everywhere[NORMAL] = before + (sums[0, 0] + sums[1, 0])
+        front[NORMAL] = before_front + sums[1, 0]
+        _note_edges(bucket, tables, sums, before, normal_targets, edges, tallies)
+        for score in range(65536):
+            tables[0, score] = tables[1, score] = 0
 
 
 @kernel
@@ -340,8 +404,12 @@ def region_overlap_of_gaps(
         area divided by `limit` and by the sum of the weights.
     """
     state = np.zeros(ROWS + 4)
-    total = float(anomalous.sum())
     count = anomalous.size
+    total = 0.0
+    whole = 0.0
+    for place in range(count):
+        total += anomalous[place]
+        whole += weights[0, place]
     for step in range(count):
         place = count - 1 - step
         state[NORMAL] += gaps[place + 1]
@@ -349,8 +417,7 @@ def region_overlap_of_gaps(
             break
         _step(state, 0.0, normal[place], anomalous[place], weights, place, 0, 1, total, limit)
     area: float = state[ROWS + 2] + state[ROWS + 3]
-    whole: float = limit * weights.sum()
-    return area / whole
+    return area / (limit * whole)
 
 
 def sweep_one(normal: Any, anomalous: Any, weights: Any, limit_share: float) -> Floats:
