@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None) -> int:
     """Check one entry; returns the exit code."""
     options = build_parser().parse_args(argv)
     reporter = cli.Reporter()
+    reporter.show_engine_messages()
     try:
         verdict = check(options, reporter)
     finally:

@@ -43,19 +43,20 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.store import Store
 
     cache = default_cache()
-    print(f"work folders removed:     {sweep_work_folders(cache)}")
-    print(f"half-written files removed: {Store(options.results).sweep()}")
+    print(f"work folders removed        {sweep_work_folders(cache)}")
+    print(f"half-written files removed  {Store(options.results).sweep()}")
     if options.cache:
-        print(f"cache emptied:            {_empty(cache)} folders in {cache}")
+        print(f"cache folders emptied       {_empty(cache)} in {cache}")
+    print(f"leftover processes ended    {choose_engine('process').remove_leftovers()}")
     try:
         engine = choose_engine("docker")
         engine.check()
     except EngineUnavailable:
         print("no container engine answers: containers and images were not looked at")
         return 0
-    print(f"containers removed:       {engine.remove_leftovers()}")
+    print(f"containers removed          {engine.remove_leftovers()}")
     if options.images:
-        print(f"images removed:           {engine.remove_images()}")
+        print(f"images removed              {engine.remove_images()}")
     return 0
 
 

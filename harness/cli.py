@@ -8,6 +8,7 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -36,6 +37,12 @@ class Reporter:
         self._spoke: dict[str, float] = {}  # label -> instant of its last line
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
+
+    def show_engine_messages(self) -> None:
+        """Pass on what engines log: the first build of an image takes minutes."""
+        logger = logging.getLogger("harness.engines")
+        logger.setLevel(logging.INFO)
+        logger.handlers = [_Events(self)]
 
     def event(self, text: str) -> None:
         """One line about something that happened."""
@@ -81,6 +88,18 @@ class Reporter:
         self._bars.update(self._tasks[label], completed=done, total=total)
         if total is not None and done >= total:
             self._bars.remove_task(self._tasks.pop(label))
+
+
+class _Events(logging.Handler):
+    """Log records as a reporter's events."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.INFO)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one record."""
+        self._reporter.event(f"  {record.getMessage()}")
 
 
 def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:

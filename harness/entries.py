@@ -27,7 +27,7 @@ Family = Literal[
     "reconstruction", "one-class", "teacher-student", "memory bank", "flow", "trivial", "other"
 ]
 NAME_PATTERN = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
-# docker.io/library/name:tag@sha256:… without spaces or a leading slash or dot.
+# host:port/path/name:tag@sha256:… without spaces or a leading slash or dot.
 IMAGE_PATTERN = re.compile(
     r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
 )

@@ -91,6 +91,7 @@ def main(argv: Sequence[str] | None) -> int:
     """Evaluate; returns the exit code (0, or 4 when a run ended by its entry's fault)."""
     options = build_parser().parse_args(argv)
     reporter = cli.Reporter()
+    reporter.show_engine_messages()
     try:
         plan = make_plan(options, reporter)
         if options.dry_run:
@@ -146,6 +147,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     sweep_work_folders(cache)
     store = Store(options.results)
     store.sweep()
+    engine.remove_leftovers()
     place = Place(
         engine,
         store,
