@@ -205,15 +205,25 @@ def _described(entry: Entry, program: Program, place: Place, limits: Limits) -> 
 
 
 def prepare(entry: Entry, engine: Engine) -> Program:
-    """Make an entry startable: build, resolve or load its image where the engine has images."""
-    from harness import provenance
+    """Make an entry startable: build, resolve or load its image where the engine has images.
 
-    if entry.kind == "folder":
-        identity = provenance.folder_identity(entry.folder)
-        return engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
-    if entry.kind == "archive":
-        return engine.prepare_archive(Path(entry.source), entry.name)
-    return engine.prepare_image(entry.source, entry.name)
+    Raises:
+        EntryInvalid: the entry cannot be built, or its image is not acceptable.
+        InfrastructureFault: the image can be neither found nor pulled.
+    """
+    from harness import provenance
+    from harness.errors import InfrastructureFault
+    from harness.statuses import RunEnded
+
+    try:
+        if entry.kind == "folder":
+            identity = provenance.folder_identity(entry.folder)
+            return engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
+        if entry.kind == "archive":
+            return engine.prepare_archive(Path(entry.source), entry.name)
+        return engine.prepare_image(entry.source, entry.name)
+    except RunEnded as end:
+        raise InfrastructureFault(end.status, end.detail) from end
 
 
 def open_packs(options: argparse.Namespace, cache: Path, reporter: cli.Reporter) -> list[Pack]:

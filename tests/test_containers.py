@@ -19,6 +19,7 @@ from harness.cli import Reporter
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
 from harness.entries import open_folder
+from harness.errors import DeviceUnavailable, InfrastructureFault
 from harness.records import Record
 from harness.requests import Place, Request
 from harness.runs import execute
@@ -105,11 +106,12 @@ def test_a_misbehaving_container_is_a_record_with_its_status_and_leaves_nothing(
     record = run_on(docker_engine, name)
     assert record.outcome.status is status
     assert record.metrics == []
-    assert containers(docker_engine) == []
+    assert containers(docker_engine, name) == []
 
 
-def containers(engine: LightDockerEngine) -> list[str]:
-    found = engine.client.containers(all=True, filters={"label": "bmad.run"})
+def containers(engine: LightDockerEngine, name: str) -> list[str]:
+    label = f"bmad.run=demo/{name}/seed-0"
+    found = engine.client.containers(all=True, filters={"label": label})
     return [container["Id"] for container in found]
 
 
@@ -141,7 +143,7 @@ def test_an_interrupted_run_leaves_no_container_and_no_half_record(
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not containers(docker_engine) and time.monotonic() < deadline:
+    while not containers(docker_engine, "hanging_image") and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         time.sleep(0.1)
     process.send_signal(stop)
@@ -149,7 +151,7 @@ def test_an_interrupted_run_leaves_no_container_and_no_half_record(
     assert process.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert containers(docker_engine) == []
+    assert containers(docker_engine, "hanging_image") == []
     assert list((tmp_path / "r").rglob("seed-*")) == []
     assert list((tmp_path / "cache" / "work").iterdir()) == []
 
@@ -168,6 +170,49 @@ def evaluate_with(
         return [Record.model_validate(record) for record in json.loads(capsys.readouterr().out)]
 
     return call
+
+
+@pytest.mark.parametrize("form", ["image", "archive", "submission"])
+def test_an_image_is_an_entry_in_every_form_and_says_itself_whether_it_trains(
+    evaluate_with: Callable[..., list[Record]],
+    docker_engine: LightDockerEngine,
+    tmp_path: Path,
+    form: str,
+) -> None:
+    folder = ENTRIES / "trainer"
+    program = docker_engine.prepare_folder(folder, "trainer", provenance.folder_identity(folder))
+    entry = program.image
+    if form == "archive":
+        entry = str(tmp_path / "trainer.tar")
+        with Path(entry).open("wb") as file:
+            file.writelines(docker_engine.client.get_image(program.image))
+    elif form == "submission":
+        entry = str(tmp_path / "mine.toml")
+        Path(entry).write_text(
+            f'[entry]\nname = "mine"\ntitle = "Mine"\nimage = "{program.image}"\n'
+        )
+    (record,) = evaluate_with("docker", entry)
+    assert record.entry.kind == form
+    assert record.entry.image == program.image
+    assert record.entry.identity == f"image:{program.image}"
+    assert record.track == "open"
+    assert record.training is not None
+
+
+def test_an_image_that_is_nowhere_is_the_infrastructures_error(
+    evaluate_with: Callable[..., list[Record]], tmp_path: Path
+) -> None:
+    with pytest.raises(InfrastructureFault) as caught:
+        evaluate_with("docker", "localhost:9/nobody/nothing:none")
+    assert caught.value.status is Status.IMAGE_UNAVAILABLE
+    assert not (tmp_path / "docker").exists()
+
+
+def test_a_gpu_that_is_not_there_is_one_clear_error(
+    evaluate_with: Callable[..., list[Record]],
+) -> None:
+    with pytest.raises(DeviceUnavailable, match="nvidia-smi"):
+        evaluate_with("docker", ENTRIES / "honest", "--device", "cuda:0")
 
 
 def assert_equal_on_both_engines(
