@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -39,13 +40,12 @@ def result_tables(records: Sequence[Record], *, width: int | None = None) -> str
         console.print(_table(benchmark, [row for row in rows if row.benchmark == benchmark]))
     for line in _remarks(records):
         console.print(line, markup=False)
-    return out.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip()
 
 
 def _table(benchmark: str, rows: Sequence[Row]) -> Table:
-    table = Table(
-        title=f"{benchmark}: percent, mean ± standard deviation over seeds", title_justify="left"
-    )
+    title = f"{benchmark}: percent, mean ± standard deviation over seeds"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("entry", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
     for title, _, _ in COLUMNS:
