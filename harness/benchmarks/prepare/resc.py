@@ -119,15 +119,13 @@ def _wrong_slices(
     if needs_labels and images != labels:
         return [
             Problem(
-                "missing",
+                "slices",
                 f"{name}: slices {_range(images)} have images, {_range(labels)} labels",
             )
         ]
     is_whole = needs_labels or part == "validation"
     if is_whole and images | normal != set(range(1, expected + 1)):
-        return [
-            Problem("missing", f"{name}: slices {_range(images | normal)}, not 1 to {expected}")
-        ]
+        return [Problem("slices", f"{name}: slices {_range(images | normal)}, not 1 to {expected}")]
     return []
 
 

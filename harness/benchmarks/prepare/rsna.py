@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import struct
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -187,11 +188,12 @@ def _by_rank(
     split_of: dict[str, Split] = {}
     for kind in SOURCE:
         order = ranked_items(salt, [item for item in items if _class(item) == kind])
-        for split in ("train", "valid"):
-            count = quotas.get((split, kind), 0)
-            split_of |= {item.key: split for item in order[:count]}
-            order = order[count:]
-        split_of |= {item.key: "test" for item in order}
+        judged = quotas["valid", kind] + quotas["test", kind]
+        train = max(0, len(order) - judged) if kind == NORMAL else 0
+        valid = train + quotas["valid", kind]
+        split_of |= {item.key: "train" for item in order[:train]}
+        split_of |= {item.key: "valid" for item in order[train:valid]}
+        split_of |= {item.key: "test" for item in order[valid:]}
     return split_of
 
 
@@ -212,14 +214,18 @@ def read_dicom(file: RawFile, shape: tuple[int, int] | None) -> Pixels:
     from pydicom.pixels.utils import pixel_array
 
     try:
-        data = pydicom.dcmread(file.path)
-        syntax = str(data.file_meta.TransferSyntaxUID)
-        kind = str(data.PhotometricInterpretation)
-        plugin = "pillow" if syntax in _JPEG else ""
-        pixels = pixel_array(data, decoding_plugin=plugin)
+        with warnings.catch_warnings():
+            # Real files hold ages that are no ages; a file cut short is only warned of, too.
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.filterwarnings("error", "End of file reached", UserWarning)
+            data = pydicom.dcmread(file.path)
+            syntax = str(data.file_meta.TransferSyntaxUID)
+            kind = str(data.PhotometricInterpretation)
+            plugin = "pillow" if syntax in _JPEG else ""
+            pixels = pixel_array(data, decoding_plugin=plugin)
     except (
         InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError,
-        RuntimeError, NotImplementedError, struct.error,
+        RuntimeError, NotImplementedError, struct.error, UserWarning,
     ) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Unusable(Problem("damaged", f"{file.relative}: {reason}")) from error

@@ -26,6 +26,10 @@ NIFTI = (".nii", ".nii.gz")
 # What nibabel and the decompressors raise for damaged files.
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, zlib.error, struct.error)
 
+# A gzip's trailer holds the length modulo this; that of a truncated file is any number.
+_GZIP_LENGTHS = 1 << 32
+_SLACK_BYTES = 1 << 20  # padding after the voxels is allowed
+
 Slice = npt.NDArray[Any]
 
 
@@ -97,8 +101,8 @@ class Volume:
         promised = int(self._proxy.offset) + voxels * self._proxy.dtype.itemsize
         path = self.file.path
         found = _unpacked_bytes(path) if path.name.lower().endswith(".gz") else path.stat().st_size
-        if found < promised % (1 << 32):
-            raise EOFError(f"truncated: {found} of {promised} bytes")
+        if not promised % _GZIP_LENGTHS <= found <= promised % _GZIP_LENGTHS + _SLACK_BYTES:
+            raise EOFError(f"truncated or damaged: {found} of {promised} bytes")
 
     def _unusable(self, error: BaseException) -> Unusable:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from harness.benchmarks.prepare import splits
+from harness.benchmarks.prepare.manifest import MANIFEST_NAME
 from harness.benchmarks.prepare.preparing import Prepared, Request, prepare
 from harness.benchmarks.prepare.recipe import Options
 
@@ -15,6 +21,7 @@ from . import raw_fixtures
 
 ALL = ("brain", "liver", "resc", "oct2017", "rsna", "camelyon16")
 Preparing = Callable[..., Prepared]
+Ready = Callable[[str], Prepared]
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +47,25 @@ def short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splits, "patches", lists.__getitem__)
 
 
+@pytest.fixture(scope="session")
+def ready(
+    raw: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Prepared]:
+    """The `paper` pack of a benchmark's fixture, made once a session; to be read alone."""
+    out = tmp_path_factory.mktemp("ready")
+    lists = raw_fixtures.slide_lists()
+
+    @cache
+    def run(benchmark: str) -> Prepared:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(splits, "patches", lists.__getitem__)
+            options = Options((raw[benchmark],), volume_slices=raw_fixtures.RESC_SLICES)
+            request = Request(benchmark, options, out, is_keeping_on=True)
+            return prepare(request, lambda *_: None)
+
+    return run
+
+
 @pytest.fixture
 def preparing(raw: dict[str, Path], tmp_path: Path, short_lists: None) -> Preparing:
     """Prepares a benchmark's fixture in this process; options and request fields by keyword."""
@@ -55,6 +81,36 @@ def preparing(raw: dict[str, Path], tmp_path: Path, short_lists: None) -> Prepar
         return prepare(request, lambda *_: None)
 
     return run
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The manifest of a prepared pack."""
+    return [json.loads(line) for line in (folder / MANIFEST_NAME).read_text().splitlines()]
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    """A decoded image."""
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def form_of(path: Path) -> tuple[str, tuple[int, int]]:
+    """Mode, and width and height."""
+    with Image.open(path) as image:
+        return image.mode, image.size
+
+
+def keys_of(folder: Path, split: str, is_anomalous: bool) -> list[str]:
+    """Names of the images of one class of one split, sorted; the files must be there."""
+    place = folder / split / ("Ungood" if is_anomalous else "good") / "img"
+    names = sorted(path.stem for path in place.glob("*.png"))
+    stated = [
+        Path(row["key"]).stem
+        for row in rows_of(folder)
+        if row["split"] == split and row["is_anomalous"] == is_anomalous
+    ]
+    assert names == sorted(stated)
+    return names
 
 
 REQUEST = ("out", "name", "workers", "limit_cases", "is_strict", "is_keeping_on", "is_dry")

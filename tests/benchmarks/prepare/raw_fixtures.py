@@ -21,7 +21,7 @@ import tifffile
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGBaseline8Bit, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from harness.benchmarks.prepare import splits
 
@@ -110,7 +110,13 @@ AIR, BODY, LIVER_HU, LESION_HU, BONE = -1000, 40, 110, 60, 1200
 
 
 def ct(
-    path: Path, label_path: Path, seed: int, *, liver: int, lesion: Mapping[int, int], slices: int = 6
+    path: Path,
+    label_path: Path,
+    seed: int,
+    *,
+    liver: int,
+    lesion: Mapping[int, int],
+    slices: int = 6,
 ) -> None:
     """A body with liver in all slices but the first, and lesions of these sides in these slices."""
     values = np.full((CT_SIDE, CT_SIDE, slices), AIR, np.int16)
@@ -120,7 +126,9 @@ def ct(
     labels[300:330, 300:330] = 1 if liver != 1 else 0  # another organ, where there are several
     for z in range(1, slices):
         values[120:190, 120:260, z] = LIVER_HU
-        values[120:190, 120:260, z] += random(seed + z).integers(-20, 20, (70, 140)).astype(np.int16)
+        values[120:190, 120:260, z] += (
+            random(seed + z).integers(-20, 20, (70, 140)).astype(np.int16)
+        )
         labels[120:190, 120:260, z] = liver
         if side := lesion.get(z, 0):
             values[130 : 130 + side, 150 : 150 + side, z] = LESION_HU
@@ -236,11 +244,10 @@ def oct_image(seed: int, width: int = 512) -> Array:
 def kaggle_oct(folder: Path, *, test_per_class: int = 6, train: int = 14) -> Path:
     """Kaggle's folders, with the blank in the name; patient 100 is in train and in test."""
     root = folder / "OCT2017 "
-    seed = 0
-    for part, name, patient, count in _oct_plan(test_per_class, train):
+    plan = _oct_plan(test_per_class, train)
+    for seed, (part, name, patient, count) in enumerate(plan):
         path = root / part / name / f"{name}-{patient}-{count}.jpeg"
         save(path, oct_image(seed, OCT_WIDTHS[seed % 4]), quality=92)
-        seed += 1
     (root / "train" / ".DS_Store").write_bytes(b"litter")
     return folder
 
@@ -286,11 +293,19 @@ class Chest:
     patient: str
 
 
-def chests(normal: int = 24, opacity: int = 8, other: int = 12) -> list[Chest]:
+def chests(normal: int = 12, opacity: int = 4, other: int = 6) -> list[Chest]:
     """Images of all classes; every second patient has two."""
-    kinds = [kind for kind, n in zip(RSNA_CLASSES, (normal, opacity, other), strict=True) for _ in range(n)]
+    kinds = [
+        kind
+        for kind, n in zip(RSNA_CLASSES, (normal, opacity, other), strict=True)
+        for _ in range(n)
+    ]
     return [
-        Chest(f"{number:08x}-aaaa-bbbb-cccc-{number * 7919:012x}", kind, f"{number - number % 3 // 2:08d}")
+        Chest(
+            f"{number:08x}-aaaa-bbbb-cccc-{number * 7919:012x}",
+            kind,
+            f"{number - number % 3 // 2:08d}",
+        )
         for number, kind in enumerate(kinds)
     ]
 
@@ -308,7 +323,9 @@ def dicom(
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    data.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{int.from_bytes(path.stem.encode()[:8], 'big')}"
+    data.file_meta.MediaStorageSOPInstanceUID = (
+        f"1.2.3.{int.from_bytes(path.stem.encode()[:8], 'big')}"
+    )
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID
     data.Modality, data.PatientID, data.PatientAge = "CR", path.stem, "051Y"
@@ -384,6 +401,7 @@ def slide(path: Path, seed: int) -> Path:
 
 def slide_lists() -> dict[str, tuple[splits.Patch, ...]]:
     """Short lists in place of BMAD's, whose coordinates lie far outside any small slide."""
+
     def rows(names: Sequence[str], centres: Sequence[tuple[int, int]]) -> tuple[splits.Patch, ...]:
         pairs = [(name, x, y) for name in names for x, y in centres]
         return tuple(splits.Patch(name, row, x, y) for row, (name, x, y) in enumerate(pairs))
@@ -401,11 +419,11 @@ def slide_lists() -> dict[str, tuple[splits.Patch, ...]]:
     }
 
 
-def camelyon(folder: Path, *, flat: bool = False) -> Path:
-    """The slides of `slide_lists`, in the challenge's folders or in one."""
+def camelyon(folder: Path) -> Path:
+    """The slides of `slide_lists`, in the challenge's folders."""
     names = {patch.slide for patches in slide_lists().values() for patch in patches}
     for seed, name in enumerate(sorted(names)):
-        part = "images" if flat else "training/normal" if name[0] == "n" else "testing/images"
+        part = "training/normal" if name[0] == "n" else "testing/images"
         slide(folder / part / f"{name}.tif", 7000 + seed)
     return folder
 
@@ -415,7 +433,8 @@ def outlines(path: Path, polygons: Sequence[tuple[str, Sequence[tuple[float, flo
     parts = []
     for group, corners in polygons:
         points = "".join(
-            f'<Coordinate Order="{order}" X="{x}" Y="{y}" />' for order, (x, y) in enumerate(corners)
+            f'<Coordinate Order="{order}" X="{x}" Y="{y}" />'
+            for order, (x, y) in enumerate(corners)
         )
         parts.append(
             f'<Annotation Name="a" Type="Polygon" PartOfGroup="{group}">'
