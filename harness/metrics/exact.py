@@ -97,20 +97,22 @@ class _Blocks:
             for kind, block in enumerate(blocks)
             if block.keys.size
         ]
-        empty = np.zeros(0, np.uint16)
-        self.entry_keys = np.concatenate([empty, *(block.keys for block, _, _ in present)])
-        self.entry_counts = np.concatenate([empty, *(block.counts for block, _, _ in present)])
+        empty = np.zeros((2, 0), np.uint16)
+        entries = (np.stack([block.keys, block.counts]) for block, _, _ in present)
+        self.entries = np.concatenate([empty, *entries], axis=1)
+        """[2, E] buckets and pixels of all table entries."""
         sizes = np.array([block.keys.size for block, _, _ in present], np.int64)
-        self.cursors = np.cumsum(sizes)
-        self.firsts = self.cursors - sizes
-        self.ends = np.array([end for _, _, end in present], np.int64)
-        self.kinds = np.array([kind for _, kind, _ in present], np.uint8)
+        cursors = np.cumsum(sizes)
+        ends = np.array([end for _, _, end in present], np.int64)
+        kinds = np.array([kind for _, kind, _ in present], np.int64)
+        self.table = np.stack([cursors, cursors - sizes, ends, kinds])
+        """[4, B] end and start of each block's entries, end of its pixels, and their kind."""
 
     def reach(self, block: int, lowest: int) -> int:
         """Pixels of the block that lie in buckets from `lowest` up and were not taken yet."""
-        part = slice(self.firsts[block], self.cursors[block])
-        first = int(np.searchsorted(self.entry_keys[part], lowest))
-        return int(self.entry_counts[part][first:].sum(dtype=np.int64))
+        cursor, first = self.table[:2, block]
+        keys, counts = self.entries[:, first:cursor]
+        return int(counts[np.searchsorted(keys, lowest) :].sum(dtype=np.int64))
 
 
 class _FloatSweep:
@@ -145,7 +147,7 @@ class _FloatSweep:
 
     def take(self, buckets: NDArray[np.int64]) -> None:
         """Sweep over these buckets straight from the store."""
-        self._run(buckets, self.blocks.low, slice(None), self.blocks.ends, is_complete=True)
+        self._run(buckets, self.blocks.low, self.blocks.table, is_complete=True)
 
     def take_gathered(self, buckets: NDArray[np.int64]) -> None:
         """The same with the blocks' pieces read in long stretches, for a store on disk."""
@@ -153,14 +155,15 @@ class _FloatSweep:
         pieces: list[NDArray[np.uint16]] = []
         chosen: list[int] = []
         size = 0
-        for block in range(blocks.cursors.size):
+        for block in range(blocks.table.shape[1]):
             reach = blocks.reach(block, lowest)
             if reach == 0:
                 continue
             if size and buckets.size == 1 and 2 * (size + reach) > GATHER_BYTES:
                 self._run_pieces(buckets, chosen, pieces, is_complete=False)
                 pieces, chosen, size = [], [], 0
-            pieces.append(blocks.low[blocks.ends[block] - reach : blocks.ends[block]])
+            end = blocks.table[2, block]
+            pieces.append(blocks.low[end - reach : end])
             chosen.append(block)
             size += reach
         self._run_pieces(buckets, chosen, pieces, is_complete=True)
@@ -176,27 +179,24 @@ class _FloatSweep:
         sizes = np.array([piece.size for piece in pieces], np.int64)
         low = np.concatenate([np.zeros(0, np.uint16), *pieces])
         part = np.array(chosen, np.int64)
-        self._run(buckets, low, part, np.cumsum(sizes), is_complete=is_complete)
-        self.blocks.ends[part] -= sizes
+        table = np.ascontiguousarray(self.blocks.table[:, part])
+        table[2] = np.cumsum(sizes)
+        self._run(buckets, low, table, is_complete=is_complete)
+        self.blocks.table[0, part] = table[0]
+        self.blocks.table[2, part] -= sizes
 
     def _run(
         self,
         buckets: NDArray[np.int64],
         low: NDArray[np.uint16],
-        part: slice | NDArray[np.int64],
-        ends: NDArray[np.int64],
+        table: NDArray[np.int64],
         *,
         is_complete: bool,
     ) -> None:
-        blocks = self.blocks
-        cursors = blocks.cursors[part]
         sweep.sweep_buckets(
-            buckets, low, cursors, blocks.firsts[part], ends, blocks.kinds[part],
-            blocks.entry_keys, blocks.entry_counts, *self._fixed,
-            self.states, self.totals, self.has_background, *self.targets,
-            self.edges, self.tallies, is_complete,
+            buckets, low, table, self.blocks.entries, *self._fixed, self.states, self.totals,
+            self.has_background, *self.targets, self.edges, self.tallies, is_complete,
         )  # fmt: skip
-        blocks.cursors[part] = cursors
 
 
 def _sweep_floats(

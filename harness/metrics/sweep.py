@@ -232,16 +232,15 @@ def _gather_points(
         points[1, found], points[2, found] = hidden + front, front
         points[3, found], points[4, found] = np.int64(tables[0, score]) + here, here
         points[5, found] = last - begin
-        shown = 0
+        points[6, found] = 0
         for row in range(5):
             weights[row, found] = 0.0
         for pixel in range(begin, last):
             patch = patches[pixel]
-            shown += patch & 1
+            points[6, found] += patch & 1
             for row in range(5):
                 if patch_weights[patch, row] != 0.0:
                     weights[row, found] += patch_weights[patch, row]
-        points[6, found] = shown
         tallies[0] += points[3, found] == 0
         tallies[1] = max(tallies[1], points[3, found] + points[5, found])
         found += 1
@@ -293,35 +292,29 @@ def _take_points(
 def _tally_bucket(
     bucket: int,
     low: NDArray[np.uint16],
-    cursors: NDArray[np.int64],
-    firsts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    block_kinds: NDArray[np.uint8],
-    entry_keys: NDArray[np.uint16],
-    entry_counts: NDArray[np.uint16],
+    blocks: NDArray[np.int64],
+    entries: NDArray[np.uint16],
     tables: NDArray[np.uint32],
 ) -> None:
     """Count the lower halves of a bucket's normal pixels over all blocks."""
-    for block in range(cursors.size):
-        table = tables[block_kinds[block]]
-        while cursors[block] > firsts[block] and entry_keys[cursors[block] - 1] == bucket:
-            cursors[block] -= 1
-            count = np.int64(entry_counts[cursors[block]])
-            ends[block] -= count
-            for pixel in range(np.uint64(ends[block]), np.uint64(ends[block] + count)):
+    for block in range(blocks.shape[1]):
+        cursor, first, end = blocks[0, block], blocks[1, block], blocks[2, block]
+        table = tables[blocks[3, block]]
+        while cursor > first and entries[0, cursor - 1] == bucket:
+            cursor -= 1
+            count = np.int64(entries[1, cursor])
+            end -= count
+            for pixel in range(np.uint64(end), np.uint64(end + count)):
                 table[low[pixel]] += 1
+        blocks[0, block], blocks[2, block] = cursor, end
 
 
 @kernel
 def sweep_buckets(
     buckets: NDArray[np.int64],
     low: NDArray[np.uint16],
-    cursors: NDArray[np.int64],
-    firsts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    block_kinds: NDArray[np.uint8],
-    entry_keys: NDArray[np.uint16],
-    entry_counts: NDArray[np.uint16],
+    blocks: NDArray[np.int64],
+    entries: NDArray[np.uint16],
     anomalous_low: NDArray[np.uint16],
     anomalous_patches: NDArray[np.int32],
     anomalous_offsets: NDArray[np.int64],
@@ -340,15 +333,14 @@ def sweep_buckets(
 
     Args:
         low: the lower halves of the normal pixels; each block holds its own by bucket.
-        cursors, firsts, ends: per block, end and start of its entries (`entry_keys`: bucket,
-            `entry_counts`: pixels), and the end of its pixels in `low`; both ends move down.
-        anomalous_low, anomalous_patches: lower half and patch of each anomalous pixel in
-            ascending order of score, and of run; `anomalous_offsets` [65537]: where each
-            bucket begins.
+        blocks: int64 [4, B], of each the end and start of its entries, the end of its pixels in
+            `low`, and their kind; both ends move down.
+        entries: uint16 [2, E], bucket and pixels of each table entry.
+        anomalous_low, anomalous_patches, anomalous_offsets: of `sort_anomalous`.
         patch_weights: float64 [U, 5]; odd patches lie in the foreground.
         tables: uint32 [2, 65536] of zeros; zero afterwards.
-        states: [2, 8 + 4 * 5], sweeps over all pixels and over the foreground.
-        totals: anomalous pixels and false-positive limit of both sweeps.
+        states, totals: [2, 8 + 4 * 5], sweeps over all pixels and over the foreground, and [4]
+            anomalous pixels and false-positive limit of both.
         has_background: whether the two differ; if not, the caller copies the first.
         normal_targets, anomalous_targets: ascending counts at which an edge is noted.
         tallies: levels, largest bin, edges noted, and the next target of either kind.
@@ -360,9 +352,7 @@ def sweep_buckets(
     everywhere, front = states[0], states[1]
     for place in range(buckets.size):
         bucket = buckets[place]
-        _tally_bucket(
-            bucket, low, cursors, firsts, ends, block_kinds, entry_keys, entry_counts, tables
-        )
+        _tally_bucket(bucket, low, blocks, entries, tables)
         if not is_complete:
             continue
         _sum_blocks(tables, sums, tallies)
