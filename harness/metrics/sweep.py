@@ -333,9 +333,8 @@ def sweep_buckets(
 
     Args:
         low: the lower halves of the normal pixels; each block holds its own by bucket.
-        blocks: int64 [4, B], of each the end and start of its entries, the end of its pixels in
-            `low`, and their kind; both ends move down.
-        entries: uint16 [2, E], bucket and pixels of each table entry.
+        blocks, entries: int64 [4, B], of each block the end and start of its entries, the end of
+            its pixels in `low`, and their kind; uint16 [2, E], bucket and pixels of each entry.
         anomalous_low, anomalous_patches, anomalous_offsets: of `sort_anomalous`.
         patch_weights: float64 [U, 5]; odd patches lie in the foreground.
         tables: uint32 [2, 65536] of zeros; zero afterwards.
@@ -350,8 +349,7 @@ def sweep_buckets(
     points = np.empty((7, 4096), np.int64)
     weights = np.empty((5, 4096))
     everywhere, front = states[0], states[1]
-    for place in range(buckets.size):
-        bucket = buckets[place]
+    for bucket in buckets:
         _tally_bucket(bucket, low, blocks, entries, tables)
         if not is_complete:
             continue

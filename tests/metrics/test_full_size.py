@@ -55,9 +55,7 @@ def test_a_run_of_948_million_pixels_is_exact_in_bounded_memory(
     forget_peak()
     before = peak_bytes()
     start = time.perf_counter()
-    scorer = RunScorer(
-        truth, None, spool=tmp_path, maps=True, intervals=False, grids=("native",)
-    )
+    scorer = RunScorer(truth, None, spool=tmp_path, maps=True, intervals=False, grids=("native",))
     for key, case in zip(split.keys, split.cases, strict=True):
         scorer.add("test", key, 0.0, case.anomaly_map)
     scores = scorer.finish()

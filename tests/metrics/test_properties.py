@@ -181,7 +181,7 @@ def test_without_a_validation_split_its_threshold_is_absent_with_a_reason() -> N
     assert reasons["dice_at_valid"] == "only one class among the validation pixels"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_any_split_scores_within_zero_and_one_or_says_why_not(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(DTYPES))

@@ -36,7 +36,7 @@ def same_partition(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_segments_and_regions_of_any_mask_are_those_of_scipy(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)

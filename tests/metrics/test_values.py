@@ -51,7 +51,7 @@ def small_maps(dtype: type) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(dtype, shape, elements=element)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from(DTYPES))
 def test_any_small_map_agrees_with_sklearn(data: st.DataObject, dtype: type) -> None:
     maps = data.draw(st.lists(small_maps(dtype), min_size=1, max_size=3))
