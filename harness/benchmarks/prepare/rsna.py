@@ -232,7 +232,7 @@ def read_dicom(file: RawFile, shape: tuple[int, int] | None) -> Pixels:
     if kind not in ("MONOCHROME1", "MONOCHROME2") or pixels.ndim != 2:
         raise Unusable(Problem("colour", f"{file.relative}: {kind}, expected one grey image"))
     if pixels.dtype != np.uint8:
-        raise Unusable(Problem("depth", f"{file.relative}: {pixels.dtype}, expected 8 bits"))
+        raise Unusable(Problem("depth", f"{file.relative}: {pixels.dtype.name}, expected 8 bits"))
     if shape is not None and pixels.shape != shape:
         height, width = pixels.shape
         raise Unusable(

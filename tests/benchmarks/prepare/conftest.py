@@ -24,20 +24,38 @@ Preparing = Callable[..., Prepared]
 Ready = Callable[[str], Prepared]
 
 
+def write_liver(folder: Path) -> Path:
+    """Both collections, each in its folder."""
+    raw_fixtures.lits(folder / "LiTS")
+    return raw_fixtures.btcv(folder / "BTCV").parent
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "brain": raw_fixtures.brats,
+    "liver": write_liver,
+    "resc": raw_fixtures.challenge,
+    "oct2017": raw_fixtures.kaggle_oct,
+    "rsna": raw_fixtures.rsna,
+    "camelyon16": raw_fixtures.camelyon,
+}
+
+
+class Downloads(dict[str, Path]):
+    """The raw folder of each benchmark, written when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root = root
+
+    def __missing__(self, benchmark: str) -> Path:
+        self[benchmark] = WRITERS[benchmark](self.root / benchmark)
+        return self[benchmark]
+
+
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The raw folder of every benchmark."""
-    root = tmp_path_factory.mktemp("raw")
-    liver = raw_fixtures.btcv(root / "liver" / "BTCV").parent
-    raw_fixtures.lits(liver / "LiTS")
-    return {
-        "brain": raw_fixtures.brats(root / "brain"),
-        "liver": liver,
-        "resc": raw_fixtures.challenge(root / "resc"),
-        "oct2017": raw_fixtures.kaggle_oct(root / "oct2017"),
-        "rsna": raw_fixtures.rsna(root / "rsna"),
-        "camelyon16": raw_fixtures.camelyon(root / "camelyon16"),
-    }
+    """Raw folders by benchmark."""
+    return Downloads(tmp_path_factory.mktemp("raw"))
 
 
 @pytest.fixture
@@ -72,7 +90,9 @@ def preparing(raw: dict[str, Path], tmp_path: Path, short_lists: None) -> Prepar
 
     def run(benchmark: str, **changes: object) -> Prepared:
         fields = {name: changes.pop(name) for name in [*changes] if name in REQUEST}
-        defaults: dict[str, object] = {"raw": (raw.get(benchmark),)}
+        defaults: dict[str, object] = {}
+        if "raw" not in changes:
+            defaults["raw"] = (raw[benchmark],)
         if benchmark == "resc":
             defaults["volume_slices"] = raw_fixtures.RESC_SLICES
         options = Options(**{**defaults, **changes})  # type: ignore[arg-type]
