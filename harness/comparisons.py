@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ FOLDER = "comparisons"
 SCHEMA_VERSION = 1
 # Probabilities are written with a few digits; their sum may be off by as much.
 STABILITY_SLACK = 1e-3
+TAIL = 0.025
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,16 @@ class Standing:
             raise ValueError(f"{self.entry}: a value is not finite")
         if self.stability and abs(math.fsum(self.stability) - 1) > STABILITY_SLACK:
             raise ValueError(f"{self.entry}: the shares of places do not sum to 1")
+
+    @property
+    def likely_places(self) -> tuple[int, int] | None:
+        """First and last place of the middle 95 % of the resamples; None where not published."""
+        if not self.stability:
+            return None
+        below = list(accumulate(self.stability))
+        first = next((n for n, share in enumerate(below, start=1) if share > TAIL), len(below))
+        last = next((n for n, share in enumerate(below, start=1) if share >= 1 - TAIL), len(below))
+        return first, max(first, last)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def curves_of_run(evidence: Evidence, record: Record) -> RunCurves:
         unit="patient" if evidence.test.has_patients else "image",
         units=units,
         curves=tuple(
-            _with_band(curve, bands[curve.grid])
+            _with_band(curve, bands[curve.grid]) if units > 1 else _bare(curve)
             for curve in evidence.curves()
             if curve.grid in bands
         ),

@@ -254,6 +254,8 @@ class Material:
     """Submissions without a record."""
     cards: Mapping[str, BenchmarkCard] = field(default_factory=dict)
     """By benchmark."""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    """By metric, its exact definition in one sentence."""
     paper: tuple[Reported, ...] | None = None
     """The paper's values; None reads those of the project."""
     is_made_up: bool = False

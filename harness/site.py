@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import cli
+from harness.errors import EntryInvalid, UsageError
+
+if TYPE_CHECKING:
+    from harness.comparisons import Comparison
+    from harness.material import BenchmarkCard, Material, Waiting
+    from harness.records import Record
 
 EXAMPLES = """
   python -m harness.site
       from results/ and the published records, to site/ beside results/
   python -m harness.site --results /data/results --out /var/www/leaderboard
+  python -m harness.site --example --out /tmp/example
+      a made-up data set, marked as such on every page: how full tables look
 """
 
-PUBLISHED_RECORDS = Path(__file__).resolve().parent.parent / "leaderboard" / "records"
+REPOSITORY = Path(__file__).resolve().parent.parent
+PUBLISHED_RECORDS = REPOSITORY / "leaderboard" / "records"
+SUBMISSIONS = REPOSITORY / "submissions"
 
 
 def build_parser() -> cli.Parser:
@@ -24,23 +36,36 @@ def build_parser() -> cli.Parser:
         EXAMPLES,
     )
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR",
-        help="folder of your own records (default: results)",
-    )  # fmt: skip
+        "--results", type=Path, metavar="DIR", help="folder of your own records (default: results)"
+    )
     parser.add_argument(
-        "--records", type=Path, default=PUBLISHED_RECORDS, metavar="DIR",
+        "--records", type=Path, metavar="DIR",
         help="folder of published records (default: those of this checkout)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the site (default: site beside results)"
     )
+    parser.add_argument(
+        "--example", action="store_true",
+        help="made-up data instead of records, for looking at the design; needs --out",
+    )  # fmt: skip
     return parser
 
 
 def main(argv: Sequence[str] | None) -> int:
     """Build the site and print the path of its front page."""
     options = build_parser().parse_args(argv)
-    print(build_site(options.results, options.out, published=options.records))
+    if options.example:
+        if options.results or options.records or not options.out:
+            raise UsageError(
+                "the example takes no records, and a folder of its own",
+                where="--example",
+                fix="python -m harness.site --example --out DIR",
+            )
+        print(build_example(options.out))
+        return 0
+    results = options.results or Path("results")
+    print(build_site(results, options.out, published=options.records or PUBLISHED_RECORDS))
     return 0
 
 
@@ -56,17 +81,141 @@ def build_site(
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
+    return _write(gather(results, published), out or results.resolve().parent / "site")
+
+
+def build_example(out: Path) -> Path:
+    """Build the made-up site and return the path of its front page.
+
+    Raises:
+        StoreUnusable: `out` holds something else, such as a site of records.
+    """
+    from harness.benchmarks import default_cache
+    from harness.example import made_up
+
+    return _write(made_up(benchmark_cards(), metric_definitions(), default_cache()), out)
+
+
+def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
+    """Everything that the site of these folders is made of.
+
+    Curves that are missing beside records with evidence are made and kept there.
+    """
+    from harness import curves, gallery, standings
+    from harness.comparisons import without_numbers
+    from harness.material import Material
+    from harness.statistics import published as publishable
+    from harness.statistics import ranked_records, summarise
+    from harness.store import Store
+
+    if os.access(results, os.W_OK):
+        curves.refresh(Store(results))
+    cards = benchmark_cards()
+    folders = [folder for folder in (published, results) if folder.is_dir()]
+    own = {folder: Store(folder).records() for folder in folders}
+    records = [record for group in own.values() for record in group]
+    compared, outdated = _comparisons(folders, ranked_records(records))
+    rows = publishable(summarise(records, comparisons=compared))
+    drawn = {
+        key: found
+        for folder, group in own.items()
+        for key, found in gallery.read_galleries(folder, group).items()
+    }
+    shown = {run.run_key: drawn[run.run_key] for run in standings.first_galleries(records, drawn)}
+    return Material(
+        rows=rows,
+        records=tuple(records),
+        comparisons={name: without_numbers(each) for name, each in compared.items()},
+        outdated=outdated,
+        curves={
+            key: found
+            for folder, group in own.items()
+            for key, found in curves.read_curves(folder, group).items()
+        },
+        galleries=shown,
+        hardest=standings.hardest(records, shown),
+        overall=standings.overall(
+            compared, [n for n in compared if n in cards and cards[n].table1]
+        ),
+        not_above_trivial=standings.not_above_trivial(rows),
+        waiting=waiting(SUBMISSIONS, {record.entry.name for record in records}),
+        cards=cards,
+        definitions=metric_definitions(),
+    )
+
+
+def metric_definitions() -> dict[str, str]:
+    """The exact definition of every metric, by name."""
+    from harness.metrics import METRICS
+
+    return {name: metric.definition for name, metric in METRICS.items()}
+
+
+def _comparisons(
+    folders: Iterable[Path], ranked: Mapping[str, Sequence[Record]]
+) -> tuple[dict[str, Comparison], tuple[str, ...]]:
+    """The comparisons of exactly these records, and the benchmarks that have only another one."""
+    from harness.comparisons import read_comparisons
+
+    found = [each for folder in folders for each in read_comparisons(folder).values()]
+    current = {
+        each.benchmark: each for each in found if each.is_current(ranked.get(each.benchmark, ()))
+    }
+    return current, tuple(sorted({each.benchmark for each in found} - set(current)))
+
+
+def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
+    """Submissions without a record, by date. A file that is no submission is passed over here:
+    `harness.check` says what is wrong with it.
+    """
+    from harness.entries import open_entry
+    from harness.material import Waiting
+
+    found = []
+    for path in sorted(submissions.glob("*.toml")):
+        try:
+            entry = open_entry(str(path))
+        except EntryInvalid:
+            continue
+        if entry.name not in known:
+            table = entry.table
+            found.append(Waiting(entry.name, table.title, table.submitted, entry.metadata))
+    return tuple(sorted(found, key=lambda each: (each.since or "9999", each.name)))
+
+
+def benchmark_cards() -> dict[str, BenchmarkCard]:
+    """What the specs say of every known benchmark."""
+    from harness.benchmarks import BENCHMARKS
+    from harness.material import BenchmarkCard
+
+    return {
+        name: BenchmarkCard(
+            name=name,
+            title=spec.title,
+            modality=spec.modality,
+            has_masks=spec.has_masks,
+            table1=spec.table1,
+            licence=spec.licence,
+            citation=spec.citation,
+            source=spec.source,
+            access=spec.access,
+            may_show_images=spec.may_show_images,
+            show_evidence=spec.show_evidence,
+            known_leaks=spec.known_leaks,
+            remarks=spec.remarks,
+        )
+        for name, spec in BENCHMARKS.items()
+    }
+
+
+def _write(material: Material, out: Path) -> Path:
     from harness import __version__, provenance
     from harness.engines.base import Limits
-    from harness.statistics import summarise
-    from harness.store import Store
     from leaderboard.builder import build
 
-    records = [*Store(published).records(), *Store(results).records()]
     return build(
-        summarise(records),
-        records,
-        out or results.resolve().parent / "site",
+        material,
+        out,
         version=__version__,
         commit=provenance.source(metrics_version="").commit,
         default_limits=Limits().as_dict(),

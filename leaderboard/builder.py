@@ -1,23 +1,28 @@
-"""Builds the site: rows, records and the paper's numbers in, a folder of pages out.
+"""Builds the site: material in, a folder of pages out.
 
-    build(rows, records, Path("site"), version="0.1.0", commit="…") -> site/index.html
+    build(material, Path("site"), version="0.1.0", commit="…") -> site/index.html
 
-The same input gives the same bytes. The pages format and never compute: means, spreads
-and places come from `harness.statistics`. Traps: rows of hidden packs are rounded here
-once more, whoever calls; templates are named `.html`, because Jinja's own choice of what
-to escape goes by that ending.
+The same input gives the same bytes. The pages format and never compute: means, spreads,
+ranks, curves and the choice of pictures come from the harness. Traps: rows of hidden
+packs are rounded here once more, whoever calls; templates are named `.html`, because
+Jinja's own choice of what to escape goes by that ending.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
+from harness.comparisons import comparison_bytes, without_numbers
+from harness.material import Material
 from harness.records import Record
 from harness.statistics import Row, published
-from leaderboard import formats, words
+from leaderboard import formats, guide, words
+from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages
 from leaderboard.downloads import (
     leaderboard_csv,
     leaderboard_json,
@@ -25,9 +30,12 @@ from leaderboard.downloads import (
     record_text,
     row_key,
 )
-from leaderboard.entry_pages import RUN_COLUMNS, entry_pages
+from leaderboard.entry_pages import OVERVIEW, entry_pages
+from leaderboard.galleries import Album, side_by_side
+from leaderboard.other_pages import against_paper, status_groups
 from leaderboard.paper import Reported, read_paper
 from leaderboard.publishing import publish
+from leaderboard.runs import NUMBERS, TEXTS
 from leaderboard.tables import boards
 
 HERE = Path(__file__).parent
@@ -35,46 +43,33 @@ STATIC = ("site.css", "site.js")
 
 
 def build(
-    rows: Iterable[Row],
-    records: Iterable[Record],
+    material: Material,
     out: Path,
     *,
     version: str,
     commit: str | None,
-    paper: Sequence[Reported] | None = None,
     default_limits: Mapping[str, float | int] | None = None,
 ) -> Path:
     """Write the site and return the path of its front page.
 
     Args:
-        rows: summaries of the records, from `harness.statistics.summarise`.
-        records: the records behind them; only publishable ones of open packs are copied.
+        material: everything that the site shows, from `harness.site.gather`.
         out: folder of the site; a site that is there is replaced, anything else refused.
         version: version of the harness that builds.
         commit: its git commit, or None outside git.
-        paper: the paper's values; None reads those of the project.
         default_limits: limits that a command to rerun need not name.
     Raises:
         StoreUnusable: `out` holds something else, or cannot be written.
     """
-    reported = read_paper() if paper is None else tuple(paper)
-    shown = published(rows)
     files = site_files(
-        shown,
-        _shown_records(shown, records),
-        reported,
-        version=version,
-        commit=commit,
-        default_limits=default_limits or {},
+        material, version=version, commit=commit, default_limits=default_limits or {}
     )
-    publish(files, out)
+    publish(files, out, is_made_up=material.is_made_up)
     return out / "index.html"
 
 
 def site_files(
-    rows: Sequence[Row],
-    records: Sequence[Record],
-    paper: Sequence[Reported],
+    material: Material,
     *,
     version: str,
     commit: str | None,
@@ -83,37 +78,112 @@ def site_files(
     """The files of the site, by path.
 
     Args:
-        rows: published rows.
-        records: records that may be shown in full.
-        paper: the paper's values.
+        material: everything that the site shows.
         version: version of the harness.
         commit: its git commit.
         default_limits: limits that a command to rerun need not name.
     """
-    environment = _environment()
-    environment.globals.update(
-        site_title=words.SITE_TITLE, version=version, commit=commit, run_columns=RUN_COLUMNS
+    material = replace(
+        material,
+        rows=published(material.rows),
+        comparisons={k: without_numbers(each) for k, each in material.comparisons.items()},
     )
-    pages = entry_pages(rows, records, paper, default_limits)
-    texts = {
-        "index.html": environment.get_template("index.html").render(
-            root="",
-            boards=boards(rows, paper),
-            entries=len(pages),
-            runs=sum(len(row.seeds) for row in rows),
-            metrics=words.METRICS,
-            tracks=words.TRACKS,
-            track_meanings=words.TRACK_MEANINGS,
-        ),
-        "data/leaderboard.json": leaderboard_json(rows, paper, version=version, commit=commit),
-        "data/leaderboard.csv": leaderboard_csv(rows, paper),
-    }
-    entry_template = environment.get_template("entry.html")
-    texts |= {page.path: entry_template.render(root="../", page=page) for page in pages}
-    texts |= {record_path(record): record_text(record) for record in records}
+    paper = read_paper() if material.paper is None else material.paper
+    records = _shown_records(material.rows, material.records)
+    site = _Site(material, paper, records, _environment(material, version, commit), Album())
+    texts = site.pages(default_limits) | _downloads(material, paper, records, version, commit)
     files = {path: text.encode() for path, text in texts.items()}
     files |= {f"static/{name}": (HERE / "static" / name).read_bytes() for name in STATIC}
-    return files
+    return files | site.album.files
+
+
+@dataclass(frozen=True)
+class _Site:
+    """What all pages are made from."""
+
+    material: Material
+    paper: Sequence[Reported]
+    records: Sequence[Record]
+    environment: jinja2.Environment
+    album: Album
+
+    def pages(self, default_limits: Mapping[str, float | int]) -> dict[str, str]:
+        """All pages, by path."""
+        material, paper = self.material, self.paper
+        entries = entry_pages(material, self.records, paper, default_limits, self.album)
+        benchmarks = benchmark_pages(material, paper, self.album)
+        pictured = side_by_side(material, self.album)
+        self.environment.globals.update(
+            pictured=tuple((page.title, page.path) for page in pictured),
+        )
+        texts = {
+            "index.html": self._front(benchmarks, len(entries)),
+            "cost.html": self._render("cost.html", benchmarks=benchmarks),
+            "paper.html": self._render("paper.html", table_of_paper=against_paper(material, paper)),
+            "status.html": self._render(
+                "status.html",
+                groups=status_groups(material.rows),
+                failed=sum(len(row.failures) for row in material.rows),
+                runs=sum(len(row.seeds) for row in material.rows),
+            ),
+            "guide.html": self._render("guide.html", chapters=guide.chapters(material.definitions)),
+        }
+        texts |= {
+            page.path: self._render("entry.html", root="../", page=page, overview=_overview())
+            for page in entries
+        }
+        texts |= {
+            page.path: self._render("benchmark.html", root="../", page=page) for page in benchmarks
+        }
+        return texts | {
+            page.path: self._render("side_by_side.html", root="../", page=page) for page in pictured
+        }
+
+    def _front(self, benchmarks: Sequence[BenchmarkPage], entries: int) -> str:
+        shown = boards(self.material, self.paper)
+        return self._render(
+            "index.html",
+            boards=shown,
+            benchmarks=benchmarks,
+            entries=entries,
+            runs=sum(len(row.seeds) for row in self.material.rows),
+            packs=sorted({version for row in self.material.rows for version in row.packs}),
+            failed=sum(len(row.failures) for row in self.material.rows),
+            choices=[(group.benchmark, group.title) for group in _groups(shown)],
+        )
+
+    def _render(self, template: str, *, root: str = "", **values: Any) -> str:
+        return self.environment.get_template(template).render(root=root, **values)
+
+
+def _groups(shown: Iterable[Any]) -> list[Any]:
+    """The column groups of all boards, each benchmark once."""
+    found = {g.benchmark: g for board in shown for table in board.tables for g in table.groups}
+    return sorted(found.values(), key=lambda group: words.benchmark_order(group.benchmark))
+
+
+def _overview() -> tuple[str, ...]:
+    return tuple(
+        "s / image" if name == "seconds" else words.metric_words(name).short for name in OVERVIEW
+    )
+
+
+def _downloads(
+    material: Material,
+    paper: Sequence[Reported],
+    records: Sequence[Record],
+    version: str,
+    commit: str | None,
+) -> dict[str, str]:
+    texts = {
+        "data/leaderboard.json": leaderboard_json(material, paper, version=version, commit=commit),
+        "data/leaderboard.csv": leaderboard_csv(material, paper),
+    }
+    texts |= {
+        f"data/comparisons/{formats.file_stem(name)}.json": comparison_bytes(each).decode()
+        for name, each in sorted(material.comparisons.items())
+    }
+    return texts | {record_path(record): record_text(record) for record in records}
 
 
 def _shown_records(rows: Sequence[Row], records: Iterable[Record]) -> list[Record]:
@@ -133,7 +203,7 @@ def _shown_records(rows: Sequence[Row], records: Iterable[Record]) -> list[Recor
     return sorted(found.values(), key=lambda r: (*row_key(r), r.seed, r.run_key))
 
 
-def _environment() -> jinja2.Environment:
+def _environment(material: Material, version: str, commit: str | None) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -142,4 +212,20 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["short_hash"] = formats.short_hash
+    environment.globals.update(
+        site_title=words.SITE_TITLE,
+        version=version,
+        commit=commit,
+        is_made_up=material.is_made_up,
+        run_numbers=NUMBERS,
+        run_texts=TEXTS,
+        tracks=words.TRACKS,
+        families=words.FAMILIES,
+        pretrainings=words.PRETRAINING,
+        metrics=words.METRICS,
+        metric_key=guide.metric_key,
+        terms=guide.TERMS,
+        compared=sorted(material.comparisons, key=words.benchmark_order),
+        file_stem=formats.file_stem,
+    )
     return environment

@@ -10,8 +10,8 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
+from harness.material import Material
 from harness.records import Record
 from harness.statistics import MetricSummary, Row
 from leaderboard import formats
@@ -52,23 +52,37 @@ def record_text(record: Record) -> str:
 
 
 def leaderboard_json(
-    rows: Sequence[Row], paper: Sequence[Reported], *, version: str, commit: str | None
+    material: Material, paper: Sequence[Reported], *, version: str, commit: str | None
 ) -> str:
     """All rows and the paper's values; metrics are fractions, undefined ones null with a reason.
 
     Raises:
         ValueError: a value is NaN or infinite.
     """
-    content = {
+    head = {
         "schema_version": SCHEMA_VERSION,
+        "is_made_up": material.is_made_up,
         "harness": {"version": version, "commit": commit},
-        "rows": [asdict(row) for row in rows],
-        "paper": [asdict(value) for value in paper],
     }
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    lists = {
+        "rows": [_row(row) for row in material.rows],
+        "waiting": [vars(each) for each in material.waiting],
+        "paper": [vars(value) for value in paper],
+    }
+    # One line per item: small enough to load, and a difference shows which row changed.
+    parts = [f"{_json(key)}: {_json(value)}" for key, value in head.items()]
+    parts += [
+        f"{_json(key)}: [\n" + ",\n".join(_json(item) for item in items) + "\n]"
+        for key, items in lists.items()
+    ]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def leaderboard_csv(rows: Sequence[Row], paper: Sequence[Reported]) -> str:
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def leaderboard_csv(material: Material, paper: Sequence[Reported]) -> str:
     """One line per row and metric, then the paper's values; metrics are fractions."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -76,13 +90,32 @@ def leaderboard_csv(rows: Sequence[Row], paper: Sequence[Reported]) -> str:
     reported = by_cell(paper)
     lines = [
         _measured(row, metric, difference(row, metric.id, reported) if metric else None)
-        for row in rows
+        for row in material.rows
         for metric in row.metrics or (None,)
     ]
     lines += [_reported(value) for value in paper]
     for line in lines:
+        if material.is_made_up:
+            line["source"] = f"made up, {line['source']}"
         writer.writerow([_cell(line.get(column)) for column in CSV_COLUMNS])
     return out.getvalue()
+
+
+def _row(row: Row) -> dict[str, object]:
+    """A row with its rank as a number; who ties with whom is in the comparison's own file."""
+    return {
+        **vars(row),
+        "failures": [vars(failure) for failure in row.failures],
+        "metrics": [
+            {name: value for name, value in vars(metric).items() if name != "standing"}
+            | {
+                "seeds": [vars(seed) for seed in metric.seeds],
+                "rank": metric.rank,
+                "ties": None if metric.standing is None else len(metric.standing.ties),
+            }
+            for metric in row.metrics
+        ],
+    }
 
 
 def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> dict[str, Scalar]:

@@ -1,4 +1,4 @@
-"""One page per entry: who, how to rerun, every number with its interval, every failure.
+"""One page per entry: who, how to rerun, every number with its interval, pictures, every failure.
 
 Trap: of a hidden pack only the (published) row is shown; its records are never looked at.
 """
@@ -8,14 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.material import Gallery, Material
 from harness.records import Record
 from harness.statistics import MetricSummary, Row, SeedValue
-from leaderboard import formats, words
+from leaderboard import formats, guide, words
+from leaderboard.cells import COST, Cell, cell, rank_badge
 from leaderboard.commands import rerun_command
-from leaderboard.downloads import record_path, row_key
+from leaderboard.downloads import row_key
+from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.paper import Reported, by_cell, difference, method_key
+from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
+from leaderboard.tables import benchmark_page, context_of, entry_page
 
-NA = "NA"
+OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
+HEADLINE = (
+    "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_pro", "dice_at_0.5", "dice_at_valid",
+    "dice_max",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,44 +53,36 @@ class SeedCell:
 
 @dataclass(frozen=True)
 class MetricLine:
-    """One metric on one grid, over all seeds."""
+    """One metric over all seeds: the headline grid, and beside it the paper's."""
 
     title: str
     """Name of the metric."""
+    anchor: str
+    """Its place in the guide."""
     meaning: str
     """What it is."""
-    grid: str
-    """Grid in words."""
-    grid_meaning: str
-    """What the grid is for."""
     mean: str
     """Mean over seeds in percent, or NA."""
     mean_note: str
     """Why it is NA."""
     std: str
     """Standard deviation over seeds, or why there is none."""
+    rank: str
+    """Rank, with `=` for a tie; empty without a comparison."""
+    rank_title: str
+    """What the rank says, in words."""
+    on_paper_grid: str
+    """Mean on the paper's grid; empty for image metrics."""
     reported: str
-    """The paper's value, where it has one and the grid is the paper's."""
+    """The paper's value, where it has one."""
     difference: str
-    """Measured minus reported, in points."""
+    """Measured on the paper's grid minus reported, in points."""
     units: str
     """Number of resampled units behind the intervals."""
+    remark: str
+    """What else is to be said of the intervals, such as `few patients`."""
     seeds: tuple[SeedCell, ...]
     """One per run."""
-
-
-@dataclass(frozen=True)
-class RunLine:
-    """One run: how it ended, what it cost, on what machine."""
-
-    seed: int
-    """Seed of the run."""
-    status: str
-    """How it ended."""
-    cells: tuple[str, ...]
-    """One per name in `RUN_COLUMNS`."""
-    record: str
-    """Address of the record, from the entry's page."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ class Section:
     """Anchor on the page."""
     title: str
     """Title of the benchmark."""
+    page: str
+    """The benchmark's page, from the site's root."""
     is_demo: bool
     """It is the demonstration pack."""
     is_hidden: bool
@@ -116,18 +119,40 @@ class Section:
     """Track, isolation, seeds, in one line."""
     remarks: tuple[str, ...]
     """Why it has no rank, and warnings."""
+    overview: tuple[Cell, ...]
+    """Cells for the table at the top of the page, in the order of `OVERVIEW`."""
+    status: str
+    """`ok`, or how many runs failed."""
     command: str
     """How to rerun it; empty for hidden packs."""
     seeds: tuple[str, ...]
     """Heads of the per-run columns."""
+    has_paper_grid: bool
+    """Some metric was also scored on the paper's grid."""
     has_reported: bool
     """The paper has numbers for this method here."""
-    metrics: tuple[MetricLine, ...]
-    """All metrics, all grids."""
+    has_ranks: bool
+    """Some metric has a rank."""
+    headline: tuple[MetricLine, ...]
+    """The metrics that the board shows."""
+    more: tuple[MetricLine, ...]
+    """The others."""
     failures: tuple[FailureLine, ...]
     """Failed runs."""
     runs: tuple[RunLine, ...]
     """All runs; empty for hidden packs."""
+    training: tuple[TrainingLine, ...]
+    """Runs that were trained here; empty for hidden packs."""
+    exhibits: tuple[Exhibit, ...]
+    """Best, median, worst and false alarm."""
+    exhibits_told: str
+    """Which run they are of, and by what they were chosen."""
+    side_by_side: str
+    """Page with all methods on the same images; empty without pictures."""
+    no_pictures: str
+    """Why there are none; empty where there are."""
+    has_curves: bool
+    """Whether the benchmark's page draws its curves."""
     facts: tuple[Fact, ...]
     """Pack, identity, harness."""
     params: tuple[Fact, ...]
@@ -142,6 +167,8 @@ class EntryPage:
     """File of the page, from the site's root."""
     name: str
     """Name on the board."""
+    stem: str
+    """Its name in addresses."""
     title: str
     """The method's name."""
     description: str
@@ -154,40 +181,32 @@ class EntryPage:
     """One per benchmark, track and isolation."""
 
 
-RUN_COLUMNS = (
-    "s / image, median", "90 %", "99 %", "start-up", "training", "whole run", "peak RAM",
-    "peak GPU memory", "checkpoint", "maps", "machine", "started (UTC)",
-)  # fmt: skip
-
-
 def entry_pages(
-    rows: Sequence[Row],
+    material: Material,
     records: Sequence[Record],
     paper: Sequence[Reported],
     default_limits: Mapping[str, float | int],
+    album: Album,
 ) -> tuple[EntryPage, ...]:
     """One page for every entry of the rows, by name.
 
     Args:
-        rows: published rows.
+        material: with published rows.
         records: records that may be published in full, sorted; none of a hidden pack.
         paper: the paper's values.
         default_limits: limits that a command to rerun need not name.
+        album: takes the pictures.
     """
-    reported = by_cell(paper)
+    maker = _Maker(material, by_cell(paper), tuple(paper), default_limits, album)
     runs: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
         runs.setdefault(row_key(record), []).append(record)
     by_name: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: words.benchmark_order(row.benchmark)):
+    for row in sorted(material.rows, key=lambda row: words.benchmark_order(row.benchmark)):
         by_name.setdefault(row.entry, []).append(row)
     return tuple(
         _page(
-            [
-                _section(row, runs.get(_key(row), []), reported, default_limits)
-                for row in by_name[name]
-            ],
-            by_name[name][0],
+            [maker.section(row, runs.get(_key(row), [])) for row in by_name[name]], by_name[name][0]
         )
         for name in sorted(by_name)
     )
@@ -199,8 +218,9 @@ def _key(row: Row) -> tuple[str, str, str, str]:
 
 def _page(sections: Sequence[Section], first: Row) -> EntryPage:
     return EntryPage(
-        path=f"entries/{formats.file_stem(first.entry)}.html",
+        path=entry_page(first.entry),
         name=formats.plain(first.entry),
+        stem=formats.file_stem(first.entry),
         title=formats.plain(first.title),
         description=formats.plain(first.metadata.get("description", "")),
         facts=_declared(first.metadata),
@@ -234,38 +254,89 @@ def _deviations(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _section(
-    row: Row,
-    records: Sequence[Record],
-    reported: Mapping[tuple[str, str, str], Reported],
-    default_limits: Mapping[str, float | int],
-) -> Section:
-    lines = tuple(_metric_line(row, metric, reported) for metric in row.metrics)
-    is_hidden = row.visibility == "hidden"
-    return Section(
-        key=formats.file_stem(row.benchmark) + f"-{row.track}-{row.isolation}",
-        title=words.benchmark_title(formats.plain(row.benchmark)),
-        is_demo=row.benchmark == words.DEMO,
-        is_hidden=is_hidden,
-        summary=_summary(row),
-        remarks=_remarks(row, records),
-        command=rerun_command(records, default_limits) if records else "",
-        seeds=() if is_hidden else tuple(f"seed {record.seed}" for record in records),
-        has_reported=any(line.reported for line in lines),
-        metrics=lines,
-        failures=tuple(
-            FailureLine(
-                failure.seed,
-                failure.status.value,
-                failure.status.entry.sentence,
-                formats.plain(failure.detail),
-                failure.status.entry.remedy,
-            )
-            for failure in row.failures
-        ),
-        runs=tuple(_run_line(record) for record in records),
-        facts=_facts(row, records),
-        params=_params(records),
+@dataclass(frozen=True)
+class _Maker:
+    """Makes sections."""
+
+    material: Material
+    reported: Mapping[tuple[str, str, str], Reported]
+    paper: tuple[Reported, ...]
+    default_limits: Mapping[str, float | int]
+    album: Album
+
+    def section(self, row: Row, records: Sequence[Record]) -> Section:
+        """One entry on one benchmark, with its runs where they may be shown."""
+        lines = _metric_lines(row, self.reported)
+        gallery, pictured = self._gallery(records)
+        context = context_of(self.material, self.paper, "", has_overall=False)
+        count = len(row.failures)
+        return Section(
+            key=formats.file_stem(row.benchmark) + f"-{row.track}-{row.isolation}",
+            title=words.benchmark_title(formats.plain(row.benchmark)),
+            page=benchmark_page(row.benchmark),
+            is_demo=row.benchmark == words.DEMO,
+            is_hidden=row.visibility == "hidden",
+            summary=_summary(row),
+            remarks=_remarks(row, records),
+            overview=tuple(cell(row, metric, context) for metric in OVERVIEW),
+            status=f"{count} of {len(row.seeds)} failed" if count else "ok",
+            command=rerun_command(records, self.default_limits) if records else "",
+            seeds=tuple(f"seed {record.seed}" for record in records),
+            has_paper_grid=any(line.on_paper_grid for line in lines.values()),
+            has_reported=any(line.reported for line in lines.values()),
+            has_ranks=any(line.rank for line in lines.values()),
+            headline=tuple(line for name, line in lines.items() if name in HEADLINE),
+            more=tuple(line for name, line in lines.items() if name not in HEADLINE),
+            failures=failure_lines(row),
+            runs=run_lines(records),
+            training=training_lines(records),
+            exhibits=exhibits(gallery, self.album) if gallery else (),
+            exhibits_told=_told(gallery, pictured) if gallery and pictured else "",
+            side_by_side=side_by_side_path(row.benchmark) if gallery else "",
+            no_pictures="" if gallery else self._no_pictures(row),
+            has_curves=any(record.run_key in self.material.curves for record in records),
+            facts=_facts(row, records),
+            params=_params(records),
+        )
+
+    def _gallery(self, records: Sequence[Record]) -> tuple[Gallery | None, Record | None]:
+        for record in records:
+            if record.run_key in self.material.galleries:
+                return self.material.galleries[record.run_key], record
+        return None, None
+
+    def _no_pictures(self, row: Row) -> str:
+        card = self.material.cards.get(row.benchmark)
+        if row.visibility == "hidden":
+            return ""  # the note on hidden packs says it
+        if card is not None and not card.may_show_images:
+            return f"No pictures: {card.show_evidence}."
+        return "No pictures: no run here has left any."
+
+
+def failure_lines(row: Row) -> tuple[FailureLine, ...]:
+    """The failed runs of a row, each with its remedy."""
+    return tuple(
+        FailureLine(
+            failure.seed,
+            failure.status.value,
+            failure.status.entry.sentence,
+            formats.plain(failure.detail),
+            failure.status.entry.remedy,
+        )
+        for failure in row.failures
+    )
+
+
+def _told(gallery: Gallery, record: Record) -> str:
+    by = {
+        "map": "by the AUROC of the map within each image",
+        "score": "by the image score",
+    }[gallery.card.chosen_by]
+    return (
+        f"Seed {record.seed}. Best and worst of all anomalous test images, median of"
+        f" {gallery.card.drawn} drawn by hash, {by}; the false alarm is the normal image with the"
+        " highest score."
     )
 
 
@@ -284,24 +355,49 @@ def _remarks(row: Row, records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(formats.plain(remark) for remark in remarks)
 
 
+def _metric_lines(
+    row: Row, reported: Mapping[tuple[str, str, str], Reported]
+) -> dict[str, MetricLine]:
+    """One line per metric; what was scored on the paper's grid alone stands there as well."""
+    lines = {}
+    for name in dict.fromkeys(metric.id for metric in row.metrics):
+        main = row.metric(name, None) or row.metric(name, "native")
+        on_paper = row.metric(name, "paper")
+        shown = main or on_paper
+        if shown is not None:
+            lines[name] = _metric_line(row, shown, on_paper, reported)
+    return lines
+
+
 def _metric_line(
-    row: Row, metric: MetricSummary, reported: Mapping[tuple[str, str, str], Reported]
+    row: Row,
+    metric: MetricSummary,
+    on_paper: MetricSummary | None,
+    reported: Mapping[tuple[str, str, str], Reported],
 ) -> MetricLine:
     told = words.metric_words(metric.id)
     value = reported.get((method_key(row.title), row.benchmark, metric.id))
-    in_paper = None if value is None or metric.grid == "native" else value.mean
+    in_paper = None if value is None else value.mean
     points = None if in_paper is None else difference(row, metric.id, reported)
+    badge, _, badge_title = rank_badge(metric) if metric.standing else ("", None, "")
     return MetricLine(
-        title=told.title,
+        title=formats.plain(told.title),
+        anchor=guide.metric_key(metric.id),
         meaning=told.meaning,
-        grid=words.grid_title(metric.grid),
-        grid_meaning=words.GRID_MEANINGS[metric.grid],
         mean=NA if metric.mean is None else formats.percent(metric.mean, metric.step),
         mean_note=metric.reason or "",
         std=_deviation(metric),
+        rank=badge,
+        rank_title=badge_title,
+        on_paper_grid=""
+        if on_paper is None or on_paper.mean is None
+        else formats.percent(on_paper.mean, on_paper.step),
         reported="" if in_paper is None else formats.percent(in_paper),
         difference="" if points is None else formats.signed_points(points),
         units=formats.joined(dict.fromkeys(seed.n for seed in metric.seeds if seed.n)),
+        remark=formats.joined(
+            dict.fromkeys(s.reason for s in metric.seeds if s.value is not None and s.reason)
+        ),
         seeds=tuple(_seed_cell(seed) for seed in metric.seeds),
     )
 
@@ -318,56 +414,7 @@ def _seed_cell(seed: SeedValue) -> SeedCell:
     interval = ""
     if seed.low is not None and seed.high is not None:
         interval = f"[{formats.percent(seed.low)}, {formats.percent(seed.high)}]"
-    return SeedCell(formats.percent(seed.value), " ".join(filter(None, (interval, seed.reason))))
-
-
-def _run_line(record: Record) -> RunLine:
-    times, cost = record.times, record.cost
-    latency = times.latency
-    return RunLine(
-        seed=record.seed,
-        status=record.outcome.status.value,
-        cells=(
-            *(
-                formats.seconds(value) if value is not None else NA
-                for value in (
-                    (latency.median, latency.p90, latency.p99) if latency else (None,) * 3
-                )
-            ),
-            NA if times.start_up is None else formats.duration(times.start_up),
-            "none" if times.train is None else formats.duration(times.train),
-            formats.duration(times.total),
-            NA if cost.peak_ram_mib is None else formats.memory(cost.peak_ram_mib),
-            NA if cost.peak_gpu_mib is None else formats.memory(cost.peak_gpu_mib),
-            _checkpoint(record),
-            _maps(record),
-            _machine(record),
-            formats.plain(times.started),
-        ),
-        record="../" + record_path(record),
-    )
-
-
-def _checkpoint(record: Record) -> str:
-    if record.training is None:
-        return "none"
-    kept = record.training.kept
-    state = "last state" if kept is None else f"step {kept}"
-    return f"{state}, {formats.plain(record.training.stop_reason)}"
-
-
-def _maps(record: Record) -> str:
-    if record.maps is None:
-        return "none"
-    levels = "" if record.maps.levels is None else f", {record.maps.levels:,} levels"
-    return f"{record.maps.dtype}{levels}"
-
-
-def _machine(record: Record) -> str:
-    machine = record.machine
-    device = machine.cpu if machine.device == "cpu" else machine.device
-    driver = f", driver {machine.driver}" if machine.driver else ""
-    return formats.plain(f"{device}{driver}, {machine.threads} threads, {machine.engine}")
+    return SeedCell(formats.percent(seed.value), interval)
 
 
 def _facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:

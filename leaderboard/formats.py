@@ -99,6 +99,16 @@ def plain(value: object) -> str:
     return CONTROL.sub(" ", str(value)).strip()
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and an ellipsis where it is longer."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 seed`, `5 seeds`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def file_stem(name: str) -> str:
     """A file or folder name for any name: itself where it is safe, else made safe and marked.
 
@@ -115,6 +125,14 @@ def csv_text(value: str) -> str:
     """A text cell of one line that no spreadsheet runs as a formula."""
     text = plain(value)
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """Names with commas, the last ones as `and 4 more`."""
+    names = list(names)
+    if len(names) <= most + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def joined(values: Iterable[object]) -> str:

@@ -19,7 +19,7 @@ from harness.errors import StoreUnusable
 MANIFEST = "data/manifest.json"
 
 
-def publish(files: Mapping[str, bytes], out: Path) -> None:
+def publish(files: Mapping[str, bytes], out: Path, *, is_made_up: bool = False) -> None:
     """Make `out` hold exactly these files, besides what others have put there since.
 
     A file whose bytes are right is left alone; files of the last build that are not in
@@ -28,23 +28,24 @@ def publish(files: Mapping[str, bytes], out: Path) -> None:
     Args:
         files: content by path relative to `out`, with forward slashes.
         out: the site's folder; made when it is missing.
+        is_made_up: the site shows example data; it never takes the place of a real one.
     Raises:
         StoreUnusable: the folder holds something else, or cannot be written.
     """
     with _writing_problems(out):
-        stale = _listed(out) - set(files)
+        stale = _listed(out, is_made_up=is_made_up) - set(files)
         out.mkdir(parents=True, exist_ok=True)
         # The manifest goes first: after a kill in between, the next build still knows the files.
         known = {**_digests(files), **dict.fromkeys(stale, "")}
-        _write(out / MANIFEST, _manifest(known))
+        _write(out / MANIFEST, _manifest(known, is_made_up=is_made_up))
         for path, content in sorted(files.items()):
             _write(out / path, content)
         for path in sorted(stale):
             _remove(out, path)
-        _write(out / MANIFEST, _manifest(_digests(files)))
+        _write(out / MANIFEST, _manifest(_digests(files), is_made_up=is_made_up))
 
 
-def _listed(out: Path) -> set[str]:
+def _listed(out: Path, *, is_made_up: bool) -> set[str]:
     """The files of the last build.
 
     Raises:
@@ -53,13 +54,21 @@ def _listed(out: Path) -> set[str]:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return set()
     try:
-        listed = json.loads((out / MANIFEST).read_bytes())["files"]
+        manifest = json.loads((out / MANIFEST).read_bytes())
+        listed, was_made_up = manifest["files"], bool(manifest.get("is_made_up"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreUnusable(
             "the folder holds files that are not a site built by this program",
             where=str(out),
             fix="choose a new or empty folder with --out DIR",
         ) from error
+    if was_made_up != is_made_up:
+        kinds = ("a site of records", "a made-up example")
+        raise StoreUnusable(
+            f"the folder holds {kinds[was_made_up]}, and {kinds[is_made_up]} is to be written",
+            where=str(out),
+            fix="choose another folder with --out DIR",
+        )
     return {path for path in listed if _is_inside(path)}
 
 
@@ -72,8 +81,9 @@ def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
-def _manifest(digests: Mapping[str, str]) -> bytes:
-    return (json.dumps({"files": digests}, indent=1, sort_keys=True) + "\n").encode()
+def _manifest(digests: Mapping[str, str], *, is_made_up: bool) -> bytes:
+    content = {"files": digests, "is_made_up": is_made_up}
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _write(path: Path, content: bytes) -> None:

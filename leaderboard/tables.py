@@ -3,44 +3,22 @@
     boards(rows, paper) -> the six benchmarks, packs of one's own, the demonstration
 
 Each board has two views, localisation (the paper's Table 2) and Dice (its Table 3).
-Traps: a cell without a number has no sort key, so that it sorts last both ways; rows of
-the demonstration pack never share a table with the six.
+Trap: rows of the demonstration pack never share a table with the six.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.statistics import MetricSummary, Row
+from harness.material import Material, Overall, Waiting, is_canary, is_trivial
+from harness.statistics import Row
 from leaderboard import formats, words
-from leaderboard.paper import Reported, by_cell, difference, method_key
+from leaderboard.cells import COST, NOT_RUN, Cell, Context, cell, paper_cell
+from leaderboard.paper import Reported, by_cell, method_key
 
-Values = Mapping[tuple[str, str, str], Reported]
-PLACE_WORDS = {1: "first", 2: "second", 3: "third"}
-COST = "seconds"
-NOT_RUN = "\N{EN DASH}"
-DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table."""
-
-    text: str
-    """What it says: a number, `NA`, `failed`, or a dash where nothing was run."""
-    kind: str
-    """`value`, `na`, `failed` or `none`: decides its look."""
-    key: str | None = None
-    """Number to sort by; None sorts last in both directions."""
-    small: str = ""
-    """Second line: spread over seeds, or the reason."""
-    third: str = ""
-    """Third line: difference to the paper."""
-    place: int | None = None
-    """1, 2 or 3 when it is among the three best of its column."""
-    title: str = ""
-    """What the place means, for a pointer and for screen readers."""
+MakeCell = Callable[[Row | None, str, Context], Cell]
 
 
 @dataclass(frozen=True)
@@ -65,6 +43,8 @@ class Group:
     """Name of the benchmark."""
     title: str
     """Head over the columns."""
+    page: str
+    """Its page."""
     columns: tuple[Column, ...]
     """At least one."""
 
@@ -74,19 +54,29 @@ class Line:
     """One line of a table: an entry, or a method as the paper reports it."""
 
     source: str
-    """`measured` or `paper`."""
+    """`measured`, `paper` or `waiting`."""
+    key: str
+    """Anchor, without the table's own."""
     title: str
     """Name of the method."""
-    name: str
-    """Name of the entry, where it is not just the title in lower case."""
+    kind: str
+    """Family and pretraining in words, and the entry's name where its title is not the only one."""
     page: str | None
     """Its page; None for lines of the paper."""
     track: str
     """Key of the track; `paper` for lines of the paper."""
     track_title: str
     """The track in words."""
+    family: str
+    """Key of the family."""
+    pretraining: str
+    """Key of the pretraining; empty where unknown."""
+    has_maps: str
+    """`yes`, `no`, or empty where unknown."""
     remarks: tuple[str, ...]
     """Isolation, weights and why the line has no rank."""
+    average: Cell
+    """Average rank over the table's columns."""
     seeds: str
     """Number of seeds; several numbers where the benchmarks differ."""
     seeds_key: str | None
@@ -111,8 +101,10 @@ class Table:
     """What the table shows."""
     groups: tuple[Group, ...]
     """One per benchmark."""
+    has_average: bool
+    """Whether any line has an average rank."""
     lines: tuple[Line, ...]
-    """Measured lines first, then the paper's."""
+    """Measured lines first, then those that wait, then the paper's."""
 
 
 @dataclass(frozen=True)
@@ -148,23 +140,34 @@ VIEWS = {
 }
 
 
-def boards(rows: Sequence[Row], paper: Sequence[Reported]) -> tuple[Board, ...]:
+def boards(material: Material, paper: Sequence[Reported]) -> tuple[Board, ...]:
     """All boards that have something to show, measured ones first.
 
     Args:
-        rows: published rows.
+        material: with published rows.
         paper: the paper's values.
     """
     found = [
         _board(
             key,
-            [row for row in rows if _board_key(row.benchmark) == key],
+            [row for row in material.rows if _board_key(row.benchmark) == key],
             [value for value in paper if _board_key(value.benchmark) == key],
+            material,
         )
         for key in BOARDS
     ]
     shown = [board for board in found if board.tables]
     return tuple(sorted(shown, key=lambda board: not board.has_measured))
+
+
+def benchmark_page(name: str) -> str:
+    """File of a benchmark's page, from the site's root."""
+    return f"benchmarks/{formats.file_stem(name)}.html"
+
+
+def entry_page(name: str) -> str:
+    """File of an entry's page, from the site's root."""
+    return f"entries/{formats.file_stem(name)}.html"
 
 
 def _board_key(benchmark: str) -> str:
@@ -173,15 +176,22 @@ def _board_key(benchmark: str) -> str:
     return "demo" if benchmark == words.DEMO else "own"
 
 
-def _board(key: str, rows: Sequence[Row], paper: Sequence[Reported]) -> Board:
+def _board(key: str, rows: Sequence[Row], paper: Sequence[Reported], material: Material) -> Board:
     title, lead = BOARDS[key]
-    tables = [_table(key, view, rows, paper) for view in VIEWS]
+    tables = [_table((key, view), rows, paper, material) for view in VIEWS]
     return Board(
         key, title, lead, tuple(table for table in tables if table.groups), has_measured=bool(rows)
     )
 
 
-def _table(key: str, view: str, rows: Sequence[Row], paper: Sequence[Reported]) -> Table:
+def _table(
+    board_and_view: tuple[str, str],
+    rows: Sequence[Row],
+    paper: Sequence[Reported],
+    material: Material,
+) -> Table:
+    key, view = board_and_view
+    waiting = material.waiting if key == "six" else ()
     caption, in_paper, metrics = VIEWS[view]
     if paper:
         caption += f", as the paper's {in_paper}"
@@ -190,14 +200,30 @@ def _table(key: str, view: str, rows: Sequence[Row], paper: Sequence[Reported]) 
     groups = tuple(
         group
         for name in sorted(names, key=words.benchmark_order)
-        if (group := _group(name, metrics, rows, values)) is not None
+        if (group := group_of(name, metrics, rows, values)) is not None
     )
     shown = {group.benchmark for group in groups}
-    lines = _measured_lines([row for row in rows if row.benchmark in shown], groups, paper)
-    return Table(f"{key}-{view}", view, caption, groups, lines + _paper_lines(values, groups))
+    context = context_of(material, paper, view, has_overall=key == "six")
+    measured = measured_lines([row for row in rows if row.benchmark in shown], groups, context)
+    lines = measured + _waiting_lines(waiting, groups) + paper_lines(values, groups)
+    has_average = any(line.average.kind == "value" for line in measured)
+    return Table(f"{key}-{view}", view, caption, groups, has_average, lines)
 
 
-def _group(
+def context_of(
+    material: Material, paper: Sequence[Reported], view: str, *, has_overall: bool
+) -> Context:
+    """What the cells of one table are made from besides their rows."""
+    return Context(
+        reported=by_cell(paper),
+        not_above_trivial=material.not_above_trivial,
+        overall=material.overall if has_overall else {},
+        view=view,
+        titles=Counter(title for title, _ in {(row.title, row.entry) for row in material.rows}),
+    )
+
+
+def group_of(
     benchmark: str, metrics: Sequence[str], rows: Sequence[Row], paper: Sequence[Reported]
 ) -> Group | None:
     """The columns of a benchmark that hold anything at all."""
@@ -227,60 +253,104 @@ def _group(
                 "Median seconds per test image by the harness's clock; below it, peak GPU memory.",
             )
         )
-    return Group(benchmark, words.benchmark_title(benchmark), tuple(columns))
-
-
-def _measured_lines(
-    rows: Sequence[Row], groups: Sequence[Group], paper: Sequence[Reported]
-) -> tuple[Line, ...]:
-    """One line per entry, track and isolation: ranked first, wholly failed last, then by title."""
-    reported = by_cell(paper)
-    lines: dict[tuple[str, str, str], dict[str, Row]] = {}
-    for row in rows:
-        lines.setdefault((row.entry, row.track, row.isolation), {})[row.benchmark] = row
-    ordered = sorted(
-        lines.values(),
-        key=lambda line: (
-            not any(row.ranked for row in line.values()),
-            all(row.failures for row in line.values()),
-            next(iter(line.values())).title.casefold(),
-            next(iter(line.values())).entry,
-            next(iter(line.values())).track,
-            next(iter(line.values())).isolation,
-        ),
+    return Group(
+        benchmark, words.benchmark_title(benchmark), benchmark_page(benchmark), tuple(columns)
     )
-    return tuple(_measured_line(line, groups, reported) for line in ordered)
+
+
+def measured_lines(
+    rows: Sequence[Row], groups: Sequence[Group], context: Context, make_cell: MakeCell = cell
+) -> tuple[Line, ...]:
+    """One line per entry, track and isolation: by average rank, then ranked ones, failed ones last."""
+    found: dict[tuple[str, str, str], dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault((row.entry, row.track, row.isolation), {})[row.benchmark] = row
+    ordered = sorted(found.values(), key=lambda line: _line_order(list(line.values()), context))
+    return tuple(_measured_line(line, groups, context, make_cell) for line in ordered)
+
+
+def _line_order(rows: Sequence[Row], context: Context) -> tuple[object, ...]:
+    first = rows[0]
+    average = _overall(rows, context)
+    return (
+        average is None,
+        average.average_rank if average else 0.0,
+        not any(row.ranked for row in rows),
+        all(row.failures for row in rows),
+        first.title.casefold(),
+        first.entry,
+        first.track,
+        first.isolation,
+    )
+
+
+def _overall(rows: Sequence[Row], context: Context) -> Overall | None:
+    """Only a line whose every row is ranked has an average."""
+    if not all(row.ranked for row in rows):
+        return None
+    return context.overall.get((context.view, rows[0].entry, rows[0].track))
 
 
 def _measured_line(
-    by_benchmark: Mapping[str, Row], groups: Sequence[Group], reported: Values
+    by_benchmark: Mapping[str, Row],
+    groups: Sequence[Group],
+    context: Context,
+    make_cell: MakeCell,
 ) -> Line:
     rows = list(by_benchmark.values())
     first = rows[0]
     counts = sorted({len(row.seeds) for row in rows})
-    title = formats.plain(first.title)
     failed = tuple(_failed_phrase(row) for row in rows if row.failures)
     runs = sum(len(row.seeds) for row in rows)
     return Line(
         source="measured",
-        title=title,
-        name="" if first.title.casefold() == first.entry else formats.plain(first.entry),
-        page=f"entries/{formats.file_stem(first.entry)}.html",
+        key=formats.file_stem(f"{first.entry}.{first.track}.{first.isolation}"),
+        title=formats.plain(first.title),
+        kind=_kind(first, context),
+        page=entry_page(first.entry),
         track=first.track,
         track_title=words.TRACKS[first.track],
+        family=words.family(first.metadata.get("family")),
+        pretraining=words.pretraining(first.metadata.get("pretraining")),
+        has_maps="yes" if any(row.maps for row in rows) else "no",
         remarks=_remarks(rows),
+        average=_average_cell(rows, context),
         seeds=" / ".join(str(count) for count in counts),
         seeds_key=str(counts[0]),
         status=f"{sum(len(row.failures) for row in rows)} of {runs} failed" if failed else "ok",
         failures=failed,
         cells=tuple(
             tuple(
-                _cell(by_benchmark.get(group.benchmark), column.metric, reported)
+                make_cell(by_benchmark.get(group.benchmark), column.metric, context)
                 for column in group.columns
             )
             for group in groups
         ),
     )
+
+
+def _kind(row: Row, context: Context) -> str:
+    if is_canary(row.entry, row.metadata):
+        told = ["looks images up"]
+    elif is_trivial(row.metadata):
+        told = ["trivial baseline"]
+    else:
+        told = [
+            formats.plain(row.metadata[key])
+            for key in ("family", "pretraining")
+            if row.metadata.get(key)
+        ]
+    if context.titles[row.title] > 1:
+        told.append(formats.plain(row.entry))
+    return " · ".join(told)
+
+
+def _average_cell(rows: Sequence[Row], context: Context) -> Cell:
+    average = _overall(rows, context)
+    if average is None:
+        return Cell(NOT_RUN, "none", title="not ranked in every column")
+    text = f"{average.average_rank:.1f}"
+    return Cell(text, "value", key=text, title=f"mean of {average.columns} ranks")
 
 
 def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -302,95 +372,64 @@ def _failed_phrase(row: Row) -> str:
     return f"{row.benchmark}: {statuses}"
 
 
-def _cell(row: Row | None, metric_id: str, reported: Values) -> Cell:
-    if row is None:
-        return Cell(NOT_RUN, "none", title="not run")
-    if metric_id == COST:
-        return _cost_cell(row)
-    metric = row.metric(metric_id, None) or row.metric(metric_id, "native")
-    if row.failures:
-        statuses = formats.joined(dict.fromkeys(failure.status.value for failure in row.failures))
-        count = f"{len(row.failures)} of {len(row.seeds)}: " if len(row.seeds) > 1 else ""
-        return Cell("failed", "failed", small=count + statuses)
-    if metric is None or metric.mean is None:
-        return Cell("NA", "na", small=metric.reason or "" if metric else "not measured")
-    points = difference(row, metric_id, reported)
-    place = metric.rank if metric.rank is not None else metric.place
-    return Cell(
-        formats.percent(metric.mean, metric.step),
-        "value",
-        key=formats.sort_key(metric.mean),
-        small=_spread(metric),
-        third="" if points is None else f"{DELTA} {formats.signed_points(points)}",
-        place=place if place in PLACE_WORDS else None,
-        title=_place_title(metric, place),
+def _waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple[Line, ...]:
+    """Submissions that have no record yet."""
+    return tuple(
+        Line(
+            source="waiting",
+            key=formats.file_stem(f"{each.name}.waiting"),
+            title=formats.plain(each.title),
+            kind="",
+            page=None,
+            track="waiting",
+            track_title="waiting",
+            family=words.family(each.metadata.get("family")),
+            pretraining=words.pretraining(each.metadata.get("pretraining")),
+            has_maps="",
+            remarks=(f"since {formats.plain(each.since)}" if each.since else "date not given",),
+            average=Cell(NOT_RUN, "none", title="waiting"),
+            seeds="",
+            seeds_key=None,
+            status="waiting",
+            failures=(),
+            cells=tuple(
+                tuple(Cell(NOT_RUN, "none", title="waiting") for _ in group.columns)
+                for group in groups
+            ),
+        )
+        for each in waiting
+        if groups
     )
 
 
-def _spread(metric: MetricSummary) -> str:
-    if metric.std is None:
-        return metric.std_reason or ""
-    return f"± {formats.percent(metric.std, metric.step)}"
-
-
-def _place_title(metric: MetricSummary, place: int | None) -> str:
-    if place not in PLACE_WORDS:
-        return ""
-    if metric.rank is not None:
-        return f"rank {place}"
-    return f"{PLACE_WORDS[place]} by mean"
-
-
-def _cost_cell(row: Row) -> Cell:
-    if row.seconds_per_image is None:
-        return Cell("NA", "na", small="failed" if row.failures else "no time")
-    gpu = row.peak_gpu_mib
-    return Cell(
-        formats.seconds(row.seconds_per_image),
-        "value",
-        key=formats.sort_key(row.seconds_per_image),
-        small="" if gpu is None else formats.memory(gpu),
-    )
-
-
-def _paper_lines(values: Sequence[Reported], groups: Sequence[Group]) -> tuple[Line, ...]:
+def paper_lines(values: Sequence[Reported], groups: Sequence[Group]) -> tuple[Line, ...]:
     """One line per method of the paper, in the paper's order."""
     found = by_cell(values)
     return tuple(
         Line(
             source="paper",
+            key=formats.file_stem(f"{method_key(method)}.paper"),
             title=method,
-            name="",
+            kind="",
             page=None,
             track="paper",
             track_title="as reported",
+            family=words.PAPER_FAMILIES.get(method_key(method), "other"),
+            pretraining="",
+            has_maps="",
             remarks=(),
+            average=Cell("", "none"),
             seeds="",
             seeds_key=None,
             status="",
             failures=(),
             cells=tuple(
                 tuple(
-                    _paper_cell(found.get((method_key(method), group.benchmark, column.metric)))
+                    paper_cell(found.get((method_key(method), group.benchmark, column.metric)))
                     for column in group.columns
                 )
                 for group in groups
             ),
         )
         for method in dict.fromkeys(value.method for value in values)
-    )
-
-
-def _paper_cell(value: Reported | None) -> Cell:
-    if value is None:
-        return Cell(NOT_RUN, "none", title="not in the paper")
-    if value.mean is None:
-        return Cell("NA", "na", title="NA in the paper")
-    return Cell(
-        formats.percent(value.mean),
-        "value",
-        key=formats.sort_key(value.mean),
-        small="" if value.std is None else f"± {formats.percent(value.std)}",
-        place=value.place,
-        title=f"{PLACE_WORDS[value.place]} of the paper's methods" if value.place else "",
     )

@@ -1,7 +1,7 @@
 """The words of the pages: titles and one-line explanations of benchmarks, metrics, tracks.
 
 Anything unknown here is shown under its own name, so that a new benchmark or metric
-appears on the site without an edit.
+appears on the site without an edit. Longer explanations are in `guide.py`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ METRICS = {
         "Overlap of lesion and map where the run's maps, scaled to 0 to 1, are cut at 0.5:"
         " the paper's Table 3.",
     ),
+    "dice_at_0.6": MetricWords("Dice at 0.6", "Dice at 0.6", "The same, cut at 0.6."),
+    "dice_at_0.7": MetricWords("Dice at 0.7", "Dice at 0.7", "The same, cut at 0.7."),
     "dice_at_valid": MetricWords(
         "Dice at the validation threshold",
         "Dice at valid",
@@ -98,10 +100,24 @@ METRICS = {
     "dice_per_image": MetricWords(
         "Dice, mean per image", "Dice per image", "Mean of the Dice of each anomalous image."
     ),
+    "region_overlap_small": MetricWords(
+        "PRO, small lesions", "PRO small", "PRO over the smallest third of the lesions."
+    ),
+    "region_overlap_medium": MetricWords(
+        "PRO, medium lesions", "PRO medium", "PRO over the middle third of the lesions by size."
+    ),
+    "region_overlap_large": MetricWords(
+        "PRO, large lesions", "PRO large", "PRO over the largest third of the lesions."
+    ),
 }
 
 LOCALISATION_COLUMNS = ("image_auroc", "pixel_auroc", "pixel_pro")
 DICE_COLUMNS = ("dice_at_0.5", "dice_at_valid", "dice_max")
+# What a benchmark's own table shows, where some entry has it.
+BENCHMARK_COLUMNS = (
+    "image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_auroc_foreground", "pixel_ap",
+    "pixel_pro", "pixel_pro_foreground", "dice_at_0.5", "dice_at_valid", "dice_max",
+)  # fmt: skip
 
 TRACKS = {
     "trained-here": "trained here",
@@ -123,6 +139,31 @@ GRID_MEANINGS = {
     None: "one score per image",
 }
 
+FAMILIES = (
+    "reconstruction",
+    "one-class",
+    "teacher-student",
+    "memory bank",
+    "flow",
+    "other",
+    "trivial",
+)
+PRETRAINING = {
+    "none": "none",
+    "imagenet": "ImageNet",
+    "medical": "medical",
+    "other": "other, named",
+}
+
+# The families by which the paper orders the methods of its tables.
+PAPER_FAMILIES = {
+    "fanogan": "reconstruction", "ganomaly": "reconstruction", "draem": "reconstruction",
+    "utrad": "reconstruction", "deepsvdd": "one-class", "cutpaste": "one-class",
+    "simplenet": "one-class", "mkd": "teacher-student", "rd4ad": "teacher-student",
+    "stfpm": "teacher-student", "padim": "memory bank", "patchcore": "memory bank",
+    "cfa": "memory bank", "cflow": "flow", "csflow": "flow",
+}  # fmt: skip
+
 
 def benchmark_title(name: str) -> str:
     """What a reader calls the benchmark."""
@@ -131,7 +172,17 @@ def benchmark_title(name: str) -> str:
 
 def metric_words(metric_id: str) -> MetricWords:
     """The words for a metric; unknown ones are shown under their own name."""
-    return METRICS.get(metric_id) or MetricWords(metric_id, metric_id, "")
+    if metric_id in METRICS:
+        return METRICS[metric_id]
+    whole, colon, subclass = metric_id.partition(":")
+    if colon and whole in METRICS:
+        told = METRICS[whole]
+        return MetricWords(
+            f"{told.title}, {subclass}",
+            f"{told.short}, {subclass}",
+            f"{told.title} of the normal images against the anomalous ones of {subclass} alone.",
+        )
+    return MetricWords(metric_id, metric_id, "")
 
 
 def grid_title(grid: Grid | None) -> str:
@@ -144,3 +195,21 @@ def benchmark_order(name: str) -> tuple[int, str]:
     if name in SIX:
         return SIX.index(name), name
     return (len(SIX) + 1 if name == DEMO else len(SIX)), name
+
+
+def family(declared: object) -> str:
+    """The family that an entry declares, where it is a known one, else `other`."""
+    return declared if isinstance(declared, str) and declared in FAMILIES else "other"
+
+
+def family_place(declared: object) -> int:
+    """Number of the family's colour."""
+    return FAMILIES.index(family(declared))
+
+
+def pretraining(declared: object) -> str:
+    """Key of the pretraining filter: what an entry declares may say more than its kind."""
+    if not isinstance(declared, str) or not declared:
+        return "none"
+    first = declared.casefold().replace("(", " ").replace(",", " ").split()[:1]
+    return first[0] if first and first[0] in PRETRAINING else "other"

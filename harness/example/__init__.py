@@ -24,11 +24,14 @@ SEEDS = 5
 REPORTED = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_0.5")
 
 
-def made_up(cards: Mapping[str, BenchmarkCard], cache: Path) -> Material:
+def made_up(
+    cards: Mapping[str, BenchmarkCard], definitions: Mapping[str, str], cache: Path
+) -> Material:
     """The whole example.
 
     Args:
         cards: the benchmarks' cards.
+        definitions: of the metrics.
         cache: the harness's cache folder, for the generated images.
     """
     invented = list(methods())
@@ -52,6 +55,7 @@ def made_up(cards: Mapping[str, BenchmarkCard], cache: Path) -> Material:
             Waiting("whimbrel", "Whimbrel", "", {"family": "other"}),
         ),
         cards=cards,
+        definitions=definitions,
         paper=tuple(_reported(invented[:8])),
         is_made_up=True,
     )

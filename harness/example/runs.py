@@ -52,7 +52,7 @@ def record(method: Method, benchmark: str, seed: int, *, hidden: bool = False) -
         "pack": _pack(benchmark, hidden=hidden),
         "seed": seed, "track": track,
         "ranked": track != "open" and not is_demo,
-        "unranked_reason": "demonstration pack" if is_demo else None,
+        "unranked_reason": _unranked(track, is_demo=is_demo),
         "limits": {"threads": 2},
         "machine": {
             "engine": "docker 29.1", "isolation": "container", "device": "Invented GPU 80 GB",
@@ -76,6 +76,12 @@ def record(method: Method, benchmark: str, seed: int, *, hidden: bool = False) -
         "evidence": content_hash([method.name, benchmark, seed, "evidence"]) if is_ok else None,
     }  # fmt: skip
     return Record.model_validate(data).sealed()
+
+
+def _unranked(track: str, *, is_demo: bool) -> str | None:
+    if is_demo:
+        return "demonstration pack"
+    return "open track" if track == "open" else None
 
 
 def _pack(benchmark: str, *, hidden: bool) -> dict[str, Any]:

@@ -1,26 +1,44 @@
-// Sorting, filtering and copying over tables that are complete without this script.
+// Sorting, filtering, choosing curves and copying over pages that are complete without this script.
 // A classic script, because modules and fetch() do not work from file://.
 // The state lives in location.hash, so that every view has an address:
-//   #view=dice&rows=measured&track=open&q=pad&sort=brain.image_auroc&dir=desc
+//   #view=dice&rows=measured&track=open&bench=brain&q=pad&sort=brain.image_auroc&dir=desc
+//   #curves=patchcore,rd4ad
 (function () {
   "use strict";
 
-  var DEFAULTS = { view: "localisation", rows: "all", track: "", q: "", sort: "", dir: "" };
-  var ALLOWED = { view: ["localisation", "dice"], rows: ["all", "measured", "paper"] };
+  var DEFAULTS = {
+    view: "localisation", rows: "all", bench: "", track: "", family: "", pre: "", maps: "", q: "",
+    sort: "", dir: ""
+  };
+  var CHOICES = ["view", "rows", "bench", "track", "family", "pre", "maps", "q"];
   var form = document.getElementById("filters");
-  var tables = Array.prototype.slice.call(document.querySelectorAll("table[data-table]"));
+  var tables = list(document, "table[data-table]");
+
+  function list(root, selector) { return Array.prototype.slice.call(root.querySelectorAll(selector)); }
+
   // Columns start with the order a reader wants: the best first, but names from A and cost from 0.
   function firstDirection(header) {
-    return header.dataset.sort === "text" || /\.seconds$/.test(header.dataset.key) ? "asc" : "desc";
+    var isAscending = header.dataset.sort === "text" || header.dataset.first === "asc" ||
+      /\.seconds$/.test(header.dataset.key);
+    return isAscending ? "asc" : "desc";
+  }
+
+  // What the form offers under a name; null where anything may be typed.
+  function offered(name) {
+    var field = form && form.elements[name];
+    if (!field || field.type === "search") { return null; }
+    return Array.prototype.map.call(field.options || field, function (each) { return each.value; });
   }
 
   function readState() {
     var given = new URLSearchParams(location.hash.slice(1));
     var state = {};
     Object.keys(DEFAULTS).forEach(function (name) {
-      var isKnown = !ALLOWED[name] || ALLOWED[name].indexOf(given.get(name)) >= 0;
-      state[name] = given.has(name) && isKnown ? given.get(name) : DEFAULTS[name];
+      var values = offered(name);
+      var isKnown = given.has(name) && (!values || values.indexOf(given.get(name)) >= 0);
+      state[name] = isKnown ? given.get(name) : DEFAULTS[name];
     });
+    if (state.dir !== "asc" && state.dir !== "desc") { state.sort = state.dir = ""; }
     return state;
   }
 
@@ -29,7 +47,10 @@
     Object.keys(DEFAULTS).forEach(function (name) {
       if (state[name] !== DEFAULTS[name]) { told.set(name, state[name]); }
     });
-    var text = told.toString();
+    writeHash(told.toString());
+  }
+
+  function writeHash(text) {
     history.replaceState(null, "", text ? "#" + text : location.pathname + location.search);
   }
 
@@ -37,7 +58,8 @@
 
   function prepare(table) {
     table.lines = Array.prototype.slice.call(table.tBodies[0].rows);
-    table.sortable = Array.prototype.slice.call(table.querySelectorAll("th[data-key]"));
+    table.sortable = list(table, "th[data-key]");
+    table.places = positions(table);
     table.sortable.forEach(function (header) {
       var button = document.createElement("button");
       button.type = "button";
@@ -56,7 +78,7 @@
     });
   }
 
-  // The cell of a line that stands under a header of the (two-row) head.
+  // By key of a column (and of a group: first and last), the place of its cells in a line.
   function positions(table) {
     var keys = {};
     var next = 0;
@@ -81,8 +103,7 @@
   function sortTable(table, state) {
     var chosen = null;
     table.sortable.forEach(function (header) {
-      var isChosen = header.dataset.key === state.sort;
-      if (isChosen) {
+      if (header.dataset.key === state.sort) {
         chosen = header;
         header.setAttribute("aria-sort", state.dir === "asc" ? "ascending" : "descending");
       } else {
@@ -91,7 +112,7 @@
     });
     var lines = table.lines.slice();
     if (chosen) {
-      var position = positions(table)[state.sort];
+      var position = table.places[state.sort];
       var isText = chosen.dataset.sort === "text";
       var sign = state.dir === "asc" ? 1 : -1;
       var keyed = lines.map(function (line, index) {
@@ -113,8 +134,13 @@
   // ---- filtering ------------------------------------------------------------------------
 
   function isShown(line, state, words) {
-    if (state.rows !== "all" && line.dataset.source !== state.rows) { return false; }
-    if (state.track && line.dataset.track !== state.track) { return false; }
+    var told = line.dataset;
+    if (state.rows === "paper" && told.source !== "paper") { return false; }
+    if (state.rows === "measured" && told.source === "paper") { return false; }
+    if (state.track && told.track !== state.track) { return false; }
+    if (state.family && told.family !== state.family) { return false; }
+    if (state.pre && told.pre !== state.pre) { return false; }
+    if (state.maps && told.maps !== state.maps) { return false; }
     var text = line.textContent.toLowerCase();
     return words.every(function (word) { return text.indexOf(word) >= 0; });
   }
@@ -129,45 +155,72 @@
     return shown;
   }
 
+  // Show the columns of one benchmark alone; true where the table has it.
+  function filterColumns(table, bench) {
+    var hasBench = !bench;
+    list(table, "th[data-group]").forEach(function (group) {
+      var isOn = !bench || group.dataset.group === bench;
+      if (isOn) { hasBench = true; }
+      group.hidden = !isOn;
+    });
+    if (table.bench !== bench) {
+      table.bench = bench;
+      table.sortable.forEach(function (header) {
+        if (header.parentNode.rowIndex !== 1) { return; }
+        var isOn = !bench || header.dataset.key.indexOf(bench + ".") === 0;
+        var place = table.places[header.dataset.key];
+        header.hidden = !isOn;
+        table.lines.forEach(function (line) { line.cells[place].hidden = !isOn; });
+      });
+    }
+    return hasBench;
+  }
+
   function apply(state) {
     var shown = 0;
     var total = 0;
     tables.forEach(function (table) {
       var section = table.closest(".view");
-      section.hidden = section.dataset.view !== state.view;
       sortTable(table, state);
+      if (!section || !form) { return; }
+      var hasBench = filterColumns(table, state.bench);
+      section.hidden = section.dataset.view !== state.view || !hasBench;
       var count = filterTable(table, state);
       if (!section.hidden) { shown += count; total += table.lines.length; }
     });
-    document.querySelectorAll(".boards").forEach(function (board) {
+    if (!form) { return; }
+    list(document, ".boards").forEach(function (board) {
       board.hidden = !board.querySelector(".view:not([hidden])");
     });
-    form.elements.view.value = state.view;
-    form.elements.rows.value = state.rows;
-    form.elements.track.value = state.track;
-    if (form.elements.q.value !== state.q) { form.elements.q.value = state.q; }
+    CHOICES.forEach(function (name) {
+      var field = form.elements[name];
+      if (field.value !== state[name]) { field.value = state[name]; }
+    });
     document.getElementById("count").textContent = shown + " of " + total + " rows";
   }
 
-  // An address like #demo-dice, as links without this script use them, shows that table's view.
+  // An address like #demo-dice or #six-dice.padim.trained-here.container, as links without this
+  // script use them: shows that table's view.
   function applyHash() {
-    var name = location.hash.slice(1);
+    var name = decodeURIComponent(location.hash.slice(1));
     var target = name && name.indexOf("=") < 0 ? document.getElementById(name) : null;
     if (!target) { apply(readState()); return; }
     var state = Object.assign({}, DEFAULTS);
-    if (target.dataset.view) { state.view = target.dataset.view; }
+    var view = target.closest(".view");
+    if (view) { state.view = view.dataset.view; }
     apply(state);
-    target.scrollIntoView();
+    target.scrollIntoView({ block: target.tagName === "TR" ? "center" : "start" });
   }
 
-  if (form && tables.length) {
+  if (tables.length) {
     tables.forEach(prepare);
+    window.addEventListener("hashchange", applyHash);
+  }
+  if (form) {
     form.hidden = false;
     form.addEventListener("input", function () {
       var state = readState();
-      ["view", "rows", "track", "q"].forEach(function (name) {
-        state[name] = form.elements[name].value;
-      });
+      CHOICES.forEach(function (name) { state[name] = form.elements[name].value; });
       writeState(state);
       apply(state);
     });
@@ -177,8 +230,53 @@
       writeState(DEFAULTS);
       apply(DEFAULTS);
     });
-    window.addEventListener("hashchange", applyHash);
-    applyHash();
+  }
+  if (tables.length) { applyHash(); }
+
+  // ---- curves ---------------------------------------------------------------------------
+
+  var legend = document.getElementById("curve-choices");
+
+  function chooseCurves() {
+    var chosen = list(legend, "input:checked").map(function (box) { return box.value; });
+    showCurves();
+    writeHash("curves=" + chosen.map(encodeURIComponent).join(","));
+  }
+
+  function showCurves() {
+    list(legend, "li").forEach(function (item) {
+      var isOn = item.querySelector("input").checked;
+      item.classList.toggle("off", !isOn);
+      list(document, '.curve [data-s="' + item.dataset.s + '"]').forEach(function (line) {
+        line.classList.toggle("off", !isOn);
+      });
+    });
+  }
+
+  function readCurves() {
+    var given = new URLSearchParams(location.hash.slice(1)).get("curves");
+    if (given === null) { return; }
+    var names = given.split(",");
+    list(legend, "input").forEach(function (box) { box.checked = names.indexOf(box.value) >= 0; });
+    showCurves();
+    document.getElementById("curves").scrollIntoView();
+  }
+
+  if (legend) {
+    list(legend, "li").forEach(function (item) {
+      var label = document.createElement("label");
+      var box = document.createElement("input");
+      box.type = "checkbox";
+      box.value = item.dataset.name;
+      box.checked = !item.classList.contains("off");
+      box.setAttribute("aria-label", "Curves of " + item.querySelector("a").textContent);
+      label.append(box, " ", item.querySelector("svg"));
+      item.prepend(label);
+      box.addEventListener("change", chooseCurves);
+    });
+    legend.classList.add("with-choices");
+    window.addEventListener("hashchange", readCurves);
+    readCurves();
   }
 
   // ---- copying --------------------------------------------------------------------------
@@ -194,17 +292,24 @@
     return Promise.resolve();
   }
 
-  document.querySelectorAll(".command").forEach(function (box) {
+  function copies(button, text) {
+    var told = button.textContent;
+    button.addEventListener("click", function () {
+      copyText(text()).then(function () {
+        button.textContent = "Copied";
+        setTimeout(function () { button.textContent = told; }, 1500);
+      });
+    });
+  }
+
+  list(document, ".command").forEach(function (box) {
     var button = document.createElement("button");
     button.type = "button";
     button.className = "quiet";
     button.textContent = "Copy";
-    button.addEventListener("click", function () {
-      copyText(box.querySelector("code").textContent).then(function () {
-        button.textContent = "Copied";
-        setTimeout(function () { button.textContent = "Copy"; }, 1500);
-      });
-    });
+    copies(button, function () { return box.querySelector("code").textContent; });
     box.appendChild(button);
   });
+  var link = document.getElementById("copy-link");
+  if (link) { copies(link, function () { return location.href; }); }
 })();

@@ -1,0 +1,154 @@
+"""What stands in one cell of a table, and what its marks mean.
+
+Trap: a cell without a number has no sort key, so that it sorts last both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.material import Overall
+from harness.statistics import MetricSummary, Row
+from leaderboard import formats
+from leaderboard.paper import Reported, difference
+
+Values = Mapping[tuple[str, str, str], Reported]
+PLACE_WORDS = {1: "first", 2: "second", 3: "third"}
+COST = "seconds"
+NOT_RUN = "\N{EN DASH}"
+DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    """What it says: a number, `NA`, `failed`, or a dash where nothing was run."""
+    kind: str
+    """`value`, `na`, `failed` or `none`: decides its look."""
+    key: str | None = None
+    """Number to sort by; None sorts last in both directions."""
+    small: str = ""
+    """Second line: spread over seeds, or the reason."""
+    third: str = ""
+    """Third line: difference to the paper, or the interval."""
+    badge: str = ""
+    """Rank with `=` for a tie, or the place by mean where nothing was compared."""
+    place: int | None = None
+    """1, 2 or 3: the badge's shape."""
+    title: str = ""
+    """What the badge means, for a pointer and for screen readers."""
+    below: str = ""
+    """Trivial baseline that does as well."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What cells are made from besides their row."""
+
+    reported: Values
+    """The paper's values."""
+    not_above_trivial: Mapping[tuple[str, str, str, str], str]
+    """As in `Material`."""
+    overall: Mapping[tuple[str, str, str], Overall]
+    """As in `Material`."""
+    view: str
+    """`localisation` or `dice`."""
+    titles: Mapping[str, int]
+    """How many entries bear a title."""
+
+
+def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
+    """What stands under one column."""
+    if row is None:
+        return Cell(NOT_RUN, "none", title="not run")
+    if metric_id == COST:
+        return _cost_cell(row)
+    metric = row.metric(metric_id, None) or row.metric(metric_id, "native")
+    if row.failures:
+        statuses = formats.joined(dict.fromkeys(failure.status.value for failure in row.failures))
+        count = f"{len(row.failures)} of {len(row.seeds)}: " if len(row.seeds) > 1 else ""
+        return Cell("failed", "failed", small=count + statuses)
+    if metric is None or metric.mean is None:
+        return Cell("NA", "na", small=metric.reason or "" if metric else "not measured")
+    points = difference(row, metric_id, context.reported)
+    badge, place, title = rank_badge(metric)
+    return Cell(
+        formats.percent(metric.mean, metric.step),
+        "value",
+        key=formats.sort_key(metric.mean),
+        small=_spread(metric),
+        third="" if points is None else f"{DELTA} {formats.signed_points(points)}",
+        badge=badge,
+        place=place,
+        title=title,
+        below=context.not_above_trivial.get((row.benchmark, row.entry, row.track, metric_id), ""),
+    )
+
+
+def rank_badge(metric: MetricSummary) -> tuple[str, int | None, str]:
+    """Text, shape and meaning of the mark beside a value; empty without a rank or place."""
+    if metric.standing is None:
+        place = metric.place
+        return (
+            ("", None, "")
+            if place is None
+            else (str(place), place, f"{PLACE_WORDS[place]} by mean")
+        )
+    rank, ties = metric.standing.rank, metric.standing.ties
+    shape = rank if rank in PLACE_WORDS else None
+    if not ties:
+        return str(rank), shape, f"rank {rank}"
+    return (
+        f"{rank}=",
+        shape,
+        f"rank {rank}, cannot be told from {formats.plural(len(ties), 'other')}",
+    )
+
+
+def _spread(metric: MetricSummary) -> str:
+    if metric.std is None:
+        return metric.std_reason or ""
+    return f"± {formats.percent(metric.std, metric.step)}"
+
+
+def _cost_cell(row: Row) -> Cell:
+    if row.seconds_per_image is None:
+        return Cell("NA", "na", small="failed" if row.failures else "no time")
+    gpu = row.peak_gpu_mib
+    return Cell(
+        formats.seconds(row.seconds_per_image),
+        "value",
+        key=formats.sort_key(row.seconds_per_image),
+        small="" if gpu is None else formats.memory(gpu),
+    )
+
+
+def with_interval(row: Row | None, metric_id: str, context: Context) -> Cell:
+    """The same cell with its interval over patients or images, where one was compared."""
+    made = cell(row, metric_id, context)
+    metric = None if row is None else row.metric(metric_id, None) or row.metric(metric_id, "native")
+    standing = metric.standing if metric else None
+    if made.kind != "value" or standing is None or standing.low is None or standing.high is None:
+        return replace(made, third="")
+    interval = f"[{formats.percent(standing.low)}, {formats.percent(standing.high)}]"
+    return replace(made, third=interval)
+
+
+def paper_cell(value: Reported | None) -> Cell:
+    """What stands under one column of a row as reported."""
+    if value is None:
+        return Cell(NOT_RUN, "none", title="not in the paper")
+    if value.mean is None:
+        return Cell("NA", "na", title="NA in the paper")
+    return Cell(
+        formats.percent(value.mean),
+        "value",
+        key=formats.sort_key(value.mean),
+        small="" if value.std is None else f"± {formats.percent(value.std)}",
+        badge="" if value.place is None else str(value.place),
+        place=value.place,
+        title=f"{PLACE_WORDS[value.place]} of the paper's methods" if value.place else "",
+    )

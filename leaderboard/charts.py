@@ -1,0 +1,150 @@
+"""Turns Vega and Vega-Lite specifications into inline SVG that follows the page's colours.
+
+vl-convert draws at build time, so that no page needs a script or a request for a chart.
+Colours are written as stand-ins and replaced by the style sheet's variables: one drawing
+serves light, dark and print. Traps: nothing may be clipped, for the ids of clips are counted
+over all drawings of the process and would change the bytes; the drawing's own notes for screen readers are replaced by one title and one
+description, because everything in it also stands in a table.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from markupsafe import Markup
+
+Spec = Mapping[str, Any]
+
+VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
+VEGA = "https://vega.github.io/schema/vega/v6.json"
+
+# Stand-ins for the style sheet's variables; no other colour may stand in a specification.
+INK, MUTED, RULE, ACCENT, GROUND = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", GROUND: "ground"}
+_SERIES = "#0b00"
+SERIES_COLOURS = 8
+"""The style sheet has `--s0` to `--s7`."""
+
+CONFIG: Spec = {
+    "aria": False,
+    "background": None,
+    "font": "sans-serif",
+    "axis": {
+        "domainColor": MUTED,
+        "gridColor": RULE,
+        "labelColor": MUTED,
+        "labelFontSize": 11,  # the style sheet sets it again
+        "tickColor": MUTED,
+        "tickSize": 4,
+        "titleColor": INK,
+        "titleFontSize": 11.5,
+        "titleFontWeight": "normal",
+    },
+    "text": {"fill": INK, "color": INK},
+    "view": {"stroke": None},
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One drawing with what is said about it."""
+
+    key: str
+    """Anchor on its page."""
+    title: str
+    """What it shows."""
+    description: str
+    """For those who do not see it: how to read it, and where the numbers stand."""
+    svg: Markup
+    """The drawing."""
+
+
+def series(place: int) -> str:
+    """Stand-in colour of the line or point with this number; two hundred are enough."""
+    return f"{_SERIES}{place:02x}"
+
+
+def draw(spec: Spec, *, key: str, title: str, description: str) -> Figure:
+    """Draw a specification whose colours are stand-ins.
+
+    Args:
+        spec: Vega or Vega-Lite, by its `$schema`; it holds its data.
+        key: id on the page; letters, digits and dashes.
+        title: short name of the figure.
+        description: one or two sentences instead of the picture.
+    Raises:
+        ValueError: the specification is not valid.
+    """
+    import vl_convert
+
+    if spec["$schema"] == VEGA:
+        drawn = vl_convert.vega_to_svg(dict(spec))
+    else:
+        drawn = vl_convert.vegalite_to_svg(dict(spec))
+    adapted = _adapted(drawn, key, title, description)
+    return Figure(key, title, description, Markup(adapted))  # noqa: S704 - vl-convert escapes texts
+
+
+def switched_off(figure: Figure, places: Sequence[int]) -> Figure:
+    """The figure with these lines not shown at first."""
+    svg = str(figure.svg)
+    for place in places:
+        svg = svg.replace(f' data-s="{place}"', f' data-s="{place}" class="off"')
+    return replace(figure, svg=Markup(svg))  # noqa: S704 - it was safe before
+
+
+def swatch(place: int, *, is_dashed: bool) -> Markup:
+    """A short piece of the line with this number, for a legend."""
+    dash = ' stroke-dasharray="5 2.5"' if is_dashed else ""
+    return Markup(  # noqa: S704 - numbers alone
+        f'<svg class="swatch" viewBox="0 0 24 8" width="24" height="8" aria-hidden="true">'
+        f'<line x1="1" y1="4" x2="23" y2="4" stroke="var(--s{place % SERIES_COLOURS})"'
+        f' stroke-width="2.5"{dash}/></svg>'
+    )
+
+
+def _adapted(svg: str, key: str, title: str, description: str) -> str:
+    svg = _without_noise(svg)
+    svg = re.sub(r'"(#0[1-5]0[1-5]0[1-5])"', lambda m: f'"var(--{_VARIABLES[m[1]]})"', svg)
+    svg = re.sub(r'(fill|stroke)="' + _SERIES + r'([0-9a-f]{2})"', _series_variable, svg)
+    svg = re.sub(r'( data-s="\d+")([^>]*?) data-s="\d+"', r"\1\2", svg)  # filled and outlined
+    svg = re.sub(
+        r'<path aria-label="([^"]*)"([^>]*?)(?:/>|></path>)',
+        r"<path\2><title>\1</title></path>",
+        svg,
+    )
+    found = re.match(r'<svg [^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', svg)
+    if found is None:
+        raise ValueError(f"figure {key}: the drawing has no size")
+    head = (
+        f'<svg viewBox="0 0 {found[1]} {found[2]}" width="{found[1]}" height="{found[2]}" role="img"'
+        f' aria-labelledby="{key}-title {key}-text"><title id="{key}-title">{html.escape(title)}</title>'
+        f'<desc id="{key}-text">{html.escape(description)}</desc>'
+    )
+    return head + svg[found.end() :]
+
+
+def _without_noise(svg: str) -> str:
+    """Drop what the page says better, what cannot be seen, and digits beyond a tenth of a pixel."""
+    noise = (
+        r' (font-family|pointer-events|role|class|aria-hidden|aria-roledescription)="[^"]*"',
+        r' (opacity|stroke-width|fill-opacity)="1"| font-size="11px"| transform="translate\(0,0\)"',
+        r'<text [^>]*opacity="0"[^>]*>[^<]*</text>',  # labels without room
+        r'<path d="[^"]*" display="none"/>',
+        r'<path d="M0,0h[\d.]+v[\d.]+h-[\d.]+Z"/>',  # grounds without a colour
+    )
+    for pattern in noise:
+        svg = re.sub(pattern, "", svg)
+    before = ""
+    while svg != before:
+        before, svg = svg, svg.replace("<g></g>", "")
+    return re.sub(r' (d|transform)="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), svg)
+
+
+def _series_variable(found: re.Match[str]) -> str:
+    place = int(found[2], 16)
+    return f'{found[1]}="var(--s{place % SERIES_COLOURS})" data-s="{place}"'

@@ -1,0 +1,229 @@
+"""The guide: every word of the pages on which a reader may stumble, explained once.
+
+Each term has an anchor, so that a table can link to it. The one-line meanings stand in
+`words.py`; the exact definitions of metrics come from the harness itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leaderboard import words
+
+
+@dataclass(frozen=True)
+class Term:
+    """One explained word."""
+
+    key: str
+    """Anchor on the guide's page."""
+    title: str
+    """The word."""
+    line: str
+    """One sentence."""
+    more: str = ""
+    """Further sentences; the exact definition of a metric."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Terms that belong together."""
+
+    key: str
+    """Anchor."""
+    title: str
+    """Heading."""
+    terms: tuple[Term, ...]
+    """In reading order."""
+
+
+_ROWS = (
+    Term(
+        "rank",
+        "Rank",
+        "1 + the number of entries of the same track that are significantly better.",
+        (
+            "Means over seeds are compared on 2,000 joint resamples of the test patients (images,"
+            " where patients are unknown), in which every entry sees the same patients and draws its"
+            " seeds anew; differences are tested at 5 % after Holm's correction over all pairs of a"
+            " column."
+            " Ranks do not chain: that A ties with B and B with C does not make A and C tie."
+        ),
+    ),
+    Term(
+        "tie",
+        "Ties, “=”",
+        "Entries that cannot be told apart share a rank, and “=” stands beside it.",
+        "Each benchmark's page names, for every entry, those that it cannot be told from.",
+    ),
+    Term(
+        "average-rank",
+        "Average rank",
+        "Mean of an entry's ranks over all columns of the table.",
+        (
+            "Only entries that are ranked in every column have one; a gap would make it easier, not"
+            " harder, to lead."
+        ),
+    ),
+    Term(
+        "stability",
+        "Rank stability",
+        "How often an entry takes each place when the test patients are drawn again.",
+        "A square of full size means always. A broad row is a place that chance decides.",
+    ),
+    Term(
+        "unranked",
+        "Unranked",
+        "The row takes no place, for the reason given beside it.",
+        (
+            "Random weights test the machinery, not the method. Not isolated: the entry ran as a"
+            " plain process, with nothing between it and the machine."
+        ),
+    ),
+    Term(
+        "trivial",
+        "Trivial baselines, ▽",
+        "What a single number such as the mean grey value scores; ▽ marks what does no better.",
+        "A method below that bar has learned nothing that a ruler would not see.",
+    ),
+    Term(
+        "canary",
+        "Canary",
+        "An entry that looks every image up in the public test set: what memorising alone scores.",
+        "It stands on the board to show what a high number on the open track can mean.",
+    ),
+    Term(
+        "reported",
+        "As reported",
+        "A row of the BMAD paper's own Tables 2 and 3, not measured here.",
+        "The paper scored each method at its own input size, and gives no interval.",
+    ),
+    Term(
+        "delta",
+        "Δ",
+        "Measured minus reported, in percentage points.",
+        (
+            "Pixel metrics are compared on the paper's 256 × 256 grid alone, so Δ is not the"
+            " difference of the two numbers that stand in the table."
+        ),
+    ),
+    Term("waiting", "Waiting", "A submission that was accepted and has no finished run yet."),
+)
+_VALUES = (
+    Term(
+        "two-spreads",
+        "± and [ , ]: two spreads",
+        "± is over seeds: the method's own chance. [ , ] is over test images: the choice of patients.",
+        (
+            "± is the standard deviation over seeds (n − 1). The brackets are a 95 % bootstrap interval"
+            " over patients, or over images where patients are unknown. One says nothing of the other:"
+            " a method without any randomness still depends on which patients were tested."
+        ),
+    ),
+    Term(
+        "few-patients",
+        "Few patients",
+        "Below 20 patients an interval is marked, for it says less than it seems to.",
+        "Liver CT has about 11 volumes and RESC 10 patients in the test split.",
+    ),
+    Term(
+        "na",
+        "NA",
+        "The value does not exist, for the reason given; it is never zero and sorts last both ways.",
+        (
+            "For example: a method that gives one score per image has no pixel metric; a benchmark"
+            " without lesion masks has none for anybody; Dice has no value for a constant map."
+        ),
+    ),
+    Term("not-run", "–", "Not run on this benchmark, or not in the paper."),
+    Term(
+        "failed",
+        "Failed",
+        "At least one seed's run failed, so no mean is shown.",
+        "The entry's page has the other seeds, the reason and the remedy.",
+    ),
+    Term(
+        "cost",
+        "s / image and GPU memory",
+        "Median seconds per test image by the harness's clock, and the peak of GPU memory.",
+        (
+            "The clock runs from the sending of an image to the last byte of its answer, one image at a"
+            " time; start-up and validation images are not in it."
+        ),
+    ),
+    Term(
+        "grid",
+        "Native and 256 × 256",
+        "Pixels are scored on the image as delivered (the headline) and on the paper's grid.",
+    ),
+    Term(
+        "pictures",
+        "Pictures",
+        "Best, median, worst and false alarm are chosen by rule, never by hand.",
+        (
+            "By the AUROC of the map within the image, or by the image score for methods without maps."
+            " Colours run from the smallest to the largest value of the whole run, as in the paper's"
+            " Figure 2, so the same colour means the same share of the range in every picture."
+            " Pictures are shown only where the terms of the images allow it."
+        ),
+    ),
+)
+_TRUST = (
+    *(Term(key, words.TRACKS[key].capitalize(), words.TRACK_MEANINGS[key]) for key in words.TRACKS),
+    Term(
+        "isolation",
+        "Isolation",
+        "Entries run in containers without network, with a read-only disk and no capability.",
+        "They see one image at a time, under a random name, and never a label.",
+    ),
+    Term(
+        "hidden",
+        "Hidden pack",
+        "Only rounded means, ranks and statuses are published.",
+        (
+            "An entry chooses its own scores, so it could write labels into anything finer: a curve, a"
+            " histogram, an interval, a list of values per image."
+        ),
+    ),
+    Term(
+        "identity",
+        "Identity, pack version, commit",
+        "Three hashes that say which code answered, on which images, scored by which harness.",
+        "Equal hashes on the same machine give equal digits.",
+    ),
+)
+
+
+def chapters(definitions: Mapping[str, str]) -> tuple[Chapter, ...]:
+    """The whole guide.
+
+    Args:
+        definitions: exact definition of each metric, by name.
+    """
+    metrics = tuple(
+        Term(
+            metric_key(name),
+            words.metric_words(name).title,
+            words.metric_words(name).meaning or definitions.get(name, ""),
+            f"Exactly: {definitions[name]}" if name in definitions else "",
+        )
+        for name in dict.fromkeys([*words.METRICS, *definitions])
+        if not name.endswith("*")
+    )
+    return (
+        Chapter("rows", "Ranks and rows", _ROWS),
+        Chapter("values", "What stands in a cell", _VALUES),
+        Chapter("metrics", "Metrics", metrics),
+        Chapter("trust", "How a row was made", _TRUST),
+    )
+
+
+def metric_key(name: str) -> str:
+    """Anchor of a metric."""
+    whole = name.partition(":")[0]
+    return "metric-" + "".join(c if c.isalnum() else "-" for c in whole)
+
+
+TERMS: Mapping[str, Term] = {term.key: term for term in (*_ROWS, *_VALUES, *_TRUST)}
+"""Every term that is not a metric, by its anchor."""

@@ -1,0 +1,135 @@
+"""The pages that go across entries: failures, the paper beside the measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.material import Material
+from harness.statistics import Row
+from harness.statuses import STATUS_TABLE, Fault, Status
+from leaderboard import cells, formats, words
+from leaderboard.cells import COST, NOT_RUN, Cell, Context
+from leaderboard.paper import Reported, difference, method_key
+from leaderboard.tables import (
+    Group,
+    Line,
+    Table,
+    context_of,
+    entry_page,
+    group_of,
+    measured_lines,
+)
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """One failed run."""
+
+    title: str
+    """The method's name."""
+    page: str
+    """Its section on the entry's page, from the site's root."""
+    benchmark: str
+    """Title of the benchmark."""
+    seed: int
+    """Seed."""
+    track: str
+    """Track in words."""
+    detail: str
+    """What the harness saw; empty for hidden packs."""
+
+
+@dataclass(frozen=True)
+class StatusGroup:
+    """All runs that ended in one way."""
+
+    status: str
+    """Name of the status."""
+    sentence: str
+    """What it means."""
+    remedy: str
+    """The first thing to try."""
+    runs: tuple[FailedRun, ...]
+    """By entry, benchmark and seed."""
+
+
+def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
+    """Every status that an entry can end with by its own fault, those that occurred first."""
+    runs: dict[Status, list[FailedRun]] = {}
+    ordered = sorted(rows, key=lambda r: (r.title.casefold(), words.benchmark_order(r.benchmark)))
+    for row in ordered:
+        section = f"{formats.file_stem(row.benchmark)}-{row.track}-{row.isolation}"
+        for failure in row.failures:
+            runs.setdefault(failure.status, []).append(
+                FailedRun(
+                    title=formats.plain(row.title),
+                    page=f"{entry_page(row.entry)}#{section}",
+                    benchmark=words.benchmark_title(formats.plain(row.benchmark)),
+                    seed=failure.seed,
+                    track=words.TRACKS[row.track],
+                    detail=formats.plain(failure.detail),
+                )
+            )
+    groups = [
+        StatusGroup(status.value, told.sentence, told.remedy, tuple(runs.get(status, ())))
+        for status, told in STATUS_TABLE.items()
+        if told.fault is Fault.ENTRY
+    ]
+    return tuple(sorted(groups, key=lambda group: -len(group.runs)))
+
+
+def against_paper(material: Material, paper: Sequence[Reported]) -> Table | None:
+    """Measured minus reported for every method that has both; None where nothing does."""
+    known = {method_key(value.method) for value in paper}
+    rows = [row for row in material.rows if method_key(row.title) in known]
+    metrics = (*words.LOCALISATION_COLUMNS, "dice_at_0.5")
+    groups = []
+    for name in sorted({row.benchmark for row in rows}, key=words.benchmark_order):
+        values = [v for v in paper if v.benchmark == name and v.metric in metrics]
+        group = group_of(name, metrics, [], values)
+        if group is not None:
+            groups.append(_without_cost(group))
+    context = context_of(material, paper, "", has_overall=False)
+    lines = measured_lines(rows, groups, context, _delta_cell)
+    shown = tuple(line for line in lines if _has_value(line))
+    if not shown:
+        return None
+    return Table(
+        key="paper",
+        view="",
+        caption="Measured minus reported",
+        groups=tuple(groups),
+        has_average=False,
+        lines=shown,
+    )
+
+
+def _without_cost(group: Group) -> Group:
+    return replace(group, columns=tuple(c for c in group.columns if c.metric != COST))
+
+
+def _has_value(line: Line) -> bool:
+    return any(cell.kind == "value" for group in line.cells for cell in group)
+
+
+def _delta_cell(row: Row | None, metric_id: str, context: Context) -> Cell:
+    made = cells.cell(row, metric_id, context)
+    if row is None or made.kind != "value":
+        return made
+    points = difference(row, metric_id, context.reported)
+    reported = context.reported.get((method_key(row.title), row.benchmark, metric_id))
+    measured = row.metric(metric_id, None) or row.metric(metric_id, "paper")
+    if points is None or reported is None or reported.mean is None:
+        return Cell(NOT_RUN, "none", title="not in the paper")
+    if measured is None or measured.mean is None:
+        return Cell(NOT_RUN, "none", title="not measured on the paper's grid")
+    spread = "" if measured.std is None else f" ± {formats.percent(measured.std, measured.step)}"
+    told = "" if reported.std is None else f" ± {formats.percent(reported.std)}"
+    return Cell(
+        formats.signed_points(points),
+        "value",
+        key=formats.sort_key(points),
+        small=f"{formats.percent(measured.mean, measured.step)}{spread}",
+        third=f"paper {formats.percent(reported.mean)}{told}",
+    )

@@ -1,0 +1,239 @@
+"""What the pages answer: leads, ties, the trivial bar, cost, failures, the paper, what waits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import unescape
+
+import pytest
+
+from harness.comparisons import Standing
+from harness.material import BenchmarkCard, Overall, Waiting
+from harness.site import benchmark_cards
+from harness.standings import not_above_trivial
+from harness.statistics import summarise
+from harness.statuses import STATUS_TABLE, Fault, Status
+from tests.record_factory import comparison
+
+ONE = ("image_auroc", None)
+
+
+def text_of(html):
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+
+def row_of(html, key):
+    return re.search(rf'<tr class="[a-z]*" id="{re.escape(key)}".*?</tr>', html, re.S)[0]
+
+
+@pytest.fixture
+def two(make_record):
+    return [
+        make_record(metrics={ONE: 0.95}),
+        make_record(entry="padim", title="PaDiM", metrics={ONE: 0.90}),
+    ]
+
+
+def first_is_better(made):
+    [column] = made.columns
+    best, other = column.standings
+    if best.entry != "patchcore":
+        best, other = other, best
+    best = replace(best, ties=(), stability=(1.0, 0.0))
+    other = replace(other, ties=(), rank=2, better=("patchcore",), stability=(0.0, 1.0))
+    return replace(made, columns=(replace(column, standings=(best, other)),))
+
+
+def compared_site(build_site, records, made, **more):
+    rows = summarise(records, comparisons={"brain": made})
+    from harness.material import Material
+    from leaderboard.builder import build
+
+    return rows, lambda out: build(
+        Material(rows=rows, records=tuple(records), comparisons={"brain": made}, **more),
+        out, version="1", commit=None,
+    ).parent  # fmt: skip
+
+
+def test_a_tie_is_told_as_a_tie(build_site, two, tmp_path):
+    _, build = compared_site(build_site, two, comparison(two))
+    folder = build(tmp_path)
+    page = text_of((folder / "benchmarks/brain.html").read_text())
+    assert "PaDiM has the highest Image AUROC, but cannot be told from PatchCore." in page
+    front = row_of(
+        (folder / "index.html").read_text(), "six-localisation.patchcore.trained-here.container"
+    )
+    assert re.search(
+        r'<b class="place p1" title="rank 1, cannot be told from 1 other">1=</b>95.00', front
+    )
+
+
+def test_a_real_lead_is_told_as_one(build_site, two, tmp_path):
+    _, build = compared_site(build_site, two, first_is_better(comparison(two)))
+    folder = build(tmp_path)
+    page = (folder / "benchmarks/brain.html").read_text()
+    assert "PatchCore leads Image AUROC, and the lead is real" in text_of(page)
+    assert "[94.00, 96.00]" in page
+    front = row_of(
+        (folder / "index.html").read_text(), "six-localisation.padim.trained-here.container"
+    )
+    assert '<b class="place p2" title="rank 2">2</b>90.00' in front
+
+
+def test_an_outdated_comparison_shows_no_rank_and_says_so(build_site, two):
+    page = text_of((build_site(two, outdated=("brain",)) / "benchmarks/brain.html").read_text())
+    assert "made of other records" in page
+    assert "python -m harness.compare --benchmark brain" in page
+
+
+def test_likely_places_hold_the_middle_95_percent():
+    def places(*shares):
+        return Standing("a", 1, (), (), 1, 0.5, stability=shares).likely_places
+
+    assert places(1.0, 0.0) == (1, 1)
+    assert places(0.02, 0.96, 0.02) == (2, 2)
+    assert places(0.5, 0.3, 0.2) == (1, 3)
+    assert Standing("a", 1, (), (), 1, None).likely_places is None
+
+
+def test_only_what_is_ranked_everywhere_has_an_average_rank(build_site, two):
+    overall = {("localisation", "patchcore", "trained-here"): Overall(1.5, 2)}
+    front = (build_site(two, overall=overall) / "index.html").read_text()
+    first = row_of(front, "six-localisation.patchcore.trained-here.container")
+    assert '<td class="average value" data-k="1.5" title="mean of 2 ranks">1.5</td>' in first
+    second = row_of(front, "six-localisation.padim.trained-here.container")
+    assert re.search(r'<td class="average none" title="not ranked in every column">', second)
+    assert "Average rank" not in front[front.index('id="six-dice"') :]
+
+
+def test_what_does_not_beat_a_trivial_baseline_is_marked(build_site, make_record):
+    records = [
+        make_record(metrics={ONE: 0.5}),
+        make_record(entry="trivial-grey", title="Mean grey", metrics={ONE: 0.6}, metadata={"family": "trivial"}),
+        make_record(entry="canary", title="Canary", metrics={ONE: 0.9}, metadata={"family": "trivial"}),
+    ]  # fmt: skip
+    below = not_above_trivial(summarise(records))
+    front = (build_site(records, not_above_trivial=below) / "index.html").read_text()
+    assert "no better than Mean grey" in row_of(
+        front, "six-localisation.patchcore.trained-here.container"
+    )
+    assert "trivial baseline" in row_of(
+        front, "six-localisation.trivial-grey.trained-here.container"
+    )
+    canary = row_of(front, "six-localisation.canary.trained-here.container")
+    assert "looks images up" in canary
+    assert "no better" not in canary
+
+
+def test_a_submission_without_a_record_waits_in_the_table(build_site, make_record):
+    waiting = (Waiting("new", "New", "2026-03-01", {}), Waiting("newer", "Newer", "", {}))
+    front = (build_site([make_record()], waiting=waiting) / "index.html").read_text()
+    assert "since 2026-03-01" in row_of(front, "six-localisation.new.waiting")
+    assert "date not given" in row_of(front, "six-localisation.newer.waiting")
+
+
+def test_every_way_to_fail_is_told_with_its_remedy_and_runs_that_failed_are_named(
+    build_site, make_record
+):
+    failed = make_record(
+        entry="bad", title="Bad", seed=3, status=Status.IMAGE_TIMEOUT, detail="image 12 of 40"
+    )
+    page = (build_site([make_record(), failed]) / "status.html").read_text()
+    text = text_of(page)
+    assert "1 of 2 runs ended by the entry’s fault" in text
+    assert "image 12 of 40" in text
+    assert 'href="entries/bad.html#brain-trained-here-container"' in page
+    for told in STATUS_TABLE.values():
+        assert (told.remedy in text) == (told.fault is Fault.ENTRY)
+
+
+def test_of_a_hidden_pack_a_failure_has_no_detail(build_site, make_record):
+    failed = make_record(visibility="hidden", track="sealed", benchmark="clinic", entry="bad",
+                         status=Status.CRASHED, detail="image 12 holds a secret")  # fmt: skip
+    assert "secret" not in (build_site([failed]) / "status.html").read_text()
+
+
+def test_the_paper_page_holds_differences_on_its_grid(build_site, make_record):
+    page = (build_site([make_record()]) / "paper.html").read_text()
+    # pixel AUROC on the paper's grid 96.512, reported 96.97 ± 0.04
+    assert re.search(
+        r'data-k="-0.00458">−0.46<small>96.51</small><small class="third">paper 96.97 ± 0.04', page
+    )
+    none = (build_site([make_record(title="Unheard of")], name="other") / "paper.html").read_text()
+    assert "No method of the paper has been measured yet" in none
+
+
+@pytest.mark.parametrize("name", ["brain", "liver", "resc", "oct2017", "rsna", "camelyon16"])
+def test_a_benchmark_page_tells_source_licence_access_counts_and_leaks(build_site, name):
+    cards = benchmark_cards()
+    page = text_of((build_site([], cards=cards) / f"benchmarks/{name}.html").read_text())
+    card = cards[name]
+    for told in (
+        card.licence,
+        card.access,
+        card.citation,
+        card.source,
+        *card.known_leaks,
+        *card.remarks,
+    ):
+        assert " ".join(told.split()) in page
+    assert "geographic bias" in page
+    assert f"{card.table1[0]:,} training" in page
+    if not card.may_show_images:
+        assert card.show_evidence in page
+
+
+def test_the_counts_of_the_measured_pack_stand_beside_those_of_the_paper(build_site, make_record):
+    page = text_of(
+        (build_site([make_record()], cards=benchmark_cards()) / "benchmarks/brain.html").read_text()
+    )
+    assert (
+        "7,500 training (all normal), 83 validation, 3,715 test (640 normal, 3,075 anomalous)"
+        in page
+    )
+
+
+def test_a_link_of_a_card_is_followed_only_over_http(build_site, make_record):
+    card = BenchmarkCard(
+        "x", "X", "m", True, None, "l", "c", "javascript:alert(1)", "a", True, "e", (), ()
+    )
+    page = (
+        build_site([make_record(benchmark="x")], cards={"x": card}) / "benchmarks/x.html"
+    ).read_text()
+    assert 'href="javascript' not in page
+
+
+def test_every_stumbling_block_is_explained_with_a_link_to_its_definition(build_site, make_record):
+    folder = build_site([make_record()])
+    guide = (folder / "guide.html").read_text()
+    front = (folder / "index.html").read_text()
+    linked = set(re.findall(r'href="guide\.html#([a-z0-9-]+)"', front))
+    wanted = {"metric-image-auroc", "metric-pixel-pro", "metric-dice-at-0-5", "trained-here", "sealed",
+              "open", "na", "two-spreads", "tie", "rank", "delta", "trivial"}  # fmt: skip
+    assert wanted <= linked
+    for key in linked:
+        assert re.search(rf'id="{key}"', guide), key
+
+
+def test_the_exact_definition_of_a_metric_is_the_harnesss_own(build_site, make_record):
+    told = {"pixel_pro": "Area of overlap, exactly so.", "new_metric": "A metric of tomorrow."}
+    guide = (build_site([make_record()], definitions=told) / "guide.html").read_text()
+    assert "Exactly: Area of overlap, exactly so." in guide
+    assert "A metric of tomorrow." in guide
+
+
+def test_an_entry_page_shows_how_it_was_trained_and_what_was_kept(build_site, make_record):
+    training = {
+        "steps": 30, "kept": 20, "stop_reason": "patience 1 reached",
+        "curve": [{"step": s, "loss": 1 / s} for s in (10, 20, 30)],
+        "checkpoints": [
+            {"step": s, "metric": "image_auroc", "value": v, "kept": s < 30}
+            for s, v in ((10, 0.7), (20, 0.8), (30, 0.75))
+        ],
+    }  # fmt: skip
+    page = (build_site([make_record(training=training)]) / "entries/patchcore.html").read_text()
+    assert "0.1 to 0.0333" in page
+    assert "Image AUROC 80.00 at step 20" in page
+    assert "step 20, patience 1 reached" in page
+    assert page.count('<svg class="spark"') == 3  # loss, checkpoints, seconds per image
