@@ -129,8 +129,9 @@ class SplitScores:
 class RunScorer:
     """Streaming scorer of one run.
 
-    Memory: float16 runs hold occupied bins (a few bytes per hundred pixels), float32
+    Memory: float16 runs hold occupied bins (some ten bytes per hundred pixels), float32
     runs about 2.2 bytes a pixel on each grid, on disk beyond `memory_limit_bytes`.
+    One thread at a time; for several, give each a scorer of its own and merge them.
 
     Args:
         test: ground truth of the test split.
