@@ -92,7 +92,7 @@ def _missing(number: str, modality: str, parts: set[str], roles: Mapping[str, ob
     lacking = " and ".join(kind for kind in (modality, "seg") if kind not in parts)
     hint = " (its own archive in Kaggle's copy)" if number in ("00495", "00621") else ""
     listed = "in BMAD's lists" if number in roles else "not in BMAD's lists"
-    return Problem("missing", f"BraTS2021_{number}: {lacking} is missing ({listed}){hint}")
+    return Problem("missing", f"BraTS2021_{number}: {lacking} missing ({listed}){hint}")
 
 
 def _roles() -> dict[str, tuple[Split, bool]]:

@@ -91,7 +91,7 @@ def _missing(collection: str, number: int, parts: set[str]) -> Problem:
         "lits": {"image": f"volume-{number}.nii", "label": f"segmentation-{number}.nii"},
     }[collection]
     lacking = " and ".join(name for kind, name in names.items() if kind not in parts)
-    return Problem("missing", f"{collection.upper().replace('LITS', 'LiTS')}: {lacking} is missing")
+    return Problem("missing", f"{collection.upper().replace('LITS', 'LiTS')}: {lacking} missing")
 
 
 def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
@@ -99,26 +99,29 @@ def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
     labels, image = Volume(case.files["label"]), Volume(case.files["image"])
     labels.check_shape((SIDE, SIDE, None))
     image.check_shape(labels.shape)
-    values = labels.scaled(labels.stored())
+    stored = labels.stored()
     is_btcv = case.stratum == "btcv"
-    check_labels(labels, values, BTCV_LABELS if is_btcv else LITS_LABELS)
-    has_liver = _liver(values, is_btcv=is_btcv).any(axis=(0, 1))
-    if not has_liver.any():
-        raise Unusable(Problem("labels", f"{labels.file.relative}: no slice holds liver"))
     number = int(case.key.partition("-")[2])
     stem = f"{number:04d}" if is_btcv else str(number)
-    return tuple(
-        Item(
-            key=f"{stem}_{z}",
-            case=case.key,
-            is_anomalous=bool(not is_btcv and (values[:, :, z] == LITS_LESION).any()),
-            group=case.key,
-            pool=case.stratum,
-            at=(int(z),),
-            details=(("z", int(z)), ("axes", image.axes)),
-        )
-        for z in np.flatnonzero(has_liver)
-    )
+    items = []
+    for z in range(labels.shape[2]):  # slice by slice: scaled, a whole volume takes gigabytes
+        values = labels.scaled(stored[:, :, z])
+        check_labels(labels, values, BTCV_LABELS if is_btcv else LITS_LABELS)
+        if _liver(values, is_btcv=is_btcv).any():
+            items.append(
+                Item(
+                    key=f"{stem}_{z}",
+                    case=case.key,
+                    is_anomalous=not is_btcv and bool((values == LITS_LESION).any()),
+                    group=case.key,
+                    pool=case.stratum,
+                    at=(z,),
+                    details=(("z", z), ("axes", image.axes)),
+                )
+            )
+    if not items:
+        raise Unusable(Problem("labels", f"{labels.file.relative}: no slice holds liver"))
+    return tuple(items)
 
 
 def _liver(labels: npt.NDArray[Any], *, is_btcv: bool) -> Mask:
