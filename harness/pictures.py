@@ -76,7 +76,7 @@ def with_contour(picture: Rgb, mask: Mask, colour: tuple[int, int, int]) -> Rgb:
     inside = np.asarray(resized) >= 128
     if mask.any() and not inside.any():  # a lesion of less than half a shown pixel
         inside = np.asarray(resized) > 0
-    line = inside & ~_eroded(_eroded(inside))
+    line = inside & ~_eroded(_eroded(_eroded(inside)))
     halo = _grown(line) & ~line
     drawn = picture.copy()
     drawn[halo] = HALO

@@ -161,6 +161,7 @@ def cost_figure(key: str, benchmark: str, rows: Sequence[Row]) -> Figure | None:
 
 def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
     size = {"signal": f"[{COST_WIDTH}, {COST_HEIGHT}]"}
+    largest = max(float(str(point["gib"])) for point in points)
     grid = {"grid": True, "gridOpacity": 0.6}
     return {
         "$schema": charts.VEGA,
@@ -175,14 +176,14 @@ def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
             {"name": "y", "type": "linear", "range": "height", "nice": True, "zero": False,
              "domain": {"data": "points", "field": "y"}},
             {"name": "area", "type": "linear", "range": [30, 1500], "zero": True,
-             "domain": {"data": "points", "field": "gib"}},
+             "domain": [0, largest or 1.0]},
         ],
         "axes": [
             {"orient": "bottom", "scale": "x", "title": "Seconds per image (log)", "format": "~g",
              "labelOverlap": True, **grid},
             {"orient": "left", "scale": "y", "title": "Image AUROC, percent", "tickCount": 6, **grid},
         ],
-        "legends": [
+        "legends": [] if not largest else [
             {"size": "area", "title": "Peak GPU, GiB", "format": "~g", "tickCount": 4,
              "symbolFillColor": None, "symbolStrokeColor": charts.MUTED, "labelColor": charts.MUTED,
              "titleColor": charts.INK, "titleFontWeight": "normal", "titleFontSize": 11.5}

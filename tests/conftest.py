@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,14 +34,26 @@ def engine_problem() -> str | None:
     return None
 
 
+def find_browser() -> str | None:
+    """Path of a Chromium, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what the machine cannot run, with the reason; in CI an engine is compulsory."""
+    """Skip what the machine cannot run, with the reason; in CI engine and browser are compulsory."""
     needs_engine = [item for item in items if item.get_closest_marker("engine")]
     if needs_engine and (problem := engine_problem()):
         if IS_CI:
             raise pytest.UsageError(f"the container tests may not be skipped in CI: {problem}")
         for item in needs_engine:
             item.add_marker(pytest.mark.skip(reason=f"needs a container engine: {problem}"))
+    needs_browser = [item for item in items if item.get_closest_marker("browser")]
+    if needs_browser and find_browser() is None:
+        if IS_CI:
+            raise pytest.UsageError("the browser tests may not be skipped in CI: no chromium")
+        for item in needs_browser:
+            item.add_marker(pytest.mark.skip(reason="needs chromium (apt install chromium)"))
     if real_packs() is None:
         for item in items:
             if item.get_closest_marker("packs"):

@@ -202,7 +202,8 @@
   // An address like #demo-dice or #six-dice.padim.trained-here.container, as links without this
   // script use them: shows that table's view.
   function applyHash() {
-    var name = decodeURIComponent(location.hash.slice(1));
+    var name = location.hash.slice(1);
+    try { name = decodeURIComponent(name); } catch (error) { name = ""; }  // a lone % is no escape
     var target = name && name.indexOf("=") < 0 ? document.getElementById(name) : null;
     if (!target) { apply(readState()); return; }
     var state = Object.assign({}, DEFAULTS);

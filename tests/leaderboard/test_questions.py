@@ -1,0 +1,107 @@
+"""Five questions, each answered within two clicks of the front page."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from html import unescape
+
+import pytest
+
+
+@pytest.fixture
+def reader(example_site):
+    return Reader(example_site)
+
+
+class Reader:
+    """Follows links by their text, as a reader does, and counts the clicks."""
+
+    def __init__(self, folder):
+        self.folder, self.page, self.anchor, self.clicks = folder, "index.html", "", 0
+
+    @property
+    def html(self):
+        return (self.folder / self.page).read_text()
+
+    @property
+    def text(self):
+        """What stands at the anchor: its element to the end of the page."""
+        html = self.html
+        if self.anchor:
+            html = html[html.index(f'id="{self.anchor}"') :]
+        return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+    def click(self, told, *, after=""):
+        html = self.html
+        html = html[html.index(after) :] if after else html
+        found = [
+            href
+            for href, content in re.findall(r'<a [^>]*?href="([^"]*)"[^>]*>(.*?)</a>', html, re.S)
+            if unescape(re.sub(r"<[^>]*>", "", content)).strip() == told
+        ]
+        assert found, (told, self.page)
+        path, _, anchor = found[0].partition("#")
+        if path:
+            self.page = posixpath.normpath(posixpath.join(posixpath.dirname(self.page), path))
+        self.anchor = anchor if "=" not in anchor else ""
+        self.clicks += 1
+        assert self.clicks <= 2
+        return self
+
+
+def test_which_method_is_best_for_brain_lesions_and_whether_the_lead_is_real(reader):
+    reader.click("Brain MRI", after="is the lead real?")
+    assert reader.page == "benchmarks/brain.html"
+    assert re.search(
+        r"PRO, trained here: \S.* (and the lead is real|cannot be told from \S)", reader.text
+    )
+    assert re.search(r"Rank Method Mean 95 % interval Likely places Rank stability", reader.text)
+
+
+def test_what_it_costs_to_run(reader):
+    reader.click("Seconds, memory, AUROC", after="What does it cost")
+    assert "Seconds per image (log)" in reader.text
+    assert "Peak GPU, GiB" in reader.text
+
+
+def test_how_a_row_was_made_and_how_to_rerun_it(reader):
+    reader.click("Heron").click("rerun")
+    assert reader.page == "entries/heron.html"
+    assert re.match(
+        r".{0,80}git checkout \S+ python -m harness\.evaluate baselines/heron --benchmark",
+        reader.text,
+    )
+    whole = Reader(reader.folder)
+    whole.page = reader.page
+    for told in (
+        "trained here",
+        "in a container",
+        "Identity",
+        "Pack version",
+        "Harness commit",
+        "learning_rate",
+    ):
+        assert told in whole.text
+
+
+def test_how_far_it_is_from_what_the_paper_reported(reader):
+    reader.click("Measured minus reported", after="what the paper reported?")
+    assert re.search(
+        r"Heron .*?−\d\.\d\d \d\d\.\d\d ± \d\.\d\d paper \d\d\.\d\d ± \d\.\d\d", reader.text
+    )
+
+
+def test_where_it_fails_in_pictures(reader):
+    reader.click("Heron")
+    assert "Worst" in reader.text
+    assert "False alarm" in reader.text
+    assert reader.html.count("<img") >= 8
+
+
+def test_where_all_fail_on_the_same_images(reader):
+    reader.click("Brain MRI", after="in pictures?")
+    assert reader.page == "side-by-side/brain.html"
+    assert reader.html.count("<img") > 20
+    Reader(reader.folder).click("Brain MRI", after="is the lead real?")
+    assert "The hardest images" in Reader(reader.folder).click("Brain MRI").text
