@@ -43,6 +43,11 @@ GEOGRAPHY = (
     "scanners and protocols are hardly in it, and a score here promises little elsewhere."
 )
 
+METRIC_RULES = (
+    "Pixel metrics: one mask rule (native mask > 0), one PRO and one Dice rule hold here. BMAD's own "
+    "code mixes three mask rules, two PRO definitions and three Dice definitions in one column."
+)
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -233,10 +238,15 @@ def make_card(pack: Pack, on_progress: Progress) -> DataCard:
         repeated=_repeated(pack),
         trivial=tuple(_trivial(pack, measured)),
         known_leaks=card.known_leaks,
-        remarks=card.remarks,
+        remarks=_remarks(pack, spec),
         problems=tuple(_problems(pack, leaks)),
     )
     return _without_secrets(made) if card.visibility == "hidden" else made
+
+
+def _remarks(pack: Pack, spec: BenchmarkSpec | None) -> tuple[str, ...]:
+    is_paper = spec is not None and spec.table1 is not None
+    return (*pack.card.remarks, *((METRIC_RULES,) if is_paper and pack.has_masks else ()))
 
 
 def _geography(spec: BenchmarkSpec | None) -> str:

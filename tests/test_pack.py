@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from harness import pack as verb
-from harness.benchmarks import demo_pack, open_pack
+from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.datacard import DataCard, image_auroc, make_card
 from harness.datacard_text import is_give_away, to_markdown
 from harness.errors import DataMissing, PackInvalid
@@ -21,6 +21,12 @@ from harness.errors import DataMissing, PackInvalid
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("BMAD_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """The demo pack, generated once."""
+    return demo_pack(tmp_path_factory.mktemp("demo"))
 
 
 def write(root: Path, name: str, seed: int, *, mask: bool = True, size: int = 24) -> None:
@@ -150,7 +156,7 @@ def test_what_a_reader_must_know_stands_in_both_forms(tmp_path: Path, cache: Pat
     text = to_markdown(card)
     for fact in (
         "geographic bias", "CC BY-NC-SA", "may not be shown", "Baid et al.", "arXiv:2107.02314",
-        "| mean grey |", "| image size | 0.500 | 0.500 to 0.500 |", "Slice depth tells the label",
+        "three mask rules", "| mean grey |", "| image size | 0.500 | 0.500 to 0.500 |", "Slice depth tells the label",
     ):  # fmt: skip
         assert fact in text
     again = DataCard.model_validate_json(card.model_dump_json())
@@ -158,8 +164,8 @@ def test_what_a_reader_must_know_stands_in_both_forms(tmp_path: Path, cache: Pat
     assert to_markdown(again) == text
 
 
-def test_trivial_baselines_are_the_metric_of_the_records(cache: Path) -> None:
-    pack = demo_pack(cache)
+def test_trivial_baselines_are_the_metric_of_the_records(demo: Pack) -> None:
+    pack = demo
     card = make_card(pack, lambda *_: None)
     samples = pack.split("test")
     labels = [sample.is_anomalous for sample in samples]
@@ -189,9 +195,8 @@ def test_a_number_that_tells_the_label_is_called_a_give_away(tmp_path: Path, cac
     assert "gives the label away" in to_markdown(card)
 
 
-def test_one_class_alone_is_undefined_with_a_reason(cache: Path) -> None:
-    pack = demo_pack(cache)
-    samples = [sample for sample in pack.split("test") if sample.is_anomalous]
+def test_one_class_alone_is_undefined_with_a_reason(demo: Pack) -> None:
+    samples = [sample for sample in demo.split("test") if sample.is_anomalous]
     found = image_auroc(samples, [1.0] * len(samples))
     assert found.value is None
     assert found.reason

@@ -199,5 +199,6 @@ def about(options: Options) -> About:
                 "release keeps the sizes"
             ),
             "The validation split has 8 normal and 24 abnormal images only",
+            "A comment in BMAD's code counts 250 + 750 test images: those of a copy without val",
         ),
     )
