@@ -278,14 +278,12 @@ def about(options: Options) -> About:
                 "255, as the paper's library does, sees retinal oedema alone"
             ),
             (
-                (
-                    "A comment in BMAD's code counts 1,086 + 834 images for valid and for test: that is the "
-                    "source before the split"
-                ),
-                (
-                    "One team lists training slices with faulty labels (such as PC010, P1830); they are "
-                    "used as they are"
-                ),
+                "A comment in BMAD's code counts 1,086 + 834 images for valid and for test: that is "
+                "the source before the split"
+            ),
+            (
+                "One team lists training slices with faulty labels (such as PC010, P1830); they are "
+                "used as they are"
             ),
             "About 10 patients: intervals over patients are wide",
         ),
