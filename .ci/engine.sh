@@ -37,11 +37,18 @@ wait_for_engine() {
     return 1
 }
 
+# An engine that was killed leaves its pid files, and the pid may be another program's by now.
+clear_stale_pids() {
+    pgrep -x dockerd >/dev/null || as_root rm -f /var/run/docker.pid
+    pgrep -x containerd >/dev/null || as_root rm -f /var/run/docker/containerd/containerd.pid
+}
+
 # Output goes to a file: a background program that holds CI's own pipe would keep it open.
 start_engine() { as_root sh -c "nohup dockerd $* >>'$log' 2>&1 </dev/null &"; }
 
 if ! answers; then
     echo "== starting the container engine (log: $log)"
+    clear_stale_pids
     start_engine
     if ! wait_for_engine; then
         # Without netfilter no bridge can be made; entries have no network anyway.
