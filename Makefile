@@ -26,7 +26,7 @@ check: env  ## format, lint, types, fast tests (2 minutes)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy
 	@echo "== fast tests"
-	@$(RUN) -m pytest -q -m "not slow and not engine"
+	@$(RUN) -m pytest -q -m "not slow and not engine and not browser"
 
 format: env  ## format the code and mend what the linter can
 	@$(RUN) -m ruff check --fix --quiet . ; $(RUN) -m ruff format .
