@@ -113,7 +113,8 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     cards = benchmark_cards()
     folders = [folder for folder in (published, results) if folder.is_dir()]
     own = {folder: Store(folder).records() for folder in folders}
-    records = [record for group in own.values() for record in group]
+    # A record that was copied from one folder to the other is one run.
+    records = list({record.run_key: record for group in own.values() for record in group}.values())
     compared, outdated = _comparisons(folders, ranked_records(records))
     rows = publishable(summarise(records, comparisons=compared))
     drawn = {

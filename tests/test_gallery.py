@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness.benchmarks import default_cache, demo_pack
+from harness.errors import StoreUnusable
 from harness.gallery import (
     CARD,
     GalleryMaker,
@@ -189,3 +190,38 @@ def test_within_an_image_ties_count_as_half():
     assert within_image(np.array([[1.0, 0.0, 0.0, 0.0]]), mask) == 0.75
     assert within_image(np.zeros((1, 4)), mask) == 0.5
     assert within_image(np.zeros((1, 4)), np.zeros((1, 4), np.bool_)) is None
+
+
+def test_a_replaced_run_takes_its_pictures_and_curves_along(tmp_path, make_record):
+    store, name = Store(tmp_path), RunName("brain", "patchcore", 0)
+    record = store.save(
+        name, make_record(), write_gallery=lambda folder: (folder / CARD).write_text("{}")
+    )
+    store.curves_path(name).write_text("{}")
+    kept = store.retire(name, record)
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "seed-0.curves.json", "seed-0.gallery", "seed-0.json",
+    ]  # fmt: skip
+    assert not store.gallery_path(name).exists()
+    assert store.records() == []
+
+
+def test_pictures_that_cannot_be_written_leave_neither_half_a_folder_nor_a_record(
+    tmp_path, make_record
+):
+    store, name = Store(tmp_path), RunName("brain", "patchcore", 0)
+
+    def fail(folder):
+        (folder / "half.webp").write_bytes(b"x")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreUnusable, match="disk is full"):
+        store.save(name, make_record(), write_gallery=fail)
+    assert list((tmp_path / "brain/patchcore").iterdir()) == []
+
+
+def test_a_second_run_of_the_same_name_replaces_the_pictures_whole(tmp_path, make_record):
+    store, name = Store(tmp_path), RunName("brain", "patchcore", 0)
+    for file in ("old.webp", "new.webp"):
+        store.save(name, make_record(), write_gallery=lambda f, n=file: (f / n).write_text("x"))
+    assert [path.name for path in store.gallery_path(name).iterdir()] == ["new.webp"]

@@ -63,7 +63,8 @@
     table.sortable.forEach(function (header) {
       var button = document.createElement("button");
       button.type = "button";
-      while (header.firstChild) { button.appendChild(header.firstChild); }
+      // It lies over the head, whose text stays where it is: print repeats texts, not buttons.
+      button.setAttribute("aria-label", "Sort by " + header.textContent.trim());
       header.appendChild(button);
       button.addEventListener("click", function () {
         var state = readState();

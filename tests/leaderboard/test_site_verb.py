@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
+from harness.comparisons import comparison_bytes, comparison_path
 from harness.errors import StoreUnusable
 from harness.site import build_site as site_of
-from harness.site import main
+from harness.site import gather, main, waiting
+from harness.store import Store
+from tests.record_factory import comparison
 
 
 @pytest.fixture
@@ -65,3 +68,54 @@ def test_two_processes_write_the_same_bytes(results, tmp_path, repository):
         for f in folders
     ]
     assert trees[0] == trees[1]
+
+
+def save(folder, made):
+    path = comparison_path(folder, made.benchmark)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(comparison_bytes(made))
+
+
+def test_ranks_are_shown_while_the_comparison_is_of_these_records(results, tmp_path, make_record):
+    save(results, comparison(Store(results).records()))
+    material = gather(results, tmp_path / "none")
+    assert material.outdated == ()
+    assert material.rows[0].metric("image_auroc", None).rank == 1
+    assert material.overall["localisation", "patchcore", "trained-here"].average_rank == 1.0
+    (results / "brain/patchcore/seed-1.json").unlink()
+    material = gather(results, tmp_path / "none")
+    assert material.outdated == ("brain",)
+    assert material.rows[0].metric("image_auroc", None).rank is None
+    assert material.overall == {}
+
+
+def test_a_record_that_lies_in_both_folders_is_one_run(results):
+    material = gather(results, results)
+    assert len(material.records) == 2
+    assert [row.seeds for row in material.rows] == [(0, 1)]
+
+
+def test_a_folder_that_may_not_be_written_is_still_shown(results, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert len(gather(results, tmp_path / "none").records) == 2
+
+
+def test_submissions_without_a_record_wait_by_date(tmp_path):
+    def submit(name, **more):
+        fields = {
+            "name": name,
+            "title": name.upper(),
+            "image": f"r.example/{name}@sha256:{'0' * 64}",
+            **more,
+        }
+        lines = "\n".join(f'{key} = "{value}"' for key, value in fields.items())
+        (tmp_path / f"{name}.toml").write_text(f"[entry]\n{lines}\n")
+
+    submit("late", submitted="2026-03-02")
+    submit("early", submitted="2026-03-01")
+    submit("undated")
+    submit("done", submitted="2026-01-01")
+    (tmp_path / "broken.toml").write_text("[entry")
+    found = waiting(tmp_path, {"done"})
+    assert [each.name for each in found] == ["early", "late", "undated"]
+    assert found[0].title == "EARLY"
