@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 EXIT_INTERRUPTED = 130
+# The most of a limit, by its type: what a wait on a descriptor (31 bits of milliseconds), and
+# an engine's 63 bits of bytes, still carry.
+MOST: dict[type, float] = {float: 2_000_000.0, int: 2**40}
 # A line of progress at most this often where the output is not a terminal.
 QUIET_SECONDS = 10.0
 
@@ -224,10 +227,11 @@ def read_limits(texts: Sequence[str]) -> Limits:
             value = kinds[name](text)
         except ValueError:
             value = 0
-        if not value > 0:
+        most = MOST[kinds[name]]
+        if not 0 < value <= most:
             raise UsageError(
-                f"{name} must be a positive {'number' if kinds[name] is float else 'whole number'},"
-                f" not {text!r}",
+                f"{name} must be a positive {'number' if kinds[name] is float else 'whole number'}"
+                f" up to {most:.0f}, not {text!r}",
                 where="--limit",
             )
         changes[name] = value

@@ -9,6 +9,7 @@ path; a misspelt baseline must not become an image that is then pulled.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 import tomllib
@@ -32,6 +33,8 @@ IMAGE_PATTERN = re.compile(
     r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
 )
 DEFAULT_PRESET = "bmad"
+# Half of a frame's line (64 KiB): paths and limits stand in it too, and overrides may grow.
+MAX_PARAMS_CHARACTERS = 32 * 1024
 # Sized for two CPU cores and no downloads: what the demo pack runs with.
 DEMO_PRESET = "demo"
 
@@ -90,6 +93,18 @@ class TrainingTable(_Table):
     """Validation metric that chooses the checkpoint; `none` keeps the last state."""
     patience: int = Field(default=0, ge=0)
     """Checkpoints without improvement before the harness says stop; 0 = never."""
+
+
+class _Sections(BaseModel):
+    """The shape of an entry.toml's other tables: what they hold is checked where it is used."""
+
+    model_config = ConfigDict(strict=True)
+
+    deviations: list[dict[str, Any]] = []
+    training: dict[str, Any] = {}
+    params: dict[str, Parameter] = {}
+    presets: dict[str, dict[str, Any]] = {}
+    benchmarks: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -253,10 +268,15 @@ def open_entry(text: str, *, known_folders: Path | None = None) -> Entry:
         UsageError: nothing of that name exists.
     """
     path = Path(text)
-    if path.is_dir():
-        return open_folder(path)
-    if path.is_file():
-        return open_submission(path) if path.suffix == ".toml" else open_archive(path)
+    try:
+        if path.is_dir():
+            return open_folder(path)
+        if path.is_file():
+            return open_submission(path) if path.suffix == ".toml" else open_archive(path)
+    except OSError as error:  # a name too long for a file, a folder that we may not enter
+        raise EntryInvalid(
+            f"the entry cannot be read: {error.strerror}", where=str(error.filename or text)
+        ) from error
     if _looks_like_path(text) or not IMAGE_PATTERN.fullmatch(text):
         raise _unknown_entry(text, known_folders)
     return open_image(text)
@@ -372,6 +392,16 @@ def _check_sections(document: Mapping[str, Any], where: str) -> None:
             f"unknown section{'s' if len(unknown) > 1 else ''}: {', '.join(unknown)}",
             where=where,
             fix=f"valid sections: {', '.join(sorted(known))}",
+        )
+    sections = _parse(_Sections, document, where)
+    for group, tables in (("presets", sections.presets), ("benchmarks", sections.benchmarks)):
+        for name, table in tables.items():
+            _parse(_Sections, {"training": table.get("training", {})}, f"{where}: [{group}.{name}]")
+    if len(json.dumps(sections.params)) > MAX_PARAMS_CHARACTERS:
+        raise EntryInvalid(
+            f"[params] is longer than {MAX_PARAMS_CHARACTERS} characters as JSON,"
+            " which no hello frame can carry",
+            where=where,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from harness.benchmarks import Pack
 from harness.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.entries import Entry, Settings
+from harness.errors import UsageError
 from harness.records import content_hash
 from harness.store import RunName, Store
+
+DEVICE = re.compile(r"cpu|cuda:(\d+|[A-Za-z0-9/-]{8,})")
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,18 @@ def request_key(request: Request, engine: Engine) -> str:
 
 
 def device_kind(device: str) -> str:
-    """`cpu`, or the GPU's model: what decides the last digits."""
+    """`cpu`, or the GPU's model: what decides the last digits.
+
+    Raises:
+        UsageError: the text names no device.
+        DeviceUnavailable: this machine has no such GPU.
+    """
+    if not DEVICE.fullmatch(device):
+        raise UsageError(
+            f"{device!r} is not a device",
+            where="--device",
+            fix="cpu, or cuda:0 (any index or UUID that nvidia-smi -L lists)",
+        )
     return "cpu" if device == "cpu" else provenance.gpu_details(device)["name"]
 
 

@@ -62,7 +62,19 @@ def test_limits_are_changed_by_name_and_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["image_second=1", "pids=0", "pids=1.5", "pids=many", "pids", "=3"]
+    "text",
+    [
+        "image_second=1",
+        "pids=0",
+        "pids=1.5",
+        "pids=many",
+        "pids",
+        "=3",
+        "image_seconds=inf",
+        "image_seconds=nan",
+        "image_seconds=1e9",
+        "memory_mib=99999999999999999999",
+    ],
 )
 def test_a_wrong_limit_is_a_usage_error(text: str) -> None:
     with pytest.raises(errors.UsageError):

@@ -204,3 +204,29 @@ def test_a_number_that_no_frame_can_carry_is_refused(folder: Path) -> None:
     change(folder, "rate = 0.5", "rate = inf")
     with pytest.raises(EntryInvalid, match="rate is NaN or infinite"):
         open_entry(str(folder)).settings("brain")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[params]", "[params]\nwhen = 2020-01-01"),
+        ("[params]", "[params]\nnested = {a = 1}"),
+        ("[params]", '[params]\nmixed = [1, "a"]'),
+        ("[params]", f"[params]\nlong = '{'x' * 70_000}'"),
+        ("[presets.official]", "[presets]\nflat = 5\n[presets.official]"),
+        ("[benchmarks.liver]", "[benchmarks.liver]\ntraining = 5"),
+        ("[[deviations]]", "[deviations]"),
+        ("[training]", "[[training]]"),
+    ],
+)
+def test_a_table_of_the_wrong_kind_is_the_entrys_mistake_and_no_bug(
+    folder: Path, old: str, new: str
+) -> None:
+    change(folder, old, new)
+    with pytest.raises(EntryInvalid, match=r"entry\.toml"):
+        open_entry(str(folder))
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_clear_error() -> None:
+    with pytest.raises(EntryInvalid, match="too long"):
+        open_entry("a" * 300)

@@ -105,6 +105,8 @@ def _knock(address: str) -> None:
             knocking.connect(place)
     elif scheme == "tcp":
         host, _, port = place.partition(":")
+        if not (port or "2375").isdecimal():
+            raise OSError(f"{port!r} is not a port")
         socket.create_connection((host, int(port or 2375)), timeout=_ASK_SECONDS).close()
     else:
         raise OSError("folders are mounted by path, so it must be a local socket")

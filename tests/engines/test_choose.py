@@ -38,6 +38,7 @@ def test_auto_takes_containers_where_an_engine_answers() -> None:
         (NOWHERE, "No such file"),
         ("ssh://elsewhere", "local socket"),
         ("tcp://127.0.0.1:1", "Connection refused"),
+        ("tcp://127.0.0.1:abc", "not a port"),
     ],
 )
 def test_an_engine_asked_for_by_name_must_answer(address, reason, monkeypatch) -> None:
