@@ -239,7 +239,7 @@ class _Conversation:
         if frame.shape != size:
             raise RunEnded(
                 Status.WRONG_SHAPE,
-                f"{where}: the map is {_sides(frame.shape)}, the image {_sides(size)}",
+                f"{where}: the map is not {_sides(size)}, as the image is",
             )
         if self._map_dtype is None:
             self._map_dtype = frame.dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 
@@ -363,6 +364,14 @@ def test_constants_negatives_and_denormals_are_fine(play_answers, value):
         lambda script, frame, _: script.answer(frame.id, np.full_like(zeros(frame), value), value)
     )
     assert outcome.status is Status.OK
+
+
+def test_a_wrong_shape_is_not_told_for_an_entry_could_write_pixels_there(play_answers):
+    outcome = play_answers(
+        lambda script, frame, _: script.answer(frame.id, np.zeros((41, 173), np.float32), 0.0)
+    )
+    assert outcome.status is Status.WRONG_SHAPE
+    assert not {"41", "173"} & set(re.findall(r"\d+", outcome.detail))
 
 
 def test_the_first_map_fixes_the_dtype(play_answers):
