@@ -184,13 +184,14 @@ def _run(
     reporter: cli.Reporter,
 ) -> None:
     """The run on the demo pack, with the limits of production."""
-    from harness.benchmarks import default_cache, demo_pack
+    from harness.benchmarks import check_cache, default_cache, demo_pack
     from harness.requests import Place, Request
     from harness.runs import execute
     from harness.store import Store
     from harness.weights import default_folder, require_for
 
     cache = default_cache()
+    check_cache(cache)
     pack = demo_pack(cache)
     overrides = cli.assignments(options.overrides, "--set")
     settings = entry.settings(pack.name, preset=options.preset, overrides=overrides)

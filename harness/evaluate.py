@@ -119,7 +119,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     Raises:
         HarnessError: an option, entry, pack, engine or device is not usable.
     """
-    from harness.benchmarks import default_cache
+    from harness.benchmarks import check_cache, default_cache
     from harness.engines import choose_engine
     from harness.entries import open_entry
     from harness.provenance import REPOSITORY
@@ -136,6 +136,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     engine = choose_engine(options.engine)
     engine.check()
     cache = default_cache()
+    check_cache(cache)
     packs = open_packs(options, cache, reporter)
     _refuse_leaks(entries, packs, engine)
     reporter.event(
@@ -342,8 +343,9 @@ def run_all(plan: Plan) -> Iterator[Record]:
         if existing is not None:
             difference = describe_difference(existing, key_parts(request, place.engine))
             place.store.check_conflict(name, key, replace=plan.replace, difference=difference)
+        existing_stays = existing is not None and existing.run_key == key
         place.reporter.event(f"{name}: running")
-        record = execute(request, place)
+        record = execute(request, place, before=existing if existing_stays else None)
         place.reporter.event(f"{name}: {_ending(record)}")
         yield record
 

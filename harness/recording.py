@@ -45,6 +45,7 @@ class Progress:
     peak_ram_bytes: list[int] = field(default_factory=list)
     log: bytes = b""
     answered: int = 0
+    has_scores_from_maps: bool = False
     entry_has_maps: bool = True
     kept_maps: Path | None = None
 
@@ -83,8 +84,16 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
         maps=scores.maps if scores else None,
         outcome=outcome,
         metrics=list(scores.metrics) if scores else [],
-        warnings=list(scores.warnings) if scores else [],
+        warnings=_warnings(progress, scores),
     )
+
+
+def _warnings(progress: Progress, scores: RunScores | None) -> list[str]:
+    """Remarks on a run that ended well."""
+    if scores is None:
+        return []
+    told = ["the entry sends no score: its map's maximum is the image score"]
+    return [*scores.warnings, *(told if progress.has_scores_from_maps else [])]
 
 
 def pack_part(pack: Pack, place: Place) -> PackPart:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import os
 import shutil
 import tempfile
 import time
@@ -24,7 +23,8 @@ from pathlib import Path
 from harness import model_folder
 from harness.benchmarks import Sample, stage_training
 from harness.engines.base import Launch, Running
-from harness.errors import InfrastructureFault
+from harness.engines.owner import is_owner_gone, owner_mark
+from harness.errors import InfrastructureFault, StoreConflict
 from harness.gallery import open_gallery
 from harness.judge import Judge
 from harness.kept_maps import MapKeeper
@@ -40,15 +40,26 @@ from harness.session import Answer, Hello, PredictSession, train_session
 from harness.statuses import Fault, RunEnded, Status
 
 
-def execute(request: Request, place: Place) -> Record:
+def execute(request: Request, place: Place, *, before: Record | None = None) -> Record:
     """Do one run and store its record, whether it ended well or by the entry's fault.
+
+    Args:
+        request: what the run is.
+        place: where it happens.
+        before: the record that this one may take the place of, as the caller found it.
 
     Raises:
         InfrastructureFault: the engine, the GPU or this machine failed; nothing is stored.
-        StoreConflict: another process is doing this run.
+        StoreConflict: another process is doing this run, or has just finished it.
         StoreUnusable: the record cannot be written.
     """
     with place.store.lock(request.name), work_folder(place.cache) as work:
+        if place.store.find(request.name) != before:
+            raise StoreConflict(
+                f"another process has just finished {request.name}",
+                where=str(place.store.root),
+                fix="run the same command again: it goes on from there",
+            )
         progress = Progress(datetime.datetime.now(datetime.UTC), time.monotonic())
         run = _Run(request, place, work, progress)
         try:
@@ -74,7 +85,7 @@ def work_folder(cache: Path) -> Iterator[Path]:
     """A fresh folder for one run, removed at its end whatever happens."""
     parent = cache / "work"
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{owner_mark()}-"))
     try:
         yield folder
     finally:
@@ -86,7 +97,7 @@ def sweep_work_folders(cache: Path) -> int:
     stale = [
         folder
         for folder in (cache / "work").glob("*-*")
-        if not Path(f"/proc/{folder.name.partition('-')[0]}").exists()
+        if is_owner_gone(folder.name.partition("-")[0])
     ]
     for folder in stale:
         shutil.rmtree(folder, ignore_errors=True)
@@ -189,6 +200,7 @@ class _Run:
                 progress.gallery.offer(sample, answer.score, answer.anomaly_map)
             progress.latencies.append(answer.latency_seconds)
             progress.answered += 1
+            progress.has_scores_from_maps |= answer.is_score_from_map
         progress.scores = scorer.finish()
 
     def _compile_truth(self) -> None:

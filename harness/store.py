@@ -30,6 +30,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import DataMissing, StoreConflict, StoreUnusable
 from harness.records import Record
 
@@ -181,6 +182,9 @@ class Store:
         folder = self.record_path(name).parent
         with writing_problems(self.root):
             folder.mkdir(parents=True, exist_ok=True)
+            # What an earlier, failed or killed, run left beside its name is not this run's.
+            self.maps_path(name).unlink(missing_ok=True)
+            self.log_path(name).unlink(missing_ok=True)
             if write_evidence is not None:
                 with replacing(self.evidence_path(name)) as path:
                     write_evidence(path)
@@ -237,7 +241,7 @@ class Store:
         stale = [
             path
             for path in self.root.rglob(f"{TEMPORARY_PREFIX}*")
-            if not _is_alive(path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0])
+            if is_owner_gone(path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0])
         ]
         for path in stale:
             if path.is_dir():
@@ -328,7 +332,7 @@ def describe_difference(old: Record, new: dict[str, object]) -> str:
 
 def _replace_folder(target: Path, write: Callable[[Path], object]) -> None:
     """Fill a fresh folder and put it in the target's place; an older one is removed."""
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-"))
+    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{owner_mark()}-"))
     try:
         write(fresh)
         fresh.chmod(0o755)
@@ -343,7 +347,7 @@ def _replace_folder(target: Path, write: Callable[[Path], object]) -> None:
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path that takes the target's place when the block ends well."""
     handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", suffix=target.suffix
+        dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{owner_mark()}-", suffix=target.suffix
     )
     os.close(handle)
     path = Path(name)
@@ -388,7 +392,3 @@ def writing_problems(root: Path) -> Iterator[None]:
 def _file_hash(path: Path) -> str:
     with path.open("rb") as handle:
         return "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _is_alive(pid: str) -> bool:
-    return pid.isdigit() and Path(f"/proc/{pid}").exists()

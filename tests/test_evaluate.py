@@ -16,9 +16,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from harness import check, clean, evaluate, score
 from harness import list as listing
 from harness.benchmarks import demo_pack
+from harness.engines.owner import owner_mark
 from harness.errors import (
     DataMissing,
     DeviceUnavailable,
+    EnvironmentFault,
     StoreConflict,
     StoreUnusable,
     UsageError,
@@ -229,6 +231,7 @@ def test_the_table_names_every_entry_once_with_its_seeds(
         ([ENTRIES / "honest", ENTRIES / "nan", "--as", "x"], UsageError, "--as names one"),
         (["someone/method:latest"], UsageError, "needs an engine that isolates"),
         ([ENTRIES / "honest", "--device", "cuda:0"], DeviceUnavailable, "no GPU"),
+        ([ENTRIES / "honest", "--device", "gpu"], UsageError, "not a device"),
         (
             [BASELINES / "padim", "--set", "weights=imagenet", "--weights", "/nonexistent"],
             WeightsMissing,
@@ -368,13 +371,17 @@ def test_clean_removes_rubbish_and_keeps_records(
     run: Evaluate, results: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(ENTRIES / "honest")
-    dead = cache / "work" / "999999999-abc"
+    gone = owner_mark().rpartition(".")[0] + ".1"  # this process id, of an earlier process
+    dead = cache / "work" / f"{gone}-abc"
     dead.mkdir(parents=True)
-    half = results / "demo" / "honest" / ".writing-999999999-x.json"
+    half = results / "demo" / "honest" / f".writing-{gone}-x.json"
     half.write_text("")
+    elsewhere = cache / "work" / f"{gone.replace('.', '.1', 1)}-abc"  # in a container, perhaps
+    elsewhere.mkdir()
     assert clean.main(["--results", str(results)]) == 0
     assert not dead.exists()
     assert not half.exists()
+    assert elsewhere.exists()
     assert len(Store(results).records()) == 1
 
 
@@ -397,3 +404,31 @@ def test_a_folder_with_a_binary_or_a_large_file_is_not_trained_here(
     (mine / "table.bin").write_bytes(b"\0\1\2")
     _, (record,) = run(mine)
     assert record.track == "open"
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_anything_starts(
+    run: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BMAD_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(EnvironmentFault, match="cache folder cannot be written"):
+        run(ENTRIES / "honest")
+
+
+def test_the_record_says_where_a_score_is_the_maps_maximum(run: Evaluate) -> None:
+    _, (with_score,) = run(ENTRIES / "honest")
+    _, (without,) = run(ENTRIES / "map_only")
+    assert not any("sends no score" in warning for warning in with_score.warnings)
+    assert any("sends no score" in warning for warning in without.warnings)
+
+
+def test_a_record_that_came_meanwhile_is_not_overwritten(
+    run: Evaluate, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (first,) = run(ENTRIES / "honest")
+    find, looks = Store.find, iter([True])
+    # At the first look the other process has not finished yet.
+    monkeypatch.setattr(Store, "find", lambda *a: None if next(looks, False) else find(*a))
+    with pytest.raises(StoreConflict, match="just finished"):
+        run(ENTRIES / "honest", "--set", "radius=4")
+    assert Store(results).records() == [first]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.engines.owner import owner_mark
 from harness.errors import StoreConflict, StoreUnusable
 from harness.records import Record, canonical_json
 from harness.store import RunName, Store, describe_difference, read_record
@@ -181,7 +181,7 @@ def test_the_rest_of_a_killed_writer_is_swept_and_a_living_ones_is_not(
     subprocess.run([sys.executable, "-c", code, str(store.root)], check=False, cwd=root)
     folder = store.record_path(NAME).parent
     assert len(list(folder.iterdir())) == 1
-    living = folder / f".writing-{os.getpid()}-abc.json"
+    living = folder / f".writing-{owner_mark()}-abc.json"
     living.write_text("")
     assert store.sweep() == 1
     assert list(folder.iterdir()) == [living]
@@ -201,3 +201,12 @@ def test_canonical_json_has_one_form_and_no_nan() -> None:
     assert canonical_json({"b": 1, "a": [1.0, "é"]}) == '{"a":[1.0,"é"],"b":1}'.encode()
     with pytest.raises(ValueError, match=r"not JSON compliant|Out of range"):
         canonical_json({"a": float("nan")})
+
+
+def test_what_an_earlier_run_left_is_not_taken_for_this_ones(
+    store: Store, make_record: MakeRecord
+) -> None:
+    store.save(NAME, make_record(), log=b"old", write_maps=lambda path: path.write_bytes(b"old"))
+    store.save(NAME, make_record())
+    assert not store.log_path(NAME).exists()
+    assert not store.maps_path(NAME).exists()

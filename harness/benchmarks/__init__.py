@@ -1,6 +1,6 @@
 """Benchmarks and packs: what is measured, and reading it from disk."""
 
-from harness.benchmarks.cache import default_cache
+from harness.benchmarks.cache import check_cache, default_cache
 from harness.benchmarks.card import PackCard
 from harness.benchmarks.demo import demo_pack
 from harness.benchmarks.discovery import find_packs
@@ -16,6 +16,7 @@ __all__ = [
     "Pack",
     "PackCard",
     "Sample",
+    "check_cache",
     "default_cache",
     "demo_pack",
     "find_packs",

@@ -10,11 +10,30 @@ from pathlib import Path
 
 import platformdirs
 
+from harness.errors import EnvironmentFault
+
 
 def default_cache() -> Path:
     """`$BMAD_CACHE`, else the user's cache folder of this platform."""
     stated = os.environ.get("BMAD_CACHE")
     return Path(stated).expanduser() if stated else platformdirs.user_cache_path("bmad", False)
+
+
+def check_cache(cache: Path) -> None:
+    """See that the cache can be written, before work of hours ends in it.
+
+    Raises:
+        EnvironmentFault: it cannot.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the cache folder cannot be written: {error.strerror}",
+            where=str(cache),
+            fix="give another folder with BMAD_CACHE=DIR",
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
