@@ -171,7 +171,7 @@ def _requests(
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
     settings = {
         (entry.name, pack.name): entry.settings(
-            pack.name, preset=options.preset, overrides=overrides
+            pack.card.base or pack.name, preset=options.preset, overrides=overrides
         )
         for entry in entries
         for pack in packs

@@ -9,6 +9,8 @@ what the maps give anew.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ from harness import cli
 from harness.errors import DataMissing
 
 if TYPE_CHECKING:
-    from harness.metrics import Evidence
+    from harness.metrics import Evidence, GroundTruth
 
 EXAMPLES = """
   python -m harness.score                                   every finished run under results/
@@ -112,17 +114,12 @@ def rescore_maps(
     """Every metric anew from the kept maps, or None where they or the truth are not there."""
     import tempfile
 
-    from harness.benchmarks import default_cache
     from harness.kept_maps import read_maps
-    from harness.metrics import GroundTruth, RunScorer
-    from harness.scoring import truth_path
+    from harness.metrics import RunScorer
 
-    paths = [truth_path(default_cache(), pack_version, split) for split in ("test", "valid")]
-    if not maps.is_file() or not all(path.is_file() for path in paths):
+    if not maps.is_file() or (truths := _truths_of(evidence, pack_version)) is None:
         return None
-    test, valid = (GroundTruth.load(path) for path in paths)
-    if test is None or valid is None:
-        return None
+    test, valid = truths
     scores = dict(zip(evidence.test.keys, evidence.test.scores, strict=True))
     with tempfile.TemporaryDirectory() as spool:
         scorer = RunScorer(test, valid, spool=Path(spool), maps=True, intervals=False)
@@ -132,6 +129,27 @@ def rescore_maps(
             scorer.add(kept.split, kept.key, score, kept.anomaly_map)
         found = scorer.finish().metrics
     return {(metric.id, metric.grid): metric.value for metric in found}
+
+
+def _truths_of(evidence: Evidence, pack_version: str) -> tuple[GroundTruth, GroundTruth] | None:
+    """The cached truths of the test and validation split that this evidence was scored against."""
+    from harness.benchmarks import default_cache
+    from harness.metrics import GroundTruth, MetricsInputError
+    from harness.scoring import truth_folder
+
+    stored = [
+        [
+            truth
+            for path in sorted(truth_folder(default_cache(), pack_version, split).glob("*.npz"))
+            if (truth := GroundTruth.load(path)) is not None
+        ]
+        for split in ("test", "valid")
+    ]
+    for test, valid in itertools.product(*stored):
+        with contextlib.suppress(MetricsInputError):
+            evidence.check(test, valid)
+            return test, valid
+    return None
 
 
 def table(rows: Sequence[Recomputed]) -> str:

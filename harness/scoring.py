@@ -13,13 +13,21 @@ from pathlib import Path
 
 from harness.benchmarks import Pack
 from harness.metrics import GroundTruth, RunScorer, TruthImage
+from harness.records import content_hash
 
 Progress = Callable[[str, int, int | None], None]
 
 
-def truth_path(cache: Path, pack_version: str, split: str) -> Path:
-    """Where the compiled truth of a split lies in the cache."""
-    return cache / "truth" / f"{pack_version}-{split}.npz"
+def truth_folder(cache: Path, pack_version: str, split: str) -> Path:
+    """Where the compiled truths of a split lie in the cache: one per naming of its images."""
+    return cache / "truth" / f"{pack_version}-{split}"
+
+
+def _truth_path(pack: Pack, split: str, cache: Path) -> Path:
+    # The version speaks of pixels, masks and labels; names, patients and subclasses may change.
+    names = [[sample.key, sample.group, sample.subclass] for sample in pack.split(split)]
+    mark = content_hash(names).removeprefix("sha256:")[:12]
+    return truth_folder(cache, pack.version, split) / f"{mark}.npz"
 
 
 def ground_truth(pack: Pack, split: str, cache: Path, on_progress: Progress) -> GroundTruth:
@@ -31,7 +39,7 @@ def ground_truth(pack: Pack, split: str, cache: Path, on_progress: Progress) -> 
         cache: the harness's cache folder.
         on_progress: called with a label, the images done and their number.
     """
-    path = truth_path(cache, pack.version, split)
+    path = _truth_path(pack, split, cache)
     if path.is_file() and (stored := GroundTruth.load(path)) is not None:
         return stored
     images = [

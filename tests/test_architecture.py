@@ -12,7 +12,18 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "torchvision", "anomalib", "docker", "pandas", "sklearn", "numba", "scipy"}
-VERBS = ("evaluate", "check", "score", "site", "clean", "list", "weights", "compare")
+VERBS = (
+    "evaluate",
+    "check",
+    "score",
+    "site",
+    "clean",
+    "list",
+    "weights",
+    "compare",
+    "prepare",
+    "pack",
+)
 
 # What modules below a prefix may import of our own packages.
 ALLOWED: dict[str, tuple[str, ...]] = {

@@ -263,6 +263,18 @@ def test_any_folder_in_the_layout_is_a_benchmark_without_code(
     )
 
 
+def test_the_same_images_under_other_names_are_scored_under_these(
+    run: Evaluate, tmp_path: Path
+) -> None:
+    pack = _flat_pack(tmp_path / "My Pack")
+    _, (first,) = run(ENTRIES / "honest", "--pack", pack)
+    for path in sorted(pack.rglob("*.png")):
+        path.rename(path.with_name(f"renamed-{path.name}"))
+    _, (second,) = run(ENTRIES / "honest", "--pack", pack, "--as", "again")
+    assert second.pack.version == first.pack.version
+    assert second.metrics == first.metrics
+
+
 def _flat_pack(root: Path) -> Path:
     """An image-level pack: normal images are flat, abnormal ones are noise."""
     rng = np.random.default_rng(0)
