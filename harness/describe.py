@@ -8,7 +8,7 @@ from harness.errors import EntryInvalid, InfrastructureFault
 from harness.session import read_description
 from harness.statuses import Fault, RunEnded
 
-LOG_TAIL_BYTES = 4000
+LOG_TAIL_BYTES = 64 * 1024
 
 
 def describe(program: Program, engine: Engine, limits: Limits) -> Description:

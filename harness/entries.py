@@ -306,6 +306,10 @@ def open_folder(folder: Path) -> Entry:
             fix="give both the same name",
         )
     model_file = table.model.partition(":")[0]
+    if not model_file or Path(model_file).name != model_file:
+        raise EntryInvalid(
+            f"[entry] model must name a file of the folder: {model_file!r}", where=where
+        )
     if not (folder / model_file).is_file():
         raise EntryInvalid(f"[entry] model names {model_file}, which is not there", where=where)
     deviations = tuple(

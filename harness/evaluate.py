@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import DataMissing, UsageError
+from harness.errors import DataMissing, InfrastructureFault, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -97,7 +97,14 @@ def main(argv: Sequence[str] | None) -> int:
         if options.dry_run:
             print(dry_run(plan))
             return 0
-        records = list(run_all(plan))
+        records: list[Record] = []
+        try:
+            for record in run_all(plan):
+                records.append(record)  # what was done counts, should the next one fail
+        except InfrastructureFault:
+            if records:
+                show(records, plan, is_json=options.json, rebuild_site=not options.no_site)
+            raise
     finally:
         reporter.close()
     show(records, plan, is_json=options.json, rebuild_site=not options.no_site)
@@ -213,7 +220,6 @@ def prepare(entry: Entry, engine: Engine) -> Program:
         InfrastructureFault: the image can be neither found nor pulled.
     """
     from harness import provenance
-    from harness.errors import InfrastructureFault
     from harness.statuses import RunEnded
 
     try:
@@ -327,12 +333,16 @@ def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engin
 
 
 def run_all(plan: Plan) -> Iterator[Record]:
-    """Do every run that has no finished record yet, in order; yields all records."""
-    from harness.requests import key_parts, request_key
-    from harness.runs import execute
-    from harness.store import describe_difference
+    """Do every run that has no finished record yet, in order; yields all records.
+
+    Raises:
+        StoreConflict: a name is taken by another run; said before anything is run.
+        InfrastructureFault: a run could not be done, twice.
+    """
+    from harness.requests import request_key
 
     place = plan.place
+    _check_conflicts(plan)
     for request in plan.requests:
         name, key = request.name, request_key(request, place.engine)
         existing = place.store.find(name)
@@ -340,14 +350,35 @@ def run_all(plan: Plan) -> Iterator[Record]:
             place.reporter.event(f"{name}: finished before, not run again")
             yield existing
             continue
-        if existing is not None:
-            difference = describe_difference(existing, key_parts(request, place.engine))
-            place.store.check_conflict(name, key, replace=plan.replace, difference=difference)
-        existing_stays = existing is not None and existing.run_key == key
         place.reporter.event(f"{name}: running")
-        record = execute(request, place, before=existing if existing_stays else None)
+        record = _run_twice_at_most(request, place, existing)
         place.reporter.event(f"{name}: {_ending(record)}")
         yield record
+
+
+def _check_conflicts(plan: Plan) -> None:
+    from harness.requests import key_parts, request_key
+    from harness.store import describe_difference
+
+    place = plan.place
+    for request in plan.requests:
+        existing = place.store.find(request.name)
+        if existing is None:
+            continue
+        key = request_key(request, place.engine)
+        difference = describe_difference(existing, key_parts(request, place.engine))
+        place.store.check_conflict(request.name, key, replace=plan.replace, difference=difference)
+
+
+def _run_twice_at_most(request: Request, place: Place, existing: Record | None) -> Record:
+    """The infrastructure's faults say nothing about the entry: one more try, then the error."""
+    from harness.runs import execute
+
+    try:
+        return execute(request, place, before=existing)
+    except InfrastructureFault as fault:
+        place.reporter.event(f"{request.name}: {fault.what} Trying once more.")
+    return execute(request, place, before=existing)
 
 
 def _ending(record: Record) -> str:
@@ -385,7 +416,7 @@ def show(records: Sequence[Record], plan: Plan, *, is_json: bool, rebuild_site: 
     else:
         print(result_tables(records))
     if rebuild_site:
-        index = build_site(store.root, store.root.parent / "site")
+        index = build_site(store.root)
         print(
             f"records: {store.root}\nsite:    {index}", file=sys.stderr if is_json else sys.stdout
         )

@@ -297,7 +297,7 @@ class Record(Part):
 
     def is_intact(self) -> bool:
         """Whether the stored hash is that of the content."""
-        return self.record_hash is not None and self.record_hash == self.sealed().record_hash
+        return is_intact(self.as_json_object())
 
     def as_json_object(self) -> dict[str, Any]:
         """The record as plain JSON types."""
@@ -321,6 +321,12 @@ def canonical_json(value: object) -> bytes:
 def content_hash(value: object) -> str:
     """`sha256:` and the hex digest of the canonical JSON of `value`."""
     return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def is_intact(stored: dict[str, Any]) -> bool:
+    """Whether the hash in a record's JSON is that of its other fields, as they stand there."""
+    bare = {name: value for name, value in stored.items() if name != "record_hash"}
+    return bool(stored.get("record_hash") == content_hash(bare | {"record_hash": None}))
 
 
 def json_schema() -> dict[str, Any]:

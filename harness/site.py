@@ -43,7 +43,7 @@ def build_parser() -> cli.Parser:
         help="folder of published records (default: those of this checkout)",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the site (default: site beside results)"
+        "--out", type=Path, metavar="DIR", help="folder of the site (default: beside results)"
     )
     parser.add_argument(
         "--example", action="store_true",
@@ -69,6 +69,12 @@ def main(argv: Sequence[str] | None) -> int:
     return 0
 
 
+def default_folder(results: Path) -> Path:
+    """Where the site of a results folder lies: beside it, as `site`, or `<its name>-site`."""
+    name = results.resolve().name
+    return results.resolve().parent / ("site" if name == "results" else f"{name}-site")
+
+
 def build_site(
     results: Path, out: Path | None = None, *, published: Path = PUBLISHED_RECORDS
 ) -> Path:
@@ -81,7 +87,7 @@ def build_site(
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
-    return _write(gather(results, published), out or results.resolve().parent / "site")
+    return _write(gather(results, published), out or default_folder(results))
 
 
 def build_example(out: Path) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from harness import check, clean, evaluate, score
 from harness import list as listing
 from harness.benchmarks import demo_pack
+from harness.cli import Reporter
+from harness.engines.base import Launch, Running
 from harness.engines.owner import owner_mark
+from harness.engines.process import ProcessEngine
 from harness.errors import (
     DataMissing,
     DeviceUnavailable,
     EnvironmentFault,
+    InfrastructureFault,
     StoreConflict,
     StoreUnusable,
     UsageError,
@@ -28,6 +34,7 @@ from harness.errors import (
 )
 from harness.kept_maps import MapKeeper, read_maps
 from harness.records import Record
+from harness.statuses import RunEnded, Status
 from harness.store import RunName, Store
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -138,6 +145,55 @@ def test_a_finished_run_is_not_run_again_and_a_failed_one_is(
     assert failed.outcome.status == "non_finite"
     _, (again,) = run(ENTRIES / "nan")
     assert again.times.started != failed.times.started or again.times.total != failed.times.total
+
+
+class FlakyEngine(ProcessEngine):
+    """Loses its engine at the starts whose numbers it is given."""
+
+    def __init__(self, lost: set[int]) -> None:
+        super().__init__()
+        self.lost = lost
+        self.starts = 0
+
+    def start(self, launch: Launch) -> Running:
+        self.starts += 1
+        if self.starts in self.lost:
+            raise RunEnded(Status.ENGINE_UNAVAILABLE, "the engine went away")
+        return super().start(launch)
+
+
+@pytest.mark.parametrize(("lost", "finished"), [({1}, 2), ({1, 2}, 0), ({2, 3}, 1)])
+def test_the_infrastructures_fault_is_tried_once_more_and_never_a_record(
+    results: Path, lost: set[int], finished: int
+) -> None:
+    options = evaluate.build_parser().parse_args(
+        [
+            str(ENTRIES / "honest"),
+            "--engine",
+            "process",
+            "--results",
+            str(results),
+            "--seed",
+            "0",
+            "1",
+        ]
+    )
+    plan = evaluate.make_plan(options, Reporter())
+    plan = replace(plan, place=replace(plan.place, engine=FlakyEngine(lost)))
+    records = []
+    with contextlib.ExitStack() as stack:
+        if finished < 2:
+            stack.enter_context(pytest.raises(InfrastructureFault, match="engine went away"))
+        for record in evaluate.run_all(plan):
+            records.append(record)
+    assert len(records) == len(Store(results).records()) == finished
+
+
+def test_a_conflict_is_said_before_the_first_run(run: Evaluate, results: Path) -> None:
+    run(ENTRIES / "honest", "--seed", 1)
+    with pytest.raises(StoreConflict):
+        run(ENTRIES / "honest", "--seed", 0, 1, "--set", "radius=4")
+    assert [record.seed for record in Store(results).records()] == [1]
 
 
 def test_several_seeds_give_several_records(run: Evaluate, results: Path) -> None:
@@ -438,8 +494,8 @@ def test_a_record_that_came_meanwhile_is_not_overwritten(
     run: Evaluate, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, (first,) = run(ENTRIES / "honest")
-    find, looks = Store.find, iter([True])
-    # At the first look the other process has not finished yet.
+    find, looks = Store.find, iter([True, True])
+    # At the first two looks the other process has not finished yet.
     monkeypatch.setattr(Store, "find", lambda *a: None if next(looks, False) else find(*a))
     with pytest.raises(StoreConflict, match="just finished"):
         run(ENTRIES / "honest", "--set", "radius=4")

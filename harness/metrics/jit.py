@@ -7,8 +7,16 @@ numba's cache looks at the caller's file alone, and would keep a stale callee.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
+
+if not os.access(Path(__file__).parent, os.W_OK):
+    # Beside a read-only checkout numba looks for a cache in HOME, and fails where there is none.
+    _folder = os.environ.get("BMAD_CACHE") or tempfile.mkdtemp(prefix="bmad-numba-")
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(_folder) / "numba"))
 
 import numba
 

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # the command is run as a script, from anywhere
 SHAPE = (512, 1024)
 FULL_MEGAPIXELS = 105
 REPORT = ROOT / "build" / "bench-metrics.json"
