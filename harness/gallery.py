@@ -225,6 +225,7 @@ class GalleryMaker:
             score=self._scores[key],
             beyond=self._beyond(sample),
             localisation=self._localisation.get(key),
+            size=shown.shape[:2],
             shown=f"{name}.image.webp",
             truth=f"{name}.truth.webp" if "truth" in files else None,
             map=f"{name}.map.webp" if "map" in files else None,

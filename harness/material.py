@@ -88,6 +88,8 @@ class Picture:
     score higher than a lesion, of the lesion images that score lower than a normal one."""
     localisation: float | None
     """AUROC of the map within this image; None without a lesion or a map."""
+    size: tuple[int, int]
+    """Height and width of the files in pixels."""
     shown: str
     """File of the image."""
     truth: str | None

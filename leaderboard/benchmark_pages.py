@@ -124,6 +124,8 @@ class BenchmarkPage:
     """All metrics; None where nothing was run."""
     no_comparison: str
     """Why there is no comparison; empty where there is one."""
+    may_be_compared: bool
+    """Whether some row may take a rank."""
     comparison_note: str
     """What was resampled."""
     leads: tuple[Lead, ...]
@@ -173,6 +175,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         cautions=_cautions(name, card),
         table=_table(name, rows, paper, material),
         no_comparison=_no_comparison(name, rows, comparison, material),
+        may_be_compared=any(row.ranked for row in rows),
         comparison_note=_comparison_note(comparison),
         leads=_leads(comparison, rows),
         curves=figures.curve_figures(name, lines),

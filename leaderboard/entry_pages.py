@@ -197,7 +197,10 @@ def entry_pages(
         default_limits: limits that a command to rerun need not name.
         album: takes the pictures.
     """
-    maker = _Maker(material, by_cell(paper), tuple(paper), default_limits, album)
+    known: dict[str, set[str]] = {row.benchmark: set() for row in material.rows}
+    for row in material.rows:
+        known[row.benchmark] |= {metric.id for metric in row.metrics if metric.mean is not None}
+    maker = _Maker(material, by_cell(paper), tuple(paper), default_limits, album, known)
     runs: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
         runs.setdefault(row_key(record), []).append(record)
@@ -263,10 +266,13 @@ class _Maker:
     paper: tuple[Reported, ...]
     default_limits: Mapping[str, float | int]
     album: Album
+    known: Mapping[str, set[str]]
+    """By benchmark, the metrics of which some row has a value."""
 
     def section(self, row: Row, records: Sequence[Record]) -> Section:
         """One entry on one benchmark, with its runs where they may be shown."""
         lines = _metric_lines(row, self.reported)
+        shown = self.known[row.benchmark] & set(HEADLINE)
         gallery, pictured = self._gallery(records)
         context = context_of(self.material, self.paper, "", has_overall=False)
         count = len(row.failures)
@@ -285,8 +291,8 @@ class _Maker:
             has_paper_grid=any(line.on_paper_grid for line in lines.values()),
             has_reported=any(line.reported for line in lines.values()),
             has_ranks=any(line.rank for line in lines.values()),
-            headline=tuple(line for name, line in lines.items() if name in HEADLINE),
-            more=tuple(line for name, line in lines.items() if name not in HEADLINE),
+            headline=tuple(line for name, line in lines.items() if name in shown),
+            more=tuple(line for name, line in lines.items() if name not in shown),
             failures=failure_lines(row),
             runs=run_lines(records),
             training=training_lines(records),

@@ -162,6 +162,11 @@ def cost_figure(key: str, benchmark: str, rows: Sequence[Row]) -> Figure | None:
 def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
     size = {"signal": f"[{COST_WIDTH}, {COST_HEIGHT}]"}
     largest = max(float(str(point["gib"])) for point in points)
+    seconds = [float(str(point["x"])) for point in points]
+    values = [float(str(point["y"])) for point in points]
+    # Room around the outermost circles, and for a single one.
+    across = [min(seconds) / 1.6, max(seconds) * 1.6]
+    up = [min(values) - 2, min(100.0, max(values) + 2)]
     grid = {"grid": True, "gridOpacity": 0.6}
     return {
         "$schema": charts.VEGA,
@@ -171,10 +176,8 @@ def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
         "height": COST_HEIGHT,
         "data": [{"name": "points", "values": list(points)}],
         "scales": [
-            {"name": "x", "type": "log", "range": "width", "nice": True,
-             "domain": {"data": "points", "field": "x"}},
-            {"name": "y", "type": "linear", "range": "height", "nice": True, "zero": False,
-             "domain": {"data": "points", "field": "y"}},
+            {"name": "x", "type": "log", "range": "width", "domain": across},
+            {"name": "y", "type": "linear", "range": "height", "nice": True, "zero": False, "domain": up},
             {"name": "area", "type": "linear", "range": [30, 1500], "zero": True,
              "domain": [0, largest or 1.0]},
         ],

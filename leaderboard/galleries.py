@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.material import Gallery, HardImage, Material, Picture, Role
 from harness.records import Record
@@ -48,6 +48,10 @@ class Exhibit:
     """Its numbers."""
     alt: str
     """What the image is, for those who do not see it."""
+    height: int
+    """Of each picture, in pixels."""
+    width: int
+    """Of each picture, in pixels."""
     shown: str
     """File of the image."""
     truth: str
@@ -84,6 +88,8 @@ class SideBySide:
     """The benchmark's page."""
     has_maps: bool
     """Whether any method shows maps."""
+    has_masks: bool
+    """Whether the lesions are outlined."""
     images: tuple[Exhibit, ...]
     """Head of the columns: the image and its contour."""
     methods: tuple[Method, ...]
@@ -108,9 +114,8 @@ def hard_exhibits(
         made = _exhibit(image.picture, material.galleries[image.run_key], album, "")
         kind = "missed" if image.picture.is_anomalous else "false alarm"
         count = f"{len(image.entries)} of {formats.plural(image.of, 'entry', 'entries')}"
-        shown.append(
-            Exhibit(kind.capitalize(), f"hardest for {count}", made.alt, made.shown, made.truth, "")
-        )
+        told = f"hardest for {count}"
+        shown.append(replace(made, title=kind.capitalize(), told=told, map=""))
     return tuple(shown)
 
 
@@ -148,6 +153,7 @@ def _side_by_side(
         title=words.benchmark_title(formats.plain(name)),
         home=benchmark_page(name),
         has_maps=any(p.map for each in pictures.values() for p in each.values()),
+        has_masks=any(image.truth for image in images.values()),
         images=tuple(images.values()),
         methods=tuple(
             Method(
@@ -178,6 +184,8 @@ def _exhibit(picture: Picture, gallery: Gallery, album: Album, title: str) -> Ex
         title=title,
         told=_numbers(picture),
         alt=kind,
+        height=picture.size[0],
+        width=picture.size[1],
         shown=album.add(gallery, picture.shown),
         truth=album.add(gallery, picture.truth),
         map=album.add(gallery, picture.map),

@@ -228,7 +228,8 @@ def group_of(
 ) -> Group | None:
     """The columns of a benchmark that hold anything at all."""
     mine = [row for row in rows if row.benchmark == benchmark]
-    known = {metric.id for row in mine for metric in row.metrics}
+    # What nobody has a value of, such as pixel metrics where there are no masks, needs no column.
+    known = {metric.id for row in mine for metric in row.metrics if metric.mean is not None}
     known |= {value.metric for value in paper if value.benchmark == benchmark}
     if mine and not known and metrics[0] == "image_auroc":
         known = {"image_auroc"}  # only failed runs: they need a column to be seen in

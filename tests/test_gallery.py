@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.benchmarks import default_cache, demo_pack
 from harness.errors import StoreUnusable
@@ -129,6 +130,14 @@ def test_the_scale_is_that_of_the_whole_run(pack, truth, tmp_path):
     card = written(pack, truth, tmp_path / "g", given)
     assert card["low"] == min(float(m.min()) for _, _, m in given)
     assert card["high"] == max(float(m.max()) for _, _, m in given)
+
+
+def test_the_card_tells_the_size_of_its_pictures(pack, truth, tmp_path):
+    card = written(pack, truth, tmp_path / "g", answers(pack))
+    for picture in card["pictures"]:
+        for name in filter(None, (picture["shown"], picture["truth"], picture["map"])):
+            with Image.open(tmp_path / "g" / name) as image:
+                assert [image.height, image.width] == picture["size"]
 
 
 def test_few_maps_are_kept_while_all_pass_through(pack, truth):

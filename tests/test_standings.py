@@ -69,7 +69,7 @@ def test_what_does_no_better_than_a_trivial_entry_is_named(make_record):
 def picture(image, *, role="hard", beyond=0.5):
     return Picture(
         role=role, image=image, is_anomalous=True, subclass=None, score=0.0, beyond=beyond,
-        localisation=None, shown="a.webp", truth=None, map=None,
+        localisation=None, size=(1, 1), shown="a.webp", truth=None, map=None,
     )  # fmt: skip
 
 

@@ -120,6 +120,7 @@ def _picture(
         score=float(heat.max()),
         beyond=float(draw.uniform(0, 0.7)),
         localisation=within_image(heat, each.mask) if map_name else None,
+        size=pictures.fitted_size(*each.mask.shape),
         shown=f"{each.name}.image.webp",
         truth=f"{each.name}.truth.webp" if has_masks and each.has_lesion else None,
         map=map_name,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A browser as root in a container needs --no-sandbox; the rest keeps it from asking the network.
 BROWSER_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 

@@ -310,7 +310,7 @@ def test_no_page_complains_or_asks_the_network_and_all_pictures_load(visit, exam
     for name in PAGES if scheme == "light" else PAGES[:5]:
         page = visited.open(example_site / name)
         page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
-        page.wait_for_function("[...document.images].every(i => i.complete)")
+        page.evaluate("Promise.allSettled([...document.images].map(image => image.decode()))")
         broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).length")
         assert broken == 0, name
     # `visit` holds that no request left and no console line was written

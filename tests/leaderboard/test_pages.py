@@ -237,3 +237,18 @@ def test_an_entry_page_shows_how_it_was_trained_and_what_was_kept(build_site, ma
     assert "Image AUROC 80.00 at step 20" in page
     assert "step 20, patience 1 reached" in page
     assert page.count('<svg class="spark"') == 3  # loss, checkpoints, seconds per image
+
+
+def test_a_column_that_nobody_has_a_value_in_is_left_out_and_na_beside_values_is_not(
+    build_site, make_record
+):
+    level = {("image_auroc", None): 0.8, ("pixel_pro", "native"): None}
+    front = (build_site([make_record(benchmark="rsna", metrics=level)]) / "index.html").read_text()
+    assert 'data-key="rsna.image_auroc"' in front
+    assert "rsna.pixel_pro" not in front
+    records = [make_record(metrics=level), make_record(entry="padim", title="PaDiM")]
+    folder = build_site(records, name="two", paper=())
+    assert 'data-key="brain.pixel_pro"' in (folder / "index.html").read_text()
+    page = (folder / "entries/patchcore.html").read_text()
+    headline = page[: page.index("<details")]
+    assert "the entry gives no maps" in headline
