@@ -231,6 +231,54 @@ class Overall:
 
 
 @dataclass(frozen=True)
+class PackLeak:
+    """Something that is in two splits of a pack."""
+
+    kind: str
+    """What: `identical images`, `patients` and so on."""
+    splits: tuple[str, str]
+    """Which splits."""
+    count: int
+    """How many."""
+    images: int
+    """Images of the later split that are concerned."""
+
+
+@dataclass(frozen=True)
+class TrivialAuroc:
+    """How far one number per image tells the label."""
+
+    statistic: str
+    """Which number."""
+    auroc: float | None
+    """Image AUROC; None where undefined."""
+    low: float | None
+    """Lower end of its 95 % interval."""
+    high: float | None
+    """Upper end."""
+
+
+@dataclass(frozen=True)
+class VerifiedPack:
+    """The data card of an open pack, as `harness.pack verify` wrote it."""
+
+    version: str
+    """Version id of the pack that was looked at."""
+    expected: tuple[tuple[str, bool], ...]
+    """Origin of published counts, and whether the pack has them."""
+    leaks: tuple[PackLeak, ...]
+    """What was found in two splits."""
+    trivial: tuple[TrivialAuroc, ...]
+    """Every trivial statistic."""
+    problems: tuple[str, ...]
+    """What contradicts the pack's own claims."""
+    markdown: str
+    """The whole card for readers."""
+    json: str
+    """The whole card for programs."""
+
+
+@dataclass(frozen=True)
 class Material:
     """Everything that one site is made of."""
 
@@ -256,6 +304,8 @@ class Material:
     """Submissions without a record."""
     cards: Mapping[str, BenchmarkCard] = field(default_factory=dict)
     """By benchmark."""
+    verified: Mapping[str, VerifiedPack] = field(default_factory=dict)
+    """By pack; of open packs alone."""
     definitions: Mapping[str, str] = field(default_factory=dict)
     """By metric, its exact definition in one sentence."""
     paper: tuple[Reported, ...] | None = None

@@ -109,6 +109,7 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     """
     from harness import curves, gallery, standings
     from harness.comparisons import without_numbers
+    from harness.datacards import read_verified_packs
     from harness.material import Material
     from harness.statistics import published as publishable
     from harness.statistics import ranked_records, summarise
@@ -147,6 +148,9 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
         not_above_trivial=standings.not_above_trivial(rows),
         waiting=waiting(SUBMISSIONS, {record.entry.name for record in records}),
         cards=cards,
+        verified={
+            name: card for folder in folders for name, card in read_verified_packs(folder).items()
+        },
         definitions=metric_definitions(),
     )
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from harness.comparisons import Column as Compared
 from harness.comparisons import Comparison, Standing
-from harness.material import BenchmarkCard, Material, is_trivial
+from harness.material import BenchmarkCard, Material, TrivialAuroc, is_trivial
 from harness.records import Record
 from harness.statistics import Row
 from leaderboard import cells, charts, figures, formats, sparks, words
@@ -99,6 +99,54 @@ class CurveChoice:
 
 
 @dataclass(frozen=True)
+class PackCheck:
+    """The data card of a pack, as text."""
+
+    version: str
+    """Version id of the pack that was looked at."""
+    findings: tuple[str, ...]
+    """Counts, leaks and problems, one sentence each."""
+    trivial: tuple[tuple[str, str], ...]
+    """Trivial statistic, and its image AUROC with interval."""
+    path: str
+    """The whole card, from the site's root, without its ending (.md, .json)."""
+
+
+def card_path(name: str) -> str:
+    """Where the data card of a pack lies on the site, without its ending."""
+    return f"data/datacards/{name}"
+
+
+def _pack_check(name: str, material: Material) -> PackCheck | None:
+    card = material.verified.get(name)
+    if card is None:
+        return None
+    counts = [
+        f"Its counts {'are' if is_met else 'are not'} those of {origin}."
+        for origin, is_met in card.expected
+    ]
+    leaks = [
+        f"{leak.count} {leak.kind} in both {leak.splits[0]} and {leak.splits[1]}"
+        f" ({leak.images} images of {leak.splits[1]})."
+        for leak in card.leaks
+    ]
+    return PackCheck(
+        version=card.version,
+        findings=(*counts, *(leaks or ["Nothing was found in two splits."]), *card.problems),
+        trivial=tuple((each.statistic, _with_interval(each)) for each in card.trivial),
+        path=card_path(formats.plain(name)),
+    )
+
+
+def _with_interval(one: TrivialAuroc) -> str:
+    if one.auroc is None:
+        return "NA"
+    if one.low is None or one.high is None:
+        return f"{100 * one.auroc:.2f}"
+    return f"{100 * one.auroc:.2f} [{100 * one.low:.2f}, {100 * one.high:.2f}]"
+
+
+@dataclass(frozen=True)
 class BenchmarkPage:
     """All of one benchmark."""
 
@@ -120,6 +168,8 @@ class BenchmarkPage:
     """Source, licence, access, citation, counts."""
     cautions: tuple[str, ...]
     """Known leaks, remarks, geography."""
+    verified: PackCheck | None
+    """What a check of the pack's files found; None where it was not checked, or is hidden."""
     table: Table | None
     """All metrics; None where nothing was run."""
     no_comparison: str
@@ -173,6 +223,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         is_hidden=is_hidden,
         facts=_facts(card, [] if is_hidden else records),
         cautions=_cautions(name, card),
+        verified=None if is_hidden else _pack_check(name, material),
         table=_table(name, rows, paper, material),
         no_comparison=_no_comparison(name, rows, comparison, material),
         may_be_compared=any(row.ranked for row in rows),

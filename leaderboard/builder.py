@@ -22,7 +22,7 @@ from harness.material import Material
 from harness.records import Record
 from harness.statistics import Row, published
 from leaderboard import formats, guide, words
-from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages
+from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path
 from leaderboard.downloads import (
     leaderboard_csv,
     leaderboard_json,
@@ -92,6 +92,9 @@ def site_files(
     records = _shown_records(material.rows, material.records)
     site = _Site(material, paper, records, _environment(material, version, commit), Album())
     texts = site.pages(default_limits) | _downloads(material, paper, records, version, commit)
+    for name, card in material.verified.items():
+        path = card_path(formats.plain(name))
+        texts |= {f"{path}.md": card.markdown, f"{path}.json": card.json}
     files = {path: text.encode() for path, text in texts.items()}
     files |= {f"static/{name}": (HERE / "static" / name).read_bytes() for name in STATIC}
     return files | site.album.files

@@ -5,15 +5,25 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import pytest
 
 from harness.comparisons import Standing
-from harness.material import BenchmarkCard, Overall, Waiting
+from harness.material import (
+    BenchmarkCard,
+    Material,
+    Overall,
+    PackLeak,
+    TrivialAuroc,
+    VerifiedPack,
+    Waiting,
+)
 from harness.site import benchmark_cards
 from harness.standings import not_above_trivial
 from harness.statistics import summarise
 from harness.statuses import STATUS_TABLE, Fault, Status
+from leaderboard.builder import build
 from tests.record_factory import comparison
 
 ONE = ("image_auroc", None)
@@ -252,3 +262,27 @@ def test_a_column_that_nobody_has_a_value_in_is_left_out_and_na_beside_values_is
     page = (folder / "entries/patchcore.html").read_text()
     headline = page[: page.index("<details")]
     assert "the entry gives no maps" in headline
+
+
+def test_the_data_card_of_an_open_pack_is_shown_and_can_be_downloaded(tmp_path: Path) -> None:
+    verified = VerifiedPack(
+        version="brain-0123456789ab",
+        expected=(("Table 1", True),),
+        leaks=(PackLeak("patients", ("valid", "test"), 10, 50),),
+        trivial=(
+            TrivialAuroc("mean grey", 0.5612, 0.51, 0.61),
+            TrivialAuroc("image size", None, None, None),
+        ),
+        problems=(),
+        markdown="# brain\n",
+        json="{}\n",
+    )
+    material = Material(verified={"brain": verified})
+    out = build(material, tmp_path / "site", version="0.1.0", commit=None).parent
+    page = (out / "benchmarks" / "brain.html").read_text()
+    assert "10 patients in both valid and test (50 images of test)" in page
+    assert "mean grey 56.12 [51.00, 61.00]" in page
+    assert "image size NA" in page
+    assert (out / "data" / "datacards" / "brain.md").read_text() == "# brain\n"
+    assert 'href="../data/datacards/brain.json"' in page
+    assert "brain-0123456789ab" not in (out / "benchmarks" / "liver.html").read_text()

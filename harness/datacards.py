@@ -1,0 +1,54 @@
+"""Reads the data cards that lie beside the records, for the site.
+
+results/<pack>/datacard.json, datacard.md        written by `python -m harness.pack verify`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.datacard import DataCard
+from harness.datacard_text import to_markdown
+from harness.errors import StoreUnusable
+from harness.material import PackLeak, TrivialAuroc, VerifiedPack
+
+CARD_FILE = "datacard.json"
+
+
+def read_verified_packs(root: Path) -> dict[str, VerifiedPack]:
+    """The cards of the open packs below a results folder, by pack.
+
+    Raises:
+        StoreUnusable: a file is not a data card of this form.
+    """
+    cards = [_read(path) for path in sorted(root.glob(f"*/{CARD_FILE}"))]
+    return {card.name: _verified(card) for card in cards if card.visibility == "open"}
+
+
+def _read(path: Path) -> DataCard:
+    try:
+        return DataCard.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise StoreUnusable(
+            "the file is not a data card of this form",
+            where=str(path),
+            fix="make it anew with python -m harness.pack verify",
+        ) from error
+
+
+def _verified(card: DataCard) -> VerifiedPack:
+    return VerifiedPack(
+        version=card.version,
+        expected=tuple((each.origin, each.is_met) for each in card.expected),
+        leaks=tuple(
+            PackLeak(each.kind, each.splits, each.count, each.images) for each in card.leaks
+        ),
+        trivial=tuple(
+            TrivialAuroc(each.statistic, each.auroc, each.low, each.high) for each in card.trivial
+        ),
+        problems=card.problems,
+        markdown=to_markdown(card),
+        json=card.model_dump_json(indent=1) + "\n",
+    )
