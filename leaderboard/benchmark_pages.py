@@ -114,7 +114,7 @@ class PackCheck:
 
 def card_path(name: str) -> str:
     """Where the data card of a pack lies on the site, without its ending."""
-    return f"data/datacards/{name}"
+    return f"data/datacards/{formats.file_stem(name)}"
 
 
 def _pack_check(name: str, material: Material) -> PackCheck | None:
@@ -134,7 +134,7 @@ def _pack_check(name: str, material: Material) -> PackCheck | None:
         version=card.version,
         findings=(*counts, *(leaks or ["Nothing was found in two splits."]), *card.problems),
         trivial=tuple((each.statistic, _with_interval(each)) for each in card.trivial),
-        path=card_path(formats.plain(name)),
+        path=card_path(name),
     )
 
 

@@ -92,8 +92,11 @@ def site_files(
     records = _shown_records(material.rows, material.records)
     site = _Site(material, paper, records, _environment(material, version, commit), Album())
     texts = site.pages(default_limits) | _downloads(material, paper, records, version, commit)
+    hidden = {row.benchmark for row in material.rows if row.visibility == "hidden"}
     for name, card in material.verified.items():
-        path = card_path(formats.plain(name))
+        if name in hidden:  # a card from before the pack was hidden
+            continue
+        path = card_path(name)
         texts |= {f"{path}.md": card.markdown, f"{path}.json": card.json}
     files = {path: text.encode() for path, text in texts.items()}
     files |= {f"static/{name}": (HERE / "static" / name).read_bytes() for name in STATIC}

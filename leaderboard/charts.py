@@ -32,7 +32,7 @@ SERIES_COLOURS = 8
 CONFIG: Spec = {
     "aria": False,
     "background": None,
-    "font": "sans-serif",
+    "font": "Liberation Sans",  # it comes with vl-convert: texts measure the same on every machine
     "axis": {
         "domainColor": MUTED,
         "gridColor": RULE,

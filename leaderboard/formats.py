@@ -78,6 +78,14 @@ def short_hash(value: str) -> str:
     return value.rpartition(":")[2][:12]
 
 
+def shortened_commit(value: str) -> str:
+    """A commit's first digits, and a mark where the checkout was changed."""
+    commit, plus, _ = plain(value).partition("+")
+    return (commit[:10] if re.fullmatch(r"[0-9a-f]{40}", commit) else commit) + (
+        "+" if plus else ""
+    )
+
+
 def safe_link(value: object) -> str | None:
     """The address if it is one that a page may link to: http or https with a host."""
     if not isinstance(value, str) or CONTROL.search(value) or " " in value:

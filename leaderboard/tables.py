@@ -74,7 +74,11 @@ class Line:
     has_maps: str
     """`yes`, `no`, or empty where unknown."""
     remarks: tuple[str, ...]
-    """Isolation, weights and why the line has no rank."""
+    """Why the line has no rank."""
+    made: str
+    """What stood between entry and machine, and the harness's commit."""
+    made_title: str
+    """Identity, packs and devices in full."""
     average: Cell
     """Average rank over the table's columns."""
     seeds: str
@@ -315,6 +319,8 @@ def _measured_line(
         pretraining=words.pretraining(first.metadata.get("pretraining")),
         has_maps="yes" if any(row.maps for row in rows) else "no",
         remarks=_remarks(rows),
+        made=_made(rows),
+        made_title=_made_title(rows),
         average=_average_cell(rows, context),
         seeds=" / ".join(str(count) for count in counts),
         seeds_key=str(counts[0]),
@@ -330,17 +336,30 @@ def _measured_line(
     )
 
 
+def _made(rows: Sequence[Row]) -> str:
+    commits = dict.fromkeys(formats.shortened_commit(c) for row in rows for c in row.commits)
+    return f"{words.ISOLATIONS[rows[0].isolation]} · {formats.listed(commits, most=1)}"
+
+
+def _made_title(rows: Sequence[Row]) -> str:
+    """Which code, which images, which machine; whole on the entry's page."""
+    identities = dict.fromkeys(formats.short_hash(i) for row in rows for i in row.identities)
+    packs = dict.fromkeys(pack for row in rows for pack in row.packs)
+    devices = dict.fromkeys(device for row in rows for device in row.devices)
+    return formats.plain(
+        f"entry {formats.joined(identities)}; {formats.joined(devices)}; {formats.joined(packs)}"
+    )
+
+
 def _kind(row: Row, context: Context) -> str:
     if is_canary(row.entry, row.metadata):
         told = ["looks images up"]
     elif is_trivial(row.metadata):
         told = ["trivial baseline"]
     else:
-        told = [
-            formats.plain(row.metadata[key])
-            for key in ("family", "pretraining")
-            if row.metadata.get(key)
-        ]
+        told = [formats.plain(row.metadata["family"])] if row.metadata.get("family") else []
+        if pretraining := row.metadata.get("pretraining"):
+            told.append("no pretraining" if pretraining == "none" else formats.plain(pretraining))
     if context.titles[row.title] > 1:
         told.append(formats.plain(row.entry))
     return " · ".join(told)
@@ -387,6 +406,8 @@ def _waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple
             family=words.family(each.metadata.get("family")),
             pretraining=words.pretraining(each.metadata.get("pretraining")),
             has_maps="",
+            made="",
+            made_title="",
             remarks=(f"since {formats.plain(each.since)}" if each.since else "date not given",),
             average=Cell(NOT_RUN, "none", title="waiting"),
             seeds="",
@@ -419,6 +440,8 @@ def paper_lines(values: Sequence[Reported], groups: Sequence[Group]) -> tuple[Li
             pretraining="",
             has_maps="",
             remarks=(),
+            made="",
+            made_title="",
             average=Cell("", "none"),
             seeds="",
             seeds_key=None,

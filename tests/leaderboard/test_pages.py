@@ -286,3 +286,23 @@ def test_the_data_card_of_an_open_pack_is_shown_and_can_be_downloaded(tmp_path: 
     assert (out / "data" / "datacards" / "brain.md").read_text() == "# brain\n"
     assert 'href="../data/datacards/brain.json"' in page
     assert "brain-0123456789ab" not in (out / "benchmarks" / "liver.html").read_text()
+
+
+def test_every_row_says_which_commit_code_pack_and_machine_made_it(build_site, make_record):
+    record = make_record()
+    row = row_of(
+        (build_site([record]) / "index.html").read_text(),
+        "six-localisation.patchcore.trained-here.container",
+    )
+    assert "in a container · 0123456789" in text_of(row)
+    for told in (record.entry.identity[-64:][:12], record.pack.version, "NVIDIA H200"):
+        assert told in row
+
+
+def test_the_data_card_of_a_pack_that_is_hidden_now_is_not_shown(build_site, make_record):
+    card = VerifiedPack("clinic-1", (), (), (), ("leaks a secret",), "a secret", '"a secret"')
+    hidden = make_record(benchmark="clinic", visibility="hidden", track="sealed")
+    folder = build_site([hidden], verified={"clinic": card, "../../up": card})
+    assert not (folder / "data/datacards/clinic.md").exists()
+    assert "secret" not in (folder / "benchmarks/clinic.html").read_text()
+    assert [p.parent.name for p in folder.parent.rglob("*up--*.md")] == ["datacards"]
