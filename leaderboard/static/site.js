@@ -284,14 +284,20 @@
   // ---- copying --------------------------------------------------------------------------
 
   function copyText(text) {
-    if (navigator.clipboard && window.isSecureContext) { return navigator.clipboard.writeText(text); }
-    var area = document.createElement("textarea");  // file:// is no secure context everywhere
+    if (navigator.clipboard && window.isSecureContext) {
+      return navigator.clipboard.writeText(text).catch(function () { copyBySelection(text); });
+    }
+    copyBySelection(text);
+    return Promise.resolve();
+  }
+
+  function copyBySelection(text) {  // file:// is no secure context everywhere
+    var area = document.createElement("textarea");
     area.value = text;
     document.body.appendChild(area);
     area.select();
     document.execCommand("copy");
     area.remove();
-    return Promise.resolve();
   }
 
   function copies(button, text) {
