@@ -13,14 +13,14 @@ demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the
 	@echo "== RD4AD on the built-in demo pack, without a container: train, predict, score (about 1 minute on 2 cores)"
 	@$(RUN) -m harness.evaluate baselines/rd4ad --engine process
 
-test: env  ## set up and run the tests (minutes; those with containers are skipped where no engine answers)
-	@echo "== the tests (about 10 minutes on 2 cores, fewer where no container engine answers)"
+test: env  ## set up and run the tests (5 to 12 minutes; those with containers are skipped where no engine answers)
+	@echo "== the tests (about 12 minutes on 2 cores, 5 where no container engine answers)"
 	@$(RUN) -m pytest -m "not slow"
 
 test-all: env  ## every test, the slow ones too (an hour)
 	@$(RUN) -m pytest
 
-check: env  ## format, lint, types, fast tests (2 minutes)
+check: env  ## format, lint, types, fast tests (5 minutes)
 	@echo "== format, lint, types"
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
