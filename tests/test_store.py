@@ -13,7 +13,7 @@ import pytest
 
 from harness.engines.owner import owner_mark
 from harness.errors import StoreConflict, StoreUnusable
-from harness.records import Record, canonical_json
+from harness.records import Record, canonical_json, json_schema
 from harness.store import RunName, Store, describe_difference, read_record
 
 NAME = RunName("brain", "patchcore", 0)
@@ -210,3 +210,8 @@ def test_what_an_earlier_run_left_is_not_taken_for_this_ones(
     store.save(NAME, make_record())
     assert not store.log_path(NAME).exists()
     assert not store.maps_path(NAME).exists()
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    path = Path(__file__).resolve().parent.parent / "docs" / "record.schema.json"
+    assert json.loads(path.read_text()) == json_schema(), "run `make schema`"
