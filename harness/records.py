@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -332,8 +331,3 @@ def is_intact(stored: dict[str, Any]) -> bool:
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a record, for the documentation and for other programs."""
     return Record.model_json_schema()
-
-
-def finite_or_none(value: float) -> float | None:
-    """The value, or None where it is NaN or infinite (undefined is absent, never NaN)."""
-    return value if math.isfinite(value) else None
