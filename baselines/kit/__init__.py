@@ -5,7 +5,8 @@ backbones       pretrained or random feature extractors
 anomalib_parts  single network files of anomalib, without its Lightning engine
 determinism     seeds, threads, deterministic algorithms
 images          decoding, resizing, normalising; the training split in memory
-training        the one training loop: epochs, progress, checkpoints, early stop
+precision       mixed precision and channels-last on a GPU
+training        the one training loop: phases, progress, checkpoints, early stop, resuming
 patches         patch descriptors from feature maps
 memory_bank     nearest neighbours in a bank of vectors
 maps            blur, resize, array of the image's own size

@@ -101,7 +101,10 @@ def normalise(pixels: Tensor, how: Normalisation) -> Tensor:
         torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
         for values in NORMALISATIONS[how]
     )
-    return (pixels.float() / 255 - mean) / deviation
+    normalised = (pixels.float() / 255 - mean) / deviation
+    if pixels.device.type == "cuda":  # the layout of `precision.placed`
+        return normalised.contiguous(memory_format=torch.channels_last)
+    return normalised
 
 
 def _is_grey_file(path: Path) -> bool:

@@ -11,13 +11,13 @@ from torch import Tensor
 FILE_NAME = "model.pt"
 
 
-def save_tensors(folder: Path, tensors: Mapping[str, Tensor], backbone: str) -> None:
+def save_tensors(folder: Path, tensors: Mapping[str, Tensor], backbone: str = "none") -> None:
     """Write `tensors`, and the identity of the backbone that they belong to.
 
     Args:
         folder: `paths.model` of the hello frame, or what `serve` hands to `save`.
         tensors: on any device.
-        backbone: `Backbone.identity`; the backbone itself is not written.
+        backbone: `Backbone.identity` (the backbone itself is not written), or `none`.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     torch.save({"backbone": backbone, "tensors": state}, folder / FILE_NAME)

@@ -1,93 +1,225 @@
-"""The one training loop of all baselines: epochs, progress, checkpoints, early stop.
+"""The one training loop of all baselines: phases, epochs, progress, checkpoints, resuming.
 
 The harness judges checkpoints (`checkpoint(step)` gives its verdict); a method only says
-what one step is. Steps are counted in optimiser steps. Trap: the harness asks for
-predictions in the middle of `checkpoint(step)`, so a model must set evaluation mode in
-`predict` and training mode in its step.
+what one step is. Steps are counted in optimiser steps, over all phases. Before each
+checkpoint the training's state is written, so that a killed training goes on from there
+and ends with the very same bytes. Traps: the harness asks for predictions in the middle of
+`checkpoint(step)`, so a model must set evaluation mode in `predict` and training mode in
+its step; a generator kept from one epoch to the next would not survive a kill.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.kit.determinism import generator
+from baselines.kit.determinism import generator, seed_for
 from baselines.kit.images import TrainingImages
 from harness.contract import Checkpoint
 
 PROGRESS_PER_EPOCH = 10
 
 
+class Stateful(Protocol):
+    """A network, an optimiser, a schedule: whatever can be written down and taken up again."""
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102 - torch's own
+
+    def load_state_dict(self, state: dict[str, Any]) -> object: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, and how often to be judged."""
+    """How long one phase trains, and how often it is judged."""
 
     epochs: int
-    """Passes over the training images."""
+    """Number of epochs."""
     batch_size: int
-    """Images per step; the last batch of an epoch may be smaller."""
+    """Images per step; the last batch of a pass may be smaller."""
     checkpoint_every_epochs: int
     """Epochs between two checkpoints; the last epoch is always one. 0 = none at all."""
+    steps_per_epoch: int = 0
+    """Steps of an epoch, drawn from an endless shuffled stream; 0 = one pass over the images."""
+    smallest_batch: int = 1
+    """A last batch with fewer images is left out (2 where BatchNorm sees vectors)."""
+    is_judged: bool = True
+    """False: the model cannot predict yet; its state is written at the same pace."""
+
+    def batches_per_pass(self, images: int) -> int:
+        """Batches in one pass over so many images."""
+        return images // self.batch_size + (images % self.batch_size >= max(1, self.smallest_batch))
+
+    def steps(self, images: int) -> int:
+        """Optimiser steps of the whole phase."""
+        return self.epochs * (self.steps_per_epoch or self.batches_per_pass(images))
+
+    def is_checkpoint(self, epoch: int) -> bool:
+        """Whether the phase pauses after this epoch, to be judged or to write its state."""
+        every = self.checkpoint_every_epochs
+        return every > 0 and (epoch % every == 0 or epoch == self.epochs)
 
 
-def train(
-    images: TrainingImages,
-    step: Callable[[Tensor], Tensor],
-    schedule: Schedule,
-    *,
-    seed: int,
-    device: torch.device,
-    checkpoint: Checkpoint,
-    after_epoch: Callable[[int], None] | None = None,
-) -> None:
-    """Run `step` over shuffled batches until the schedule or the harness ends it.
+class Training:
+    """One training of one or more phases, each started by `run`, in order.
 
     Args:
         images: the training split.
-        step: takes (B, C, S, S) uint8 on `device`, updates the model, returns its loss
-            (a 0-d tensor, detached).
-        schedule: how long, how often judged.
-        seed: gives the order; an epoch's order depends on seed and epoch alone.
+        schedules: one per phase.
+        seed: gives the order of the images and every other draw.
         device: where the batches are wanted.
-        checkpoint: the harness's ear.
-        after_epoch: called with the number of epochs done, before a checkpoint (learning
-            rate schedules).
+        checkpoint: the harness's ear; the state of a training lies in its `state_folder`.
     Raises:
-        FloatingPointError: the loss is not finite any more.
+        ValueError: too few training images for a single batch.
     """
-    images = images.placed(device)
-    per_epoch = math.ceil(len(images) / schedule.batch_size)
-    report = _Report(
-        checkpoint, per_epoch * schedule.epochs, max(1, per_epoch // PROGRESS_PER_EPOCH)
-    )
-    for epoch in range(1, schedule.epochs + 1):
-        for indices in _shuffled(len(images), schedule.batch_size, seed, epoch):
-            report.add(step(images.batch(indices, device)))
-        if after_epoch:
-            after_epoch(epoch)
-        if _is_checkpoint(epoch, schedule) and checkpoint(report.step).stop:
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        schedules: Sequence[Schedule],
+        *,
+        seed: int,
+        device: torch.device,
+        checkpoint: Checkpoint,
+    ) -> None:
+        for schedule in schedules:
+            if not schedule.batches_per_pass(len(images)):
+                raise ValueError(
+                    f"{len(images)} training images make no batch: "
+                    f"at least {schedule.smallest_batch} are needed"
+                )
+        self._images = images.placed(device)
+        self._schedules = tuple(schedules)
+        self._seed, self._device, self._checkpoint = seed, device, checkpoint
+        self._steps = [schedule.steps(len(images)) for schedule in schedules]
+        self._phase = -1
+        self._is_stopped = False
+        self._seed_epoch(0, 0)
+
+    draw: torch.Generator
+    """On the CPU, made anew each epoch: draws are equal on every device."""
+    random: np.random.Generator
+    """Numpy's, made anew each epoch."""
+
+    def run(
+        self,
+        step: Callable[[Tensor], Tensor],
+        state: Mapping[str, Stateful],
+        *,
+        after_epoch: Callable[[int], None] | None = None,
+        before_checkpoint: Callable[[], None] | None = None,
+    ) -> None:
+        """The next phase: `step` over shuffled batches until the schedule or the harness ends it.
+
+        Args:
+            step: takes (B, C, S, S) uint8 on the device, updates the model, returns its loss
+                (a 0-d tensor, detached).
+            state: everything that a later epoch needs of this one, by name.
+            after_epoch: called with the number of epochs done (learning-rate schedules).
+            before_checkpoint: called before the harness asks (fit what `predict` needs).
+        Raises:
+            FloatingPointError: the loss is not finite any more.
+        """
+        self._phase += 1
+        if self._is_stopped:
             return
+        phase, schedule = self._phase, self._schedules[self._phase]
+        kept = _KeptState(self._checkpoint.state_folder, phase, state)
+        done = kept.restore()
+        per_epoch = self._steps[phase] // schedule.epochs
+        report = _Report(
+            self._checkpoint,
+            sum(self._steps),
+            max(1, per_epoch // PROGRESS_PER_EPOCH),
+            sum(self._steps[:phase]) + done * per_epoch,
+        )
+        if done and self._is_last_word(schedule, report.step, before_checkpoint):
+            return
+        for epoch in range(done + 1, schedule.epochs + 1):
+            self._seed_epoch(phase, epoch)
+            for indices in self._batches(schedule, phase, epoch, per_epoch):
+                report.add(step(self._images.batch(indices, self._device)))
+            if after_epoch:
+                after_epoch(epoch)
+            if schedule.is_checkpoint(epoch):
+                kept.write(epoch)
+                if self._is_last_word(schedule, report.step, before_checkpoint):
+                    return
+
+    def _is_last_word(
+        self, schedule: Schedule, step: int, before_checkpoint: Callable[[], None] | None
+    ) -> bool:
+        """Have the state judged where it can be; whether the harness says stop."""
+        if not schedule.is_judged:
+            return False
+        if before_checkpoint:
+            before_checkpoint()
+        self._is_stopped = self._checkpoint(step).stop
+        return self._is_stopped
+
+    def _seed_epoch(self, phase: int, epoch: int) -> None:
+        purpose = f"epoch/{phase}/{epoch}"
+        self.draw = generator(self._seed, purpose)
+        self.random = np.random.default_rng(seed_for(self._seed, purpose))
+        torch.manual_seed(seed_for(self._seed, purpose))
+
+    def _batches(
+        self, schedule: Schedule, phase: int, epoch: int, per_epoch: int
+    ) -> Iterator[Tensor]:
+        """Indices of this epoch's batches; the order of a pass depends on its number alone."""
+        per_pass = schedule.batches_per_pass(len(self._images))
+        passed, batches = -1, ()
+        for position in range((epoch - 1) * per_epoch, epoch * per_epoch):
+            if position // per_pass != passed:
+                passed = position // per_pass
+                shuffler = generator(self._seed, f"order/{phase}/{passed}")
+                order = torch.randperm(len(self._images), generator=shuffler)
+                batches = order.split(schedule.batch_size)
+            yield batches[position % per_pass]
 
 
-def _shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    order = torch.randperm(count, generator=generator(seed, f"order/{epoch}"))
-    yield from order.split(batch_size)
+class _KeptState:
+    """The state of one phase on disk: written whole, beside the older one, then renamed."""
 
+    def __init__(self, folder: Path | None, phase: int, state: Mapping[str, Stateful]) -> None:
+        self._path = folder / f"phase-{phase}.pt" if folder else None
+        self._state = state
 
-def _is_checkpoint(epoch: int, schedule: Schedule) -> bool:
-    every = schedule.checkpoint_every_epochs
-    return every > 0 and (epoch % every == 0 or epoch == schedule.epochs)
+    def write(self, epoch: int) -> None:
+        """Write what there is after so many epochs."""
+        if self._path is None:
+            return
+        fresh = self._path.with_suffix(".fresh")
+        states = {name: item.state_dict() for name, item in self._state.items()}
+        with fresh.open("wb") as file:
+            torch.save({"epoch": epoch, "states": states}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+
+    def restore(self) -> int:
+        """Take up what is there; the number of epochs done, 0 where nothing is."""
+        if self._path is None or not self._path.is_file():
+            return 0
+        found = torch.load(self._path, map_location="cpu", weights_only=True)
+        for name, item in self._state.items():
+            item.load_state_dict(found["states"][name])
+        epoch: int = found["epoch"]
+        return epoch
 
 
 class _Report:
     """Adds the losses up on their device and sends the mean every few steps: one wait each."""
 
-    def __init__(self, checkpoint: Checkpoint, steps: int, every: int) -> None:
-        self.step = 0
+    def __init__(self, checkpoint: Checkpoint, steps: int, every: int, done: int) -> None:
+        self.step = done
         self._checkpoint, self._steps, self._every = checkpoint, steps, every
         self._losses: list[Tensor] = []
 

@@ -19,7 +19,8 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.anomalib_parts import load_part
 from baselines.kit.backbones import Backbone
-from baselines.kit.training import Schedule, train
+from baselines.kit.precision import autocast, placed
+from baselines.kit.training import Schedule, Training
 from harness.contract import Checkpoint
 
 # The scales that the one-class embedding fuses; the bottleneck is built for these three.
@@ -55,11 +56,14 @@ class ReverseDistillation:
         self.size: int = params["image_size"]
         if self.size % 32:
             raise ValueError(f"image_size is {self.size}; it must be a multiple of 32")
-        self.teacher = Backbone(
-            params["backbone"], LAYERS, weights=params["weights"], folder=weights, seed=seed
-        ).to(self.device)
+        self.teacher = placed(
+            Backbone(
+                params["backbone"], LAYERS, weights=params["weights"], folder=weights, seed=seed
+            ),
+            self.device,
+        )
         with determinism.seeded(seed, "student"):
-            self.student = Student(params["backbone"]).to(self.device)
+            self.student = placed(Student(params["backbone"]), self.device)
 
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
         """Adam on bottleneck and decoder; the teacher stays as it is."""
@@ -71,8 +75,12 @@ class ReverseDistillation:
 
         def step(pixels: Tensor) -> Tensor:
             self.student.train()
-            teacher = self._teach(pixels)
-            loss: Tensor = distance(teacher, self.student(teacher))
+            with autocast(self.device, self.params["precision"]):
+                teacher = self._teach(pixels)
+                student = self.student(teacher)
+            loss: Tensor = distance(
+                [scale.float() for scale in teacher], [scale.float() for scale in student]
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -83,7 +91,10 @@ class ReverseDistillation:
             self.params["batch_size"],
             self.params["checkpoint_every_epochs"],
         )
-        train(split, step, schedule, seed=self.seed, device=self.device, checkpoint=checkpoint)
+        training = Training(
+            split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
+        )
+        training.run(step, {"student": self.student, "optimiser": optimiser})
 
     def _teach(self, pixels: Tensor) -> list[Tensor]:
         with torch.no_grad():

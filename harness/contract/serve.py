@@ -41,6 +41,11 @@ EXIT_USAGE = 2
 EXIT_OUT_OF_GPU_MEMORY = 77
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
+# In the model folder of a training: its own state, which a resumed training goes on from.
+STATE_FOLDER = ".training"
+# There for the moment of a save.
+FRESH_FOLDER, OLD_FOLDER = ".saving", ".replaced"
+
 
 class Model(Protocol):
     """What an author writes; `fit` and `save` only where the method trains here.
@@ -125,7 +130,21 @@ class Checkpoint:
     def __init__(self, answering: _Answering, folder: Path) -> None:
         self._answering = answering
         self._folder = folder
-        self._has_kept = False
+        _mend(folder)
+        # A training that was interrupted may have kept a model: it goes on from its state.
+        self._has_kept = any(item.name != STATE_FOLDER for item in folder.iterdir())
+
+    @property
+    def state_folder(self) -> Path:
+        """A folder for the training's own state; made where it is missing.
+
+        After a kill, the same training started again finds here what it last wrote, and the
+        model that was last kept. Write files whole (beside, then rename), and before a
+        checkpoint. The folder is removed when the training is done.
+        """
+        folder = self._folder / STATE_FOLDER
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def progress(self, step: int, steps: int, loss: float | None = None) -> None:
         """Report that `step` of `steps` are done; a loss of NaN or infinity is sent as null."""
@@ -153,24 +172,38 @@ class Checkpoint:
         return frame
 
     def close(self) -> None:
-        """Save the last state where no checkpoint was kept."""
+        """Save the last state where no checkpoint was kept; the training's own state goes."""
         if not self._has_kept:
             self._save()
+        shutil.rmtree(self._folder / STATE_FOLDER, ignore_errors=True)
 
     def _save(self) -> None:
         """Save beside the old model, then swap: a kill leaves a whole model or none."""
-        fresh, old = self._folder / ".saving", self._folder / ".replaced"
+        fresh, old = self._folder / FRESH_FOLDER, self._folder / OLD_FOLDER
         fresh.mkdir()
         self._answering.model.save(fresh)
         old.mkdir()
         for item in self._folder.iterdir():
-            if item not in (fresh, old):
+            if item not in (fresh, old) and item.name != STATE_FOLDER:
                 item.rename(old / item.name)
         for item in fresh.iterdir():
             item.rename(self._folder / item.name)
         fresh.rmdir()
         shutil.rmtree(old)
         self._has_kept = True
+
+
+def _mend(folder: Path) -> None:
+    """Undo a save that a kill cut short: the older model is whole again."""
+    fresh, old = folder / FRESH_FOLDER, folder / OLD_FOLDER
+    if fresh.is_dir() and old.is_dir():  # in the middle of the swap
+        for item in old.iterdir():
+            target = folder / item.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            item.replace(target)
+    for left in (fresh, old):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 class _Answering:
@@ -208,6 +241,7 @@ def _converse(
     trains: bool,
 ) -> None:
     made = _make(model, hello)
+    maps = maps and bool(getattr(made, "maps", True))
     answering = _Answering(made, reader, writer, has_maps=maps and hello.maps_wanted)
     if hello.verb == "predict" and trains and "model" in hello.paths:
         made.load(Path(hello.paths["model"]))

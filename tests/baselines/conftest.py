@@ -27,6 +27,8 @@ SHRUNKEN = {
     "channels": "20",
     "cpu_max_patches": "300",
 }
+# What single methods need otherwise, by entry.
+SHRUNKEN_FOR: dict[str, dict[str, str]] = {}
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Listener:
     model: Any = None
     questions: Sequence[np.ndarray] = ()
     stops_at: int | None = None
+    dies_at: int | None = None
+    state_folder: Path | None = None
     points: list[tuple[int, int, float | None]] = field(default_factory=list)
     checkpoints: list[int] = field(default_factory=list)
 
@@ -44,6 +48,8 @@ class Listener:
 
     def __call__(self, step: int) -> Verdict:
         self.checkpoints.append(step)
+        if self.dies_at == len(self.checkpoints):
+            raise KeyboardInterrupt
         for image in self.questions:
             self.model.predict(image)
         return Verdict(keep=True, stop=self.stops_at == len(self.checkpoints))
@@ -58,7 +64,8 @@ class Baseline:
 
     def params(self, **changes: Any) -> dict[str, Any]:
         known = self.entry.document["params"]
-        overrides = {name: text for name, text in SHRUNKEN.items() if name in known}
+        shrunken = SHRUNKEN | SHRUNKEN_FOR.get(self.entry.name, {})
+        overrides = {name: text for name, text in shrunken.items() if name in known}
         return {**self.entry.settings("demo", overrides=overrides).params, **changes}
 
     def make(self, seed: int = 0, weights: Path | None = None, **changes: Any) -> Any:

@@ -19,7 +19,7 @@ NAMES = [folder.name for folder in FOLDERS]
 TRAINED = [folder.name for folder in FOLDERS if open_folder(folder).table.trains]
 NETWORKS = [folder.name for folder in FOLDERS if open_folder(folder).table.backbones]
 
-Answers = list[tuple[np.ndarray, float]]
+Answers = list[tuple[np.ndarray | None, float]]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,18 @@ def trained(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Trained:
     baseline = open_baseline(next(path for path in FOLDERS if path.name == request.param))
-    model = baseline.make()
+    model = make(baseline)
     listener = Listener(model, test_images)
     model.fit(training_folder, listener)
     saved = tmp_path_factory.mktemp(request.param)
     model.save(saved)
     return Trained(baseline, model, listener, saved)
+
+
+def make(baseline: Baseline, seed: int = 0) -> Any:
+    """The model with whatever map it has."""
+    is_optional = "native_map" in baseline.params()
+    return baseline.make(seed, **({"native_map": True} if is_optional else {}))
 
 
 def answers(model: Any, images: list[np.ndarray]) -> Answers:
@@ -54,7 +60,9 @@ def answers(model: Any, images: list[np.ndarray]) -> Answers:
 
 def assert_equal(first: Answers, second: Answers) -> None:
     for (map_one, score_one), (map_two, score_two) in zip(first, second, strict=True):
-        np.testing.assert_array_equal(map_one, map_two)
+        assert (map_one is None) == (map_two is None)
+        if map_one is not None:
+            np.testing.assert_array_equal(map_one, map_two)
         assert score_one == score_two
 
 
@@ -87,8 +95,11 @@ def test_the_demo_settings_need_no_download(folder: Path) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_missing_weights_name_the_command_and_are_never_replaced(name: str, tmp_path: Path) -> None:
     baseline = open_baseline(next(path for path in FOLDERS if path.name == name))
+    backbones = "|".join(baseline.entry.table.backbones)
     for folder in (tmp_path, None):
-        with pytest.raises(FileNotFoundError, match=r"python -m harness\.weights fetch resnet18"):
+        with pytest.raises(
+            FileNotFoundError, match=rf"python -m harness\.weights fetch ({backbones})"
+        ):
             baseline.model("cpu", 0, baseline.params(weights="imagenet"), folder)
 
 
@@ -97,12 +108,30 @@ def test_maps_are_float32_of_the_images_own_size(
 ) -> None:
     for image in test_images:
         anomaly_map, score = trained.model.predict(image)
+        assert np.isfinite(score)
+        if not trained.baseline.entry.table.maps:
+            assert anomaly_map is None
+            continue
         assert anomaly_map.dtype == np.float32
         assert anomaly_map.shape == image.shape[:2]
         assert anomaly_map.flags.c_contiguous
         assert np.isfinite(anomaly_map).all()
-        assert np.isfinite(score)
         assert anomaly_map.std() > 0
+
+
+def test_a_map_that_the_paper_does_not_know_comes_only_where_it_is_asked_for(
+    trained: Trained, test_images: list[np.ndarray]
+) -> None:
+    if "native_map" not in trained.baseline.params():
+        assert getattr(trained.model, "maps", True)
+        return
+    assert trained.baseline.entry.settings("brain").params["native_map"] is False
+    assert trained.model.maps
+    plain = trained.baseline.make()
+    assert plain.maps is False
+    plain.load(trained.saved)
+    for image, (_, score) in zip(test_images, answers(trained.model, test_images), strict=True):
+        assert plain.predict(image) == (None, score)
 
 
 def test_answers_depend_neither_on_order_nor_on_what_came_before(
@@ -110,7 +139,7 @@ def test_answers_depend_neither_on_order_nor_on_what_came_before(
 ) -> None:
     forward = answers(trained.model, test_images)
     assert_equal(forward, answers(trained.model, test_images[::-1])[::-1])
-    alone = trained.baseline.make()
+    alone = make(trained.baseline)
     alone.load(trained.saved)
     assert_equal(forward[2:3], answers(alone, test_images[2:3]))
 
@@ -124,7 +153,7 @@ def test_the_image_itself_stays_untouched(trained: Trained, test_images: list[np
 def test_what_was_saved_answers_like_what_was_trained(
     trained: Trained, test_images: list[np.ndarray]
 ) -> None:
-    loaded = trained.baseline.make()
+    loaded = make(trained.baseline)
     loaded.load(trained.saved)
     assert_equal(answers(trained.model, test_images), answers(loaded, test_images))
 
@@ -132,14 +161,36 @@ def test_what_was_saved_answers_like_what_was_trained(
 def test_the_same_seed_gives_the_same_bytes(
     trained: Trained, training_folder: Path, test_images: list[np.ndarray], tmp_path: Path
 ) -> None:
-    again = trained.baseline.make()
+    again = make(trained.baseline)
     # Without the harness's questions: what is asked at a checkpoint must not change training.
     again.fit(training_folder, Listener())
     again.save(tmp_path)
-    names = sorted(path.name for path in trained.saved.iterdir())
-    assert names == sorted(path.name for path in tmp_path.iterdir())
-    assert filecmp.cmpfiles(trained.saved, tmp_path, names, shallow=False) == (names, [], [])
+    assert_same_files(trained.saved, tmp_path)
     assert_equal(answers(trained.model, test_images), answers(again, test_images))
+
+
+def assert_same_files(first: Path, second: Path) -> None:
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    assert filecmp.cmpfiles(first, second, names, shallow=False) == (names, [], [])
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
+    trained: Trained, training_folder: Path, tmp_path: Path
+) -> None:
+    if "checkpoint_every_epochs" not in trained.baseline.params():
+        return  # one pass without a checkpoint: it starts anew
+    state, written = tmp_path / "state", tmp_path / "saved"
+    state.mkdir()
+    written.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        make(trained.baseline).fit(training_folder, Listener(dies_at=1, state_folder=state))
+    again, listener = make(trained.baseline), Listener(state_folder=state)
+    again.fit(training_folder, listener)
+    again.save(written)
+    assert listener.checkpoints == trained.listener.checkpoints
+    assert listener.points[0][0] > listener.checkpoints[0]
+    assert_same_files(trained.saved, written)
 
 
 def test_a_model_is_not_loaded_onto_other_features(trained: Trained) -> None:

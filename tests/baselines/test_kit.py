@@ -21,6 +21,7 @@ from baselines.kit import (
     maps,
     memory_bank,
     patches,
+    precision,
     saved,
     training,
 )
@@ -272,8 +273,14 @@ def seen_in(schedule: training.Schedule, listener: Listener, seed: int = 0) -> l
         steps.append(pixels.flatten().tolist())
         return torch.tensor(float(len(steps)))
 
-    training.train(split_of(10), step, schedule, seed=seed, device=CPU, checkpoint=listener)
+    trained_on(10, [schedule], listener, seed).run(step, {})
     return steps
+
+
+def trained_on(
+    count: int, schedules: list[training.Schedule], listener: Listener, seed: int = 0
+) -> training.Training:
+    return training.Training(split_of(count), schedules, seed=seed, device=CPU, checkpoint=listener)
 
 
 def test_an_epoch_is_every_image_once_in_an_order_of_its_own() -> None:
@@ -303,13 +310,8 @@ def test_the_harness_can_stop_training() -> None:
 
 def test_progress_tells_the_mean_loss_since_the_last_frame() -> None:
     listener = Listener()
-    training.train(
-        split_of(20),
-        lambda pixels: pixels.float().sum() * 0 + 2,
-        training.Schedule(1, 1, 0),
-        seed=0,
-        device=CPU,
-        checkpoint=listener,
+    trained_on(20, [training.Schedule(1, 1, 0)], listener).run(
+        lambda pixels: pixels.float().sum() * 0 + 2, {}
     )
     assert [step for step, _, _ in listener.points] == list(range(2, 21, 2))
     assert {(total, loss) for _, total, loss in listener.points} == {(20, 2.0)}
@@ -317,13 +319,8 @@ def test_progress_tells_the_mean_loss_since_the_last_frame() -> None:
 
 def test_a_loss_that_diverges_ends_training_with_the_step() -> None:
     with pytest.raises(FloatingPointError, match="nan at step 1"):
-        training.train(
-            split_of(4),
-            lambda _: torch.tensor(float("nan")),
-            training.Schedule(1, 2, 0),
-            seed=0,
-            device=CPU,
-            checkpoint=Listener(),
+        trained_on(4, [training.Schedule(1, 2, 0)], Listener()).run(
+            lambda _: torch.tensor(float("nan")), {}
         )
 
 
@@ -335,16 +332,106 @@ def test_after_every_epoch_the_method_may_act_before_it_is_judged() -> None:
             events.append(f"judged at {step}")
             return super().__call__(step)
 
-    training.train(
-        split_of(4),
+    trained_on(4, [training.Schedule(2, 4, 2)], Judge()).run(
         lambda _: torch.tensor(0.0),
-        training.Schedule(2, 4, 2),
-        seed=0,
-        device=CPU,
-        checkpoint=Judge(),
+        {},
         after_epoch=lambda epoch: events.append(f"epoch {epoch}"),
+        before_checkpoint=lambda: events.append("ready"),
     )
-    assert events == ["epoch 1", "epoch 2", "judged at 2"]
+    assert events == ["epoch 1", "epoch 2", "ready", "judged at 2"]
+
+
+def test_an_epoch_of_so_many_steps_draws_from_an_endless_stream() -> None:
+    steps = seen_in(training.Schedule(3, 4, 0, steps_per_epoch=2), Listener())
+    assert len(steps) == 6
+    assert steps == seen_in(training.Schedule(2, 4, 0), Listener())
+
+
+def test_a_last_batch_that_is_too_small_is_left_out() -> None:
+    steps = seen_in(training.Schedule(2, 3, 0, smallest_batch=2), Listener())
+    assert [len(step) for step in steps] == [3, 3, 3] * 2
+    with pytest.raises(ValueError, match="10 training images make no batch: at least 11"):
+        seen_in(training.Schedule(1, 16, 0, smallest_batch=11), Listener())
+
+
+def test_phases_count_on_and_only_the_last_is_judged() -> None:
+    listener = Listener()
+    first = training.Schedule(2, 5, 1, is_judged=False)
+    both = trained_on(10, [first, training.Schedule(3, 2, 2)], listener)
+    sizes: list[int] = []
+
+    def step(pixels: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(pixels))
+        return torch.tensor(0.0)
+
+    both.run(step, {})
+    assert sizes == [5] * 4
+    both.run(step, {})
+    assert sizes == [5] * 4 + [2] * 15
+    assert listener.checkpoints == [14, 19]
+    assert [point[:2] for point in listener.points] == [(n, 19) for n in range(1, 20)]
+
+
+class Walker:
+    """Learns by chance: what it holds depends on every draw before."""
+
+    def __init__(self) -> None:
+        self.place = torch.zeros(3, dtype=torch.float64)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"place": self.place}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        self.place = state["place"]
+
+
+def walk(listener: Listener) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two phases; the second starts where the first ended."""
+    schedules = [
+        training.Schedule(2, 3, 1, is_judged=False),
+        training.Schedule(4, 4, 1, steps_per_epoch=2),
+    ]
+    both = trained_on(10, schedules, listener)
+    first, second = Walker(), Walker()
+
+    def step_of(walker: Walker):
+        def step(pixels: torch.Tensor) -> torch.Tensor:
+            draws = torch.rand(1), torch.rand(1, generator=both.draw), both.random.random(1)
+            move = torch.cat([torch.as_tensor(draw).double() for draw in draws])
+            walker.place = walker.place * 0.9 + move * pixels.double().sum()
+            return torch.tensor(0.0)
+
+        return step
+
+    both.run(step_of(first), {"walker": first})
+    second.place = first.place + 1
+    both.run(step_of(second), {"walker": second})
+    return first.place, second.place
+
+
+def test_a_training_goes_on_where_it_was_killed_and_ends_the_same(tmp_path: Path) -> None:
+    whole = walk(Listener())
+    for dies_at in (1, 2, 4):
+        state = tmp_path / str(dies_at)
+        state.mkdir()
+        torch.rand(dies_at)  # whatever was drawn before
+        with pytest.raises(KeyboardInterrupt):
+            walk(Listener(dies_at=dies_at, state_folder=state))
+        listener = Listener(state_folder=state)
+        assert all(torch.equal(*pair) for pair in zip(whole, walk(listener), strict=True))
+        assert listener.checkpoints == [8 + 2 * number for number in range(dies_at, 5)]
+        assert sorted(path.name for path in state.iterdir()) == ["phase-0.pt", "phase-1.pt"]
+
+
+# --- precision ---------------------------------------------------------------------------
+
+
+def test_a_cpu_computes_in_float32_whatever_the_precision() -> None:
+    for name in precision.PRECISIONS:
+        with precision.autocast(CPU, name):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    with pytest.raises(ValueError, match="'half'; it can be mixed or float32"):
+        precision.autocast(CPU, "half")
 
 
 # --- saved -------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def serve_source(tmp_path):
 
     def start(source, verb="predict", *, maps=True, trains=False):
         folder = tmp_path / "entry"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "model.py").write_text(source)
         (folder / "entry.toml").write_text(
             f'[entry]\nname = "made"\nmodel = "model.py:Model"\n'
@@ -166,6 +166,21 @@ def test_a_map_that_nobody_wants_becomes_its_maximum(serve_source):
     assert entry.start(maps_wanted=False) == ReadyFrame(maps=True)
     assert entry.ask() == (MapFrame("a", 11.0, None, None), b"")
     assert entry.end()[0] == 0
+
+
+def test_a_model_may_say_that_as_it_is_set_it_has_no_maps(serve_source):
+    init = "    def __init__(self, device, seed, params, weights): self.maps = params['maps']\n"
+    for has_maps in (False, True):
+        entry = serve_source(
+            "class Model:\n"
+            + init
+            + "    def predict(self, image): return image.astype('f4') if self.maps else None, 2.0\n"
+        )
+        assert entry.start(params={"maps": has_maps}) == ReadyFrame(maps=has_maps)
+        frame, payload = entry.ask()
+        assert frame.shape == ((3, 4) if has_maps else None)
+        assert (frame.score, bool(payload)) == (2.0, has_maps)
+        assert entry.end()[0] == 0
 
 
 # Ends
@@ -338,6 +353,55 @@ def test_a_training_whose_verdict_never_comes_is_an_error(trainer):
     assert code == 1
     assert "an image or a verdict was expected" in log
     assert files_of(model) == {}
+
+
+RESUMING = """
+class Model:
+    def __init__(self, device, seed, params, weights):
+        self.state = 0
+    def fit(self, train, checkpoint):
+        file = checkpoint.state_folder / "step"
+        first = int(file.read_text()) if file.exists() else 1
+        for step in range(first, 4):
+            self.state = step
+            file.write_text(str(step))
+            checkpoint(step)
+    def save(self, folder):
+        (folder / "model").write_text(str(self.state))
+    def predict(self, image):
+        return None, float(self.state)
+"""
+
+
+def test_a_killed_training_finds_its_state_and_leaves_none_when_it_is_done(serve_source, tmp_path):
+    train, model = tmp_path / "train", tmp_path / "model"
+    train.mkdir()
+    model.mkdir()
+    entry = serve_source(RESUMING, "train", maps=False, trains=True)
+    entry.start(train=train, model=model)
+    assert entry.reader.read() == CheckpointFrame(1)
+    entry.writer.write(Verdict(keep=True, stop=False))
+    assert entry.reader.read() == CheckpointFrame(2)
+    entry.process.kill()
+    entry.end()
+    assert files_of(model) == {"model": "1"}
+    # A kill in the middle of a swap: the new model is half in, the old one half out.
+    for name in (".saving", ".replaced"):
+        (model / name).mkdir()
+    (model / ".saving" / "other").write_text("2")
+    (model / "model").rename(model / ".replaced" / "model")
+    (model / "model").write_text("2")
+
+    entry = serve_source(RESUMING, "train", maps=False, trains=True)
+    entry.start(train=train, model=model)
+    assert entry.reader.read() == CheckpointFrame(2)
+    entry.writer.write(Verdict(keep=False, stop=False))
+    assert entry.reader.read() == CheckpointFrame(3)
+    entry.writer.write(Verdict(keep=False, stop=False))
+    assert entry.reader.read() == DoneFrame()
+    assert entry.end()[0] == 0
+    assert [path.name for path in model.iterdir()] == ["model"]
+    assert files_of(model) == {"model": "1"}  # kept before the kill, better than what came after
 
 
 # What it costs
