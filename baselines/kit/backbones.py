@@ -1,4 +1,4 @@
-"""Frozen feature extractors: torchvision's networks with its V1 weights, or random ones.
+"""Feature extractors: torchvision's networks with its V1 weights, or random ones.
 
 Nothing is ever downloaded here. Traps: timm's default weights of the same names are
 other files; a network with random weights is a stated choice (`weights = "random"`),
@@ -22,8 +22,8 @@ class WeightsNotFound(FileNotFoundError):
     """The weights folder lacks a file, or holds another one under its name."""
 
 
-class Backbone(nn.Module):
-    """The feature maps of chosen layers, in evaluation mode and without gradients to itself.
+class FeatureMaps(nn.Module):
+    """The feature maps of chosen layers; a network that can be trained, such as a student.
 
     Layer names are torchvision's: `layer1` … `layer4` of a ResNet, `features.<i>` of
     VGG16 and EfficientNet-B5. Layers after the last chosen one are left out.
@@ -54,15 +54,9 @@ class Backbone(nn.Module):
         self.stages = nn.ModuleDict(
             {_key(stage): module for stage, module in stages[: names.index(layers[-1]) + 1]}
         )
-        self.requires_grad_(False)
-        self.eval()
 
     identity: str
     """`random/<seed>` or `sha256:<hex>` of the weight file: what a trained model depends on."""
-
-    def train(self, mode: bool = True) -> Backbone:  # noqa: ARG002 - nn.Module's signature
-        """Stays in evaluation mode: the batch statistics of a frozen backbone never move."""
-        return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Feature maps of the chosen layers.
@@ -79,6 +73,21 @@ class Backbone(nn.Module):
             if key in wanted:
                 found.append(images)
         return found
+
+
+class Backbone(FeatureMaps):
+    """`FeatureMaps` that never change: in evaluation mode, and without gradients to itself."""
+
+    def __init__(
+        self, name: str, layers: Sequence[str], *, weights: str, folder: Path | None, seed: int
+    ) -> None:
+        super().__init__(name, layers, weights=weights, folder=folder, seed=seed)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:  # noqa: ARG002 - nn.Module's signature
+        """Stays in evaluation mode: the batch statistics of a frozen backbone never move."""
+        return super().train(False)
 
     def check_same_as(self, identity: str) -> None:
         """Raise `ValueError` when a model was trained on other features than this gives."""

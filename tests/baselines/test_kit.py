@@ -75,6 +75,14 @@ def test_a_backbone_never_trains() -> None:
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_feature_maps_of_the_same_seed_can_be_trained_where_a_backbone_cannot() -> None:
+    student = backbones.FeatureMaps("resnet18", LAYERS, weights="random", folder=None, seed=0)
+    probe = torch.rand(1, 3, 64, 64)
+    assert torch.equal(student.eval()(probe)[2], backbone()(probe)[2])
+    assert student.train().training
+    assert all(parameter.requires_grad for parameter in student.parameters())
+
+
 @pytest.mark.parametrize(
     ("name", "layers", "weights", "message"),
     [
@@ -183,11 +191,17 @@ def test_normalisation_gives_the_ranges_it_says() -> None:
 # --- maps --------------------------------------------------------------------------------
 
 
-def test_the_blur_is_scipys() -> None:
+@pytest.mark.parametrize("border", ["mirror", "reflect"])
+def test_the_blur_is_scipys(border: str) -> None:
     values = np.random.default_rng(0).normal(size=(48, 40)).astype(np.float32)
-    expected = ndimage.gaussian_filter(values.astype(np.float64), 4, mode="mirror", truncate=4)
-    blurred = maps.gaussian_blur(torch.from_numpy(values)[None, None])
+    expected = ndimage.gaussian_filter(values.astype(np.float64), 4, mode=border, truncate=4)
+    blurred = maps.gaussian_blur(torch.from_numpy(values)[None, None], border=border)
     np.testing.assert_allclose(blurred[0, 0], expected, atol=1e-6)
+
+
+def test_a_border_that_scipy_does_not_know_is_named() -> None:
+    with pytest.raises(ValueError, match="'wrap'; it can be mirror or reflect"):
+        maps.gaussian_blur(torch.ones(1, 1, 40, 40), border="wrap")
 
 
 def test_a_map_is_brought_to_the_images_size() -> None:
