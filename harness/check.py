@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import EntryInvalid, UsageError
+from harness.errors import EntryFailed, EntryInvalid, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine, Limits, Program
     from harness.entries import Entry
     from harness.records import Record
+
+# What an archive may unpack to as well (harness/engines/docker_images.py).
+MAX_IMAGE_BYTES = 64 * 1024**3
 
 EXAMPLES = """
   python -m harness.check baselines/padim
@@ -72,6 +75,18 @@ class Verdict:
         self.checks.append(Check(name, passed, detail))
         self.conforms = self.conforms and passed
 
+    @property
+    def exit_code(self) -> int:
+        """0 it conforms, 3 it cannot be run, 4 its run failed."""
+        if self.conforms:
+            return 0
+        return EntryInvalid.exit_code if self.status is None else EntryFailed.exit_code
+
+    def show_log(self, reporter: cli.Reporter) -> None:
+        """Everything that the entry said; the demo pack's images are no secret."""
+        if self.log:
+            reporter.event(f"--- log of {self.entry} ---\n{self.log.rstrip()}\n--- end of log ---")
+
 
 def build_parser() -> cli.Parser:
     """The command line of this verb."""
@@ -97,14 +112,9 @@ def main(argv: Sequence[str] | None) -> int:
         verdict = check(options, reporter)
     finally:
         reporter.close()
-    if verdict.log:
-        reporter.event(
-            f"--- log of {verdict.entry} ---\n{verdict.log.rstrip()}\n--- end of log ---"
-        )
+    verdict.show_log(reporter)
     print(json.dumps(asdict(verdict), indent=1, allow_nan=False))
-    if verdict.conforms:
-        return 0
-    return EntryInvalid.exit_code if verdict.status is None else 4
+    return verdict.exit_code
 
 
 def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
@@ -118,7 +128,7 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
     from harness.evaluate import prepare
     from harness.provenance import REPOSITORY
 
-    limits = cli.read_limits(options.limit)
+    cli.read_limits(options.limit)
     engine = choose_engine(options.engine)
     engine.check()
     entry = open_entry(options.entry, known_folders=REPOSITORY / "baselines")
@@ -137,7 +147,27 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
     except EntryInvalid as error:
         verdict.add("image", str(error), passed=False)
         return verdict
+    return check_program(verdict, entry, program, engine=engine, options=options, reporter=reporter)
+
+
+def check_program(
+    verdict: Verdict,
+    entry: Entry,
+    program: Program,
+    *,
+    engine: Engine,
+    options: argparse.Namespace,
+    reporter: cli.Reporter,
+) -> Verdict:
+    """Everything that is looked at once the program can be started: `check` and `submit` share it.
+
+    Raises:
+        UsageError, EnvironmentFault: the check itself cannot be made.
+    """
+    limits = cli.read_limits(options.limit)
     verdict.add("image", program.identity)
+    if program.size_bytes:
+        _judge_size(verdict, program)
     described = _described(verdict, entry, program, engine, limits)
     if described is not None:
         _run(
@@ -149,6 +179,11 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
             reporter=reporter,
         )
     return verdict
+
+
+def _judge_size(verdict: Verdict, program: Program) -> None:
+    size, most = program.size_bytes / 1024**3, MAX_IMAGE_BYTES / 1024**3
+    verdict.add("size", f"{size:.2f} GiB of at most {most:.0f} GiB", passed=size <= most)
 
 
 def _described(

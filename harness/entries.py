@@ -20,8 +20,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.declared import text_problems
 from harness.errors import EntryInvalid, UsageError
-from harness.records import Parameter
+from harness.records import Parameter, Sha256
 
 Kind = Literal["folder", "submission", "image", "archive"]
 Family = Literal[
@@ -32,6 +33,7 @@ NAME_PATTERN = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 IMAGE_PATTERN = re.compile(
     r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
 )
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 DEFAULT_PRESET = "bmad"
 # Half of a frame's line (64 KiB): paths and limits stand in it too, and overrides may grow.
 MAX_PARAMS_CHARACTERS = 32 * 1024
@@ -86,6 +88,23 @@ class EntryTable(_Table):
     """Reason, where the entry was withdrawn; its rows stay, marked."""
 
 
+class SubmissionTable(EntryTable):
+    """`[entry]` of a submission file: one of `image`, `archive` and `folder` says what runs."""
+
+    team: str = ""
+    """Who submits: the number of scored submissions is bounded for each team."""
+    content: Sha256 | None = None
+    """Hash of what the image runs (`harness.engines.base.Program.content`)."""
+    archive: str = ""
+    """File name of an image archive that is handed over beside this file."""
+    archive_hash: Sha256 | None = None
+    """Hash of that archive."""
+    folder: str = ""
+    """Name of the source folder beside this file, which the harness builds and trains."""
+    folder_hash: Sha256 | None = None
+    """Hash of that folder's files as they were reviewed."""
+
+
 class TrainingTable(_Table):
     """`[training]`: how the harness judges this entry's checkpoints."""
 
@@ -137,6 +156,8 @@ class Entry:
     """Parsed TOML with params, presets and benchmark overrides."""
     folder_name: str = ""
     """Name of the folder; the record's name may differ by `--as`."""
+    submission: Path | None = None
+    """The submission file that it was opened by."""
 
     @property
     def name(self) -> str:
@@ -154,7 +175,7 @@ class Entry:
         told = self.table.model_dump(
             include={
                 "family", "paper", "code", "licence", "authors", "pretraining", "backbones",
-                "external_data", "description", "submitted", "withdrawn",
+                "external_data", "description", "submitted", "withdrawn", "team",
             }
         )  # fmt: skip
         told = {
@@ -320,34 +341,94 @@ def open_folder(folder: Path) -> Entry:
 
 
 def open_submission(path: Path) -> Entry:
-    """A submission file: `[entry]` with `image = "…@sha256:…"`, and optional `[params]`."""
+    """A submission file: `[entry]` with an image by digest, an archive or a source folder.
+
+    Raises:
+        EntryInvalid: it is not one, or what it pins was changed; all problems of its texts at once.
+    """
     document = _read_toml(path)
-    table = _parse(EntryTable, document.get("entry", {}), f"{path}: [entry]")
+    where = f"{path}: [entry]"
+    table = _parse(SubmissionTable, document.get("entry", {}), where)
     _check_sections(document, str(path))
-    if not table.image or not IMAGE_PATTERN.fullmatch(table.image):
-        raise EntryInvalid(
-            "a submission names its image by digest",
-            where=f"{path}: [entry] image",
-            fix='write image = "registry/name@sha256:<64 hex digits>"',
-        )
-    if "@sha256:" not in table.image and not table.image.startswith("sha256:"):
-        raise EntryInvalid(
-            f"{table.image!r} is a tag, which can be moved after approval",
-            where=f"{path}: [entry] image",
-            fix="pin the digest: docker image inspect --format '{{index .RepoDigests 0}}' IMAGE",
-        )
     if table.name != path.stem:
         raise EntryInvalid(
             f"[entry] name is {table.name!r}, the file is {path.name!r}",
             where=str(path),
             fix=f"call the file {table.name}.toml",
         )
-    return Entry("submission", table, table.image, (), document)
+    if problems := text_problems(table.model_dump(exclude_defaults=True)):
+        raise EntryInvalid("; ".join(problems), where=where)
+    named = [kind for kind in ("image", "archive", "folder") if getattr(table, kind)]
+    if len(named) != 1:
+        raise EntryInvalid(
+            f"a submission names one of image, archive and folder, not {' and '.join(named) or 'none'}",
+            where=where,
+            fix='write image = "registry/name@sha256:<64 hex digits>"',
+        )
+    if table.folder:
+        return _submitted_folder(path, table)
+    if table.archive:
+        _check_archive_name(table, where)
+    else:
+        _check_digest(table.image or "", where)
+    source = table.image or table.archive
+    return Entry("submission", table, source, (), document, submission=path)
+
+
+def _check_digest(image: str, where: str) -> None:
+    if not IMAGE_PATTERN.fullmatch(image):
+        raise EntryInvalid(
+            "a submission names its image by digest",
+            where=f"{where} image",
+            fix='write image = "registry/name@sha256:<64 hex digits>"',
+        )
+    if "@sha256:" not in image and not image.startswith("sha256:"):
+        raise EntryInvalid(
+            f"{image!r} is a tag, which can be moved after approval",
+            where=f"{where} image",
+            fix="pin the digest: docker image inspect --format '{{index .RepoDigests 0}}' IMAGE",
+        )
+
+
+def _check_archive_name(table: SubmissionTable, where: str) -> None:
+    if table.archive != Path(table.archive).name or not table.archive.endswith(ARCHIVE_SUFFIXES):
+        raise EntryInvalid(
+            f"archive must be the name of a .tar or .tar.gz file, not {table.archive!r}",
+            where=where,
+        )
+    if table.archive_hash is None:
+        raise EntryInvalid(
+            "the archive is not pinned: archive_hash is missing",
+            where=where,
+            fix='write archive_hash = "sha256:<64 hex digits>" as sha256sum prints it',
+        )
+
+
+def _submitted_folder(path: Path, table: SubmissionTable) -> Entry:
+    """The folder beside a submission file, if it is still the one that was reviewed."""
+    from harness.provenance import submitted_folder_hash  # it imports this module
+
+    if table.folder != table.name:
+        raise EntryInvalid(
+            f"folder must be the entry's name, {table.name!r}, not {table.folder!r}",
+            where=f"{path}: [entry]",
+        )
+    entry = open_folder(path.parent / table.folder)
+    found = submitted_folder_hash(entry.folder)
+    if found != table.folder_hash:
+        raise EntryInvalid(
+            f"the folder {table.folder} is not the one that was submitted: its hash is {found}",
+            where=f"{path}: [entry] folder_hash",
+            fix="submit the folder again, so that what runs is what was reviewed",
+        )
+    declared = table.model_dump(exclude_defaults=True)
+    merged = _parse(SubmissionTable, entry.table.model_dump() | declared, str(path))
+    return replace(entry, table=merged, submission=path)
 
 
 def open_archive(path: Path) -> Entry:
     """An image archive as `docker save` writes it."""
-    if not path.name.endswith((".tar", ".tar.gz", ".tgz")):
+    if not path.name.endswith(ARCHIVE_SUFFIXES):
         raise EntryInvalid(
             "the file is neither a submission (.toml) nor an image archive (.tar, .tar.gz)",
             where=str(path),
@@ -374,7 +455,7 @@ def _looks_like_path(text: str) -> bool:
     return (
         text.startswith((".", "/", "~"))
         or head in {"baselines", "submissions"}
-        or (text.endswith((".toml", ".tar", ".tar.gz", ".tgz")))
+        or text.endswith((".toml", *ARCHIVE_SUFFIXES))
     )
 
 

@@ -221,6 +221,7 @@ def prepare(entry: Entry, engine: Engine) -> Program:
     """
     from harness import provenance
     from harness.statuses import RunEnded
+    from harness.submissions import prepare_submission
 
     try:
         if entry.kind == "folder":
@@ -228,6 +229,8 @@ def prepare(entry: Entry, engine: Engine) -> Program:
             return engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
         if entry.kind == "archive":
             return engine.prepare_archive(Path(entry.source), entry.name)
+        if entry.kind == "submission":
+            return prepare_submission(entry, engine)
         return engine.prepare_image(entry.source, entry.name)
     except RunEnded as end:
         raise InfrastructureFault(end.status, end.detail) from end

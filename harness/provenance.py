@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,26 @@ def folder_identity(folder: Path) -> str:
     """Identity of a source folder: its own files and the shared sources below them."""
     own = tree_hash([folder], base=folder)
     return "folder:" + content_hash({"folder": own, "shared": shared_sources_hash()})
+
+
+def submitted_folder_hash(folder: Path) -> str:
+    """Hash of a submitted folder's own files: what a reviewer looked at."""
+    return tree_hash([folder], base=folder)
+
+
+def method_hash(folder: Path) -> str:
+    """Hash of what a folder does, whatever it calls itself.
+
+    Every file but entry.toml counts, and of entry.toml all but its name and description.
+    """
+    document = tomllib.loads((folder / "entry.toml").read_text(encoding="utf-8"))
+    files = [path for path in tree_files(folder) if path != folder / "entry.toml"]
+    entry = document.get("entry", {})
+    told = {name: entry.get(name) for name in ("model", "maps", "trains")}
+    settings = {
+        name: table for name, table in document.items() if name not in ("entry", "deviations")
+    }
+    return content_hash([tree_hash(files, base=folder), told, settings])
 
 
 def run_key_parts(

@@ -15,6 +15,7 @@ HEAVY = {"torch", "torchvision", "anomalib", "docker", "pandas", "sklearn", "num
 VERBS = (
     "evaluate",
     "check",
+    "submit",
     "score",
     "site",
     "clean",

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from harness.errors import EntryInvalid
+
 Verb = Literal["predict", "train", "describe"]
 
 
@@ -68,6 +70,11 @@ class Program:
     """Image id `sha256:…` (docker engine)."""
     image_digest: str | None = None
     """Registry digest `name@sha256:…` where the image has one."""
+    content: str = ""
+    """`sha256:…` over an image's layers and how it is started: equal under every name, label and
+    date; empty on the process engine."""
+    size_bytes: int = 0
+    """Unpacked size of the image (docker engine)."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +282,26 @@ class Engine(ABC):
     @abstractmethod
     def plan(self, launch: Launch) -> str:
         """The exact call that `start` would make, for `--dry-run`: text, nothing is started."""
+
+    def pin(self, program: Program, reference: str) -> str | None:
+        """`name@sha256:…` under which a registry holds this image, asked of the registry itself.
+
+        Args:
+            program: as `prepare_image` returned it.
+            reference: how the user named it; its repository is the one that is asked.
+        Returns:
+            None where the registry does not hold it, or does not answer.
+        """
+        return None
+
+    def save_archive(self, program: Program, path: Path) -> None:
+        """Write the image as `docker save` does; the file must not be there.
+
+        Raises:
+            EntryInvalid: this engine has no images.
+            RunEnded: with an infrastructure status when the engine failed.
+        """
+        raise EntryInvalid("there is no image to save", where=f"engine {self.name}")
 
     def remove_leftovers(self) -> int:
         """Remove what harness processes that are gone left running or lying; returns how many."""

@@ -167,6 +167,12 @@ class DockerEngine(Engine):
         docker_images.vet(image, where, architecture=self._info.get("Architecture", ""))
         return docker_images.program_of(image, name, identity=f"image:{image['Id']}")
 
+    def pin(self, program: Program, reference: str) -> str | None:
+        return docker_images.pinned(self.client, program.image, reference)
+
+    def save_archive(self, program: Program, path: Path) -> None:
+        docker_images.save(self.client, program.image, path)
+
     def start(self, launch: Launch) -> ContainerRunning:
         gpu, user = self._gpu(launch.device), self._user()
         if os.geteuid() == 0:

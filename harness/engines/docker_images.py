@@ -10,8 +10,10 @@ Traps:
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import logging
 import posixpath
 import tarfile
 import tempfile
@@ -36,6 +38,7 @@ MAX_MEMBERS = 10_000
 MAX_UNPACKED_BYTES = 64 * 1024**3
 MAX_MANIFEST_BYTES = 4 * 1024**2
 _CHUNK = 1 << 20
+logger = logging.getLogger("harness.engines")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
@@ -47,7 +50,51 @@ def program_of(image: Mapping[str, Any], name: str, identity: str) -> Program:
         identity=identity,
         image=image["Id"],
         image_digest=digests[0] if digests else None,
+        content=content_of(image),
+        size_bytes=int(image.get("Size") or 0),
     )
+
+
+def content_of(image: Mapping[str, Any]) -> str:
+    """Hash of the layers and of how the image is started; labels, names and dates do not count."""
+    config = image.get("Config") or {}
+    parts = [(image.get("RootFS") or {}).get("Layers")]
+    parts += [config.get(name) or None for name in ("Entrypoint", "Cmd", "Env", "WorkingDir")]
+    text = json.dumps(parts, separators=(",", ":")).encode()
+    return "sha256:" + hashlib.sha256(text).hexdigest()
+
+
+def pinned(client: docker.APIClient, image_id: str, reference: str) -> str | None:
+    """The image's name by digest in the repository of `reference`, if the registry holds it.
+
+    An engine may note a digest for an image that was never pushed; so the registry is asked.
+    """
+    repository = parse_repository_tag(reference)[0].partition("@")[0]
+    image = client.inspect_image(image_id)
+    for name in image.get("RepoDigests") or []:
+        if name.partition("@")[0] == repository:
+            try:
+                client.inspect_distribution(name)
+            except ENGINE_FAULTS as error:
+                logger.info("the registry does not confirm %s: %s", name, error)
+            else:
+                return str(name)
+    return None
+
+
+def save(client: docker.APIClient, image_id: str, path: Path) -> None:
+    """Write one image as an archive, under no name.
+
+    Raises:
+        FileExistsError: something is there already.
+        RunEnded: the engine failed; what was written so far is left to the caller.
+    """
+    with path.open("xb") as file:
+        try:
+            for piece in client.get_image(image_id):
+                file.write(piece)
+        except ENGINE_FAULTS as error:
+            raise engine_lost(error) from error
 
 
 def as_text(settings: Mapping[str, Any], *, name: str) -> str:

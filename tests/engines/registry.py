@@ -1,4 +1,4 @@
-"""A registry on this machine that holds one tiny image, for the tests of pulling."""
+"""A registry on this machine that holds small images, for the tests of pulling."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -49,24 +50,39 @@ class Registry:
     def push(self, tag: str, content: bytes) -> str:
         """Put a tiny image under a tag; returns its digest."""
         layer = tiny_layer(content)
-        parts = {"config": image_config(layer), "layer": layer}
-        self.blobs |= {digest_of(data): data for data in parts.values()}
-        described = {
-            name: {"size": len(data), "digest": digest_of(data)} for name, data in parts.items()
-        }
+        return self._put(tag, image_config(layer), [layer])
+
+    def push_archive(self, tag: str, archive: Path) -> str:
+        """Put the image of a `docker save` archive under a tag; returns its digest."""
+        with tarfile.open(archive) as tar:
+
+            def member(name: str) -> bytes:
+                return tar.extractfile(name).read()
+
+            (image,) = json.loads(member("manifest.json"))
+            layers = [member(name) for name in image["Layers"]]
+            return self._put(tag, member(image["Config"]), layers)
+
+    def _put(self, tag: str, config: bytes, layers: list[bytes]) -> str:
+        self.blobs |= {digest_of(data): data for data in (config, *layers)}
+
+        def described(data: bytes) -> dict[str, object]:
+            return {"size": len(data), "digest": digest_of(data)}
+
         manifest = json.dumps(
             {
                 "schemaVersion": 2,
                 "mediaType": MANIFEST,
                 "config": {
                     "mediaType": "application/vnd.docker.container.image.v1+json",
-                    **described["config"],
+                    **described(config),
                 },
                 "layers": [
                     {
                         "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
-                        **described["layer"],
+                        **described(layer),
                     }
+                    for layer in layers
                 ],
             }
         ).encode()

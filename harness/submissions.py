@@ -1,0 +1,225 @@
+"""Submission files as a whole: written once, pinned to what was checked, and nothing twice.
+
+    submissions/<name>.toml     who it is and what it pins
+    submissions/<name>/         its source folder, where the harness builds and trains it
+    submissions/<name>.tar      its image archive, where it was not pushed (handed over, not committed)
+
+Traps: a file here is a stranger's pull request. What it says of itself is held against what
+is really there: the folder's hash when it is opened, the archive's and the image's when they
+are prepared, so that what runs is what was checked and reviewed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.entries import Entry, SubmissionTable, open_entry
+from harness.errors import EntryInvalid, HarnessError, UsageError
+from harness.provenance import REPOSITORY, method_hash
+
+if TYPE_CHECKING:
+    from harness.engines.base import Engine, Program
+    from harness.records import Record
+
+FOLDER = REPOSITORY / "submissions"
+ARCHIVES_VARIABLE = "BMAD_ARCHIVES"
+# In the order in which they are written; what an entry does not say is left out.
+WRITTEN = (
+    "name", "title", "team", "authors", "image", "archive", "archive_hash", "folder", "folder_hash",
+    "content", "family", "paper", "code", "licence", "pretraining", "external_data", "description",
+    "submitted", "withdrawn",
+)  # fmt: skip
+NEEDED = ("team", "authors", "paper", "code", "licence", "submitted")
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Something that is on the board already under another name."""
+
+    name: str
+    """The name under which it came first."""
+    what: str
+    """What is the same, in words."""
+
+
+def submission_text(table: SubmissionTable) -> str:
+    """The file of a submission."""
+    values = table.model_dump()
+    lines = [
+        f"{name} = {json.dumps(values[name], ensure_ascii=False)}"
+        for name in WRITTEN
+        if values[name]
+    ]
+    return "\n".join(["[entry]", *lines]) + "\n"
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet: whole or not at all, and never over another.
+
+    Raises:
+        UsageError: the file exists, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(path.parent) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(0o644)
+            os.link(temporary, path)
+    except FileExistsError as error:
+        raise UsageError(
+            "the file exists already and is not overwritten",
+            where=str(path),
+            fix="choose another --name, or remove the file first",
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"the file cannot be written: {error.strerror}", where=str(path)
+        ) from error
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Replace a submission file whole or not at all."""
+    with _temporary(path.parent) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o644)
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".writing-")
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def open_all(folder: Path) -> tuple[list[Entry], dict[Path, HarnessError]]:
+    """Every submission of a folder by date and name, and the files that are none, with the reason."""
+    entries: list[Entry] = []
+    invalid: dict[Path, HarnessError] = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            entries.append(open_entry(str(path)))
+        except (EntryInvalid, UsageError) as error:
+            invalid[path] = error
+    return sorted(entries, key=lambda e: (e.table.submitted or "9999", e.name)), invalid
+
+
+def missing_fields(table: SubmissionTable) -> list[str]:
+    """Fields that a submission must fill and this one does not, one sentence each."""
+    needed = [*NEEDED, *(() if table.folder else ("content",))]
+    return [f"{name} is missing" for name in needed if not getattr(table, name)]
+
+
+def marks(entry: Entry) -> dict[str, str]:
+    """What must not stand on the board twice, by hash, each with its words."""
+    table = entry.table
+    if entry.kind == "folder":
+        return {method_hash(entry.folder): "source"}
+    if not isinstance(table, SubmissionTable):
+        return {}
+    found = {table.content: "image content", table.archive_hash: "image archive"}
+    if table.image:
+        found[table.image.rpartition("@")[2]] = "image"
+    return {mark: what for mark, what in found.items() if mark}
+
+
+def find_twin(name: str, wanted: Mapping[str, str], others: Iterable[Entry]) -> Twin | None:
+    """The first of the others that has one of these marks under another name."""
+    for other in others:
+        if other.name != name:
+            for mark in marks(other):
+                if mark in wanted:
+                    return Twin(other.name, wanted[mark])
+    return None
+
+
+def find_recorded_twin(name: str, program: Program, records: Iterable[Record]) -> Twin | None:
+    """A record of the same program under another name."""
+    for record in records:
+        same = (record.entry.identity, record.entry.image_digest)
+        if record.entry.name != name and (
+            program.identity == same[0]
+            or (program.image_digest and program.image_digest == same[1])
+        ):
+            return Twin(record.entry.name, "program")
+    return None
+
+
+def baselines() -> list[Entry]:
+    """The project's own folders: they must not be submitted under another name."""
+    return [
+        open_entry(str(path.parent))
+        for path in sorted((REPOSITORY / "baselines").glob("*/entry.toml"))
+    ]
+
+
+def prepare_submission(entry: Entry, engine: Engine) -> Program:
+    """The image of a submission, held to what its file pins.
+
+    Raises:
+        EntryInvalid: it is not the one that was submitted, or is not acceptable.
+        RunEnded: `image_unavailable` when it can be neither found nor pulled.
+    """
+    table, where = entry.table, str(entry.submission or entry.source)
+    if isinstance(table, SubmissionTable) and table.archive:
+        archive = find_archive(table, entry.submission)
+        if (found := file_hash(archive)) != table.archive_hash:
+            raise EntryInvalid(
+                f"the archive is not the one that was submitted: its hash is {found}",
+                where=str(archive),
+                fix="get the archive that the submission pins, or submit this one anew",
+            )
+        program = engine.prepare_archive(archive, entry.name)
+    else:
+        program = engine.prepare_image(entry.source, entry.name)
+    wanted = table.content if isinstance(table, SubmissionTable) else None
+    if wanted is not None and program.content != wanted:
+        raise EntryInvalid(
+            f"the image is not the one that was submitted: its content is {program.content}",
+            where=where,
+            fix="submit it again, so that what runs is what was checked",
+        )
+    return program
+
+
+def find_archive(table: SubmissionTable, submission: Path | None) -> Path:
+    """Where the archive of a submission lies: beside its file, or in $BMAD_ARCHIVES.
+
+    Raises:
+        EntryInvalid: in neither.
+    """
+    folders = [submission.parent] if submission else []
+    if given := os.environ.get(ARCHIVES_VARIABLE):
+        folders.append(Path(given))
+    for folder in folders:
+        if (folder / table.archive).is_file():
+            return folder / table.archive
+    raise EntryInvalid(
+        f"the archive {table.archive} is not there",
+        where=", ".join(map(str, folders)),
+        fix=f"put it beside the submission file, or set {ARCHIVES_VARIABLE} to its folder",
+    )
+
+
+def file_hash(path: Path) -> str:
+    """`sha256:…` of a file's bytes.
+
+    Raises:
+        EntryInvalid: it cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            return "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise EntryInvalid(f"the file cannot be read: {error.strerror}", where=str(path)) from error

@@ -1,0 +1,160 @@
+"""Submission files: what they may hold, what they pin, and that nothing stands twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import submissions
+from harness.engines.base import Program
+from harness.entries import SubmissionTable, open_entry
+from harness.errors import EntryInvalid, UsageError
+from harness.provenance import REPOSITORY, method_hash, submitted_folder_hash
+from harness.submissions import find_recorded_twin, find_twin, marks, submission_text, write_new
+
+DIGEST = "sha256:" + "1" * 64
+OTHER = "sha256:" + "2" * 64
+WHO = {"team": "Team", "authors": ("A. Author",), "paper": "none", "code": "none",
+       "licence": "MIT", "submitted": "2026-01-31"}  # fmt: skip
+
+
+def table(name: str = "mine", **fields: object) -> SubmissionTable:
+    pinned = {} if {"archive", "folder"} & set(fields) else {"image": f"r.example/{name}@{DIGEST}"}
+    return SubmissionTable.model_validate(
+        {"name": name, "title": "Mine", **pinned, **WHO, **fields}
+    )
+
+
+def submit(parent: Path, name: str = "mine", **fields: object) -> Path:
+    path = parent / f"{name}.toml"
+    write_new(path, submission_text(table(name, **fields)))
+    return path
+
+
+def source_folder(parent: Path, name: str) -> Path:
+    """A folder that does the same under any name."""
+    folder = parent / name
+    folder.mkdir(parents=True)
+    (folder / "entry.toml").write_text(
+        f'[entry]\nname = "{name}"\ntitle = "{name.upper()}"\n[params]\nradius = 3\n'
+    )
+    (folder / "model.py").write_text("class Model: ...\n")
+    (folder / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
+    return folder
+
+
+def test_what_is_written_is_read_back_whole(tmp_path):
+    odd = 'quotes "and" back\\slashes, ünïcode, # no comment'
+    written = table(description=odd, content=OTHER, pretraining="ImageNet", family="flow")
+    write_new(tmp_path / "mine.toml", submission_text(written))
+    entry = open_entry(str(tmp_path / "mine.toml"))
+    assert entry.table == written
+    assert entry.kind == "submission"
+    assert entry.source == f"r.example/mine@{DIGEST}"
+    assert entry.metadata["team"] == "Team"
+
+
+def test_a_file_is_never_overwritten_and_nothing_half_written_is_left(tmp_path):
+    path = submit(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="not overwritten"):
+        submit(tmp_path, licence="other")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": "r.example/mine:latest"}, "can be moved"),
+        ({"image": "not an image"}, "by digest"),
+        ({"image": None}, "one of image, archive and folder"),
+        ({"archive": "x.tar", "image": f"a@{DIGEST}"}, "one of image, archive and folder"),
+        ({"archive": "x.tar"}, "not pinned"),
+        ({"archive": "../x.tar", "archive_hash": DIGEST}, "name of a .tar"),
+        ({"archive": "/etc/passwd", "archive_hash": DIGEST}, "name of a .tar"),
+        ({"folder": "../other", "folder_hash": DIGEST}, "must be the entry's name"),
+        ({"title": "<script>"}, "tag"),
+        ({"paper": "javascript:alert(1)"}, "http"),
+    ],
+)
+def test_a_file_that_pins_nothing_or_hides_something_is_refused(tmp_path, change, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(submission_text(table(**change)))
+    with pytest.raises(EntryInvalid, match=message):
+        open_entry(str(path))
+
+
+def test_a_folder_is_trained_here_only_as_it_was_reviewed(tmp_path):
+    folder = source_folder(tmp_path, "mine")
+    path = submit(tmp_path, folder="mine", folder_hash=submitted_folder_hash(folder))
+    entry = open_entry(str(path))
+    assert entry.kind == "folder"
+    assert entry.table.team == "Team"
+    assert entry.table.title == "Mine"
+    (folder / "model.py").write_text("class Model: 'changed'\n")
+    with pytest.raises(EntryInvalid, match="not the one that was submitted"):
+        open_entry(str(path))
+
+
+def test_the_same_image_under_two_names_is_found_with_the_first(tmp_path):
+    submit(tmp_path, "late", submitted="2026-02-01", content=OTHER)
+    submit(tmp_path, "early", submitted="2026-01-01", content=OTHER, image=f"elsewhere/e@{OTHER}")
+    submit(tmp_path, "third", submitted="2026-03-01", content="sha256:" + "3" * 64)
+    entries, invalid = submissions.open_all(tmp_path)
+    assert [entry.name for entry in entries] == ["early", "late", "third"]
+    assert not invalid
+    early, late, third = entries
+    assert find_twin("late", marks(late), entries).name == "early"  # by content
+    assert find_twin("third", marks(third), entries).name == "late"  # by digest
+    assert find_twin("early", marks(early), [early]) is None
+
+
+def test_the_same_folder_under_another_name_and_title_is_the_same_source(tmp_path):
+    first, second = (source_folder(tmp_path, name) for name in ("first", "second"))
+    assert submitted_folder_hash(first) != submitted_folder_hash(second)
+    assert method_hash(first) == method_hash(second)
+    text = (second / "entry.toml").read_text()
+    (second / "entry.toml").write_text(text.replace("radius = 3", "radius = 4"))
+    assert method_hash(first) != method_hash(second)
+
+
+def test_a_copied_baseline_is_found(tmp_path):
+    copy = tmp_path / "my-padim"
+    copy.mkdir()
+    for path in (REPOSITORY / "baselines/padim").iterdir():
+        if path.is_file():
+            text = path.read_text().replace('name = "padim"', 'name = "my-padim"')
+            (copy / path.name).write_text(text)
+    entry = open_entry(str(copy))
+    assert find_twin("my-padim", marks(entry), submissions.baselines()).name == "padim"
+
+
+def test_a_record_of_the_same_program_is_found(make_record):
+    records = [make_record(entry="first", entry__identity=f"image:{DIGEST}")]
+    program = Program("second", f"image:{DIGEST}")
+    assert find_recorded_twin("second", program, records).name == "first"
+    assert find_recorded_twin("first", program, records) is None
+    assert find_recorded_twin("second", Program("second", f"image:{OTHER}"), records) is None
+
+
+def test_broken_files_are_kept_apart_with_their_reason(tmp_path):
+    submit(tmp_path)
+    (tmp_path / "broken.toml").write_text("[entry")
+    entries, invalid = submissions.open_all(tmp_path)
+    assert [entry.name for entry in entries] == ["mine"]
+    ((path, error),) = invalid.items()
+    assert path.name == "broken.toml"
+    assert "TOML" in str(error)
+
+
+def test_an_archive_lies_beside_its_file_or_where_the_variable_says(tmp_path, monkeypatch):
+    wanted = table(archive="mine.tar", archive_hash=DIGEST)
+    with pytest.raises(EntryInvalid, match="is not there"):
+        submissions.find_archive(wanted, tmp_path / "mine.toml")
+    store = tmp_path / "archives"
+    store.mkdir()
+    (store / "mine.tar").write_bytes(b"x")
+    monkeypatch.setenv("BMAD_ARCHIVES", str(store))
+    assert submissions.find_archive(wanted, tmp_path / "mine.toml") == store / "mine.tar"
