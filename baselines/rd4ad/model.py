@@ -1,7 +1,7 @@
 """RD4AD: a student decodes a frozen teacher's features from a narrow embedding of them.
 
 Deng and Li, "Anomaly detection via reverse distillation from one-class embedding" (2022).
-Bottleneck, decoder and loss are anomalib's; teacher, training loop and maps are the kit's.
+Bottleneck and decoder are anomalib's; teacher, training loop and maps are the kit's.
 Trap: image sizes must be multiples of 32, or decoder and teacher disagree in size.
 """
 
@@ -28,7 +28,6 @@ LAYERS = ("layer1", "layer2", "layer3")
 
 bottleneck_part = load_part("models/image/reverse_distillation/components/bottleneck.py")
 decoder_part = load_part("models/components/backbone/resnet_decoder.py")
-loss_part = load_part("models/image/reverse_distillation/loss.py")
 
 
 class Student(nn.Module):
@@ -71,16 +70,13 @@ class ReverseDistillation:
         optimiser = torch.optim.Adam(
             self.student.parameters(), lr=self.params["learning_rate"], betas=self.params["betas"]
         )
-        distance = loss_part.ReverseDistillationLoss()
 
         def step(pixels: Tensor) -> Tensor:
             self.student.train()
             with autocast(self.device, self.params["precision"]):
                 teacher = self._teach(pixels)
                 student = self.student(teacher)
-            loss: Tensor = distance(
-                [scale.float() for scale in teacher], [scale.float() for scale in student]
-            )
+            loss = distance(teacher, student)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -116,7 +112,7 @@ class ReverseDistillation:
         ]
         stacked = torch.stack(scales)  # (3, 1, 1, S, S)
         joined = stacked.sum(dim=0) if self.params["map_mode"] == "add" else stacked.prod(dim=0)
-        smooth = maps.gaussian_blur(joined)
+        smooth = maps.gaussian_blur(joined, border=self.params["blur_border"])
         return maps.to_array(smooth, image.shape[:2]), float(smooth.amax())
 
     def save(self, folder: Path) -> None:
@@ -132,3 +128,14 @@ class ReverseDistillation:
         tensors, identity = saved.load_tensors(folder, self.device)
         self.teacher.check_same_as(identity)
         self.student.load_state_dict(tensors)
+
+
+def distance(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
+    """One minus the cosine of each scale flattened to one vector, added over the scales."""
+    losses = [
+        (
+            1 - functional.cosine_similarity(theirs.float().flatten(1), ours.float().flatten(1))
+        ).mean()
+        for theirs, ours in zip(teacher, student, strict=True)
+    ]
+    return torch.stack(losses).sum()

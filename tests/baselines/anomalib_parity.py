@@ -16,7 +16,7 @@ from anomalib.models.image.reverse_distillation.torch_model import ReverseDistil
 from PIL import Image
 
 from baselines.kit import images
-from tests.baselines.conftest import BASELINES, Listener, open_baseline, slice_image
+from tests.baselines.conftest import BASELINES, Listener, module_of, open_baseline, slice_image
 
 SIZE = 64
 FOUND: dict[str, float] = {}
@@ -77,7 +77,8 @@ def patchcore(folder: Path, pixels: torch.Tensor, image: np.ndarray) -> None:
 
 def rd4ad(folder: Path, pixels: torch.Tensor, image: np.ndarray) -> None:
     for mode in ("add", "multiply"):
-        ours = open_baseline(BASELINES / "rd4ad").make(map_mode=mode)
+        baseline = open_baseline(BASELINES / "rd4ad")
+        ours = baseline.make(map_mode=mode)
         theirs = ReverseDistillationModel(
             "resnet18", (SIZE, SIZE), ["layer1", "layer2", "layer3"], mode, False
         )
@@ -87,11 +88,10 @@ def rd4ad(folder: Path, pixels: torch.Tensor, image: np.ndarray) -> None:
         theirs.decoder.load_state_dict(ours.student.decoder.state_dict())
         batch = images.normalise(images.read_training_images(folder, SIZE).pixels, "imagenet")
         first = ours.teacher(batch)
-        loss = ReverseDistillationLoss()
         note(
             "rd4ad loss",
-            loss(first, ours.student(first)).detach(),
-            loss(*theirs.train()(batch)).detach(),
+            module_of(baseline).distance(first, ours.student(first)).detach(),
+            ReverseDistillationLoss()(*theirs.train()(batch)).detach(),
         )
         # Both have now moved their batch statistics by the same batch.
         expected = theirs.eval()(pixels)

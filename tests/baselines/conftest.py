@@ -88,6 +88,11 @@ def open_baseline(folder: Path) -> Baseline:
     return Baseline(entry, getattr(sys.modules[name], class_name))
 
 
+def module_of(baseline: Baseline) -> Any:
+    """The baseline's `model.py`."""
+    return sys.modules[baseline.model.__module__]
+
+
 def slice_image(seed: int, height: int = 72, width: int = 72) -> np.ndarray:
     """A bright ellipse with texture on black, uint8 [H, W]: a slice of something."""
     random = np.random.default_rng(seed)

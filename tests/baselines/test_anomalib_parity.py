@@ -22,7 +22,7 @@ TOLERANCES = {
     "patchcore descriptors": 0.0,
     "patchcore map": 1e-5,
     "patchcore score": 1e-5,
-    "rd4ad loss": 0.0,
+    "rd4ad loss": 1e-6,
     "rd4ad map, add": 1e-5,
     "rd4ad map, multiply": 1e-5,
     "rd4ad score": 1e-5,

@@ -1,0 +1,55 @@
+"""What a GPU does otherwise, as far as a CPU can do it: channels-last order, bfloat16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from baselines.kit import images
+
+from .conftest import FOLDERS, Listener, module_of, open_baseline, slice_image
+
+GRADIENT_TRAINED = [
+    folder
+    for folder in FOLDERS
+    if "precision" in open_baseline(folder).entry.document.get("params", {})
+]
+
+
+def placed(module: nn.Module, device: torch.device) -> nn.Module:
+    return module.to(device, memory_format=torch.channels_last)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed")
+
+
+@pytest.mark.parametrize("folder", GRADIENT_TRAINED, ids=lambda folder: folder.name)
+def test_training_works_in_a_gpus_layout_and_precision(
+    folder: Path, training_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline = open_baseline(folder)
+    normalise = images.normalise
+
+    def laid_out(pixels: torch.Tensor, how: images.Normalisation) -> torch.Tensor:
+        return normalise(pixels, how).contiguous(memory_format=torch.channels_last)
+
+    monkeypatch.setattr(images, "normalise", laid_out)
+    monkeypatch.setattr(module_of(baseline), "placed", placed)
+    monkeypatch.setattr(module_of(baseline), "autocast", autocast)
+    assert baseline.params()["precision"] == "mixed"
+    model = baseline.make()
+    model.fit(training_folder, Listener(model, [slice_image(7)]))
+    found = model.predict(slice_image(8))
+    assert np.isfinite(found[1])
+    assert_parameters_are_float32(model)
+
+
+def assert_parameters_are_float32(model: object) -> None:
+    networks = [item for item in vars(model).values() if isinstance(item, nn.Module)]
+    assert networks
+    assert {value.dtype for net in networks for value in net.parameters()} == {torch.float32}
