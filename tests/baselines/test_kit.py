@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 from scipy.spatial.distance import cdist
+from torchvision import models
 
 from baselines.kit import (
     backbones,
@@ -81,6 +82,21 @@ def test_feature_maps_of_the_same_seed_can_be_trained_where_a_backbone_cannot() 
     assert torch.equal(student.eval()(probe)[2], backbone()(probe)[2])
     assert student.train().training
     assert all(parameter.requires_grad for parameter in student.parameters())
+
+
+def test_vgg_without_its_classifier_is_torchvisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = models.vgg16(weights=None, num_classes=2)
+    path = tmp_path / "toy.pth"
+    torch.save(whole.state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(WEIGHT_FILES, "vgg16", WeightFile("vgg16", path.name, digest[:8], 528))
+    layers = ("features.9", "features.30")
+    ours = backbones.Backbone("vgg16", layers, weights="imagenet", folder=tmp_path, seed=0)
+    probe = torch.rand(1, 3, 32, 32)
+    assert torch.equal(ours(probe)[1], whole.features(probe))
+    assert torch.equal(ours(probe)[0], whole.features[:10](probe))
 
 
 @pytest.mark.parametrize(
