@@ -74,6 +74,13 @@ class FeatureMaps(nn.Module):
                 found.append(images)
         return found
 
+    def check_same_as(self, identity: str) -> None:
+        """Raise `ValueError` when a model was trained on other features than this gives."""
+        if identity != self.identity:
+            raise ValueError(
+                f"the model was trained on the backbone {identity}, this one is {self.identity}"
+            )
+
 
 class Backbone(FeatureMaps):
     """`FeatureMaps` that never change: in evaluation mode, and without gradients to itself."""
@@ -88,13 +95,6 @@ class Backbone(FeatureMaps):
     def train(self, mode: bool = True) -> Backbone:  # noqa: ARG002 - nn.Module's signature
         """Stays in evaluation mode: the batch statistics of a frozen backbone never move."""
         return super().train(False)
-
-    def check_same_as(self, identity: str) -> None:
-        """Raise `ValueError` when a model was trained on other features than this gives."""
-        if identity != self.identity:
-            raise ValueError(
-                f"the model was trained on the backbone {identity}, this one is {self.identity}"
-            )
 
 
 def load_network(
