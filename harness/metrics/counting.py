@@ -59,46 +59,58 @@ def tally_halves(
             whose sums modulo 2**32 are the counts; added to.
         anomalous: uint16 [pixels of the runs], filled in run order.
     """
-    filled = 0
-    finite = 0
+    filled = np.uint64(0)  # unsigned: an index that cannot be negative is not checked
+    is_finite = True
     start = 0
     segment = 0
     while segment < lengths.size:
         # Anomalous runs are short and few: counted with their surroundings, then taken out.
         side = kinds[segment] & 1
-        even = tables[side, 0]
-        odd = tables[side, 1]
-        first = start
+        first, kept = start, filled
         while segment < lengths.size and kinds[segment] & 1 == side:
             stop = start + lengths[segment]
             if kinds[segment] >= 2:
-                for place in range(start, stop):
-                    pattern = bits[place]
-                    if pattern & 0x7C00 == 0x7C00:
-                        finite = -1
-                    even[pattern] -= 1
-                    anomalous[filled] = _half_key(pattern)
-                    filled += 1
+                for pattern in bits[start:stop]:
+                    anomalous[filled] = pattern
+                    filled += np.uint64(1)
             start = stop
             segment += 1
-        _tally(bits[first:start], even, odd)
-    return finite
+        _tally(bits[first:start], tables[side, 0], tables[side, 1])
+        is_finite &= _take_out(anomalous[kept:filled], tables[side, 0], tables[side, 1])
+    return 0 if is_finite else -1
+
+
+@kernel
+def _take_out(pixels: Halves, even: Words, odd: Words) -> bool:
+    """Take pixels out of the tables and turn their patterns into keys; whether all are finite."""
+    half = pixels.size >> 1
+    early, late = pixels[:half], pixels[half : 2 * half]
+    for place in range(half):
+        even[early[place]] -= 1
+        odd[late[place]] -= 1
+    for pattern in pixels[2 * half :]:
+        even[pattern] -= 1
+    is_finite = True
+    for place in range(pixels.size):
+        pattern = pixels[place]
+        is_finite &= pattern & 0x7C00 != 0x7C00
+        pixels[place] = _half_key(pattern)
+    return is_finite
 
 
 @kernel
 def _tally(pixels: Halves, even: Words, odd: Words) -> None:
-    part = pixels.size >> 3
+    # A slice for each stream: an index that is a sum might be negative, and be checked.
+    part = pixels.size >> 2
+    first, second = pixels[:part], pixels[part : 2 * part]
+    third, fourth = pixels[2 * part : 3 * part], pixels[3 * part : 4 * part]
     for place in range(part):
-        even[pixels[place]] += 1
-        odd[pixels[place + part]] += 1
-        even[pixels[place + 2 * part]] += 1
-        odd[pixels[place + 3 * part]] += 1
-        even[pixels[place + 4 * part]] += 1
-        odd[pixels[place + 5 * part]] += 1
-        even[pixels[place + 6 * part]] += 1
-        odd[pixels[place + 7 * part]] += 1
-    for place in range(8 * part, pixels.size):
-        even[pixels[place]] += 1
+        even[first[place]] += 1
+        odd[second[place]] += 1
+        even[third[place]] += 1
+        odd[fourth[place]] += 1
+    for pattern in pixels[4 * part :]:
+        even[pattern] += 1
 
 
 @kernel
@@ -131,21 +143,24 @@ def fold_halves(even: Words, odd: Words, totals: Counts, keys: Halves, counts: H
     for block in range(1024):
         is_negative = block < 512
         base = 64 * (1023 - block) if is_negative else 64 * (block - 512)
+        ones, others = even[base : base + 64], odd[base : base + 64]
         used = np.uint32(0)
-        for pattern in range(base, base + 64):
-            used |= even[pattern] | odd[pattern]
+        for step in range(64):
+            used |= ones[step] | others[step]
         if used == 0:
             continue
         if base & 0x7C00 == 0x7C00:
             return -1
         for step in range(64):
-            pattern = base + 63 - step if is_negative else base + step
-            key = 0xFFFF ^ pattern if is_negative else pattern | 0x8000
-            count = np.int64(np.uint32(even[pattern] + odd[pattern]))
-            totals[key] += count
-            entries = _put(keys, counts, entries, key, count)
-        for pattern in range(base, base + 64):
-            even[pattern] = odd[pattern] = 0
+            place = 63 - step if is_negative else step
+            count = np.int64(np.uint32(ones[place] + others[place]))
+            if count:
+                pattern = base + place
+                key = 0xFFFF ^ pattern if is_negative else pattern | 0x8000
+                totals[key] += count
+                entries = _put(keys, counts, entries, key, count)
+        ones[:] = 0
+        others[:] = 0
     return entries
 
 
@@ -171,36 +186,35 @@ def keep_floats(
 
 @kernel
 def _count_buckets(pixels: Words, even: Words, odd: Words) -> None:
-    part = pixels.size >> 3
+    part = pixels.size >> 2
+    first, second = pixels[:part], pixels[part : 2 * part]
+    third, fourth = pixels[2 * part : 3 * part], pixels[3 * part : 4 * part]
     half = np.uint32(16)
     for place in range(part):
-        even[_float_key(pixels[place]) >> half] += 1
-        odd[_float_key(pixels[place + part]) >> half] += 1
-        even[_float_key(pixels[place + 2 * part]) >> half] += 1
-        odd[_float_key(pixels[place + 3 * part]) >> half] += 1
-        even[_float_key(pixels[place + 4 * part]) >> half] += 1
-        odd[_float_key(pixels[place + 5 * part]) >> half] += 1
-        even[_float_key(pixels[place + 6 * part]) >> half] += 1
-        odd[_float_key(pixels[place + 7 * part]) >> half] += 1
-    for place in range(8 * part, pixels.size):
-        even[_float_key(pixels[place]) >> half] += 1
+        even[_float_key(first[place]) >> half] += 1
+        odd[_float_key(second[place]) >> half] += 1
+        even[_float_key(third[place]) >> half] += 1
+        odd[_float_key(fourth[place]) >> half] += 1
+    for bits in pixels[4 * part :]:
+        even[_float_key(bits) >> half] += 1
 
 
 @kernel
 def _scatter(pixels: Words, rising: Words, falling: Words, low: Halves) -> None:
     """Write lower halves to their buckets, from both ends at once: two independent streams."""
     half = pixels.size >> 1
+    early, late = pixels[:half], pixels[half : 2 * half]
     for place in range(half):
-        key = _float_key(pixels[place])
+        key = _float_key(early[place])
         bucket = key >> np.uint32(16)
         low[rising[bucket]] = key & np.uint32(0xFFFF)
         rising[bucket] += 1
-        key = _float_key(pixels[place + half])
+        key = _float_key(late[place])
         bucket = key >> np.uint32(16)
         falling[bucket] -= 1
         low[falling[bucket]] = key & np.uint32(0xFFFF)
-    for place in range(2 * half, pixels.size):
-        key = _float_key(pixels[place])
+    for bits in pixels[2 * half :]:
+        key = _float_key(bits)
         bucket = key >> np.uint32(16)
         low[rising[bucket]] = key & np.uint32(0xFFFF)
         rising[bucket] += 1
@@ -345,13 +359,21 @@ def tally_runs(
         totals: int64 [4, 65536] by kind; rows 2 and 3 are added to.
         weights: float64 [5, 65536]; added to.
     """
-    pixel = 0
+    start = 0
     for run in range(run_lengths.size):
         patch = run_patches[run]
-        for _ in range(run_lengths[run]):
-            place = keys[pixel] >> shift
-            totals[2 + (patch & 1), place] += 1
-            for row in range(5):
-                if patch_weights[patch, row] != 0.0:
-                    weights[row, place] += patch_weights[patch, row]
-            pixel += 1
+        stop = start + run_lengths[run]
+        pixels = totals[2 + (patch & 1)]
+        third: Any = 0  # the one of the first three rows that the patch counts in
+        while third < 2 and patch_weights[patch, third] == 0.0:
+            third += 1
+        in_third, in_four, in_foreground = weights[third], weights[3], weights[4]
+        weight_third, weight_four = patch_weights[patch, third], patch_weights[patch, 3]
+        weight_foreground = patch_weights[patch, 4]
+        for key in keys[start:stop]:
+            place = key >> shift
+            pixels[place] += 1
+            in_third[place] += weight_third
+            in_four[place] += weight_four
+            in_foreground[place] += weight_foreground
+        start = stop

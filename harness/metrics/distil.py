@@ -12,7 +12,8 @@ from harness.metrics import grouping
 from harness.metrics.evidence import GridEvidence
 from harness.metrics.exact import exact_sweep
 from harness.metrics.keys import KEYS, key_from, values_of
-from harness.metrics.pixels import WEIGHT_ROWS, PixelCounts
+from harness.metrics.patches import WEIGHT_ROWS
+from harness.metrics.pixels import PixelCounts
 from harness.metrics.sweep import DICE_KEY
 from harness.metrics.table import METRICS
 
@@ -143,7 +144,7 @@ def _bin_images(
     half_range: Any,
 ) -> _Binned:
     """Bins of every group, and Dice of every image from bin `half_range` up."""
-    truth, patches = counts.truth, counts.patches
+    truth, patches = counts.truth, counts.truth.patches
     number, index = groups
     bins = edges.size + 1
     pixels = np.zeros((number, 4, bins), np.int64)

@@ -65,7 +65,7 @@ class GridEvidence:
     """[4, 65536] pixels by kind (`harness.metrics.regions`) and bin: float16 key, or upper
     half of the float32 key."""
     weights: NDArray[np.float64]
-    """[5, 65536] region weights (`harness.metrics.pixels.WEIGHT_ROWS`)."""
+    """[5, 65536] region weights (`harness.metrics.patches.WEIGHT_ROWS`)."""
     states: NDArray[np.float64]
     """[2, 28] exact final states of the sweeps."""
     regions: NDArray[np.int64]

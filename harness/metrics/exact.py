@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from harness.metrics import counting, sweep
 from harness.metrics.keys import KEYS
-from harness.metrics.pixels import FPR_LIMIT, WEIGHT_ROWS, PixelCounts
+from harness.metrics.patches import WEIGHT_ROWS
+from harness.metrics.pixels import FPR_LIMIT, PixelCounts
 
 GATHER_BYTES = 64 << 20
 _STATE = sweep.ROWS + 4 * len(WEIGHT_ROWS)
@@ -138,10 +139,10 @@ class _FloatSweep:
         low = np.empty(counts.anomalous.size, np.uint16)
         patches = np.empty(counts.anomalous.size, np.int32)
         offsets = counting.sort_anomalous(
-            counts.anomalous, counts.truth.run_lengths, counts.patches.of_run, low, patches
+            counts.anomalous, counts.truth.run_lengths, counts.truth.patches.of_run, low, patches
         )
         self._fixed = (
-            low, patches, offsets, counts.patches.weights,
+            low, patches, offsets, counts.truth.patches.weights,
             np.zeros((2, KEYS), np.uint32),
         )  # fmt: skip
 

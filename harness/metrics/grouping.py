@@ -141,30 +141,32 @@ def group_halves(
     Args:
         keys: uint16 [p] in run order.
         run_lengths, run_weights: pixels of each run, and what one of them counts.
-        table: float64 [2, 65536] of zeros; zero afterwards.
+        table: float64 [65536, 2] of zeros; zero afterwards.
         scores, counts, weights: room for the groups; filled in ascending order.
 
     Returns:
         number of groups.
     """
-    pixel = 0
+    start = 0
     first: Any = 65535
     last: Any = 0
     for run in range(run_lengths.size):
-        for _ in range(run_lengths[run]):
-            key: Any = np.int64(keys[pixel])
-            table[0, key] += 1
-            table[1, key] += run_weights[run]
+        stop = start + run_lengths[run]
+        weight = run_weights[run]
+        for pattern in keys[start:stop]:
+            key: Any = np.int64(pattern)
+            table[key, 0] += 1
+            table[key, 1] += weight
             first = min(first, key)
             last = max(last, key)
-            pixel += 1
+        start = stop
     groups = 0
     for key in range(first, last + 1):
-        if table[0, key] > 0:
+        if table[key, 0] > 0:
             scores[groups] = key
-            counts[groups] = np.int64(table[0, key])
-            weights[groups] = table[1, key]
-            table[0, key] = table[1, key] = 0.0
+            counts[groups] = np.int64(table[key, 0])
+            weights[groups] = table[key, 1]
+            table[key, 0] = table[key, 1] = 0.0
             groups += 1
     return groups
 
@@ -251,16 +253,23 @@ def bin_runs(
         ranks: uint16 [65536], edges at or below the first key of each float16 key or bucket.
         bins: float64 [9, E + 1]; rows 0..3 pixels by kind, rows 4..8 region weights.
     """
-    pixel = 0
+    start = 0
     for run in range(run_lengths.size):
         patch = run_patches[run]
-        for _ in range(run_lengths[run]):
-            key = keys[pixel]
+        stop = start + run_lengths[run]
+        pixels = bins[2 + (patch & 1)]
+        third: Any = 0  # the one of the first three rows that the patch counts in
+        while third < 2 and patch_weights[patch, third] == 0.0:
+            third += 1
+        in_third, in_four, in_foreground = bins[4 + third], bins[4 + 3], bins[4 + 4]
+        weight_third, weight_four = patch_weights[patch, third], patch_weights[patch, 3]
+        weight_foreground = patch_weights[patch, 4]
+        for key in keys[start:stop]:
             place = np.int64(ranks[key >> shift])
             while place < edges.size and edges[place] <= key:
                 place += 1
-            bins[2 + (patch & 1), place] += 1
-            for row in range(5):
-                if patch_weights[patch, row] != 0.0:
-                    bins[4 + row, place] += patch_weights[patch, row]
-            pixel += 1
+            pixels[place] += 1
+            in_third[place] += weight_third
+            in_four[place] += weight_four
+            in_foreground[place] += weight_foreground
+        start = stop

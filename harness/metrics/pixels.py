@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 from harness.metrics import counting, grouping
 from harness.metrics.errors import NonFinite
 from harness.metrics.keys import KEYS
+from harness.metrics.patches import WEIGHT_ROWS
 from harness.metrics.spool import Pool, Spool
 from harness.metrics.sweep import region_overlap_of_gaps
 from harness.metrics.truth import GridTruth
 
 FPR_LIMIT = 0.3
 """False-positive rate up to which region overlap is integrated (MVTec AD, Bergmann 2021)."""
-
-WEIGHT_ROWS = ("small", "medium", "large", "four", "foreground")
-"""What the five region weights of an anomalous pixel are for: the thirds of the 8-connected
-regions by size, the 4-connected regions, and the 8-connected ones within the foreground."""
 
 _EMPTY = np.zeros(0, np.uint16)
 
@@ -45,32 +42,6 @@ class Block:
     """Pixels in each."""
     low: NDArray[np.uint16]
     """Lower halves of the float32 keys, bin by bucket; empty for float16."""
-
-
-@dataclass(frozen=True)
-class Patches:
-    """What an anomalous pixel counts for. A patch is what of a 4-connected region lies in the
-    foreground (odd numbers) or in the background: all its pixels count the same."""
-
-    of_run: NDArray[np.int32]
-    """[R] patch of each run."""
-    weights: NDArray[np.float64]
-    """[U, 5] 1 / size of the patch's region, by `WEIGHT_ROWS`; 0 where a row is of others."""
-    per_region: NDArray[np.float64]
-    """[R] 1 / size of each run's 8-connected region."""
-
-    @classmethod
-    def of(cls, truth: GridTruth) -> Patches:
-        """Patches of a grid."""
-        eight, four = truth.run_regions
-        shown = truth.run_is_foreground
-        sizes8, sizes4 = truth.region_sizes
-        of_run = (2 * four + shown).astype(np.int32)
-        weights = np.zeros((2 * sizes4.size, len(WEIGHT_ROWS)))
-        weights[of_run, truth.region_tertiles[eight]] = 1.0 / sizes8[eight]
-        weights[of_run, 3] = 1.0 / sizes4[four]
-        weights[of_run[shown], 4] = 1.0 / truth.foreground_sizes[eight[shown]]
-        return cls(of_run, weights, 1.0 / sizes8[eight])
 
 
 class PixelCounts:
@@ -101,12 +72,7 @@ class PixelCounts:
         """Lower halves of the normal pixels of a float32 run, where `low_offsets` says."""
         self.is_spilled = spool.is_spilling
         self._tables = np.zeros((2, 2, KEYS), np.uint32)
-        self._groups = np.zeros((2, KEYS))
-
-    @cached_property
-    def patches(self) -> Patches:
-        """What the grid's anomalous pixels count for."""
-        return Patches.of(self.truth)
+        self._groups = np.zeros((KEYS, 2))
 
     @cached_property
     def low_offsets(self) -> NDArray[np.int64]:
@@ -229,7 +195,7 @@ class PixelCounts:
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
         """Distinct anomalous scores of an image, pixels [m] and region weights [1, m] of each."""
         runs = slice(self.truth.run_offsets[image], self.truth.run_offsets[image + 1])
-        lengths, weight = self.truth.run_lengths[runs], self.patches.per_region[runs]
+        lengths, weight = self.truth.run_lengths[runs], self.truth.patches.per_region[runs]
         scores, counts = np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64)
         weights = np.empty(keys.size)
         if self.is_bucketed:
@@ -253,6 +219,6 @@ class PixelCounts:
         totals, weights = self.totals.copy(), np.zeros((len(WEIGHT_ROWS), KEYS))
         counting.tally_runs(
             self.anomalous, 16 if self.is_bucketed else 0, self.truth.run_lengths,
-            self.patches.of_run, self.patches.weights, totals, weights,
+            self.truth.patches.of_run, self.truth.patches.weights, totals, weights,
         )  # fmt: skip
         return totals, weights

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch, WrongDtype, WrongKey, WrongShape
+from harness.metrics.patches import Patches
 from harness.metrics.regions import (
     ANOMALOUS_BACKGROUND,
     ANOMALOUS_FOREGROUND,
@@ -124,6 +125,11 @@ class GridTruth:
         third: NDArray[np.uint8] = np.searchsorted(limits, sizes, side="left").astype(np.uint8)
         return third
 
+    @cached_property
+    def patches(self) -> Patches:
+        """What the anomalous pixels count for."""
+        return Patches.of(self)
+
 
 @dataclass(frozen=True)
 class GroundTruth:
@@ -171,7 +177,7 @@ class GroundTruth:
             twice = next(a for a, b in pairwise(keys) if a == b)
             raise WrongKey("two images of the split have one key", where=twice)
         native = _compile_grids(ordered, on_progress) if has_masks else (None, None)
-        return cls(
+        truth = cls(
             keys=keys,
             is_anomalous=np.array([image.is_anomalous for image in ordered], np.bool_),
             groups=tuple(image.group for image in ordered),
@@ -180,6 +186,15 @@ class GroundTruth:
             paper=native[1],
             pack_version=pack_version,
         )
+        truth.make_tables()
+        return truth
+
+    def make_tables(self) -> None:
+        """Make now what every run on this truth needs, so that no run waits for it."""
+        for grid in (self.native, self.paper):
+            if grid is not None:
+                _ = grid.patches, grid.anomalous_offsets
+        _ = self.index, self.digest
 
     @property
     def has_masks(self) -> bool:
@@ -247,7 +262,7 @@ class GroundTruth:
             return None
         native = _grid_from(arrays, "native") if header["has_masks"] else None
         is_two = header["has_masks"] and not header["is_one_grid"]
-        return cls(
+        truth = cls(
             keys=tuple(header["keys"]),
             is_anomalous=np.array(header["is_anomalous"], np.bool_),
             groups=tuple(header["groups"]),
@@ -256,6 +271,8 @@ class GroundTruth:
             paper=_grid_from(arrays, "paper") if is_two else native,
             pack_version=header["pack_version"],
         )
+        truth.make_tables()
+        return truth
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         grids = {} if self.native is None else {"native": self.native}
