@@ -22,6 +22,8 @@ from harness.statuses import Status
 Isolation = Literal["container", "none"]
 # The value of the parameter `weights` that tests the machinery and not the method.
 RANDOM_WEIGHTS = "random"
+# Why a row with `native_map` takes no rank.
+EXTRA_MAP = "a map that its paper does not give"
 MARKED_PLACES = 3
 # Step of a value of a hidden pack where a run gives no interval: 0.01 is one point of percent.
 FALLBACK_STEP = 0.01
@@ -120,6 +122,8 @@ class Row:
     """All metrics, in the order of the records."""
     maps: bool
     """Whether the entry answers with anomaly maps."""
+    has_extra_map: bool
+    """The map is the method's natural one, asked for by `native_map`; its paper gives none."""
     weights: str | None
     """The parameter `weights` of the entry, where it has one."""
     metadata: Mapping[str, Any]
@@ -289,6 +293,7 @@ def _row(records: Sequence[Record]) -> Row:
         ),
         metrics=_summaries(records),
         maps=any(record.entry.maps for record in records),
+        has_extra_map=any(has_extra_map(record.entry.params) for record in records),
         weights=weights if isinstance(weights, str) else None,
         metadata=first.entry.metadata,
         identities=_distinct(record.entry.identity for record in records),
@@ -307,6 +312,11 @@ def _row(records: Sequence[Record]) -> Row:
     )
 
 
+def has_extra_map(params: Mapping[str, Any]) -> bool:
+    """Whether the entry was asked for a map that its paper does not give (NA there)."""
+    return params.get("native_map") is True
+
+
 def _strictest(records: Sequence[Record]) -> Literal["open", "hidden"]:
     return "hidden" if any(record.pack.visibility == "hidden" for record in records) else "open"
 
@@ -321,6 +331,8 @@ def _unranked_reasons(records: Sequence[Record]) -> list[str]:
     ]
     if any(record.entry.params.get("weights") == RANDOM_WEIGHTS for record in records):
         reasons.append("random weights")
+    if any(has_extra_map(record.entry.params) for record in records):
+        reasons.append(EXTRA_MAP)
     if any(record.machine.isolation == "none" for record in records):
         reasons.append("not isolated")
     if any(record.track == "open" for record in records):

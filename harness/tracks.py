@@ -15,6 +15,7 @@ from harness.engines.base import Engine
 from harness.entries import DEMO_PRESET, Entry, Settings
 from harness.provenance import tree_files
 from harness.records import Track
+from harness.statistics import EXTRA_MAP, has_extra_map
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
 REVIEWABLE_BYTES = 1024**2
@@ -58,6 +59,8 @@ def ranking(settings: Settings, pack: Pack, engine: Engine) -> tuple[bool, str |
     reasons = []
     if settings.params.get("weights") == "random":
         reasons.append("random weights")
+    if has_extra_map(settings.params):
+        reasons.append(EXTRA_MAP)
     if settings.preset == DEMO_PRESET:
         reasons.append("demo settings")
     if engine.isolation == "none":

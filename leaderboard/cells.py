@@ -17,6 +17,7 @@ Values = Mapping[tuple[str, str, str], Reported]
 PLACE_WORDS = {1: "first", 2: "second", 3: "third"}
 COST = "seconds"
 NOT_RUN = "\N{EN DASH}"
+NO_MAP_IN_PAPER = "the method's paper gives no map; this row shows one that the method could give"
 DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 
@@ -73,6 +74,9 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
         return Cell("failed", "failed", small=count + statuses)
     if metric is None or metric.mean is None:
         return Cell("NA", "na", small=metric.reason or "" if metric else "not measured")
+    if row.has_extra_map and metric.grid is not None:
+        shown = formats.percent(metric.mean, metric.step)
+        return Cell("NA", "na", small=f"own map: {shown}", title=NO_MAP_IN_PAPER)
     points = difference(row, metric_id, context.reported)
     badge, place, title = rank_badge(metric)
     return Cell(

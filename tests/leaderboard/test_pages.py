@@ -66,6 +66,27 @@ def compared_site(build_site, records, made, **more):
     ).parent  # fmt: skip
 
 
+def test_a_map_that_the_paper_does_not_give_is_no_value_of_its_column(make_record, tmp_path):
+    metrics = {ONE: 0.75, ("pixel_auroc", "native"): 0.8125}
+    made = [
+        make_record(entry="mkd", title="MKD", metrics=metrics),
+        make_record(entry="cs-flow", title="CS-Flow", metrics=metrics, params={"native_map": True}),
+    ]
+    folder = build(
+        Material(rows=summarise(made), records=tuple(made)), tmp_path, version="1", commit=None
+    ).parent
+    front = (folder / "index.html").read_text()
+    plain, extra = (
+        text_of(row_of(front, f"six-localisation.{name}.trained-here.container"))
+        for name in ("mkd", "cs-flow")
+    )
+    assert "81.25" in plain
+    assert "own map" not in plain
+    assert "75.00" in extra
+    assert "NA own map: 81.25" in extra
+    assert "a map that its paper does not give" in extra
+
+
 def test_a_tie_is_told_as_a_tie(build_site, two, tmp_path):
     _, build = compared_site(build_site, two, comparison(two))
     folder = build(tmp_path)

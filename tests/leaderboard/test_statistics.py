@@ -113,6 +113,7 @@ def test_each_reason_for_no_rank_is_said_once(make_record):
     ("change", "reason"),
     [
         ({"params": {"weights": "random"}}, "random weights"),
+        ({"params": {"native_map": True}}, "a map that its paper does not give"),
         ({"isolation": "none"}, "not isolated"),
         ({"track": "open"}, "open track"),
         ({"status": Status.CRASHED}, "a run failed"),
