@@ -165,6 +165,10 @@ def check_program(
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
     limits = cli.read_limits(options.limit)
+    if program.refusal:
+        verdict.add("image", program.refusal, passed=False)
+        return verdict
+    engine.check_device(options.device, is_foreign=program.is_foreign)
     verdict.add("image", program.identity)
     if program.size_bytes:
         _judge_size(verdict, program)

@@ -190,7 +190,10 @@ def _requests(
             )
     for entry in entries:
         program = prepare(entry, place.engine)
-        described = entry if entry.kind == "folder" else _described(entry, program, place, limits)
+        place.engine.check_device(options.device, is_foreign=program.is_foreign)
+        # A refused image is not even asked what it is; its runs end with `invalid_image`.
+        is_asked = program.is_foreign and not program.refusal
+        described = _described(entry, program, place, limits) if is_asked else entry
         for pack in packs:
             for seed in options.seeds:
                 yield Request(

@@ -208,7 +208,10 @@ def _prepare(candidate: Candidate, problems: list[str]) -> Program | None:
     from harness.evaluate import prepare
 
     try:
-        return prepare(candidate.entry, candidate.engine)
+        program = prepare(candidate.entry, candidate.engine)
+        if not program.refusal:
+            return program
+        problems.append(f"the image cannot be run: {program.refusal}")
     except EntryInvalid as error:
         problems.append(f"{error.what} ({error.where})" if error.where else error.what)
     except InfrastructureFault as fault:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ from harness.runs import execute
 from harness.statuses import Status
 from harness.store import Store
 from tests.engine_images import LightDockerEngine
+from tests.engines.registry import image_config, tiny_layer
 
 ENTRIES = Path(__file__).parent / "entries"
 BASELINES = Path(__file__).resolve().parent.parent / "baselines"
@@ -259,3 +262,43 @@ def test_the_three_baselines_on_real_brain_slices_with_two_seeds(
     assert_equal_on_both_engines(evaluate_with, *folders, *options, runs=6)
     pack = open_pack(packs_folder / "Brain", cache, benchmark="brain")
     assert len(pack.split("test")) == 348
+
+
+def refused_archive(path: Path) -> Path:
+    """An image whose configuration asks for what cannot be held."""
+    layer = tiny_layer(b"x")
+    config = image_config(layer, Env=["LD_PRELOAD=/evil.so"], Volumes={"/cache": {}})
+    manifest = [{"Config": "c.json", "RepoTags": None, "Layers": ["l/layer.tar"]}]
+    parts = {"manifest.json": json.dumps(manifest).encode(), "c.json": config, "l/layer.tar": layer}
+    with tarfile.open(path, "w") as tar:
+        for name, content in parts.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_a_refused_image_is_a_record_and_no_container_was_created(
+    cache: Path,
+    docker_engine: LightDockerEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BMAD_CACHE", str(cache))
+    began = int(time.time())
+    archive = refused_archive(tmp_path / "evil.tar")
+    options = ["--engine", "docker", "--results", str(tmp_path / "r"), "--no-site"]
+    assert evaluate.main([str(archive), *options]) == 4
+    record = Store(tmp_path / "r").records()[0]
+    assert record.outcome.status is Status.INVALID_IMAGE
+    assert "LD_PRELOAD" in record.outcome.detail
+    assert "VOLUME /cache" in record.outcome.detail
+    assert record.entry.image is not None
+    assert "refused before a container was created" in capsys.readouterr().err
+    events = docker_engine.client.events(
+        since=began, until=int(time.time()) + 1, filters={"event": "create"}, decode=True
+    )
+    assert record.entry.image not in {event["Actor"]["Attributes"]["image"] for event in events}
+    assert evaluate.main([str(archive), *options, "--dry-run"]) == 0
+    assert "refused, no container is created" in capsys.readouterr().out

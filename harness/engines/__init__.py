@@ -20,6 +20,8 @@ _PARTS = frozenset(
         "docker_build",
         "docker_container",
         "docker_images",
+        "docker_options",
+        "docker_vetting",
         "double",
         "environment",
         "owner",

@@ -75,6 +75,13 @@ class Program:
     date; empty on the process engine."""
     size_bytes: int = 0
     """Unpacked size of the image (docker engine)."""
+    refusal: str = ""
+    """Why nothing may be started from the image; `start` then ends with `invalid_image`."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Somebody else built it: its configuration and its files are a stranger's."""
+        return self.identity.startswith("image:")
 
 
 @dataclass(frozen=True)
@@ -257,8 +264,10 @@ class Engine(ABC):
     def prepare_image(self, reference: str, name: str) -> Program:
         """Resolve an image reference to one immutable image; pulls when it is not there.
 
+        An image that may not be started is a program too: its `refusal` says why.
+
         Raises:
-            EntryInvalid: this engine cannot run images, or the image is not acceptable.
+            EntryInvalid: this engine cannot run images, or this names none.
             RunEnded: `image_unavailable` when it can be neither found nor pulled.
         """
 
@@ -270,13 +279,26 @@ class Engine(ABC):
             EntryInvalid: this engine cannot run archives, or the archive is not acceptable.
         """
 
+    def check_device(  # noqa: B027 - most engines have nothing to refuse
+        self, device: str, *, is_foreign: bool
+    ) -> None:
+        """Refuse a device that this engine cannot give safely.
+
+        Args:
+            device: as in `Launch`.
+            is_foreign: the program that asks is a stranger's image.
+        Raises:
+            DeviceUnavailable: with the fix.
+        """
+
     @abstractmethod
     def start(self, launch: Launch) -> Running:
         """Start a program.
 
         Raises:
             DeviceUnavailable: a GPU was asked for and this engine has none.
-            RunEnded: with an infrastructure status when the start failed otherwise.
+            RunEnded: `invalid_image` for a refused image; an infrastructure status when the
+                start failed otherwise.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ Traps:
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -24,17 +25,16 @@ from typing import Any, Literal
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from harness.engines import docker_build, docker_images
+from harness.engines import docker_build, docker_images, docker_vetting
 from harness.engines.base import Engine, Launch, Program
 from harness.engines.docker_container import (
     ENGINE_FAULTS,
     ContainerRunning,
-    Place,
-    container_settings,
     engine_lost,
     remove_container,
     start_container,
 )
+from harness.engines.docker_options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import DeviceUnavailable, EngineUnavailable
@@ -157,15 +157,38 @@ class DockerEngine(Engine):
 
     def prepare_image(self, reference: str, name: str) -> Program:
         image = docker_images.find_or_pull(self.client, reference)
-        return self._program(image, name, reference)
+        return self._program(image, name)
 
     def prepare_archive(self, archive: Path, name: str) -> Program:
         image = docker_images.load_archive(self.client, archive)
-        return self._program(image, name, str(archive))
+        return self._program(image, name)
 
-    def _program(self, image: dict[str, Any], name: str, where: str) -> Program:
-        docker_images.vet(image, where, architecture=self._info.get("Architecture", ""))
-        return docker_images.program_of(image, name, identity=f"image:{image['Id']}")
+    def _program(self, image: dict[str, Any], name: str) -> Program:
+        return docker_images.program_of(
+            image,
+            name,
+            identity=f"image:{image['Id']}",
+            architecture=self._info.get("Architecture", ""),
+        )
+
+    def check_device(self, device: str, *, is_foreign: bool) -> None:
+        if device == "cpu":
+            return
+        found, safe = docker_vetting.toolkit_version(), docker_vetting.SAFE_TOOLKIT
+        wanted = ".".join(map(str, safe))
+        if found is None and not is_foreign:
+            logger.warning(
+                "the version of the NVIDIA container toolkit is unknown: %s or newer is needed",
+                wanted,
+            )
+        elif found is None or found < safe:
+            what = "of an unknown version" if found is None else ".".join(map(str, found))
+            raise DeviceUnavailable(
+                f"the NVIDIA container toolkit is {what}: before {wanted}, an image can take over"
+                " the host (CVE-2025-23266)",
+                where=f"--device {device}",
+                fix=f"install nvidia-container-toolkit {wanted} or newer, or use --device cpu",
+            )
 
     def pin(self, program: Program, reference: str) -> str | None:
         return docker_images.pinned(self.client, program.image, reference)
@@ -174,6 +197,9 @@ class DockerEngine(Engine):
         docker_images.save(self.client, program.image, path)
 
     def start(self, launch: Launch) -> ContainerRunning:
+        if launch.program.refusal:
+            raise RunEnded(Status.INVALID_IMAGE, launch.program.refusal)
+        self.check_device(launch.device, is_foreign=launch.program.is_foreign)
         gpu, user = self._gpu(launch.device), self._user()
         if os.geteuid() == 0:
             _open_folders(launch, user)
@@ -189,8 +215,12 @@ class DockerEngine(Engine):
     def plan(self, launch: Launch) -> str:
         cpus = usable_cpus()[: launch.limits.threads]
         place = self._place(tuple(cpus), self._gpu(launch.device))
-        return docker_images.as_text(
-            container_settings(launch, place, _labels(launch)), name=_container_name(launch)
+        if launch.program.refusal:
+            return f"# refused, no container is created: {launch.program.refusal}"
+        body = json.dumps(container_settings(launch, place, _labels(launch)), indent=2)
+        return (
+            f"POST /containers/create?name={_container_name(launch)}\n{body}\n"
+            f"# why each option:\n{reasons()}"
         )
 
     def _user(self) -> str:

@@ -18,7 +18,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,100 +26,15 @@ import requests
 from docker.errors import DockerException, NotFound
 
 from harness.engines.base import DeadlinePassed, Exit, Launch, PipeClosed
-from harness.engines.environment import entry_environment
+from harness.engines.docker_options import PATHS
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
 from harness.statuses import RunEnded, Status
 
-HOME = "/tmp"  # noqa: S108 - the container's own tmpfs
-PATHS = {"train": "/data/train", "model": "/model", "weights": "/weights"}
-OPEN_FILES = 8192  # engines' own defaults differ, and some are more than their user may set
 REMOVE_SECONDS = 30.0  # from the KILL to the engine's word that the container is gone
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.25  # between questions for the state
 _SAMPLE_SECONDS = 1.0  # between two looks at the memory gauge
 ENGINE_FAULTS = (DockerException, requests.RequestException)
 """What a call of the SDK raises when the engine refuses, is gone or does not answer in time."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """What the engine and this machine decide about a container, not the launch."""
-
-    user: str
-    """`uid:gid` that the program runs as."""
-    cpus: tuple[int, ...]
-    """CPU numbers of the run."""
-    gpu: str | None
-    """Identifier of the GPU for the engine's device request; None = no GPU."""
-    userns: str
-    """`host` where the engine would map user ids away; else empty."""
-
-
-def container_settings(launch: Launch, place: Place, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The body of the engine's create call, in the engine API's own words."""
-    limits = launch.limits
-    variables = entry_environment(limits.threads, HOME)
-    # `void` also where no GPU is asked for: an image's own `all` must not reach the runtime.
-    variables["NVIDIA_VISIBLE_DEVICES"] = place.gpu or "void"
-    variables["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
-    return {
-        "Image": launch.program.image,
-        "Cmd": [launch.verb],
-        "Env": [f"{name}={value}" for name, value in variables.items()],
-        "User": place.user,
-        "Hostname": "entry",
-        "Labels": dict(labels),
-        "Healthcheck": {"Test": ["NONE"]},
-        "StopSignal": "SIGTERM",
-        "Tty": False,
-        "OpenStdin": True,
-        "StdinOnce": True,
-        "AttachStdin": True,
-        "AttachStdout": True,
-        "AttachStderr": True,
-        "NetworkDisabled": True,
-        "HostConfig": {
-            "NetworkMode": "none",
-            "ReadonlyRootfs": True,
-            "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges"],
-            "Privileged": False,
-            "Memory": limits.memory_mib * 1024**2,
-            "MemorySwap": limits.memory_mib * 1024**2,
-            "CpusetCpus": ",".join(map(str, place.cpus)),
-            "PidsLimit": limits.pids,
-            "Ulimits": [
-                {"Name": "core", "Soft": 0, "Hard": 0},
-                {"Name": "nofile", "Soft": OPEN_FILES, "Hard": OPEN_FILES},
-            ],
-            "ShmSize": limits.shm_mib * 1024**2,
-            "Tmpfs": {HOME: f"rw,exec,nosuid,nodev,mode=1777,size={limits.tmp_mib}m"},
-            "Mounts": list(_mounts(launch)),
-            "DeviceRequests": _device_requests(place),
-            "IpcMode": "private",
-            "UsernsMode": place.userns,
-            "Init": True,
-            "LogConfig": {"Type": "none"},
-            "RestartPolicy": {"Name": "no"},
-            "AutoRemove": False,  # the engine's last word (OOM, exit code) is read after the end
-        },
-    }
-
-
-def _mounts(launch: Launch) -> Iterator[dict[str, Any]]:
-    for name, path in launch.folders().items():
-        yield {
-            "Type": "bind",
-            "Source": str(path),
-            "Target": PATHS[name],
-            "ReadOnly": not (name == "model" and launch.verb == "train"),
-            "BindOptions": {"Propagation": "rprivate"},
-        }
-
-
-def _device_requests(place: Place) -> list[dict[str, Any]]:
-    if place.gpu is None:
-        return []
-    return [{"DeviceIDs": [place.gpu], "Capabilities": [["gpu", "compute", "utility"]]}]
 
 
 class Demultiplexer:

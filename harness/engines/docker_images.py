@@ -28,6 +28,7 @@ from docker.auth import INDEX_NAME, resolve_repository_name
 from docker.errors import APIError, ImageNotFound, InvalidRepository
 from docker.utils import parse_repository_tag
 
+from harness.engines import docker_vetting
 from harness.engines.base import Program
 from harness.engines.docker_container import ENGINE_FAULTS, engine_lost
 from harness.errors import EntryInvalid
@@ -39,11 +40,12 @@ MAX_UNPACKED_BYTES = 64 * 1024**3
 MAX_MANIFEST_BYTES = 4 * 1024**2
 _CHUNK = 1 << 20
 logger = logging.getLogger("harness.engines")
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
-def program_of(image: Mapping[str, Any], name: str, identity: str) -> Program:
-    """What the rest of the harness knows of an image."""
+def program_of(
+    image: Mapping[str, Any], name: str, identity: str, *, architecture: str = ""
+) -> Program:
+    """What the rest of the harness knows of an image, and whether a container may be made of it."""
     digests = image.get("RepoDigests") or []
     return Program(
         name=name,
@@ -52,6 +54,7 @@ def program_of(image: Mapping[str, Any], name: str, identity: str) -> Program:
         image_digest=digests[0] if digests else None,
         content=content_of(image),
         size_bytes=int(image.get("Size") or 0),
+        refusal="; ".join(docker_vetting.problems_of(image, architecture=architecture)),
     )
 
 
@@ -97,40 +100,6 @@ def save(client: docker.APIClient, image_id: str, path: Path) -> None:
             raise engine_lost(error) from error
 
 
-def as_text(settings: Mapping[str, Any], *, name: str) -> str:
-    """A create call as it goes to the engine's API."""
-    return f"POST /containers/create?name={name}\n" + json.dumps(settings, indent=2)
-
-
-def vet(image: Mapping[str, Any], where: str, *, architecture: str) -> None:
-    """Refuse an image that cannot run here or cannot be held.
-
-    Args:
-        image: the engine's inspection of the image.
-        where: how the user named it.
-        architecture: the engine's, as the kernel calls it (`x86_64`) or as images do.
-    Raises:
-        EntryInvalid: with all problems.
-    """
-    config = image.get("Config") or {}
-    problems = []
-    if not config.get("Entrypoint"):
-        problems.append("it has no ENTRYPOINT, and the verb (predict, train, describe) needs one")
-    wanted = _ARCHITECTURES.get(architecture, architecture)
-    if wanted and image.get("Architecture") not in ("", None, wanted):
-        problems.append(f"it is for {image.get('Architecture')}, and this machine is {wanted}")
-    if image.get("Os") not in ("", None, "linux"):
-        problems.append(f"it is for {image.get('Os')}, and the engine runs linux")
-    if volumes := sorted(config.get("Volumes") or {}):
-        problems.append(f"VOLUME {' '.join(volumes)} would be writable under a read-only root")
-    if problems:
-        raise EntryInvalid(
-            "the image cannot be run: " + "; ".join(problems),
-            where=where,
-            fix='build it again, for example with ENTRYPOINT ["python", "/entry/main.py"]',
-        )
-
-
 def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
     """The engine's inspection of an image; pulled when the engine has none of this name.
 
@@ -160,7 +129,22 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
         ) from error
     except ENGINE_FAULTS as error:
         raise engine_lost(error) from error
+    _check_digest(image, reference)
     return image
+
+
+def _check_digest(image: Mapping[str, Any], reference: str) -> None:
+    """What was found is what was asked for by hash: a tag beside the hash is never followed."""
+    wanted = reference.rpartition("@")[2] if "@" in reference else reference
+    if not wanted.startswith("sha256:"):
+        return
+    known = [image["Id"], *(text.rpartition("@")[2] for text in image.get("RepoDigests") or [])]
+    if not any(digest.startswith(wanted) for digest in known):
+        raise EntryInvalid(
+            f"the image found under this name is not {wanted}",
+            where=reference,
+            fix="pull it again by its digest",
+        )
 
 
 def _pull(

@@ -70,25 +70,6 @@ def test_what_is_no_reference_is_refused(engine) -> None:
             engine.prepare_image(reference, "x")
 
 
-def inspected(**config: object) -> dict:
-    return {"Architecture": "amd64", "Os": "linux", "Config": {"Entrypoint": ["/x"], **config}}
-
-
-@pytest.mark.parametrize(
-    ("image", "reason"),
-    [
-        (inspected(Entrypoint=None), "no ENTRYPOINT"),
-        (inspected() | {"Architecture": "arm64"}, "for arm64, and this machine is amd64"),
-        (inspected() | {"Os": "windows"}, "for windows"),
-        (inspected(Volumes={"/cache": {}}), "VOLUME /cache"),
-    ],
-)
-def test_an_image_that_cannot_be_run_or_held_is_refused_with_the_reason(image, reason) -> None:
-    docker_images.vet(inspected(), "x", architecture="x86_64")
-    with pytest.raises(EntryInvalid, match=reason):
-        docker_images.vet(image, "x", architecture="x86_64")
-
-
 def save(path: Path, members: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w") as tar:
         for name, content in members.items():
