@@ -23,12 +23,15 @@ SHRUNKEN = {
     "image_size": "64",
     "batch_size": "4",
     "epochs": "2",
+    "pretraining_epochs": "2",
     "checkpoint_every_epochs": "1",
     "channels": "20",
     "cpu_max_patches": "300",
 }
 # What single methods need otherwise, by entry.
-SHRUNKEN_FOR: dict[str, dict[str, str]] = {}
+SHRUNKEN_FOR: dict[str, dict[str, str]] = {
+    "deepsvdd": {"image_size": "32"},
+}
 
 
 @dataclass
