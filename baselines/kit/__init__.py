@@ -6,6 +6,7 @@ anomalib_parts  single network files of anomalib, without its Lightning engine
 determinism     seeds, threads, deterministic algorithms
 images          decoding, resizing, normalising; the training split in memory
 precision       mixed precision and channels-last on a GPU
+colour          jitter of brightness, contrast, saturation and hue
 training        the one training loop: phases, progress, checkpoints, early stop, resuming
 patches         patch descriptors from feature maps
 memory_bank     nearest neighbours in a bank of vectors

@@ -24,6 +24,7 @@ SHRUNKEN = {
     "batch_size": "4",
     "epochs": "2",
     "pretraining_epochs": "2",
+    "steps_per_epoch": "2",
     "checkpoint_every_epochs": "1",
     "channels": "20",
     "cpu_max_patches": "300",
