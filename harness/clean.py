@@ -13,12 +13,13 @@ from pathlib import Path
 
 from harness import cli
 
-KEPT = {"weights", "work"}
+KEPT = {"weights", "work", "unfinished"}
 
 EXAMPLES = """
   python -m harness.clean
   python -m harness.clean --cache            staged images, compiled truth, the demo pack
   python -m harness.clean --images           images that the harness built
+  python -m harness.clean --unfinished       interrupted trainings, which would go on
 """
 
 
@@ -30,12 +31,16 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--cache", action="store_true", help="also empty the cache folder")
     parser.add_argument("--images", action="store_true", help="also remove the images built here")
+    parser.add_argument(
+        "--unfinished", action="store_true", help="also remove interrupted trainings"
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None) -> int:
     """Clean up; returns the exit code."""
     options = build_parser().parse_args(argv)
+    from harness import unfinished
     from harness.benchmarks import default_cache
     from harness.engines import choose_engine
     from harness.errors import EngineUnavailable
@@ -47,6 +52,10 @@ def main(argv: Sequence[str] | None) -> int:
     print(f"half-written files removed  {Store(options.results).sweep()}")
     if options.cache:
         print(f"cache folders emptied       {_empty(cache)} in {cache}")
+    if options.unfinished:
+        print(f"interrupted trainings       {unfinished.remove_leftovers(cache)} removed")
+    for left in unfinished.leftovers(cache):
+        print(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
     print(f"leftover processes ended    {choose_engine('process').remove_leftovers()}")
     try:
         engine = choose_engine("docker")

@@ -117,7 +117,7 @@ def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
         print(render_error(error), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted: nothing half-done was left", file=sys.stderr)
+        print("interrupted: no half record was left; the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (head, less) went away: no news, and no second error at exit.

@@ -6,16 +6,14 @@ scores the answers and says keep or drop, go on or stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from harness.benchmarks import Pack
 from harness.entries import TrainingTable
 from harness.metrics import GroundTruth, checkpoint_value
 from harness.questions import questions_of, sample_of, shuffled
-from harness.records import CheckpointPart, CurvePoint, TrainingPart
+from harness.records import CheckpointPart
 from harness.session import Answer, Question, Verdict
-
-CURVE_POINTS = 500  # of a training curve in the record: more than a screen can show
 
 
 class Judge:
@@ -23,53 +21,84 @@ class Judge:
 
     Keeps a checkpoint when its metric is higher than every earlier one (the first of
     equals wins), and says stop after `patience` checkpoints without a better one.
-    An undefined metric keeps the newest checkpoint.
+    An undefined metric keeps the newest checkpoint. A training that goes on after an
+    interruption is judged as if there had been none: what it does again is forgotten, and the
+    state that it goes on from, where it was judged before, gets the same verdict again.
 
     Args:
         rule: metric and patience, from the entry's `[training]`.
         pack: the pack whose validation split decides.
+        checkpoints: those judged so far; each new one is added to this list.
         truth: gives that split's compiled ground truth.
         tell: takes one line of news per checkpoint.
+        remember: called before the entry is asked, and before the verdict is given.
     """
 
     def __init__(
         self,
         rule: TrainingTable,
         pack: Pack,
+        checkpoints: list[CheckpointPart],
         *,
         truth: Callable[[], GroundTruth],
         tell: Callable[[str], None],
+        remember: Callable[[], None] = lambda: None,
     ) -> None:
         self._rule = rule
         self._pack = pack
+        self._checkpoints = checkpoints
         self._truth = truth
         self._tell = tell
-        self._best: float | None = None
-        self._since_best = 0
-        self._stop_reason = "finished"
-        self._checkpoints: list[CheckpointPart] = []
+        self._remember = remember
+        self._is_resuming = bool(checkpoints)
 
     def __call__(self, step: int, ask: Callable[[Iterable[Question]], Iterator[Answer]]) -> Verdict:
         """Ask the entry about the validation images and judge its answers."""
-        value = self._measure(ask)
-        is_better = value is None or self._best is None or value > self._best
-        if value is not None and is_better:
-            self._best = value
-        self._since_best = 0 if is_better else self._since_best + 1
-        has_lost_patience = 0 < self._rule.patience <= self._since_best
-        if has_lost_patience:
-            self._stop_reason = f"no better checkpoint in {self._rule.patience} validations"
-        self._checkpoints.append(
-            CheckpointPart(
-                step=step, metric=self._rule.checkpoint_metric, value=value, kept=is_better
+        if not self._is_judged_again(step):
+            self._remember()
+            value = self._measure(ask)
+            best = max((c.value for c in self._checkpoints if c.value is not None), default=None)
+            self._checkpoints.append(
+                CheckpointPart(
+                    step=step,
+                    metric=self._rule.checkpoint_metric,
+                    value=value,
+                    kept=value is None or best is None or value > best,
+                )
             )
-        )
-        shown = "undefined" if value is None else f"{value:.4f}"
+        self._remember()
+        newest = self._checkpoints[-1]
+        verdict = Verdict(keep=newest.kept, stop=self._has_lost_patience())
+        shown = "undefined" if newest.value is None else f"{newest.value:.4f}"
         self._tell(
-            f"  checkpoint at step {step}: {self._rule.checkpoint_metric} {shown}"
-            f" ({'kept' if is_better else 'dropped'}{', stop' if has_lost_patience else ''})"
+            f"  checkpoint at step {step}: {newest.metric} {shown}"
+            f" ({'kept' if verdict.keep else 'dropped'}{', stop' if verdict.stop else ''})"
         )
-        return Verdict(keep=is_better, stop=has_lost_patience)
+        return verdict
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the training ended, once it has."""
+        if self._has_lost_patience():
+            return f"no better checkpoint in {self._rule.patience} validations"
+        return "finished"
+
+    def _is_judged_again(self, step: int) -> bool:
+        """Whether a resumed training's first checkpoint was judged before; later ones are dropped.
+
+        Its state is the very one that was judged. Another measurement could differ in the last
+        digit on a GPU, and then the model that was kept would not be the one in the record.
+        """
+        if not self._is_resuming:
+            return False
+        self._is_resuming = False
+        self._checkpoints[:] = [c for c in self._checkpoints if c.step <= step]
+        return bool(self._checkpoints) and self._checkpoints[-1].step == step
+
+    def _has_lost_patience(self) -> bool:
+        kept = [number for number, c in enumerate(self._checkpoints) if c.kept]
+        since_best = len(self._checkpoints) - 1 - kept[-1] if kept else 0
+        return 0 < self._rule.patience <= since_best
 
     def _measure(self, ask: Callable[[Iterable[Question]], Iterator[Answer]]) -> float | None:
         samples = shuffled(self._pack.split("valid"))
@@ -78,17 +107,3 @@ class Judge:
         answers = ask(questions_of(self._pack, samples))
         told = ((sample_of(answer).key, answer.score, answer.anomaly_map) for answer in answers)
         return checkpoint_value(self._rule.checkpoint_metric, self._truth(), told)
-
-    def part(
-        self, curve: Sequence[tuple[int, float | None]], *, steps: int | None = None
-    ) -> TrainingPart:
-        """What the record keeps of the training."""
-        kept = [checkpoint.step for checkpoint in self._checkpoints if checkpoint.kept]
-        stride = max(1, -(-len(curve) // CURVE_POINTS))
-        return TrainingPart(
-            steps=steps,
-            checkpoints=list(self._checkpoints),
-            kept=kept[-1] if kept else None,
-            stop_reason=self._stop_reason,
-            curve=[CurvePoint(step=step, loss=loss) for step, loss in curve[::stride]],
-        )

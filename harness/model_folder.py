@@ -14,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.contract.serve import STATE_FOLDER
 from harness.engines.base import Limits, Running
 from harness.statuses import RunEnded, Status
 
@@ -31,6 +33,8 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 def copy(source: Path, destination: Path, limits: Limits) -> None:
     """Copy the regular files and folders of a model folder, and nothing else.
+
+    The training's own state, where it was left, is no part of the model; it is counted.
 
     Args:
         source: the folder that the entry could write to; the entry has ended.
@@ -51,6 +55,40 @@ def copy(source: Path, destination: Path, limits: Limits) -> None:
         raise RunEnded(
             Status.HOST_ERROR, f"the model folder cannot be copied: {error.strerror}"
         ) from error
+
+
+def has_training_state(folder: Path) -> bool:
+    """Whether a training left a state of its own here, to go on from after an interruption."""
+    try:
+        root = os.open(folder, _OPEN | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        state = os.open(STATE_FOLDER, _OPEN | os.O_DIRECTORY, dir_fd=root)
+    except OSError:  # not there, or a link, or nothing that we may look into
+        return False
+    finally:
+        os.close(root)
+    try:
+        with os.scandir(state) as entries:
+            return next(entries, None) is not None
+    finally:
+        os.close(state)
+
+
+def remove(folder: Path) -> None:
+    """Remove what an entry that has ended left, also where it locked us out of its folders.
+
+    Raises:
+        OSError: something of it cannot be removed.
+    """
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(parent) / name
+            if not path.is_symlink():
+                with contextlib.suppress(PermissionError):  # another user's, perhaps empty
+                    path.chmod(0o700)
+    shutil.rmtree(folder)
 
 
 def model_hash(folder: Path) -> str:
@@ -137,7 +175,9 @@ def _copy_folder(folder: int, destination: Path, depth: int, budget: _Budget) ->
             budget.count_name()
             with _opened(entry.name, folder) as (opened, status):
                 target = destination / entry.name
-                if stat.S_ISDIR(status.st_mode):
+                if depth == 0 and entry.name == STATE_FOLDER and stat.S_ISDIR(status.st_mode):
+                    _measure(opened, depth + 1, budget)
+                elif stat.S_ISDIR(status.st_mode):
                     target.mkdir()
                     target.chmod(0o755)
                     _copy_folder(opened, target, depth + 1, budget)

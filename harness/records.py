@@ -164,7 +164,7 @@ class TimesPart(Part):
     total: float
     """Whole run."""
     train: float | None = None
-    """Train session."""
+    """Train session; all its parts, where it was interrupted and went on."""
     start_up: float | None = None
     """Start of the predict session to its `ready` frame."""
     predict: float | None = None
@@ -183,7 +183,9 @@ class TrainingPart(Part):
     kept: int | None = None
     """Step of the checkpoint that was kept; None when the last state was."""
     stop_reason: str
-    """`finished`, or `patience N reached`."""
+    """`finished`, or `no better checkpoint in N validations`."""
+    resumed: int = 0
+    """How often it was interrupted and went on from its own last state."""
     curve: list[CurvePoint] = Field(default_factory=list)
     """Progress as reported, thinned to at most 500 points; empty on hidden packs."""
     model: Sha256 | None = None

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import provenance
+from harness import provenance, unfinished
 from harness.benchmarks import Pack
 from harness.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
@@ -110,4 +110,6 @@ def launches(request: Request, place: Place) -> list[Launch]:
     if not request.entry.table.trains:
         return [predict]
     staged = work / "train"
-    return [launch_of(request, place, "train", model=work / "written", train=staged), predict]
+    key = request_key(request, place.engine).removeprefix("sha256:")
+    written = place.cache / unfinished.FOLDER / key / "part-1"
+    return [launch_of(request, place, "train", model=written, train=staged), predict]

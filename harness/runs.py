@@ -3,8 +3,9 @@
     execute(request, place) -> Record
 
 Traps: a run exists only by its record, so nothing is written before the end; work
-happens in a temporary folder that a later start sweeps; the infrastructure's faults
-leave no record at all, because they say nothing about the entry.
+happens in a temporary folder that a later start sweeps, but for the training, which a later
+run goes on from; the infrastructure's faults leave no record at all, because they say nothing
+about the entry.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import model_folder
+from harness import model_folder, unfinished
 from harness.benchmarks import Sample, stage_training
 from harness.engines.base import Launch, Running
 from harness.engines.owner import is_owner_gone, owner_mark
@@ -34,10 +35,13 @@ from harness.records import (
     OutcomePart,
     Record,
 )
-from harness.requests import Place, Request, launch_of
+from harness.requests import Place, Request, launch_of, request_key
 from harness.scoring import ground_truth, new_scorer
 from harness.session import Answer, Hello, PredictSession, train_session
 from harness.statuses import Fault, RunEnded, Status
+from harness.unfinished import UnfinishedTraining
+
+FULL_DISK_BYTES = 16 * 1024**2  # an entry that crashes with less to write to is not to blame
 
 
 def execute(request: Request, place: Place, *, before: Record | None = None) -> Record:
@@ -60,24 +64,43 @@ def execute(request: Request, place: Place, *, before: Record | None = None) -> 
                 where=str(place.store.root),
                 fix="run the same command again: it goes on from there",
             )
-        progress = Progress(datetime.datetime.now(datetime.UTC), time.monotonic())
-        run = _Run(request, place, work, progress)
-        try:
-            run.train()
-            run.predict()
-            outcome = OutcomePart(status=Status.OK, answered=progress.answered)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise InfrastructureFault(
-                Status.HOST_ERROR, f"the disk is full ({error.filename or work})"
-            ) from error
-        except RunEnded as end:
-            if end.status.fault is Fault.INFRASTRUCTURE:
-                raise InfrastructureFault(end.status, end.detail) from end
-            outcome = OutcomePart(status=end.status, detail=end.detail, answered=progress.answered)
-        record = record_of(request, place, progress, outcome)
-        return _store(request, place, progress, record)
+        with _held_training(request, place) as training:
+            record = _execute(request, place, work, training)
+            if training is not None:
+                training.remove()
+            return record
+
+
+def _execute(
+    request: Request, place: Place, work: Path, training: UnfinishedTraining | None
+) -> Record:
+    progress = Progress(datetime.datetime.now(datetime.UTC), time.monotonic())
+    run = _Run(request, place, work, progress)
+    try:
+        if training is not None:
+            run.train(training)
+        run.predict()
+        outcome = OutcomePart(status=Status.OK, answered=progress.answered)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InfrastructureFault(
+            Status.HOST_ERROR, f"the disk is full ({error.filename or work})"
+        ) from error
+    except RunEnded as end:
+        if end.status.fault is Fault.INFRASTRUCTURE:
+            raise InfrastructureFault(end.status, end.detail) from end
+        outcome = OutcomePart(status=end.status, detail=end.detail, answered=progress.answered)
+    return _store(request, place, progress, record_of(request, place, progress, outcome))
+
+
+def _held_training(
+    request: Request, place: Place
+) -> contextlib.AbstractContextManager[UnfinishedTraining | None]:
+    """The run's training, fresh or gone on from; None where the entry does not train."""
+    if not request.entry.table.trains:
+        return contextlib.nullcontext()
+    return unfinished.hold(place.cache, request_key(request, place.engine), str(request.name))
 
 
 @contextlib.contextmanager
@@ -113,51 +136,78 @@ class _Run:
     work: Path
     progress: Progress
 
+    def __post_init__(self) -> None:
+        self.model.mkdir()
+
     @property
     def model(self) -> Path:
+        """The host's own copy of the trained model; empty where the entry does not train."""
         return self.work / "model"
 
-    def train(self) -> None:
-        """One train session, and the copy of the model it leaves; nothing where none is needed."""
-        request, place = self.request, self.place
-        self.model.mkdir()
-        if not request.entry.table.trains:
-            return
-        written = self.work / "written"
-        written.mkdir()
-        launch = launch_of(
-            request, place, "train", model=written, train=stage_training(request.pack, place.cache)
+    def train(self, training: UnfinishedTraining) -> None:
+        """One train session, and the copy of the model it leaves."""
+        if training.stop_reason is None:
+            self._train(training)
+        self._note(training)
+        model_folder.copy(training.written, self.model, self.request.limits)
+        told = training.part_of_record(with_curve=self._is_open)
+        self.progress.training = told.model_copy(
+            update={"model": model_folder.model_hash(self.model)}
         )
+        self.place.reporter.event(f"  trained in {training.seconds:.1f} s")
+
+    def _train(self, training: UnfinishedTraining) -> None:
+        request, place = self.request, self.place
+        if training.resumed:
+            place.engine.remove_leftovers()  # a container that outlived its harness still writes
+            place.reporter.event(f"  going on from step {training.curve.last_step or 0}")
+        staged = stage_training(request.pack, place.cache)
+        launch = launch_of(request, place, "train", model=training.written, train=staged)
+        truth = partial(ground_truth, request.pack, "valid", place.cache, place.reporter.progress)
         judge = Judge(
             request.settings.training,
             request.pack,
-            truth=partial(
-                ground_truth, request.pack, "valid", place.cache, place.reporter.progress
-            ),
+            training.checkpoints,
+            truth=truth,
             tell=place.reporter.event,
+            remember=training.save,
         )
-        began = time.monotonic()
+
+        def show(step: int, steps: int | None, _loss: float | None) -> None:
+            place.reporter.progress("training", step, steps)
+            training.save_now_and_then()
+
         try:
             with (
                 self._running(launch) as running,
-                model_folder.watch(running, written, request.limits),
+                model_folder.watch(running, training.written, request.limits),
             ):
-                report = train_session(
-                    running, launch, self._hello(), judge, on_progress=self._show_training
+                train_session(
+                    running,
+                    launch,
+                    self._hello(),
+                    judge,
+                    show,
+                    curve=training.curve,
+                    spent_seconds=training.spent_seconds,
                 )
+        except RunEnded as end:
+            free = shutil.disk_usage(training.written).free
+            if end.status is Status.CRASHED and free < FULL_DISK_BYTES:
+                raise RunEnded(Status.HOST_ERROR, f"the disk is full ({training.written})") from end
+            raise
         finally:
-            self.progress.train_seconds = time.monotonic() - began
-            self.progress.training = judge.part(())
-        model_folder.copy(written, self.model, request.limits)
-        is_hidden = request.pack.card.visibility == "hidden"
-        curve = () if is_hidden else report.curve
-        self.progress.training = judge.part(curve, steps=report.steps).model_copy(
-            update={"model": model_folder.model_hash(self.model)}
-        )
-        place.reporter.event(f"  trained in {self.progress.train_seconds:.1f} s")
+            self._note(training)
+        training.finish(judge.stop_reason)
 
-    def _show_training(self, step: int, steps: int | None, _loss: float | None) -> None:
-        self.place.reporter.progress("training", step, steps)
+    def _note(self, training: UnfinishedTraining) -> None:
+        """What the record says of the training, should the run end here."""
+        self.progress.train_seconds = training.seconds
+        self.progress.training = training.part_of_record(with_curve=False)
+
+    @property
+    def _is_open(self) -> bool:
+        return self.request.pack.card.visibility == "open"
 
     def predict(self) -> None:
         """One predict session: the validation split first where it sets thresholds, then test."""

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from harness.contract.lines import MAX_LINE_BYTES, BadFrame
 from harness.engines.base import Launch, Running
 from harness.entry_pipe import Deadline, EntryPipe
 from harness.statuses import RunEnded, Status
+from harness.training_curve import ProgressPoint, TrainingCurve
 
 __all__ = [
     "Answer",
@@ -56,8 +57,6 @@ __all__ = [
     "read_description",
     "train_session",
 ]
-
-CURVE_POINTS = 4096  # progress points that are held; beyond it every second one is dropped
 
 
 @dataclass(frozen=True)
@@ -111,13 +110,6 @@ class Ready:
     """Whether its answers carry maps where they are wanted."""
     start_up_seconds: float
     """From the start of the session to the arrival of `ready`."""
-
-
-class ProgressPoint(NamedTuple):
-    """One point of a training curve."""
-
-    step: int
-    loss: float | None
 
 
 @dataclass(frozen=True)
@@ -278,6 +270,9 @@ def train_session(
     hello: Hello,
     judge: Judge,
     on_progress: Callable[[int, int | None, float | None], None] = lambda *_: None,
+    *,
+    curve: TrainingCurve | None = None,
+    spent_seconds: float = 0.0,
 ) -> TrainReport:
     """Have an entry train, and judge its checkpoints.
 
@@ -287,10 +282,14 @@ def train_session(
         hello: what to tell it.
         judge: called at each checkpoint with the step and a function that asks questions.
         on_progress: called with step, steps and loss at each progress frame.
+        curve: takes the progress; that of an interrupted training goes on from its last step.
+        spent_seconds: what earlier parts of an interrupted training took of `train_seconds`.
     Raises:
         RunEnded: by the entry's fault.
     """
-    return _Training(running, launch, hello, judge, on_progress).run()
+    seconds = max(0.0, launch.limits.train_seconds - spent_seconds)
+    curve = TrainingCurve() if curve is None else curve
+    return _Training(running, launch, hello, judge, on_progress, curve=curve, seconds=seconds).run()
 
 
 class _Training(_Conversation):
@@ -303,11 +302,14 @@ class _Training(_Conversation):
         hello: Hello,
         judge: Judge,
         on_progress: Callable[[int, int | None, float | None], None],
+        *,
+        curve: TrainingCurve,
+        seconds: float,
     ) -> None:
-        super().__init__(running, launch, hello, launch.limits.train_seconds)
+        super().__init__(running, launch, hello, seconds)
         self._judge = judge
         self._on_progress = on_progress
-        self._curve = _Curve()
+        self._curve = curve
         self._checkpoints = 0
         self._frames = 0
         self._received = 0
@@ -317,6 +319,7 @@ class _Training(_Conversation):
         self._allow_chatter()
         ready = self.start()
         while not isinstance(frame := self._next_frame(), DoneFrame):
+            self._rewind_once(frame)
             if isinstance(frame, ProgressFrame):
                 self._curve.add(frame.step, frame.loss)
                 self._on_progress(frame.step, frame.steps, frame.loss)
@@ -330,6 +333,12 @@ class _Training(_Conversation):
             start_up_seconds=ready.start_up_seconds,
             seconds=time.monotonic() - self.pipe.began,
         )
+
+    def _rewind_once(self, frame: ProgressFrame | CheckpointFrame) -> None:
+        """A resumed training's first frame says from which step it goes on."""
+        if self._frames == 1:
+            is_done = isinstance(frame, CheckpointFrame)
+            self._curve.rewind(frame.step if is_done else frame.step - 1)
 
     def _next_frame(self) -> ProgressFrame | CheckpointFrame | DoneFrame:
         limit = self.limits.train_stdout_bytes
@@ -355,25 +364,6 @@ class _Training(_Conversation):
     def _allow_chatter(self) -> None:
         """Let progress frames wait; called before the entry may write them, or some are lost."""
         self._running.expect_output(self.limits.train_stdout_bytes)
-
-
-class _Curve:
-    """Progress points in bounded memory: at most `CURVE_POINTS`, evenly thinned."""
-
-    def __init__(self) -> None:
-        self.points: list[ProgressPoint] = []
-        self.last_step: int | None = None
-        self._seen = 0
-        self._stride = 1
-
-    def add(self, step: int, loss: float | None) -> None:
-        if self._seen % self._stride == 0:
-            self.points.append(ProgressPoint(step, loss))
-        self._seen += 1
-        self.last_step = step
-        if len(self.points) > CURVE_POINTS:
-            self.points = self.points[::2]
-            self._stride *= 2
 
 
 def read_description(running: Running, launch: Launch) -> Description:

@@ -102,6 +102,7 @@ def _training_line(record: Record) -> TrainingLine | None:
     if kept is not None and kept.value is not None:
         metric = words.metric_words(formats.plain(kept.metric)).title
         checks_told = f"{metric} {formats.percent(kept.value)} at step {kept.step:,}"
+    resumed = f", resumed {training.resumed} times" if training.resumed else ""
     state = "last state" if training.kept is None else f"step {training.kept:,}"
     return TrainingLine(
         seed=record.seed,
@@ -110,7 +111,7 @@ def _training_line(record: Record) -> TrainingLine | None:
         checks=sparks.curve(checks, marked=training.kept),
         checks_told=checks_told,
         steps=NA if training.steps is None else f"{training.steps:,}",
-        kept=f"{state}, {formats.plain(training.stop_reason)}",
+        kept=f"{state}, {formats.plain(training.stop_reason)}{resumed}",
     )
 
 

@@ -1,0 +1,281 @@
+"""A training that outlives its harness: the folder it writes into, and what the host knows of it.
+
+    <cache>/unfinished/<run key>/part-<n>/      the entry's model folder; it holds `.training`
+    <cache>/unfinished/<run key>/state.json     verdicts, curve, seconds: out of the entry's reach
+    <cache>/unfinished/.locks/<run key>.lock    held while the training is somebody's
+
+A kill, Ctrl-C, a power cut or the infrastructure's fault leaves both there, and the next run of
+the same key goes on from them; the entry's own fault removes them. Traps: a program that
+outlived its harness for a moment must not write into the folder of the next part, so each part
+gives the folder another name; what an entry left there is looked at by descriptor alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness import model_folder
+from harness.errors import EnvironmentFault, StoreConflict
+from harness.records import CheckpointPart, CurvePoint, Part, TrainingPart
+from harness.store import replacing
+from harness.training_curve import ProgressPoint, TrainingCurve
+
+FOLDER = "unfinished"
+LOCKS = ".locks"
+CURVE_POINTS = 500  # of a training curve in the record: more than a screen can show
+SAVE_SECONDS = 30.0  # between two writes of the state while nothing is judged
+
+
+class _State(Part):
+    """What stands in state.json."""
+
+    name: str
+    """The run, in words."""
+    resumed: int
+    """How often the training went on."""
+    seconds: float
+    """Time of all parts up to the last write."""
+    checkpoints: list[CheckpointPart]
+    """Every judged checkpoint, in order."""
+    points: list[CurvePoint]
+    """The curve so far."""
+    last_step: int | None
+    """Of the curve."""
+    stride: int
+    """Of the curve."""
+    seen: int
+    """Of the curve."""
+    stop_reason: str | None
+    """Set when the entry has said that it is done: only the copy of its model was missing."""
+
+
+@dataclass
+class UnfinishedTraining:
+    """One training under its lock; made by `hold`."""
+
+    home: Path
+    """Its folder in the cache."""
+    name: str
+    """The run, in words."""
+    part: int = 1
+    """Number of this part, from 1."""
+    resumed: int = 0
+    """How often the training went on, this part included."""
+    spent_seconds: float = 0.0
+    """What earlier parts took."""
+    checkpoints: list[CheckpointPart] = field(default_factory=list)
+    """Every judged checkpoint, in order; the judge adds to it."""
+    curve: TrainingCurve = field(default_factory=TrainingCurve)
+    """Progress of all parts."""
+    stop_reason: str | None = None
+    """Why it ended; None while it has not."""
+    _began: float = field(default_factory=time.monotonic)
+    _saved: float = 0.0
+
+    @property
+    def written(self) -> Path:
+        """The folder that the entry writes its model and its state into."""
+        return self.home / f"part-{self.part}"
+
+    @property
+    def seconds(self) -> float:
+        """Time of all parts, this one up to now."""
+        running = time.monotonic() - self._began if self.stop_reason is None else 0.0
+        return self.spent_seconds + running
+
+    def save(self) -> None:
+        """Write down what a later part needs, whole or not at all."""
+        state = _State(
+            name=self.name,
+            resumed=self.resumed,
+            seconds=self.seconds,
+            checkpoints=self.checkpoints,
+            points=[CurvePoint(step=step, loss=loss) for step, loss in self.curve.points],
+            last_step=self.curve.last_step,
+            stride=self.curve.stride,
+            seen=self.curve.seen,
+            stop_reason=self.stop_reason,
+        )
+        with replacing(_state_path(self.home)) as path:
+            path.write_text(state.model_dump_json())
+        self._saved = time.monotonic()
+
+    def save_now_and_then(self) -> None:
+        """The same, where the last time is a while ago: progress comes as often as it likes."""
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
+
+    def finish(self, stop_reason: str) -> None:
+        """The entry is done: a later run finds its model here and trains no more."""
+        self.spent_seconds = self.seconds
+        self.stop_reason = stop_reason
+        self.save()
+
+    def part_of_record(self, *, with_curve: bool) -> TrainingPart:
+        """What the record keeps of the training."""
+        kept = [checkpoint.step for checkpoint in self.checkpoints if checkpoint.kept]
+        points = self.curve.points if with_curve else []
+        stride = max(1, -(-len(points) // CURVE_POINTS))
+        return TrainingPart(
+            steps=self.curve.last_step,
+            checkpoints=list(self.checkpoints),
+            kept=kept[-1] if kept else None,
+            stop_reason=self.stop_reason or "not finished",
+            resumed=self.resumed,
+            curve=[CurvePoint(step=step, loss=loss) for step, loss in points[::stride]],
+        )
+
+    def remove(self) -> None:
+        """Nothing of it is needed any more.
+
+        Raises:
+            EnvironmentFault: it cannot be removed.
+        """
+        _remove(self.home)
+
+
+@contextlib.contextmanager
+def hold(cache: Path, key: str, name: str) -> Iterator[UnfinishedTraining]:
+    """The training of this run key, for this process alone: the one under way, or a fresh one.
+
+    What cannot be gone on from is removed on the way out.
+
+    Args:
+        cache: the harness's cache folder.
+        key: run key of the training, `sha256:…`.
+        name: the run, in words.
+    Raises:
+        StoreConflict: another process is at this very training.
+        EnvironmentFault: what an earlier one left cannot be removed.
+    """
+    root = cache / FOLDER
+    home = root / key.removeprefix("sha256:")
+    with _lock(root, home.name, name):
+        training = _resumed(home, name)
+        if training is None:
+            _remove(home)
+            training = UnfinishedTraining(home, name)
+            training.written.mkdir(parents=True)
+            training.save()
+        try:
+            yield training
+        finally:
+            if home.is_dir() and not _can_go_on(training):
+                training.remove()
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """An interrupted training that nobody holds."""
+
+    name: str
+    """The run, in words."""
+    nbytes: int
+    """Size of its files."""
+    home: Path
+    """Its folder in the cache."""
+
+
+def leftovers(cache: Path) -> list[Leftover]:
+    """Interrupted trainings that a later run would go on from, by name."""
+    found = []
+    for home in sorted((cache / FOLDER).glob("[0-9a-f]*")):
+        with contextlib.suppress(StoreConflict), _lock(cache / FOLDER, home.name, ""):
+            state = _read_state(home)
+            nbytes = sum(path.lstat().st_size for path in home.rglob("*") if not path.is_symlink())
+            found.append(Leftover(state.name if state else "unknown", nbytes, home))
+    return sorted(found, key=lambda leftover: leftover.name)
+
+
+def remove_leftovers(cache: Path) -> int:
+    """Remove them; returns how many."""
+    count = 0
+    for leftover in leftovers(cache):
+        with contextlib.suppress(StoreConflict), _lock(cache / FOLDER, leftover.home.name, ""):
+            _remove(leftover.home)
+            count += 1
+    return count
+
+
+def _resumed(home: Path, name: str) -> UnfinishedTraining | None:
+    """The next part of what lies there; None where there is nothing to go on from."""
+    state = _read_state(home)
+    if state is None:
+        return None
+    points = [ProgressPoint(point.step, point.loss) for point in state.points]
+    training = UnfinishedTraining(
+        home,
+        name,
+        part=_newest_part(home),
+        resumed=state.resumed,
+        spent_seconds=state.seconds,
+        checkpoints=list(state.checkpoints),
+        curve=TrainingCurve(points, state.last_step, state.stride, state.seen),
+        stop_reason=state.stop_reason,
+    )
+    if not _can_go_on(training):
+        return None
+    if training.stop_reason is None:
+        before = training.written
+        training.part += 1
+        training.resumed += 1
+        before.rename(training.written)
+        training.save()
+    return training
+
+
+def _newest_part(home: Path) -> int:
+    numbers = [path.name.removeprefix("part-") for path in home.glob("part-*")]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def _can_go_on(training: UnfinishedTraining) -> bool:
+    if training.written.is_symlink() or not training.written.is_dir():
+        return False
+    return training.stop_reason is not None or model_folder.has_training_state(training.written)
+
+
+def _state_path(home: Path) -> Path:
+    return home / "state.json"
+
+
+def _read_state(home: Path) -> _State | None:
+    try:
+        return _State.model_validate_json(_state_path(home).read_bytes())
+    except (OSError, ValidationError):  # there is none, or another version wrote it
+        return None
+
+
+def _remove(home: Path) -> None:
+    try:
+        if home.exists():
+            model_folder.remove(home)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"what a training left cannot be removed: {error.strerror}",
+            where=str(error.filename or home),
+            fix=f"remove the folder by hand: {home}",
+        ) from error
+
+
+@contextlib.contextmanager
+def _lock(root: Path, mark: str, name: str) -> Iterator[None]:
+    path = root / LOCKS / f"{mark}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreConflict(
+                f"another process is at this very training at this moment: {name}",
+                where=str(root),
+                fix="wait for it, or give this call another cache with BMAD_CACHE=DIR",
+            ) from error
+        yield

@@ -1,0 +1,319 @@
+"""A training that is killed goes on, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import clean, evaluate, unfinished
+from harness.cli import Reporter
+from harness.engines.base import Launch, Running
+from harness.engines.process import ProcessEngine
+from harness.errors import InfrastructureFault, StoreConflict
+from harness.records import Record
+from harness.requests import request_key
+from harness.statuses import RunEnded, Status
+from harness.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+RESUMING = ROOT / "tests" / "entries" / "resuming"
+# Checkpoints at 5, 10, 15 and 20; long enough between them for a kill to come before the next.
+SETTINGS = ("--set", "every=5", "--set", "pause=0.1", "--set", "best=10")
+# A harness that kills itself, at once and for certain, at a moment that it is told.
+KILLED_HARNESS = """
+import importlib, json, os, signal, sys
+from harness import cli, engines, evaluate
+if "docker" in sys.argv:
+    from tests.engine_images import LightDockerEngine
+    engines.choose_engine = lambda wanted: LightDockerEngine()
+target, call, when = json.loads(os.environ["KILL_AT"])
+if target:
+    module, _, path = target.partition(":")
+    *owners, name = path.split(".")
+    owner = importlib.import_module(module)
+    for part in owners:
+        owner = getattr(owner, part)
+    whole, calls = getattr(owner, name), [0]
+    def killing(*arguments, **options):
+        calls[0] += 1
+        if calls[0] == call and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = whole(*arguments, **options)
+        if calls[0] == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+    setattr(owner, name, killing)
+sys.exit(cli.run_verb(lambda _: evaluate.main(sys.argv[1:])))
+"""
+Moment = tuple[str, int, str]
+# Each goes on from where the one before was killed.
+MOMENTS: list[Moment] = [
+    ("harness.judge:Judge._measure", 1, "before"),  # the state is written, nothing is judged
+    ("harness.unfinished:UnfinishedTraining.save", 3, "after"),  # judged, and nobody knows
+    ("harness.session:_Training._judge_checkpoint", 2, "after"),  # the model is being saved
+    ("harness.training_curve:TrainingCurve.add", 1, "after"),  # between two checkpoints
+    ("harness.judge:Judge._measure", 2, "after"),  # asked, the verdict not taken down
+    ("harness.model_folder:copy", 1, "before"),  # trained, the model not copied
+    ("harness.session:PredictSession.start", 1, "before"),  # copied, nothing asked
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run_killed(cache: Path, tmp_path: Path) -> Callable[..., str]:
+    """The verb in a process of its own, killed at a moment; what it said, when it was."""
+
+    def call(
+        entry: Path,
+        results: str,
+        moment: Moment | None,
+        *arguments: object,
+        engine: str = "process",
+    ) -> str:
+        command = [sys.executable, "-c", KILLED_HARNESS, str(entry), "--engine", engine]
+        done = subprocess.run(
+            [*command, "--results", str(tmp_path / results), "--no-site", *map(str, arguments)],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "BMAD_CACHE": str(cache),
+                "KILL_AT": json.dumps(moment or ["", 0, ""]),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (-signal.SIGKILL if moment else 0), done.stderr
+        return done.stderr
+
+    return call
+
+
+def record_in(folder: Path) -> Record:
+    (record,) = Store(folder).records()
+    return record
+
+
+def curve(record: Record) -> dict[int, float | None]:
+    assert record.training is not None
+    return {point.step: point.loss for point in record.training.curve}
+
+
+def outcome(record: Record) -> dict[str, Any]:
+    """What must not depend on how often a run was killed."""
+    assert record.training is not None
+    return {
+        "training": record.training.model_copy(update={"resumed": 0, "curve": []}),
+        "metrics": record.metrics,
+        "key": record.run_key,
+        "status": record.outcome,
+    }
+
+
+def test_a_training_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(
+    run_killed: Callable[..., str], tmp_path: Path, cache: Path
+) -> None:
+    run_killed(RESUMING, "whole", None, *SETTINGS)
+    said = [run_killed(RESUMING, "killed", moment, *SETTINGS) for moment in MOMENTS]
+    said.append(run_killed(RESUMING, "killed", None, *SETTINGS))
+    whole, killed = record_in(tmp_path / "whole"), record_in(tmp_path / "killed")
+    assert whole.training is not None
+    assert killed.training is not None
+    assert [c.step for c in whole.training.checkpoints] == [5, 10, 15, 20]
+    assert list(curve(whole)) == list(range(1, 21))
+    assert len(set(curve(whole).values())) == 20
+    assert list(curve(killed).items()) == list(curve(whole).items())
+    assert outcome(killed) == outcome(whole)
+    assert (whole.training.resumed, killed.training.resumed) == (0, 5)
+    assert ["going on from step" in text for text in said] == [False, *[True] * 5, False, False]
+    # A training that was over is not done again.
+    assert ["checkpoint at" in text for text in said[-2:]] == [False, False]
+    assert killed.times.train is not None
+    assert whole.times.train is not None
+    assert killed.times.train > whole.times.train
+    assert unfinished.leftovers(cache) == []
+
+
+@pytest.mark.engine
+def test_a_training_in_a_container_goes_on_too(
+    run_killed: Callable[..., str], tmp_path: Path, cache: Path
+) -> None:
+    run_killed(RESUMING, "whole", None, *SETTINGS, engine="docker")
+    for moment in (MOMENTS[2], MOMENTS[4]):
+        run_killed(RESUMING, "killed", moment, *SETTINGS, engine="docker")
+    run_killed(RESUMING, "killed", None, *SETTINGS, engine="docker")
+    whole, killed = record_in(tmp_path / "whole"), record_in(tmp_path / "killed")
+    assert killed.training is not None
+    assert killed.training.resumed == 2
+    # A container outlives its harness for a moment: its last steps were heard by nobody.
+    assert curve(killed).items() <= curve(whole).items()
+    assert outcome(killed) == outcome(whole)
+    assert unfinished.leftovers(cache) == []
+
+
+@pytest.mark.slow
+def test_a_real_baseline_killed_twice_ends_with_the_same_bytes(
+    run_killed: Callable[..., str], tmp_path: Path
+) -> None:
+    shrunken = ("image_size=64", "batch_size=4", "epochs=6", "checkpoint_every_epochs=2")
+    settings = [word for setting in shrunken for word in ("--set", setting)]
+    entry = ROOT / "baselines" / "rd4ad"
+    run_killed(entry, "whole", None, *settings)
+    for moment in (MOMENTS[2], MOMENTS[0]):
+        run_killed(entry, "killed", moment, *settings)
+    run_killed(entry, "killed", None, *settings)
+    whole, killed = record_in(tmp_path / "whole"), record_in(tmp_path / "killed")
+    assert whole.training is not None
+    assert killed.training is not None
+    assert len(whole.training.checkpoints) == 3
+    assert killed.training.resumed == 2
+    assert list(curve(killed).items()) == list(curve(whole).items())
+    assert outcome(killed) == outcome(whole)
+
+
+# In this process: what keeps an interrupted training, and what removes it
+
+
+class LosingEngine(ProcessEngine):
+    """Can be told that it is gone, in the middle of a session."""
+
+    def start(self, launch: Launch) -> Running:
+        self.running = super().start(launch)
+        return self.running
+
+
+class Interrupting(Reporter):
+    """Does something when it is first told of a checkpoint."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.act, self.told = act, []
+
+    def event(self, text: str) -> None:
+        self.told.append(text)
+        if "checkpoint at" in text and sum("checkpoint at" in line for line in self.told) == 2:
+            self.act()
+
+
+@pytest.fixture
+def plan(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setenv("BMAD_CACHE", str(cache))
+
+    def call(*arguments: str, results: str = "results") -> evaluate.Plan:
+        options = evaluate.build_parser().parse_args(
+            [str(RESUMING), "--engine", "process", "--results", str(tmp_path / results), *arguments]
+        )
+        return evaluate.make_plan(options, Reporter())
+
+    return call
+
+
+def interrupted(plan: evaluate.Plan, act: Callable[[LosingEngine], None]) -> evaluate.Plan:
+    engine = LosingEngine()
+    reporter = Interrupting(lambda: act(engine))
+    return replace(plan, place=replace(plan.place, engine=engine, reporter=reporter))
+
+
+def lose(engine: LosingEngine) -> None:
+    engine.running.interrupt(RunEnded(Status.ENGINE_UNAVAILABLE, "the engine went away"))
+
+
+def press_ctrl_c(engine: LosingEngine) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_second_try_after_an_infrastructure_fault_goes_on(plan: Callable[..., Any]) -> None:
+    (record,) = evaluate.run_all(interrupted(plan("--seed", "1"), lose))
+    assert record.is_ok
+    assert record.training is not None
+    assert record.training.resumed == 1
+
+
+def test_ctrl_c_keeps_the_training_for_the_next_call(
+    plan: Callable[..., Any], cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        list(evaluate.run_all(interrupted(plan("--seed", "2"), press_ctrl_c)))
+    assert [left.name for left in unfinished.leftovers(cache)] == ["demo/resuming/seed-2"]
+    clean.main(["--results", str(tmp_path / "results")])
+    assert "interrupted training kept   demo/resuming/seed-2" in capsys.readouterr().out
+    # Another results folder: it is the same training.
+    (record,) = evaluate.run_all(plan("--seed", "2", results="others"))
+    assert record.training is not None
+    assert record.training.resumed == 1
+    assert unfinished.leftovers(cache) == []
+
+
+def test_clean_removes_interrupted_trainings_when_asked(
+    plan: Callable[..., Any], cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        list(evaluate.run_all(interrupted(plan("--seed", "3"), press_ctrl_c)))
+    clean.main(["--results", str(tmp_path / "results"), "--unfinished"])
+    assert "interrupted trainings       1 removed" in capsys.readouterr().out
+    assert unfinished.leftovers(cache) == []
+
+
+def test_other_settings_never_go_on_from_a_training(plan: Callable[..., Any], cache: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        list(evaluate.run_all(interrupted(plan("--seed", "4"), press_ctrl_c)))
+    (record,) = evaluate.run_all(plan("--seed", "4", "--set", "best=9", results="others"))
+    assert record.training is not None
+    assert record.training.resumed == 0
+    assert unfinished.remove_leftovers(cache) == 1
+
+
+def test_the_entrys_own_fault_removes_its_training(plan: Callable[..., Any], cache: Path) -> None:
+    slow = ("--set", "pause=0.2", "--set", "steps=100", "--limit", "train_seconds=4")
+    (record,) = evaluate.run_all(plan("--seed", "5", *slow))
+    assert record.outcome.status is Status.TOTAL_TIMEOUT
+    assert record.training is not None
+    assert len(record.training.checkpoints) > 0
+    assert record.training.stop_reason == "not finished"
+    assert unfinished.leftovers(cache) == []
+
+
+def test_the_time_limit_counts_all_parts(plan: Callable[..., Any], cache: Path) -> None:
+    whole = plan("--seed", "6", "--limit", "train_seconds=60")
+    with pytest.raises(KeyboardInterrupt):
+        list(evaluate.run_all(interrupted(whole, press_ctrl_c)))
+    (left,) = unfinished.leftovers(cache)
+    state = json.loads((left.home / "state.json").read_text())
+    (left.home / "state.json").write_text(json.dumps({**state, "seconds": 60.5}))
+    (record,) = evaluate.run_all(whole)
+    assert record.outcome.status is Status.TOTAL_TIMEOUT
+    assert record.times.train is not None
+    assert record.times.train > 60
+
+
+def test_two_harnesses_are_never_at_the_same_training(plan: Callable[..., Any]) -> None:
+    one, other = plan("--seed", "7"), plan("--seed", "7", results="others")
+    (request,) = one.requests
+    key = request_key(request, one.place.engine)
+    with (
+        unfinished.hold(one.place.cache, key, "one"),
+        pytest.raises(StoreConflict, match="this very training"),
+    ):
+        list(evaluate.run_all(other))
+
+
+def test_a_crash_on_a_full_disk_is_not_the_entrys_fault(
+    plan: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.runs.FULL_DISK_BYTES", 2**63)
+    crashing = plan("--seed", "8", "--set", "every=0")  # a division by zero in `fit`
+    with pytest.raises(InfrastructureFault, match="disk is full"):
+        list(evaluate.run_all(crashing))

@@ -1,0 +1,124 @@
+"""What is kept of an interrupted training, and what is never trusted of it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from harness import model_folder, unfinished
+from harness.engines.base import Limits
+from harness.records import CheckpointPart
+from harness.statuses import RunEnded
+from harness.training_curve import MOST_POINTS, TrainingCurve
+
+KEY = "sha256:" + "a" * 64
+
+
+def interrupt(cache: Path, *, has_state: bool = True) -> None:
+    """A training with one kept checkpoint, cut short."""
+    with unfinished.hold(cache, KEY, "demo/x/seed-0") as training:
+        training.curve.add(1, 0.5)
+        training.checkpoints.append(CheckpointPart(step=1, metric="m", value=0.5, kept=True))
+        (training.written / "model").write_text("kept")
+        if has_state:
+            (training.written / ".training").mkdir()
+            (training.written / ".training" / "state").write_text("1")
+        training.save()
+
+
+def test_what_was_kept_comes_back_in_a_folder_of_another_name(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        assert training.resumed == 1
+        assert training.written.name == "part-2"
+        assert (training.written / "model").read_text() == "kept"
+        assert [c.step for c in training.checkpoints] == [1]
+        assert training.curve.points == [(1, 0.5)]
+        assert training.spent_seconds > 0
+        assert not (training.home / "part-1").exists()
+
+
+def test_without_a_state_of_its_own_a_training_starts_again(tmp_path: Path) -> None:
+    interrupt(tmp_path, has_state=False)
+    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        assert training.resumed == 0
+        assert training.checkpoints == []
+        assert list(training.written.iterdir()) == []
+
+
+def test_a_kill_in_the_middle_of_taking_it_up_again_loses_nothing(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    (home,) = (tmp_path / "unfinished").glob("a*")
+    (home / "part-1").rename(home / "part-2")  # renamed, and the state not written
+    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        assert training.resumed == 1
+        assert (training.written / "model").read_text() == "kept"
+
+
+@pytest.mark.parametrize("what", ["state.json", "part-1/.training", "part-1"])
+def test_a_link_or_a_broken_state_is_never_gone_on_from(tmp_path: Path, what: str) -> None:
+    interrupt(tmp_path)
+    (home,) = (tmp_path / "unfinished").glob("a*")
+    elsewhere = tmp_path / "elsewhere"
+    (home / what).rename(elsewhere)
+    if what == "state.json":
+        (home / what).write_text("{}")
+    else:
+        (home / what).symlink_to(elsewhere)
+    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        assert training.resumed == 0
+        assert list(training.written.iterdir()) == []
+    assert elsewhere.exists()
+
+
+def test_a_folder_that_locks_us_out_is_removed_all_the_same(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    left = tmp_path / "left"
+    (left / "a" / "b").mkdir(parents=True)
+    (left / "a" / "b" / "file").write_text("")
+    (left / "link").symlink_to(outside)
+    (left / "a").chmod(0)
+    outside.chmod(0o500)
+    model_folder.remove(left)
+    assert not left.exists()
+    assert outside.stat().st_mode & 0o777 == 0o500
+
+
+def test_the_trainings_own_state_is_counted_and_never_copied(tmp_path: Path) -> None:
+    written, kept = tmp_path / "written", tmp_path / "kept"
+    (written / ".training").mkdir(parents=True)
+    kept.mkdir()
+    (written / "model").write_bytes(b"m")
+    (written / ".training" / "state").write_bytes(b"s" * 5000)
+    model_folder.copy(written, kept, Limits())
+    assert [path.name for path in kept.iterdir()] == ["model"]
+    with pytest.raises(RunEnded, match="more than 4000 bytes"):
+        model_folder.copy(written, tmp_path / "again", Limits(model_bytes=4000))
+
+
+def test_a_curve_goes_on_where_the_training_does() -> None:
+    curve, whole = TrainingCurve(), TrainingCurve()
+    for step in range(1, 9):
+        curve.add(step, 1 / step)
+    curve.rewind(5)
+    assert (curve.last_step, curve.seen) == (5, 5)
+    for step in range(6, 11):
+        curve.add(step, 1 / step)
+    for step in range(1, 11):
+        whole.add(step, 1 / step)
+    assert curve == whole
+
+
+def test_a_long_curve_stays_even_when_it_is_rewound() -> None:
+    curve = TrainingCurve()
+    for step in range(3 * MOST_POINTS):
+        curve.add(step, None)
+    curve.rewind(MOST_POINTS)
+    for step in range(MOST_POINTS + 1, 3 * MOST_POINTS):
+        curve.add(step, None)
+    steps = [point.step for point in curve.points]
+    assert len(steps) <= MOST_POINTS + 1
+    assert {later - earlier for earlier, later in itertools.pairwise(steps)} <= {1, 2, 3, 4}
