@@ -32,6 +32,7 @@ SHRUNKEN = {
 # What single methods need otherwise, by entry.
 SHRUNKEN_FOR: dict[str, dict[str, str]] = {
     "deepsvdd": {"image_size": "32"},
+    "simplenet": {"pooled_dims": "48", "hidden": "32"},
 }
 
 

@@ -1,0 +1,162 @@
+"""SimpleNet: a discriminator tells adapted patch features from the same with noise on them.
+
+Liu et al., "SimpleNet: a simple network for image anomaly detection and localization" (2023).
+Traps: the discriminator must see features with and without noise in one pass, because its
+BatchNorm takes both for one batch; noise of 0.015 is lost in bfloat16, so that the backbone
+alone runs in it, at prediction too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.kit import determinism, images, maps, patches, saved
+from baselines.kit.backbones import Backbone
+from baselines.kit.precision import autocast, placed
+from baselines.kit.training import Schedule, Training
+from harness.contract import Checkpoint
+
+
+class Head(nn.Module):
+    """Feature adaptor and discriminator; Xavier's normal initialisation for both.
+
+    Args:
+        features: dimensions of a patch descriptor.
+        hidden: width of the discriminator's hidden layer.
+    """
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.adaptor = nn.Linear(features, features)
+        self.discriminator = nn.Sequential(
+            nn.Linear(features, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, 1, bias=False),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_normal_(module.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normality (N, 1) of patch descriptors (N, D)."""
+        normality: Tensor = self.discriminator(self.adaptor(features))
+        return normality
+
+
+class SimpleNet:
+    """What the discriminator takes for noise is anomalous."""
+
+    def __init__(
+        self, device: str, seed: int, params: Mapping[str, Any], weights: Path | None
+    ) -> None:
+        self.device = determinism.set_up(device, seed)
+        self.seed, self.params = seed, params
+        self.size: int = params["image_size"]
+        backbone = Backbone(
+            params["backbone"],
+            params["layers"],
+            weights=params["weights"],
+            folder=weights,
+            seed=seed,
+        )
+        self.backbone = placed(backbone, self.device)
+        with determinism.seeded(seed, "head"):
+            self.head = Head(params["pooled_dims"], params["hidden"]).to(self.device)
+
+    def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
+        """AdamW on the adaptor, Adam on the discriminator; the backbone stays as it is."""
+        split = images.read_training_images(train_folder, self.size)
+        adaptor, discriminator = self._optimisers()
+
+        def step(pixels: Tensor) -> Tensor:
+            self.head.train()
+            loss = self._loss(self._embed(pixels)[0])
+            adaptor.zero_grad()
+            discriminator.zero_grad()
+            loss.backward()
+            adaptor.step()
+            discriminator.step()
+            return loss.detach()
+
+        schedule = self._schedule(len(split))
+        training = Training(
+            split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
+        )
+        training.run(step, {"head": self.head, "adaptor": adaptor, "discriminator": discriminator})
+
+    def _optimisers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        adaptor = torch.optim.AdamW(
+            self.head.adaptor.parameters(),
+            lr=self.params["adaptor_learning_rate"],
+            weight_decay=self.params["adaptor_weight_decay"],
+        )
+        discriminator = torch.optim.Adam(
+            self.head.discriminator.parameters(),
+            lr=self.params["discriminator_learning_rate"],
+            weight_decay=self.params["discriminator_weight_decay"],
+        )
+        return adaptor, discriminator
+
+    def _schedule(self, count: int) -> Schedule:
+        schedule = Schedule(
+            self.params["epochs"],
+            self.params["batch_size"],
+            self.params["checkpoint_every_epochs"],
+        )
+        steps = self.params["passes_per_epoch"] * schedule.batches_per_pass(count)
+        return replace(schedule, steps_per_epoch=steps)
+
+    def _embed(self, pixels: Tensor) -> tuple[Tensor, torch.Size]:
+        """Patch descriptors (B*h*w, D) of (B, 1 or 3, S, S) uint8, and the grid (h, w)."""
+        with torch.no_grad(), autocast(self.device, self.params["precision"]):
+            features = self.backbone(images.normalise(pixels, "imagenet"))
+        pooled = patches.pooled_patches(
+            [layer.float() for layer in features], self.params["pooled_dims"]
+        )
+        return pooled.permute(0, 2, 3, 1).flatten(0, 2), pooled.shape[2:]
+
+    def _loss(self, features: Tensor) -> Tensor:
+        """Hinge on both sides of the margin (equation 5), noise on the adapted features."""
+        normal = self.head.adaptor(features)
+        # Drawn on the device: 16 million numbers a step take longer on a CPU than all the rest.
+        noisy = normal + self.params["noise"] * torch.randn_like(normal)
+        scores = self.head.discriminator(torch.cat([normal, noisy]))
+        above, below = scores.chunk(2)
+        margin: float = self.params["margin"]
+        loss: Tensor = (
+            functional.relu(margin - above).mean() + functional.relu(margin + below).mean()
+        )
+        return loss
+
+    @torch.inference_mode()
+    def predict(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """Negative normality of every patch, enlarged and smoothed; score = the largest patch's."""
+        self.head.eval()
+        features, grid = self._embed(images.from_array(image, self.size).to(self.device))
+        anomaly = -self.head(features)  # (h*w, 1)
+        full = maps.resize(anomaly.view(1, 1, *grid), (self.size, self.size))
+        smooth = maps.gaussian_blur(full, border=self.params["blur_border"])
+        return maps.to_array(smooth, image.shape[:2]), float(anomaly.amax())
+
+    def save(self, folder: Path) -> None:
+        """Write adaptor and discriminator."""
+        saved.save_tensors(folder, self.head.state_dict(), self.backbone.identity)
+
+    def load(self, folder: Path) -> None:
+        """Read adaptor and discriminator.
+
+        Raises:
+            ValueError: they belong to another backbone.
+        """
+        tensors, identity = saved.load_tensors(folder, self.device)
+        self.backbone.check_same_as(identity)
+        self.head.load_state_dict(tensors)
