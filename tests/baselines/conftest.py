@@ -28,9 +28,14 @@ SHRUNKEN = {
     "checkpoint_every_epochs": "1",
     "channels": "20",
     "cpu_max_patches": "300",
+    "fibre_batch_size": "128",
+    "coupling_blocks": "2",
+    "hidden_channels": "16",
 }
 # What single methods need otherwise, by entry.
 SHRUNKEN_FOR: dict[str, dict[str, str]] = {
+    # Three scales, the coarsest a quarter, each through a backbone of stride 32.
+    "cs-flow": {"image_size": "128"},
     "deepsvdd": {"image_size": "32"},
     "simplenet": {"pooled_dims": "48", "hidden": "32"},
 }

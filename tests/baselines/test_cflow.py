@@ -1,0 +1,155 @@
+"""CFLOW's own arithmetic against the plainest way to compute the same."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from baselines.kit import images
+
+from .conftest import BASELINES, Baseline, Listener, open_baseline, slice_image
+
+
+@pytest.fixture(scope="module")
+def cflow() -> Baseline:
+    return open_baseline(BASELINES / "cflow")
+
+
+@pytest.fixture(scope="module")
+def code(cflow: Baseline) -> ModuleType:
+    return sys.modules[cflow.model.__module__]
+
+
+@pytest.fixture(scope="module")
+def trained(cflow: Baseline, training_folder: Path) -> Any:
+    model = cflow.make()
+    model.fit(training_folder, Listener())
+    return model
+
+
+def test_a_place_is_told_by_sines_and_cosines_of_column_and_row(code: ModuleType) -> None:
+    found = code.position_code(12, 3, 5).view(3, 5, 12)
+    for row in range(3):
+        for column in range(5):
+            for half, place in enumerate((column, row)):
+                for number in range(6):
+                    angle = place / 1e4 ** ((number - number % 2) / 6)
+                    wave = math.cos(angle) if number % 2 else math.sin(angle)
+                    assert float(found[row, column, 6 * half + number]) == pytest.approx(
+                        wave, abs=1e-6
+                    )
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_likelihood_is_that_of_the_change_of_variables(
+    cflow: Baseline, code: ModuleType, soft: bool
+) -> None:
+    params = cflow.params(coupling_blocks=3, condition_dims=4, soft_permutation=soft)
+    torch.manual_seed(0)
+    region = lambda: torch.autocast("cpu", enabled=False)  # noqa: E731
+    decoder = code.build_decoder(5, params, region).double().eval()
+    for parameter in decoder.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    fibre, place = torch.randn(5).double(), torch.randn(1, 4).double()
+    jacobian = torch.autograd.functional.jacobian(
+        lambda vector: decoder(vector[None], [place])[0][0], fibre
+    )
+    latent = decoder(fibre[None], [place])[0].detach()
+    normal = -0.5 * float(latent.square().sum()) - 2.5 * math.log(2 * math.pi)
+    expected = (normal + float(jacobian.slogdet().logabsdet)) / 5
+    found = code.log_likelihood(decoder, fibre[None], place).detach()
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_reference_is_the_likeliest_place_of_all_training_images(
+    trained: Any, training_folder: Path
+) -> None:
+    split = images.read_training_images(training_folder, 64)
+    with torch.inference_mode():
+        largest = [
+            [float(layer.max()) for layer in trained.likelihoods(pixels[None])]
+            for pixels in split.pixels
+        ]
+    np.testing.assert_allclose(trained.reference, np.max(largest, axis=0), rtol=1e-5)
+
+
+def expected_map(likelihoods: list[torch.Tensor], references: list[float]) -> np.ndarray:
+    total = np.zeros((64, 64))
+    for layer, reference in zip(likelihoods, references, strict=True):
+        ratio = (layer.double() - reference).exp().clamp(max=1)
+        upsampled = functional.interpolate(1 - ratio, (64, 64), mode="bilinear", align_corners=True)
+        total += upsampled[0, 0].numpy()
+    return total
+
+
+def test_the_map_is_what_each_place_lacks_of_the_reference(trained: Any) -> None:
+    image = slice_image(60, 64, 64)
+    with torch.inference_mode():
+        likelihoods = trained.likelihoods(images.from_array(image, 64))
+    anomaly_map, score = trained.predict(image)
+    expected = expected_map(likelihoods, trained.reference.double().tolist())
+    np.testing.assert_allclose(anomaly_map, expected, atol=1e-5)
+    assert score == anomaly_map.max()
+    assert 0 <= anomaly_map.min() < score <= len(likelihoods)
+
+
+def test_an_image_can_be_its_own_reference(cflow: Baseline) -> None:
+    model = cflow.make(reference="image")
+    image = slice_image(61, 64, 64)
+    with torch.inference_mode():
+        likelihoods = model.likelihoods(images.from_array(image, 64))
+    expected = expected_map(likelihoods, [float(layer.max()) for layer in likelihoods])
+    np.testing.assert_allclose(model.predict(image)[0], expected, atol=1e-5)
+
+
+def test_equal_fibre_batches_and_the_rest_waits(cflow: Baseline) -> None:
+    model = cflow.make(fibre_batch_size=4)
+    sizes = [len(part) for part in model._fibre_batches(torch.arange(11))]
+    assert sizes == [4, 4]
+    assert [len(part) for part in model._fibre_batches(torch.arange(3))] == [3]
+
+
+def test_the_learning_rate_warms_up_and_follows_the_cosine_of_meta_epochs(
+    cflow: Baseline, code: ModuleType
+) -> None:
+    params = cflow.params(
+        learning_rate_schedule="cosine", epochs=200, sub_epochs=8, warmup_meta_epochs=2
+    )
+    share = code.learning_rate_share(params, 5)  # 40 steps per meta epoch, 25 of them
+    cosine = [0.001 + 0.999 * (1 + math.cos(math.pi * number / 25)) / 2 for number in range(26)]
+    assert share(0) == pytest.approx(0.1)
+    assert share(20) == pytest.approx(0.1 + 0.25 * (cosine[2] - 0.1))
+    for step in (80, 119, 120, 999):
+        assert share(step) == pytest.approx(cosine[step // 40])
+    assert code.learning_rate_share(cflow.params(), 5)(77) == 1
+
+
+def test_the_official_schedule_trains(cflow: Baseline, training_folder: Path) -> None:
+    changes = {"learning_rate_schedule": "cosine", "sub_epochs": 1, "warmup_meta_epochs": 1}
+    listener = Listener()
+    cflow.make(**changes, drop_last=True, soft_permutation=True).fit(training_folder, listener)
+    assert listener.checkpoints == [2, 4]  # ten images: two batches of four
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"condition_dims": 30}, "condition_dims is 30; it must be a multiple of 4"),
+        ({"reference": "test"}, "reference is 'test'; it can be 'training' or 'image'"),
+        ({"learning_rate_schedule": "linear"}, "'linear'; it can be 'constant' or 'cosine'"),
+    ],
+)
+def test_bad_settings_are_told(
+    cflow: Baseline, training_folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        cflow.make(**changes).fit(training_folder, Listener())
