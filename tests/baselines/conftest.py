@@ -38,6 +38,7 @@ SHRUNKEN_FOR: dict[str, dict[str, str]] = {
     "cs-flow": {"image_size": "128"},
     "deepsvdd": {"image_size": "32"},
     "simplenet": {"pooled_dims": "48", "hidden": "32"},
+    "utrad": {"width": "32", "feed_forward": "64", "layers_per_level": "1"},
 }
 
 
