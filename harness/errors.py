@@ -12,6 +12,8 @@
         ├── PackInvalid           a pack has problems; all of them are listed
         ├── RawDataInvalid        a raw download has problems; all of them are listed
         ├── WeightsMissing        a pretrained backbone file is not there, or not the right one
+        ├── KeyUnusable           a key for signing or verifying is not there, or not kept well
+        ├── BundleBroken          a bundle is not what was signed, or does not follow from its evidence
         ├── StoreConflict         a record of this name exists under another run key
         └── StoreUnusable         the results folder cannot be read or written
 
@@ -141,6 +143,28 @@ class RawDataInvalid(EnvironmentFault):
 
 class WeightsMissing(EnvironmentFault):
     """A pretrained backbone file is missing, or its SHA-256 is not the expected one."""
+
+
+class KeyUnusable(EnvironmentFault):
+    """A key is missing, of another kind, or not kept as a secret is."""
+
+
+class BundleBroken(EnvironmentFault):
+    """A bundle is not what was signed, or its record does not follow from its evidence.
+
+    Args:
+        where: the bundle's file.
+        problems: all problems found, one sentence each, each naming the part of the bundle.
+    """
+
+    def __init__(self, where: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        listed = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(
+            f"the bundle cannot be trusted:\n{listed}\n",
+            where=where,
+            fix="ask the maintainer who signed it for another copy",
+        )
 
 
 class StoreConflict(EnvironmentFault):

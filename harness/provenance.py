@@ -21,7 +21,7 @@ from harness.contract import CONTRACT_VERSION
 from harness.engines.base import Engine, Program
 from harness.entries import Settings
 from harness.errors import DeviceUnavailable
-from harness.records import MachinePart, SourcePart, content_hash
+from harness.records import MachinePart, Record, SourcePart, content_hash
 
 REPOSITORY = Path(harness.__file__).resolve().parent.parent
 LOCK_FILE = REPOSITORY / "requirements.lock"
@@ -115,6 +115,24 @@ def run_key_parts(
         "threads": threads,
         "contract": CONTRACT_VERSION,
         "harness": harness.__version__,
+    }
+
+
+def key_parts_of(record: Record) -> dict[str, object] | None:
+    """The parts of a stored record's run key, or None where it does not hold them all."""
+    if record.entry.checkpoint_rule is None:
+        return None
+    return {
+        "identity": record.entry.identity,
+        "params": dict(record.entry.params),
+        "training": dict(record.entry.checkpoint_rule),
+        "pack": record.pack.version,
+        "seed": record.seed,
+        "engine": "process" if record.machine.isolation == "none" else "docker",
+        "device": record.machine.device,
+        "threads": record.machine.threads,
+        "contract": record.source.contract,
+        "harness": record.source.version,
     }
 
 

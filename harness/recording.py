@@ -68,6 +68,7 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
             preset=request.settings.preset,
             params=dict(request.settings.params),
             overrides=dict(request.settings.overrides),
+            checkpoint_rule=request.settings.training.model_dump(),
             metadata=entry.metadata,
         ),
         pack=pack_part(request.pack, place),

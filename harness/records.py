@@ -46,6 +46,8 @@ class MetricValue(Part):
     """Number of resampled units: patients where the pack knows them, else images."""
     reason: str | None = None
     """Why the value is undefined, or a remark such as `few patients`."""
+    step: float | None = None
+    """Precision to which a hidden pack's value was rounded; None where it is exact."""
 
     @model_validator(mode="after")
     def _undefined_has_a_reason(self) -> Self:
@@ -77,6 +79,8 @@ class EntryPart(Part):
     """Resolved hyper-parameters, as sent in the hello frame."""
     overrides: dict[str, Parameter] = Field(default_factory=dict)
     """The part of `params` that `--set` changed."""
+    checkpoint_rule: dict[str, Parameter] | None = None
+    """The rule by which checkpoints were judged: a part of the run key."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Paper, code, authors, licence, family, pretraining, deviations, as the entry declares them."""
 
@@ -231,8 +235,18 @@ class OutcomePart(Part):
     status: Status
     detail: str = ""
     """One sentence that names the frame, image number or limit."""
-    answered: int
-    """Test images answered before the end."""
+    answered: int | None
+    """Test images answered before the end; None in the public form of a failed hidden run."""
+
+
+class PublicPart(Part):
+    """What a record of a hidden pack holds in its public form (`harness.public_form`) alone."""
+
+    commitment: Sha256
+    """Hash of a secret salt, the exact record's hash and the evidence's: binds the maintainer to
+    them, and tells nobody anything of them."""
+    seconds_per_image: float | None = None
+    """Median of the times per test image, to two digits."""
 
 
 class Record(Part):
@@ -263,6 +277,8 @@ class Record(Part):
     """Remarks for the reader, such as few levels in the maps."""
     evidence: Sha256 | None = None
     """Hash of the evidence file beside the record."""
+    public: PublicPart | None = None
+    """Present in the public form of a hidden run alone."""
     record_hash: Sha256 | None = None
     """Hash over the canonical JSON of everything else; set by `sealed()`."""
 
@@ -283,6 +299,13 @@ class Record(Part):
     def is_publishable(self) -> bool:
         """Infrastructure faults and interruptions never reach the board."""
         return self.outcome.status.fault in (Fault.NONE, Fault.ENTRY)
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Median of the times per test image."""
+        if self.public is not None:
+            return self.public.seconds_per_image
+        return self.times.latency.median if self.times.latency else None
 
     def metric(self, metric_id: str, grid: Grid | None) -> MetricValue | None:
         """The metric on that grid, or None when the record does not hold it."""

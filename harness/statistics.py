@@ -49,6 +49,8 @@ class SeedValue:
     """Resampled units behind the interval; 0 for a failed run."""
     reason: str | None
     """Why the value is undefined, or a remark on it."""
+    step: float | None = None
+    """Precision to which the value was rounded before; None where it is exact."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def _row(records: Sequence[Record]) -> Row:
     first = records[0]
     reasons = _unranked_reasons(records)
     medians = [
-        record.times.latency.median for record in records if record.is_ok and record.times.latency
+        record.seconds_per_image for record in records if record.is_ok and record.seconds_per_image
     ]
     trains = [record.times.train for record in records if record.is_ok and record.times.train]
     seconds, seconds_std = mean_and_deviation(medians)
@@ -391,7 +393,9 @@ def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
         return SeedValue(record.seed, None, None, None, 0, f"the run failed: {status}")
     if metric is None:
         return SeedValue(record.seed, None, None, None, 0, "not in the record")
-    return SeedValue(record.seed, metric.value, metric.low, metric.high, metric.n, metric.reason)
+    return SeedValue(
+        record.seed, metric.value, metric.low, metric.high, metric.n, metric.reason, metric.step
+    )
 
 
 def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | None:
@@ -431,11 +435,11 @@ def _withheld(row: Row) -> Row:
         row,
         failures=tuple(replace(failure, detail="") for failure in row.failures),
         metrics=tuple(_rounded(metric) for metric in row.metrics),
-        seconds_per_image=_digits(row.seconds_per_image),
+        seconds_per_image=digits(row.seconds_per_image),
         seconds_std=None,
-        train_seconds=_digits(row.train_seconds),
-        peak_gpu_mib=_digits(row.peak_gpu_mib),
-        peak_ram_mib=_digits(row.peak_ram_mib),
+        train_seconds=digits(row.train_seconds),
+        peak_gpu_mib=digits(row.peak_gpu_mib),
+        peak_ram_mib=digits(row.peak_ram_mib),
     )
 
 
@@ -443,19 +447,21 @@ def _rounded(metric: MetricSummary) -> MetricSummary:
     """The summary without its runs, at the precision of their widest interval."""
     if not metric.seeds:
         return metric
-    step = _step(metric.seeds)
+    step = step_of(metric.seeds)
     return replace(
         metric,
-        mean=_to_step(metric.mean, step),
-        std=_to_step(metric.std, step),
+        mean=to_step(metric.mean, step),
+        std=to_step(metric.std, step),
         seeds=(),
         step=step,
         standing=metric.standing and bare(metric.standing),
     )
 
 
-def _step(seeds: Sequence[SeedValue]) -> float:
-    """Largest power of ten within half the widest interval."""
+def step_of(seeds: Sequence[SeedValue]) -> float:
+    """Largest power of ten within half the widest interval, or the step of rounded values."""
+    if steps := [seed.step for seed in seeds if seed.step is not None]:
+        return max(steps)
     halves = [
         (seed.high - seed.low) / 2
         for seed in seeds
@@ -467,14 +473,16 @@ def _step(seeds: Sequence[SeedValue]) -> float:
     return max(FINEST_STEP, float(10.0 ** math.floor(math.log10(widest))))
 
 
-def _to_step(value: float | None, step: float) -> float | None:
+def to_step(value: float | None, step: float) -> float | None:
+    """The multiple of a step (a power of ten) that is nearest to the value."""
     if value is None:
         return None
     decimals = max(0, -math.floor(math.log10(step)))
     return round(round(value / step) * step, decimals)
 
 
-def _digits(value: float | None) -> float | None:
+def digits(value: float | None) -> float | None:
+    """A cost to as many digits as a hidden pack tells."""
     return None if value is None else float(f"{value:.{COST_DIGITS}g}")
 
 

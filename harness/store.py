@@ -6,6 +6,7 @@
     results/<benchmark>/<entry>/seed-<n>.maps.zip        anomaly maps (--keep-maps)
     results/<benchmark>/<entry>/seed-<n>.gallery/        pictures, where the pack may show its images
     results/<benchmark>/<entry>/seed-<n>.curves.json     curves for the site, made from the evidence
+    results/<benchmark>/<entry>/seed-<n>.salt.json       secret of a hidden run's public form
     results/history/<benchmark>/<entry>/seed-<n>.<hash>/ what `--replace` moved aside
 
 A run exists if and only if its record does: the evidence is written first, the record
@@ -23,6 +24,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -39,6 +41,7 @@ RECORD_FILE = re.compile(r"seed-\d+\.json")
 HISTORY = "history"
 LOCKS = ".locks"
 TEMPORARY_PREFIX = ".writing-"
+SALT_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,28 @@ class Store:
     def curves_path(self, name: RunName) -> Path:
         """Where the curves of this run lie or would lie."""
         return self.record_path(name).with_suffix(".curves.json")
+
+    def salt_path(self, name: RunName) -> Path:
+        """Where the secret of this run's public form lies or would lie."""
+        return self.record_path(name).with_suffix(".salt.json")
+
+    def salt(self, name: RunName, record: Record) -> str:
+        """The secret of a hidden run's public form, made on first use; it belongs to this record.
+
+        Raises:
+            StoreUnusable: it cannot be read or written.
+        """
+        path = self.salt_path(name)
+        with writing_problems(self.root):
+            if path.is_file():
+                kept = json.loads(path.read_bytes())
+                if kept.get("record") == record.record_hash:
+                    return str(kept["salt"])
+            salt = secrets.token_hex(SALT_BYTES)
+            kept = {"record": record.record_hash, "salt": salt}
+            with replacing(path, mode=0o600) as temporary:
+                temporary.write_text(json.dumps(kept) + "\n")
+        return salt
 
     def find(self, name: RunName) -> Record | None:
         """The record of this run, or None.
@@ -150,6 +175,7 @@ class Store:
                 self.log_path(name),
                 self.maps_path(name),
                 self.curves_path(name),
+                self.salt_path(name),
                 self.gallery_path(name),
             ):
                 if path.exists():
@@ -348,7 +374,7 @@ def _replace_folder(target: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, *, mode: int = 0o644) -> Iterator[Path]:
     """A temporary path that takes the target's place when the block ends well."""
     handle, name = tempfile.mkstemp(
         dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{owner_mark()}-", suffix=target.suffix
@@ -357,7 +383,7 @@ def replacing(target: Path) -> Iterator[Path]:
     path = Path(name)
     try:
         yield path
-        path.chmod(0o644)
+        path.chmod(mode)
         _sync(path)
         path.replace(target)
         _sync(target.parent)

@@ -24,6 +24,8 @@ VERBS = (
     "compare",
     "prepare",
     "pack",
+    "bundle",
+    "verify",
 )
 
 # What modules below a prefix may import of our own packages.

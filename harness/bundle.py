@@ -1,0 +1,134 @@
+"""`python -m harness.bundle`: a run's record and evidence as one signed file; and the keys for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import cli
+from harness.errors import DataMissing
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.signing import Signer
+    from harness.store import Store
+
+EXAMPLES = """
+  python -m harness.bundle key ~/.config/bmad/key.pem --name ada
+      a new pair of keys: the private one to that file, the public one to leaderboard/keys/ada.pem
+  python -m harness.bundle export --key ~/.config/bmad/key.pem --out bundles
+      every publishable run under results/
+  python -m harness.bundle export results/brain/padim/seed-0.json --key … --out bundles
+"""
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    parser = cli.Parser(
+        "bundle",
+        "Export runs as signed bundles, which `python -m harness.verify` checks offline. The\n"
+        "bundle of a hidden pack holds the record's public form alone.",
+        EXAMPLES,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Plain)
+    key = verbs.add_parser("key", help="make a new pair of keys")
+    key.add_argument(
+        "key", type=Path, metavar="FILE", help="file of the private key, not yet there"
+    )
+    key.add_argument("--name", required=True, help="whose key: names the public key's file")
+    key.add_argument(
+        "--keys", type=Path, metavar="DIR", help="folder of public keys (default: leaderboard/keys)"
+    )
+    export = verbs.add_parser("export", help="write bundles")
+    export.add_argument("records", nargs="*", type=Path, metavar="RECORD", help="seed-n.json files")
+    export.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    export.add_argument("--key", type=Path, required=True, metavar="FILE", help="your private key")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of bundles")
+    return parser
+
+
+class _Plain(cli.Parser):
+    """A sub-command: its examples stand in the verb's own help."""
+
+    def __init__(self, *, prog: str, help: str | None = None) -> None:
+        super().__init__(prog.removeprefix("python -m harness."), help or "", EXAMPLES)
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Make keys, or export; prints the paths that were written."""
+    options = build_parser().parse_args(argv)
+    if options.verb == "key":
+        print(_make_key(options))
+        return 0
+    for path in export(options):
+        print(path)
+    return 0
+
+
+def _make_key(options: argparse.Namespace) -> str:
+    from harness.signing import PUBLIC_KEYS, generate
+
+    public = (options.keys or PUBLIC_KEYS) / f"{options.name}.pem"
+    key_id = generate(options.key.expanduser(), public)
+    return (
+        f"private key: {options.key} (keep it secret; who has it can sign for you)\n"
+        f"public key:  {public} (commit it)\nid:          {key_id}"
+    )
+
+
+def export(options: argparse.Namespace) -> list[Path]:
+    """Write one bundle for each run.
+
+    Raises:
+        KeyUnusable: the key is not usable.
+        DataMissing: there is no run, or a run's evidence is not there.
+        StoreUnusable: a record or its evidence was changed, or nothing can be written.
+    """
+    from harness.signing import read_private
+    from harness.store import Store
+
+    signer = read_private(options.key.expanduser())
+    paths = options.records or Store(options.results).record_paths()
+    written = [
+        bundle for path in paths if (bundle := export_run(path, signer, options.out)) is not None
+    ]
+    if not written:
+        raise DataMissing("there is no publishable run", where=str(options.results))
+    return written
+
+
+def export_run(path: Path, signer: Signer, out: Path) -> Path | None:
+    """The bundle of one run, or None where it must not be published (infrastructure faults)."""
+    from harness.bundles import EVIDENCE, RECORD, SUFFIX, seal
+    from harness.public_form import public_form
+    from harness.store import Store, evidence_of, read_record
+
+    record = read_record(path)
+    if not record.is_publishable:
+        return None
+    store = store_of(path)
+    name = store.name_of(record)
+    parts = {RECORD: path.read_bytes()}
+    if record.pack.visibility == "hidden":
+        if record.public is None:
+            record = public_form(record, store.salt(name, record))
+        parts = {RECORD: (record.model_dump_json(indent=1) + "\n").encode()}
+    elif record.is_ok:
+        parts[EVIDENCE] = evidence_of(path, record).read_bytes()
+    target = out / f"{str(name).replace('/', '.')}{SUFFIX}"
+    Store(out).write(target, seal(str(name), parts, signer))
+    return target
+
+
+def store_of(record_path: Path) -> Store:
+    """The results folder that a record lies in."""
+    from harness.store import Store
+
+    return Store(record_path.resolve().parent.parent.parent)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))
