@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "torchvision", "anomalib", "docker", "pandas", "sklearn", "numba", "scipy"}
 VERBS = (
     "evaluate",
+    "campaign",
     "check",
     "submit",
     "score",

@@ -1,0 +1,203 @@
+"""Which runs a campaign holds: entries x benchmarks x seeds x settings.
+
+Traps: a setting of an entry has a name of its own on the board, so that no record takes
+another's place; the order is seed by seed, so that a campaign that is stopped early has
+whole tables of fewer seeds.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import UsageError
+from harness.records import Parameter
+
+SHIPPED = Path(__file__).parent
+ENTRY_LIMIT = 64  # characters of a name on the board
+
+
+class Settings(BaseModel):
+    """More settings of some entries: every combination of the values is one variant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    entries: tuple[str, ...]
+    """Names of entries, with wildcards."""
+    values: dict[str, list[Parameter]] = Field(min_length=1)
+    """By hyper-parameter, the values to try."""
+
+
+class Campaign(BaseModel):
+    """What is to be run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    """Names the folder of its logs."""
+    title: str = ""
+    """One line."""
+    entries: tuple[str, ...] = Field(min_length=1)
+    """Folders, submission files, images or archives; paths may hold wildcards."""
+    leave_out: tuple[str, ...] = ()
+    """Names of entries to leave out, with wildcards."""
+    benchmarks: tuple[str, ...] = ()
+    """Names; empty = all that are found."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of every entry on every benchmark."""
+    preset: str | None = None
+    """Preset of every entry; None = the entries' default."""
+    settings: tuple[Settings, ...] = ()
+    """Variants beside the entries themselves."""
+    compares_with_paper: bool = False
+    """At the end, count the cells of the paper's Table 2 that are reproduced."""
+
+
+def read_campaign(text: str) -> Campaign:
+    """A campaign that ships with the harness, by name, or a TOML file.
+
+    Raises:
+        UsageError: there is none, or it is not one; all problems at once.
+    """
+    shipped = {path.stem: path for path in SHIPPED.glob("*.toml")}
+    path = Path(text) if text.endswith(".toml") else shipped.get(text)
+    if path is None or not path.is_file():
+        raise UsageError(
+            f"there is no campaign {text!r}",
+            fix=f"a TOML file, or one of: {', '.join(sorted(shipped))}",
+        )
+    try:
+        return Campaign.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the file is not valid TOML: {error}", where=str(path)) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        )
+        raise UsageError(problems, where=str(path)) from error
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An entry with one setting."""
+
+    source: str
+    """What `harness.evaluate` is given."""
+    entry: str
+    """Name of the entry without the setting."""
+    overrides: tuple[tuple[str, str], ...] = ()
+    """Name and value of each changed hyper-parameter, as `--set` takes them."""
+
+    @property
+    def name(self) -> str:
+        """Name on the board: the entry's, and what is changed."""
+        if not self.overrides:
+            return self.entry
+        told = ".".join(f"{name}-{value}" for name, value in self.overrides)
+        name = f"{self.entry}.{re.sub(r'[^a-z0-9._]+', '-', told.lower()).strip('-')}"
+        if len(name) <= ENTRY_LIMIT:
+            return name
+        mark = hashlib.sha256(told.encode()).hexdigest()[:8]
+        return f"{name[: ENTRY_LIMIT - 9]}-{mark}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a campaign."""
+
+    variant: Variant
+    """What runs."""
+    benchmark: str
+    """On which pack."""
+    seed: int
+    """With which seed."""
+
+    def __str__(self) -> str:
+        return f"{self.benchmark}/{self.variant.name}/seed-{self.seed}"
+
+
+def sources(campaign: Campaign) -> list[str]:
+    """What the campaign's entries name, wildcards resolved, in order and each once.
+
+    Raises:
+        UsageError: a wildcard matches no entry.
+    """
+    found: dict[str, None] = {}
+    for text in campaign.entries:
+        if not any(mark in text for mark in "*?["):
+            found[text] = None
+            continue
+        base = Path(text).anchor or "."
+        pattern = str(Path(text).relative_to(base)) if Path(text).is_absolute() else text
+        matches = [path for path in sorted(Path(base).glob(pattern)) if _is_entry(path)]
+        if not matches:
+            raise UsageError(f"{text!r} matches no entry", where="entries")
+        found |= {str(path): None for path in matches}
+    return list(found)
+
+
+def _is_entry(path: Path) -> bool:
+    return (path / "entry.toml").is_file() or path.suffix in (".toml", ".tar")
+
+
+def is_left_out(campaign: Campaign, name: str) -> bool:
+    """Whether an entry of this name takes no part."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in campaign.leave_out)
+
+
+def variants(campaign: Campaign, entries: Mapping[str, str]) -> list[Variant]:
+    """Every entry as it is, and with each of its settings.
+
+    Args:
+        entries: name of each entry by what names it on the command line.
+    Raises:
+        UsageError: settings for an entry that takes no part, or two variants of one name.
+    """
+    found = []
+    for source, name in entries.items():
+        found.append(Variant(source, name))
+        for settings in campaign.settings:
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.entries):
+                found += [Variant(source, name, chosen) for chosen in _combinations(settings)]
+    for settings in campaign.settings:
+        if not any(fnmatch.filter(entries.values(), pattern) for pattern in settings.entries):
+            raise UsageError(f"no entry is called {settings.entries[0]!r}", where="settings")
+    names = [variant.name for variant in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"two runs would be called {twice[0]}", where="entries, settings")
+    return found
+
+
+def _combinations(settings: Settings) -> Iterator[tuple[tuple[str, str], ...]]:
+    names = list(settings.values)
+    for chosen in itertools.product(*settings.values.values()):
+        yield tuple((name, _as_text(value)) for name, value in zip(names, chosen, strict=True))
+
+
+def _as_text(value: Parameter) -> str:
+    """A value as `--set` reads it: TOML, strings bare."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(f'"{v}"' if isinstance(v, str) else str(v) for v in value) + "]"
+    return str(value)
+
+
+def cells(
+    variants_: Sequence[Variant], benchmarks: Sequence[str], seeds: Sequence[int]
+) -> list[Cell]:
+    """All runs, seed by seed and benchmark by benchmark."""
+    return [
+        Cell(variant, benchmark, seed)
+        for seed in seeds
+        for benchmark in benchmarks
+        for variant in variants_
+    ]

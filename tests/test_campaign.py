@@ -1,0 +1,381 @@
+"""A campaign: its grid, its costs, its slots, and runs that are killed, resumed and told apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import campaign
+from harness.campaigns import slots
+from harness.campaigns.costs import Costs, Images
+from harness.campaigns.grid import Campaign, Cell, Settings, Variant, cells, read_campaign, variants
+from harness.campaigns.outcome import choices, reproduction, validation_value
+from harness.campaigns.runner import Done, End, Runner
+from harness.errors import DeviceUnavailable, StoreConflict, UsageError
+from harness.records import CheckpointPart, TrainingPart
+from harness.statistics import summarise
+from harness.store import Store
+from leaderboard.paper import read_paper
+
+ENTRIES = Path(__file__).parent / "entries"
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def call(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    """`campaign` on the process engine: exit code, standard output and standard error."""
+    monkeypatch.setenv("BMAD_CACHE", str(cache))
+
+    def run(action: str, *arguments: object):
+        capsys.readouterr()
+        code = campaign.main(
+            [action, *map(str, arguments), "--engine", "process", "--results",
+             str(tmp_path / "results"), "--no-site"]
+        )  # fmt: skip
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+# --- the grid ----------------------------------------------------------------------------
+
+
+def test_the_papers_campaign_is_450_runs_of_fifteen_methods() -> None:
+    table2 = read_campaign("table2")
+    names = {
+        path.parent.name: path.parent.name for path in REPOSITORY.glob("baselines/*/entry.toml")
+    }
+    from harness.campaigns.grid import is_left_out, sources
+
+    found = [Path(source).name for source in sources(table2)]
+    taking_part = [name for name in found if name in names and not is_left_out(table2, name)]
+    assert not any(name.startswith(("trivial", "canary", "template")) for name in taking_part)
+    assert {"rd4ad", "padim", "patchcore"} <= set(taking_part)
+    assert len(
+        cells(variants(table2, {n: n for n in taking_part}), table2.benchmarks, table2.seeds)
+    ) == (len(taking_part) * 6 * 5)
+
+
+def test_runs_come_seed_by_seed_and_each_setting_has_a_name_of_its_own() -> None:
+    made = Campaign(
+        name="grid",
+        entries=("a", "b"),
+        settings=(Settings(entries=("b",), values={"rate": [0.1, 0.01], "layers": [["x", "y"]]}),),
+    )
+    found = variants(made, {"folder/a": "a", "folder/b": "b"})
+    assert [v.name for v in found] == [
+        "a", "b", "b.rate-0.1.layers-x-y", "b.rate-0.01.layers-x-y",
+    ]  # fmt: skip
+    assert found[2].overrides == (("rate", "0.1"), ("layers", '["x", "y"]'))
+    order = [str(cell) for cell in cells(found[:2], ["brain", "liver"], [0, 1])]
+    assert order[:3] == ["brain/a/seed-0", "brain/b/seed-0", "liver/a/seed-0"]
+    assert order[4] == "brain/a/seed-1"
+
+
+def test_a_long_setting_gets_a_name_that_fits_and_no_two_are_equal() -> None:
+    values = {f"parameter_number_{n}": [f"value-{n}"] for n in range(9)}
+    long = Variant("a", "a", tuple((k, v[0]) for k, v in values.items()))
+    other = Variant("a", "a", (*long.overrides[:-1], ("parameter_number_8", "else")))
+    assert len(long.name) <= 64
+    assert long.name != other.name
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = 'x'\n", "entries: Field required"),
+        ("name = 'X Y'\nentries = ['a']\n", "name: String should match"),
+        ("name = 'x'\nentries = ['a']\nseed = [1]\n", "seed: Extra inputs"),
+        ("name = ", "not valid TOML"),
+    ],
+)
+def test_a_file_that_is_no_campaign_is_refused_with_all_its_problems(tmp_path, text, words) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        read_campaign(str(path))
+
+
+def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no campaign 'tabel2'") as error:
+        read_campaign("tabel2")
+    assert "table2" in error.value.fix
+    with pytest.raises(UsageError, match="no entry is called 'nothing'"):
+        variants(
+            Campaign(
+                name="x", entries=("a",),
+                settings=(Settings(entries=("nothing",), values={"rate": [1]}),),
+            ),
+            {"a": "a"},
+        )  # fmt: skip
+
+
+# --- costs and slots ---------------------------------------------------------------------
+
+
+def test_a_cost_is_that_of_earlier_runs_else_scaled_else_unknown(make_record) -> None:
+    here = make_record(entry="padim")
+    pack, times = here.pack, here.times
+    other = here.model_copy(update={"seed": 1})
+    costs = Costs([here, other], here.machine.device)
+    images = Images(2 * pack.train, 2 * (pack.valid + pack.test_normal + pack.test_anomalous))
+    found = costs.estimate("padim", here.entry.preset, pack.benchmark, images)
+    assert (found.seconds, found.basis) == (times.total, "2 earlier")
+    scaled = costs.estimate("padim", here.entry.preset, "liver", images)
+    moving = (times.train or 0) + (times.predict or 0)
+    assert scaled.seconds == pytest.approx(times.total + moving)
+    assert scaled.basis == f"scaled from {pack.benchmark}"
+    assert costs.estimate("padim", "official", pack.benchmark, images).seconds is None
+    assert costs.estimate("rd4ad", here.entry.preset, pack.benchmark, images).seconds is None
+    assert Costs([here], "another").estimate("padim", "bmad", "brain", images).seconds is None
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An `nvidia-smi` that tells of the GPUs it is given: (uuid, MiB in use, processes)."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def tell(*gpus: tuple[str, int, int]) -> None:
+        cards = "".join(f"{uuid}, NVIDIA H200, {used}\n" for uuid, used, _ in gpus)
+        processes = "".join(f"{uuid}, {n}\n" for uuid, _, count in gpus for n in range(count))
+        (folder / "cards").write_text(cards)
+        (folder / "processes").write_text(processes)
+        script = folder / "nvidia-smi"
+        script.write_text(
+            f'#!/bin/sh\ncase "$1" in *compute*) cat {folder}/processes;; *) cat {folder}/cards;; esac\n'
+        )
+        script.chmod(0o755)
+
+    return tell
+
+
+def test_every_idle_gpu_does_one_run_and_is_named_by_its_uuid(driver) -> None:
+    driver(("GPU-a", 4, 0), ("GPU-b", 20000, 1), ("GPU-c", 4000, 0), ("GPU-d", 600, 0))
+    assert slots.slots("cuda", None, 2) == ["cuda:GPU-a", "cuda:GPU-d"]
+    assert slots.is_free("cuda:GPU-a")
+    assert not slots.is_free("cuda:GPU-b")
+    driver(("GPU-b", 20000, 1))
+    with pytest.raises(DeviceUnavailable, match="NVIDIA H200 in use by 1"):
+        slots.slots("cuda", None, 2)
+
+
+def test_the_cores_of_a_machine_without_a_gpu_are_shared_out(monkeypatch) -> None:
+    monkeypatch.setattr(slots.os, "cpu_count", lambda: 8)
+    assert slots.slots("cpu", None, 2) == ["cpu"] * 4
+    assert slots.slots("cpu", 1, 2) == ["cpu"]
+    assert slots.slots("cpu", None, 16) == ["cpu"]
+    for device in ("cuda", "cuda:0"):
+        with pytest.raises(UsageError):
+            slots.slots(device, 2, 2)
+
+
+def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DeviceUnavailable, match="no GPU is idle"):
+        slots.slots("cuda", None, 2)
+
+
+# --- runs --------------------------------------------------------------------------------
+
+
+def runner_of(tmp_path: Path, codes: dict[str, list[int]], device_slots=("cpu",)) -> Runner:
+    """A runner whose runs end with these exit codes, try by try."""
+
+    class Played(Runner):
+        def _once(self, cell: Cell, device: str, log: Path) -> int:
+            log.write_text(f"error: try of {cell} on {device}\n")
+            return codes[cell.variant.entry].pop(0)
+
+    return Played(lambda *_: [], device_slots, tmp_path, is_free=lambda _: True, pauses=(0.0, 0.0))
+
+
+def grid_of(*names: str) -> list[Cell]:
+    return [Cell(Variant(name, name), "demo", 0) for name in names]
+
+
+def test_only_faults_of_the_machine_are_tried_again(tmp_path: Path) -> None:
+    codes = {"ok": [0], "entry": [4], "usage": [2], "flaky": [5, 5, 0], "bug": [1], "gone": [5] * 3}
+    done = {d.cell.variant.entry: d for d in runner_of(tmp_path, codes).run(grid_of(*codes))}
+    assert {name: (d.end, d.tries) for name, d in done.items()} == {
+        "ok": (End.FINISHED, 1),
+        "entry": (End.FAILED, 1),
+        "usage": (End.REFUSED, 1),
+        "flaky": (End.FINISHED, 3),
+        "bug": (End.BUG, 1),
+        "gone": (End.NOT_DONE, 3),
+    }
+    assert done["gone"].detail == "error: try of demo/gone/seed-0 on cpu"
+    assert not any(codes.values())
+
+
+def test_a_machine_that_fails_every_run_is_given_up(tmp_path: Path) -> None:
+    names = [f"entry-{n}" for n in range(6)]
+    codes = {name: [5] * 3 for name in names}
+    done = list(runner_of(tmp_path, codes).run(grid_of(*names)))
+    assert [d.end for d in done] == [End.NOT_DONE] * 6
+    assert sum(d.tries for d in done) <= 9  # two whole runs, and the one under way
+
+
+def test_an_entrys_fault_stops_nothing_and_the_counts_add_up(call, tmp_path: Path) -> None:
+    grid = ("--entries", ENTRIES / "honest", ENTRIES / "nan", "--seed", 0, 1)
+    code, out, err = call("run", *grid)
+    assert code == 4
+    assert "[4/4]" in err
+    assert "demo/nan/seed-0: failed" in err
+    assert "non_finite" in err
+    assert "4 runs of campaign grid:" in out
+    assert "2  finished: a record with its metrics" in out
+    assert "2  failed: a record of the entry's own fault" in out
+    code, out, err = call("resume", *grid)
+    assert (code, "0 of 4 runs to do" in err) == (4, True)
+    assert "2  finished before" in out
+    assert "2  failed before" in out
+    _, status, _ = call("status", *grid)
+    assert "4 runs: 2 finished, 2 failed" in status
+    _, told, _ = call("status", *grid, "--json")
+    states = {run["run"]: run["state"] for run in json.loads(told)}
+    assert states["demo/honest/seed-1"] == "finished"
+    assert states["demo/nan/seed-1"] == "failed"
+    # What it takes is known from now on.
+    _, plan, _ = call("plan", "--entries", ENTRIES / "honest", "--seed", 0, 1, 2)
+    assert "3 runs: 1 to do, 2 finished" in plan
+    assert "left: about" in plan
+
+
+def test_a_name_that_another_run_has_is_said_before_anything_is_run(call, tmp_path: Path) -> None:
+    folder = tmp_path / "honest"
+    shutil.copytree(ENTRIES / "honest", folder)
+    assert call("run", "--entries", folder)[0] == 0
+    with (folder / "model.py").open("a") as file:
+        file.write("# another identity\n")
+    with pytest.raises(StoreConflict, match="demo/honest/seed-0 exist and are of other runs"):
+        call("run", "--entries", folder)
+    code, out, _ = call("run", "--entries", folder, "--replace")
+    assert code == 0
+    assert "1  finished" in out
+
+
+def test_a_killed_campaign_leaves_no_run_behind_and_its_resume_repeats_none(
+    tmp_path: Path, cache: Path
+) -> None:
+    results = tmp_path / "results"
+    arguments = [
+        "--entries", str(ENTRIES / "honest"), "--seed", "0", "1", "2", "--engine", "process",
+        "--results", str(results), "--no-site",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "harness.campaign"]
+    environment = {**os.environ, "BMAD_CACHE": str(cache)}
+    first = subprocess.Popen(
+        [*command, "run", *arguments], cwd=REPOSITORY, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    store = Store(results)
+    deadline = time.monotonic() + 120
+    while not store.record_paths() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = {path: path.read_bytes() for path in store.record_paths()}
+    assert before
+    while left_running(results) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left_running(results)
+    again = subprocess.run(
+        [*command, "resume", *arguments], cwd=REPOSITORY, env=environment,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert f"{len(before)}  finished before" in again.stdout
+    assert len(store.records()) == 3
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def left_running(results: Path) -> list[str]:
+    """Command lines of runs that still work on this results folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "harness.campaigns.one_run" in words and str(results) in words:
+            found.append(words)
+    return found
+
+
+# --- the end -----------------------------------------------------------------------------
+
+
+def judged(record, *values: float | None):
+    checkpoints = [
+        CheckpointPart(step=n, metric="image_auroc", value=value, kept=n == len(values))
+        for n, value in enumerate(values, start=1)
+    ]
+    part = TrainingPart(
+        steps=None, checkpoints=checkpoints, kept=len(values), stop_reason="finished"
+    )
+    return record.model_copy(update={"training": part})
+
+
+def test_settings_are_chosen_by_validation_and_never_by_the_test_split(make_record) -> None:
+    metrics = {("image_auroc", None): 0.5}
+    best_on_test = {("image_auroc", None): 0.99}
+    plain, slow = Variant("a", "a"), Variant("a", "a", (("rate", "0.1"),))
+    records = [
+        judged(make_record(entry="a", seed=0, metrics=best_on_test), 0.6, 0.7),
+        judged(make_record(entry="a", seed=1, metrics=best_on_test), 0.6, 0.7),
+        judged(make_record(entry="a.rate-0.1", seed=0, metrics=metrics), 0.5, 0.9),
+        judged(make_record(entry="a.rate-0.1", seed=1, metrics=metrics), 0.9, 0.7),
+    ]
+    assert validation_value(records[0]) == 0.7
+    (choice,) = choices([plain, slow], records)
+    assert (choice.chosen, choice.of) == ("a.rate-0.1", 2)
+    assert choice.value == pytest.approx(0.8)
+    # One seed alone of a variant does not win against two of another.
+    (choice,) = choices([plain, slow], records[:3])
+    assert choice.chosen == "a"
+    assert choices([plain], records) == []
+
+
+def test_a_cell_of_the_paper_is_reproduced_within_both_spreads(make_record) -> None:
+    cell = next(
+        v for v in read_paper()
+        if (v.table, v.method, v.benchmark, v.metric) == ("Table 2", "PaDiM", "brain", "image_auroc")
+    )  # fmt: skip
+    for shift, reproduced in ((0.0, 1), (cell.std / 2, 1), (cell.std * 3 + 0.01, 0)):
+        metrics = {("image_auroc", None): cell.mean + shift}
+        rows = summarise([make_record(entry="padim", title="PaDiM", metrics=metrics)])
+        found = reproduction(rows)
+        assert (found.reproduced, found.measured) == (reproduced, 1)
+    assert found.reported == sum(v.table == "Table 2" and v.mean is not None for v in read_paper())
+
+
+def test_totals_name_what_is_left(tmp_path: Path) -> None:
+    one = campaign.Planned(grid_of("a")[0], campaign.State.TO_DO, "", None)
+    two = campaign.Planned(grid_of("b")[0], campaign.State.TO_DO, "", None)
+    plan = campaign.Plan(
+        Campaign(name="x", entries=("a",)), (), (one, two), Store(tmp_path), {}, ("cpu",), "process"
+    )
+    done = [Done(one.cell, End.NOT_DONE, 1.0, 3, "error: no engine", tmp_path / "log")]
+    text = campaign.totals_text(plan, done)
+    assert "2 runs of campaign x:" in text
+    assert "1  not done" in text
+    assert "1  to do" in text
+    assert "demo/a/seed-0: error: no engine" in text
+    assert campaign.exit_code(plan, done) == 5
