@@ -11,6 +11,7 @@ from torch import Tensor
 
 # A fixed number, not a share of the free memory: results must not depend on the machine.
 BLOCK_BYTES = 256 * 1024**2
+COPY_BYTES = 4 * 1024**2
 
 
 class MemoryBank:
@@ -22,7 +23,7 @@ class MemoryBank:
 
     def __init__(self, vectors: Tensor) -> None:
         self.vectors = vectors
-        self._norms = vectors.square().sum(dim=1)  # (M,)
+        self._norms = squared_norms(vectors)  # (M,)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -51,3 +52,13 @@ class MemoryBank:
         products = queries @ self.vectors[rows].T  # (N, rows)
         norms = queries.square().sum(dim=1, keepdim=True)
         return products.mul_(-2).add_(norms).add_(self._norms[rows])
+
+
+def squared_norms(vectors: Tensor) -> Tensor:
+    """(M,) float32; a squared copy of the largest banks would take 12 GB more."""
+    return torch.cat([part.float().square().sum(dim=1) for part in row_blocks(vectors)])
+
+
+def row_blocks(vectors: Tensor) -> tuple[Tensor, ...]:
+    """Views of some rows (M, D) each, whose float32 copies take `COPY_BYTES`."""
+    return vectors.split(max(1, COPY_BYTES // (4 * max(1, vectors.shape[1]))))

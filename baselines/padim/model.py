@@ -2,7 +2,9 @@
 
 Defard et al., "PaDiM: a patch distribution modeling framework for anomaly detection and
 localization" (2021). The fit streams: sums instead of all embeddings, which would take up
-to 182 GB on the paper's data. Trap: with ResNet-50 features the sums still take 8 GB.
+to 182 GB on the paper's data. Trap: with WideResNet-50 features the sums of all positions
+take 7.6 GB and the model 3.8 GB, so that the sums are made of as many positions at a time as
+`memory_mib` leaves room for, in as many passes over the images.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from harness.contract import Checkpoint
 
-# 0.01 I of the paper (section III-B), and 1e-5 I more as in anomalib.
-REGULARISATION = 0.01 + 1e-5
-# Positions inverted at once: bounds the float64 copies, changes no digit.
-POSITIONS_AT_ONCE = 64
+# Positions in one matrix product or inversion: the same in every pass, so that no digit depends
+# on how many passes there are.
+BLOCK = 16
+# Float64 copies of a block's matrices that its inversion holds at once.
+BLOCK_COPIES = 6
+MIB = 1024**2
 
 
 class Padim:
@@ -41,36 +45,70 @@ class Padim:
             folder=weights,
             seed=seed,
         ).to(self.device)
-        self.channels = self._choose_channels(seed)
+        self.channels = self._choose_channels(seed)  # (C,), ascending
         self.mean = torch.empty(0)  # (C, P)
         self.inverse = torch.empty(0)  # (P, C, C)
 
     def _choose_channels(self, seed: int) -> Tensor:
         """A random subset of the channels: as good as PCA, and free (section IV-A)."""
+        wanted: int = self.params[f"channels_{self.params['backbone']}"]
         with torch.inference_mode():
             probe = torch.zeros(1, 3, self.size, self.size, device=self.device)
             total = sum(layer.shape[1] for layer in self.backbone(probe))
-        chosen = min(self.params["channels"], total)
         order = torch.randperm(total, generator=determinism.generator(seed, "channels"))
-        return order[:chosen].to(self.device)
+        return order[: min(wanted, total)].sort().values.to(self.device)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, C, h, w) from (B, 1 or 3, S, S) uint8: the chosen channels on layer 1's grid."""
-        features = self.backbone(images.normalise(pixels, "imagenet"))
-        return patches.concatenate(features, "nearest")[:, self.channels]
+        chosen, first = [], 0
+        for layer in self.backbone(images.normalise(pixels, "imagenet")):
+            last = first + layer.shape[1]
+            inside = (self.channels >= first) & (self.channels < last)
+            chosen.append(layer[:, self.channels[inside] - first])
+            first = last
+        return patches.concatenate(chosen, "nearest")
 
     @torch.inference_mode()
     def fit(self, train: Path, checkpoint: Checkpoint) -> None:
-        """Mean and inverse covariance of every position, from one pass over the images."""
+        """Mean and inverse covariance of every position, in as few passes as memory allows.
+
+        Raises:
+            ValueError: fewer than 2 images, or `memory_mib` does not hold the model itself.
+        """
         split = images.read_training_images(train, self.size)
         if len(split) < 2:
             raise ValueError("PaDiM needs at least 2 training images for a covariance")
-        sums = GaussianSums()
         size: int = self.params["batch_size"]
-        for step, pixels in enumerate(split.batches(size, self.device), start=1):
-            sums.add(self.embed(pixels).flatten(2))
-            checkpoint.progress(step, -(-len(split) // size), None)
-        self.mean, self.inverse = sums.mean_and_inverse()
+        positions = self.embed(next(split.batches(1, self.device)))[0, 0].numel()
+        channels = len(self.channels)
+        passes = self._passes(positions)
+        self.mean = torch.empty(channels, positions, device=self.device)
+        self.inverse = torch.empty(positions, channels, channels, device=self.device)
+        step, steps = 0, len(passes) * -(-len(split) // size)
+        for part in passes:
+            sums = GaussianSums()
+            for pixels in split.batches(size, self.device):
+                sums.add(self.embed(pixels).flatten(2)[:, :, part])
+                step += 1
+                checkpoint.progress(step, steps, None)
+            sums.finish(self.mean[:, part], self.inverse[part], self.params["regularisation"])
+
+    def _passes(self, positions: int) -> list[slice]:
+        """The positions, in parts whose sums fit beside the model into `memory_mib`."""
+        channels = len(self.channels)
+        model = 4 * positions * channels * (channels + 1)
+        matrix = 8 * channels**2
+        room = self.params["memory_mib"] * MIB - model - BLOCK_COPIES * BLOCK * matrix
+        blocks = room // (BLOCK * matrix)
+        if blocks < 1:
+            least = (model + (BLOCK_COPIES + 1) * BLOCK * matrix) // MIB + 1
+            raise ValueError(
+                f"memory_mib is {self.params['memory_mib']}, and the model of {positions} "
+                f"positions with {channels} channels needs at least {least}: raise it, or "
+                f"take fewer channels (--set channels_{self.params['backbone']}=…)"
+            )
+        most = blocks * BLOCK
+        return [slice(start, min(start + most, positions)) for start in range(0, positions, most)]
 
     @torch.inference_mode()
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, float]:
@@ -79,7 +117,8 @@ class Padim:
         delta = (embedding.flatten(2)[0] - self.mean).T[:, None]  # (P, 1, C)
         squares = torch.bmm(torch.bmm(delta, self.inverse), delta.transpose(1, 2))
         distances = squares.clamp(min=0).sqrt().view(1, 1, *embedding.shape[2:])
-        smooth = maps.gaussian_blur(maps.resize(distances, (self.size, self.size)))
+        full = maps.resize(distances, (self.size, self.size))
+        smooth = maps.gaussian_blur(full, border=self.params["blur_border"])
         return maps.to_array(smooth, image.shape[:2]), float(smooth.amax())
 
     def save(self, folder: Path) -> None:
@@ -109,23 +148,32 @@ class GaussianSums:
 
     def add(self, embeddings: Tensor) -> None:
         """Count a batch (B, C, P) in."""
-        vectors = embeddings.permute(2, 0, 1).double()  # (P, B, C)
+        _, channels, positions = embeddings.shape
         if not self.count:
-            positions, _, channels = vectors.shape
-            self.sum = vectors.new_zeros(positions, channels)
-            self.outer = vectors.new_zeros(positions, channels, channels)
-        self.count += vectors.shape[1]
-        self.sum += vectors.sum(dim=1)
-        self.outer.baddbmm_(vectors.transpose(1, 2), vectors)
+            self.sum = embeddings.new_zeros(positions, channels, dtype=torch.float64)
+            self.outer = embeddings.new_zeros(positions, channels, channels, dtype=torch.float64)
+        self.count += len(embeddings)
+        for part in _blocks(positions):
+            vectors = embeddings[:, :, part].permute(2, 0, 1).double()  # (block, B, C)
+            self.sum[part] += vectors.sum(dim=1)
+            self.outer[part].baddbmm_(vectors.transpose(1, 2), vectors)
 
-    def mean_and_inverse(self) -> tuple[Tensor, Tensor]:
-        """Means (C, P) and inverse regularised covariances (P, C, C), float32."""
-        mean = self.sum / self.count
-        inverse = torch.empty_like(self.outer, dtype=torch.float32)
-        identity = torch.eye(mean.shape[1], dtype=torch.float64, device=mean.device)
-        for start in range(0, len(mean), POSITIONS_AT_ONCE):
-            part = slice(start, start + POSITIONS_AT_ONCE)
-            spread = self.outer[part] - self.count * mean[part, :, None] * mean[part, None, :]
-            covariance = spread / (self.count - 1) + REGULARISATION * identity
+    def finish(self, mean: Tensor, inverse: Tensor, regularisation: float) -> None:
+        """Fill in means (C, P) and inverse covariances (P, C, C), float32.
+
+        Args:
+            mean: written to.
+            inverse: written to.
+            regularisation: on the covariance's diagonal.
+        """
+        diagonal = regularisation * torch.eye(len(mean), dtype=torch.float64, device=mean.device)
+        for part in _blocks(len(self.sum)):
+            means = self.sum[part] / self.count  # (block, C)
+            spread = self.outer[part] - self.count * means[:, :, None] * means[:, None, :]
+            covariance = spread.div_(self.count - 1).add_(diagonal)
             inverse[part] = torch.linalg.inv(covariance).float()
-        return mean.T.float().contiguous(), inverse
+            mean[:, part] = means.T.float()
+
+
+def _blocks(positions: int) -> list[slice]:
+    return [slice(start, start + BLOCK) for start in range(0, positions, BLOCK)]

@@ -2,8 +2,9 @@
 
 Roth et al., "Towards total recall in industrial anomaly detection" (2022). The memory is
 thinned by greedy selection on 128-dimensional random projections (float16 on a GPU), so
-that all patches of a data set fit; the chosen ones are then extracted once more. Trap: the
-selection costs (patches x chosen), so a CPU draws `cpu_max_patches` patches first.
+that all patches of a data set fit; the chosen ones are then extracted once more. Traps: the
+selection costs (patches x chosen), so a CPU draws `cpu_max_patches` patches first; the authors'
+code takes squared distances for distances (`distance`), which moves the blurred map.
 """
 
 from __future__ import annotations
@@ -19,11 +20,18 @@ from torch import Tensor
 from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.images import TrainingImages
-from baselines.kit.memory_bank import MemoryBank
+from baselines.kit.memory_bank import MemoryBank, row_blocks, squared_norms
 from harness.contract import Checkpoint
 
 # Progress frames during the selection.
 SELECTION_STEPS = 100
+# What the selection holds of each patch beside its projection: its number (int64), its squared
+# norm, its distance, and two float32 on the way to the next distance.
+BYTES_PER_CANDIDATE = 8 + 4 * 4
+MIB = 1024**2
+# Descriptors copied at once: 6 MB of WideResNet-50's.
+ROWS_AT_ONCE = 1024
+DISTANCES = ("euclidean", "squared")
 
 
 class PatchCore:
@@ -35,6 +43,10 @@ class PatchCore:
         self.device = determinism.set_up(device, seed)
         self.seed, self.params = seed, params
         self.size: int = params["image_size"]
+        if params["distance"] not in DISTANCES:
+            raise ValueError(
+                f"distance is {params['distance']!r}; it can be {' or '.join(DISTANCES)}"
+            )
         self.backbone = Backbone(
             params["backbone"],
             params["layers"],
@@ -53,22 +65,46 @@ class PatchCore:
 
     @torch.inference_mode()
     def fit(self, train: Path, checkpoint: Checkpoint) -> None:
-        """Fill the memory: project all patches, select a coreset, keep its descriptors."""
+        """Fill the memory: project all patches, select a coreset, keep its descriptors.
+
+        Raises:
+            ValueError: `memory_mib` holds neither the projections nor the memory itself.
+        """
         split = images.read_training_images(train, self.size)
         probe = self.embed(next(split.batches(1, self.device)))  # (1, D, h, w)
         candidates = self._candidates(len(split) * probe[0, 0].numel())
-        is_stored = len(candidates) * probe.shape[1] * 4 <= self.params["store_mib"] * 1024**2
+        is_stored = self._has_room_to_store(len(candidates), probe.shape[1])
         report = _Progress(checkpoint, self._batch_count(split), passes=1 if is_stored else 2)
         # Filled in place: twice the memory of OCT2017 would not fit on a 24 GB GPU.
         stored = torch.empty(len(candidates) if is_stored else 0, probe.shape[1])
         chosen = self._choose(split, candidates, self._projection(probe), stored, report)
         vectors = torch.empty(len(chosen), probe.shape[1], device=self.device)
         if is_stored:
-            vectors.copy_(stored[chosen])
+            for rows in torch.arange(len(chosen)).split(ROWS_AT_ONCE):
+                vectors[rows.to(self.device)] = stored[chosen[rows]].to(self.device)
         else:
             for part, descriptors in self._extract(split, candidates[chosen], report):
                 vectors[part] = descriptors
+        del stored
         self.bank = MemoryBank(vectors)
+
+    def _has_room_to_store(self, count: int, dimensions: int) -> bool:
+        """Whether `memory_mib` holds all descriptors until the selection is made, too."""
+        limit = self.params["memory_mib"] * MIB
+        size = self._point_type.itemsize * self.params["projection_dims"]
+        selection = count * (size + BYTES_PER_CANDIDATE)
+        memory = self._memory_size(count) * 4 * (dimensions + 1)
+        stored = count * 4 * dimensions
+        if limit < (least := max(selection, memory)):
+            raise ValueError(
+                f"memory_mib is {self.params['memory_mib']}, and a memory chosen from {count} "
+                f"patches needs at least {least // MIB + 1}: raise it, or choose from fewer "
+                "(--set max_patches=…) or fewer of them (--set coreset_ratio=…)"
+            )
+        return bool(stored + max(selection, memory) <= limit)
+
+    def _memory_size(self, candidates: int) -> int:
+        return max(1, int(candidates * self.params["coreset_ratio"]))
 
     def _choose(
         self,
@@ -87,9 +123,9 @@ class PatchCore:
             if len(stored):
                 stored[part] = descriptors.cpu()
         draw = determinism.generator(self.seed, "start")
-        start = int(torch.randint(len(candidates), (1,), generator=draw))
-        size = max(1, int(len(candidates) * self.params["coreset_ratio"]))
-        return select_coreset(points, size, start, report.selected).cpu().sort().values
+        starts = torch.randint(len(candidates), (self.params["starting_points"],), generator=draw)
+        size = self._memory_size(len(candidates))
+        return select_coreset(points, size, starts, report.selected).cpu().sort().values
 
     @property
     def _point_type(self) -> torch.dtype:
@@ -142,13 +178,16 @@ class PatchCore:
         embedding = self.embed(images.from_array(image, self.size).to(self.device))
         vectors = embedding[0].flatten(1).T.contiguous()  # (P, D)
         distances, indices = self.bank.nearest(vectors, 1)
+        if self.params["distance"] == "squared":
+            distances = distances.square()
         grid = distances.view(1, 1, *embedding.shape[2:])
         full = maps.resize(grid, (self.size, self.size), self.params["upsample"])
         worst = int(distances.argmax())
         score = float(distances[worst, 0])
         if self.params["neighbours"] > 1:
             score *= self._weight(vectors[worst], int(indices[worst, 0]))
-        return maps.to_array(maps.gaussian_blur(full), image.shape[:2]), score
+        smooth = maps.gaussian_blur(full, border=self.params["blur_border"])
+        return maps.to_array(smooth, image.shape[:2]), score
 
     def _weight(self, patch: Tensor, nearest: int) -> float:
         """1 - softmax over the neighbours of the nearest memory (equation 7): rarer counts more."""
@@ -194,29 +233,33 @@ class _Progress:
 
 
 def select_coreset(
-    points: Tensor, size: int, start: int, on_selected: Callable[[int, int], None] | None = None
+    points: Tensor,
+    size: int,
+    starts: Tensor,
+    on_selected: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Greedy k-centre selection: again and again the point farthest from those chosen.
 
     Args:
         points: (N, d) float32 or, on a GPU, float16; changed in place (centred).
         size: how many to choose, at most N.
-        start: the first choice.
+        starts: (1,) the first choice; or (n,) points that are not chosen themselves: the mean
+            distance to them bounds the distances of all (the authors' code, with ten).
         on_selected: called with (chosen, size) after each choice.
     Returns:
         (size,) int64 on the device of `points`, in the order of choice.
     """
-    points -= points.mean(dim=0, dtype=torch.float32).to(
-        points.dtype
-    )  # smaller sums, less rounding
-    norms = torch.linalg.vector_norm(points, dim=1, dtype=torch.float32).square()
+    _centre(points)
+    norms = squared_norms(points)
     nearest = torch.full_like(norms, torch.inf)  # squared distance to the nearest choice
+    choice = starts[0].to(points.device)
+    if len(starts) > 1:
+        nearest = _mean_distance(points, norms, starts).square_()
+        choice = nearest.argmax()
     order = torch.empty(size, dtype=torch.int64, device=points.device)
-    choice = torch.tensor(start, device=points.device)
     for number in range(size):
         order[number] = choice
-        squares = norms + norms[choice] - 2 * _products(points, points[choice])
-        torch.minimum(nearest, squares, out=nearest)
+        torch.minimum(nearest, _squared_distances(points, norms, choice), out=nearest)
         nearest[order[number]] = -torch.inf  # never twice, rounding or not
         choice = nearest.argmax()
         if on_selected:
@@ -224,8 +267,30 @@ def select_coreset(
     return order
 
 
+def _centre(points: Tensor) -> None:
+    """Move the mean to 0: smaller sums, less rounding."""
+    total = torch.zeros(points.shape[1], dtype=torch.float64, device=points.device)
+    for part in row_blocks(points):
+        total += part.sum(dim=0, dtype=torch.float32)
+    points -= (total / len(points)).to(points.dtype)
+
+
+def _mean_distance(points: Tensor, norms: Tensor, starts: Tensor) -> Tensor:
+    total = torch.zeros_like(norms)
+    for start in starts.to(points.device):
+        total += _squared_distances(points, norms, start).clamp_(min=0).sqrt_()
+    return total.div_(len(starts))
+
+
+def _squared_distances(points: Tensor, norms: Tensor, index: Tensor) -> Tensor:
+    """(N,) float32 from all points to one of them."""
+    return _products(points, points[index]).mul_(-2).add_(norms).add_(norms[index])
+
+
 def _products(points: Tensor, centre: Tensor) -> Tensor:
     """(N,) float32 inner products; float16 points are summed up in float32."""
-    if points.dtype == torch.float16:
+    if points.dtype == torch.float32:
+        return points @ centre
+    if points.is_cuda:
         return torch.mm(points, centre[:, None], out_dtype=torch.float32)[:, 0]
-    return points @ centre
+    return torch.cat([part.float() @ centre.float() for part in row_blocks(points)])

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from .conftest import BASELINES, Baseline, Listener, module_of, open_baseline, slice_image
+from .conftest import (
+    BASELINES,
+    Baseline,
+    Listener,
+    PeakMemory,
+    module_of,
+    open_baseline,
+    slice_image,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +31,8 @@ def test_streamed_gaussians_are_numpys(padim: Baseline) -> None:
     sums = module_of(padim).GaussianSums()
     for part in np.array_split(embeddings, [4, 5, 16]):
         sums.add(torch.from_numpy(part))
-    mean, inverse = sums.mean_and_inverse()
+    mean, inverse = torch.empty(6, 70), torch.empty(70, 6, 6)
+    sums.finish(mean, inverse, 0.01001)
     np.testing.assert_allclose(mean, embeddings.mean(axis=0), rtol=1e-6)
     for position in range(70):
         covariance = np.cov(embeddings[:, :, position].astype(np.float64).T)
@@ -59,3 +69,53 @@ def test_one_image_has_no_covariance(padim: Baseline, tmp_path: Path) -> None:
     Image.fromarray(slice_image(0)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="at least 2"):
         padim.make().fit(tmp_path, Listener())
+
+
+WIDE = {"channels_resnet18": 200}
+
+
+def fitted(model: Any, folder: Path) -> tuple[Any, Listener, float]:
+    model.embed(torch.zeros(4, 1, 64, 64, dtype=torch.uint8))  # what the network itself takes
+    listener = Listener()
+    with PeakMemory() as peak:
+        model.fit(folder, listener)
+    return model, listener, peak.mib
+
+
+def test_memory_stays_under_the_limit_and_changes_no_bit(
+    padim: Baseline, training_folder: Path
+) -> None:
+    few, listener, low = fitted(padim.make(memory_mib=80, **WIDE), training_folder)
+    one, at_once, high = fitted(padim.make(memory_mib=1000, **WIDE), training_folder)
+    assert low < 80 < high
+    assert len(at_once.points) == 3  # ten images in batches of four
+    assert len(listener.points) > 4 * 3
+    assert listener.points[-1][0] == listener.points[-1][1]
+    assert torch.equal(few.mean, one.mean)
+    assert torch.equal(few.inverse, one.inverse)
+
+
+def test_a_limit_below_the_model_names_what_to_change(
+    padim: Baseline, training_folder: Path
+) -> None:
+    model = padim.make(memory_mib=70, **WIDE)
+    message = r"memory_mib is 70, and .* needs at least 74: raise it, or .*channels_resnet18="
+    with pytest.raises(ValueError, match=message):
+        model.fit(training_folder, Listener())
+
+
+def test_each_backbone_has_its_number_of_channels(padim: Baseline) -> None:
+    entry = padim.entry
+    assert entry.settings("brain").params["channels_resnet18"] == 100
+    wide = padim.make(backbone="wide_resnet50_2")
+    assert len(wide.channels) == 550
+    assert wide.embed(torch.zeros(1, 1, 64, 64, dtype=torch.uint8)).shape == (1, 550, 16, 16)
+
+
+def test_the_channels_are_those_of_the_layers_side_by_side(padim: Baseline) -> None:
+    model = padim.make()
+    pixels = torch.from_numpy(slice_image(0, 64, 64))[None, None]
+    module = module_of(padim)
+    features = model.backbone(module.images.normalise(pixels, "imagenet"))
+    joined = module.patches.concatenate(features, "nearest")
+    assert torch.equal(model.embed(pixels), joined[:, model.channels])
