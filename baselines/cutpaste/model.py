@@ -95,13 +95,13 @@ class Views:
         _, height, width = image.shape
         area = height * width * self.random.uniform(*self.params["patch_area"])
         aspect = math.exp(self.random.uniform(*np.log(self.params["patch_aspect"])))
-        patch = self._cut(image, int(math.sqrt(area / aspect)), int(math.sqrt(area * aspect)))
+        patch = self._cut(image, round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect)))
         return self._put(image, patch, torch.ones_like(patch[:1]))
 
     def paste_scar(self, image: Tensor) -> Tensor:
         """A thin, turned rectangle of a fixed range of pixels (section 2.2)."""
         width, height = (
-            int(self.random.uniform(*self.params[name])) for name in ("scar_width", "scar_height")
+            round(self.random.uniform(*self.params[name])) for name in ("scar_width", "scar_height")
         )
         patch = self._cut(image, height, width)
         with_mask = torch.cat([patch, torch.ones_like(patch[:1])])

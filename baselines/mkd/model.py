@@ -156,7 +156,8 @@ class MultiresolutionDistillation:
         strength = gradient.abs().sum(dim=1, keepdim=True)  # (1, 1, S, S)
         if self.params["map_scale"] == "image":
             strength = scaled(strength)
-        return maps.to_array(maps.gaussian_blur(strength), image.shape[:2]), float(score)
+        smooth = maps.gaussian_blur(strength, border=self.params["blur_border"])
+        return maps.to_array(smooth, image.shape[:2]), float(score)
 
     def explain(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B,) and the gradient (B, 3, S, S) of each at its image's input.
