@@ -28,6 +28,11 @@ def resize(
     return functional.interpolate(maps, size=size, mode=mode, align_corners=align_corners)
 
 
+def residual(image: Tensor, reconstruction: Tensor) -> Tensor:
+    """(B, 1, H, W) from twice (B, C, H, W): the absolute difference, mean over the channels."""
+    return (image - reconstruction).abs().mean(dim=1, keepdim=True)
+
+
 def gaussian_blur(maps: Tensor, sigma: float = SIGMA, border: Border = "mirror") -> Tensor:
     """Separable Gaussian, `scipy.ndimage.gaussian_filter`.
 

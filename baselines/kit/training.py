@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.kit.determinism import generator, seed_for
 from baselines.kit.images import TrainingImages
@@ -183,6 +183,13 @@ class Training:
                 order = torch.randperm(len(self._images), generator=shuffler)
                 batches = order.split(schedule.batch_size)
             yield batches[position % per_pass]
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
+    """One step for `network` alone: other networks that the loss went through get no gradient."""
+    optimiser.zero_grad()
+    loss.backward(inputs=list(network.parameters()))
+    optimiser.step()
 
 
 class _KeptState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ SHRUNKEN_FOR: dict[str, dict[str, str]] = {
     "deepsvdd": {"image_size": "32"},
     "simplenet": {"pooled_dims": "48", "hidden": "32"},
     "utrad": {"width": "32", "feed_forward": "64", "layers_per_level": "1"},
+    "f-anogan": {"gan_epochs": "2", "width": "4", "code_size": "10"},
+    "ganomaly": {"width": "8", "code_size": "10"},
 }
 
 
@@ -136,10 +138,12 @@ def slice_image(seed: int, height: int = 72, width: int = 72) -> np.ndarray:
     return (texture.clip(0, 255) * inside).astype(np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")  # so that it comes before models that a module shares
+def one_thread() -> Iterator[None]:
     """What an engine would set; two threads on a busy machine mostly wait for each other."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -228,6 +228,13 @@ def test_a_map_is_brought_to_the_images_size() -> None:
     np.testing.assert_allclose(array[0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])
 
 
+def test_a_residual_is_the_mean_absolute_difference_over_the_channels() -> None:
+    random = np.random.default_rng(0)
+    image, made = (random.normal(size=(2, 3, 5, 4)).astype(np.float32) for _ in range(2))
+    found = maps.residual(torch.from_numpy(image), torch.from_numpy(made))
+    np.testing.assert_allclose(found, np.abs(image - made).mean(axis=1, keepdims=True), rtol=1e-6)
+
+
 # --- patches and memory ------------------------------------------------------------------
 
 
@@ -451,6 +458,18 @@ def test_a_training_goes_on_where_it_was_killed_and_ends_the_same(tmp_path: Path
         assert all(torch.equal(*pair) for pair in zip(whole, walk(listener), strict=True))
         assert listener.checkpoints == [8 + 2 * number for number in range(dies_at, 5)]
         assert sorted(path.name for path in state.iterdir()) == ["phase-0.pt", "phase-1.pt"]
+
+
+def test_a_step_goes_down_for_one_network_and_leaves_the_others_alone() -> None:
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+    before = first.weight.detach().clone()
+    optimiser = torch.optim.SGD(first.parameters(), lr=0.5)
+    inputs = torch.ones(1, 2)
+    for _ in range(2):  # a gradient of the step before would count twice
+        slope = second.weight.detach().T @ inputs
+        training.descend(optimiser, second(first(inputs)).sum(), first)
+    assert torch.allclose(first.weight, before - 2 * 0.5 * slope)
+    assert second.weight.grad is None
 
 
 # --- precision ---------------------------------------------------------------------------
