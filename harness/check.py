@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from harness.engines.base import Engine, Limits, Program
     from harness.entries import Entry
-    from harness.records import Record
+    from harness.records import AuditPart, Record
 
 # What an archive may unpack to as well (harness/engines/docker_images.py).
 MAX_IMAGE_BYTES = 64 * 1024**3
@@ -224,6 +224,7 @@ def _run(
 ) -> None:
     """The run on the demo pack, with the limits of production."""
     from harness.benchmarks import check_cache, default_cache, demo_pack
+    from harness.evaluate import is_audited
     from harness.requests import Place, Request
     from harness.runs import execute
     from harness.store import Store
@@ -246,6 +247,7 @@ def _run(
             options.seed,
             options.device,
             cli.read_limits(options.limit),
+            is_audited=is_audited(entry, program, options.audit),
         )
         record = execute(request, place)
         verdict.log = place.store.log_path(request.name).read_text("utf-8", "replace")
@@ -269,11 +271,20 @@ def _judge(verdict: Verdict, record: Record) -> None:
     latency = record.times.latency
     verdict.seconds_per_image = latency.median if latency else None
     verdict.warnings = list(record.warnings)
+    if record.audit is not None:
+        _judge_audit(verdict, record.audit)
     verdict.metrics = {
         metric.id: metric.value
         for metric in record.metrics
         if metric.grid in (None, "native") and metric.value is not None
     }
+
+
+def _judge_audit(verdict: Verdict, audit: AuditPart) -> None:
+    """The mark that the row will bear; it is told, and forbids nothing."""
+    verdict.add("audit", f"{audit.verdict}: {audit.images} images in two fresh starts")
+    if audit.verdict != "passed":
+        verdict.warnings.append(f"{audit.verdict}: {audit.detail}; the row will be marked so")
 
 
 if __name__ == "__main__":

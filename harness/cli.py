@@ -165,6 +165,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", default="cpu", help="cpu or cuda:<index or UUID> (default: cpu)")
     group.add_argument(
+        "--audit",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="ask two fresh starts about 32 test images once more: does an answer hang on the images"
+        " before it? (default: for images and submissions)",
+    )
+    group.add_argument(
         "--weights", type=Path, metavar="DIR", help="folder of pretrained backbones ($BMAD_WEIGHTS)"
     )
     group.add_argument(

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from harness import provenance
+from harness.audit import AnswersHash
 from harness.benchmarks import Pack
 from harness.gallery import GalleryMaker
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records import (
+    AuditPart,
     CostPart,
     EntryPart,
     Latency,
@@ -48,6 +50,8 @@ class Progress:
     has_scores_from_maps: bool = False
     entry_has_maps: bool = True
     kept_maps: Path | None = None
+    answers: AnswersHash = field(default_factory=AnswersHash)
+    audit: AuditPart | None = None
 
 
 def record_of(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:
@@ -85,6 +89,8 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
         maps=scores.maps if scores else None,
         outcome=outcome,
         metrics=list(scores.metrics) if scores else [],
+        audit=progress.audit if scores else None,
+        answers=progress.answers.value if scores else None,
         warnings=_warnings(progress, scores),
     )
 

@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 Track = Literal["trained-here", "sealed", "open"]
 Grid = Literal["native", "paper"]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+AuditVerdict = Literal["passed", "adapts to the test set", "not reproducible"]
 Parameter = bool | int | float | str | list[int] | list[float] | list[str]
 
 
@@ -249,6 +250,20 @@ class PublicPart(Part):
     """Median of the times per test image, to two digits."""
 
 
+class AuditPart(Part):
+    """Whether the answer to an image hangs on what the entry saw before it (`harness.audit`)."""
+
+    verdict: AuditVerdict
+    images: int
+    """Number of test images that two fresh starts were asked about once more."""
+    tolerance: float | None
+    """Largest difference that counts as alike, as a share of the run's range; None: equal bytes."""
+    detail: str = ""
+    """One sentence that counts what differs; empty where nothing does."""
+    seconds: float
+    """What the audit took; no other time holds it but the total."""
+
+
 class Record(Part):
     """One finished run."""
 
@@ -275,6 +290,10 @@ class Record(Part):
     metrics: list[MetricValue] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     """Remarks for the reader, such as few levels in the maps."""
+    audit: AuditPart | None = None
+    """None where the run was not audited."""
+    answers: Sha256 | None = None
+    """Hash over all answers of the run, each by its image; equal hashes are equal answers."""
     evidence: Sha256 | None = None
     """Hash of the evidence file beside the record."""
     public: PublicPart | None = None

@@ -29,6 +29,8 @@ class Request:
     seed: int
     device: str
     limits: Limits
+    is_audited: bool = False
+    """Ask two fresh starts about some test images once more (`harness.audit`)."""
 
     @property
     def name(self) -> RunName:

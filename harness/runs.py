@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import model_folder, unfinished
+from harness.audit import Audit
 from harness.benchmarks import Sample, stage_training
 from harness.engines.base import Launch, Running
 from harness.engines.owner import is_owner_gone, owner_mark
@@ -79,7 +80,10 @@ def _execute(
     try:
         if training is not None:
             run.train(training)
-        run.predict()
+        audit = Audit.of(request.pack.split("test"), request.device) if request.is_audited else None
+        run.predict(audit)
+        if audit is not None:
+            run.audit(audit)
         outcome = OutcomePart(status=Status.OK, answered=progress.answered)
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -129,7 +133,7 @@ def sweep_work_folders(cache: Path) -> int:
 
 @dataclass
 class _Run:
-    """The two sessions of one run."""
+    """The sessions of one run: train, predict, and two more where it is audited."""
 
     request: Request
     place: Place
@@ -209,7 +213,7 @@ class _Run:
     def _is_open(self) -> bool:
         return self.request.pack.card.visibility == "open"
 
-    def predict(self) -> None:
+    def predict(self, audit: Audit | None = None) -> None:
         """One predict session: the validation split first where it sets thresholds, then test."""
         progress = self.progress
         launch = launch_of(self.request, self.place, "predict", model=self.model)
@@ -224,12 +228,45 @@ class _Run:
             ready = session.start()
             progress.start_up_seconds = ready.start_up_seconds
             progress.entry_has_maps = ready.maps
-            self._score(session, keeper, has_maps=ready.maps)
+            self._score(session, keeper, audit, has_maps=ready.maps)
             session.finish()
         progress.kept_maps = kept
         progress.predict_seconds = time.monotonic() - began
 
-    def _score(self, session: PredictSession, keeper: MapKeeper | None, *, has_maps: bool) -> None:
+    def audit(self, audit: Audit) -> None:
+        """Two fresh starts, asked about the picked images once more; what fails there is no failure."""
+        began = time.monotonic()
+        self.place.reporter.event(f"  auditing: {len(audit.picked)} images in two fresh starts")
+        try:
+            first, second = self._asked_afresh(audit), self._asked_afresh(audit)
+        except RunEnded as end:
+            if end.status.fault is Fault.INFRASTRUCTURE:
+                raise
+            detail = f"a fresh start ended with {end.status}: {end.detail}"
+            part = audit.part("not reproducible", detail, seconds=time.monotonic() - began)
+        else:
+            part = audit.verdict(first, second, seconds=time.monotonic() - began)
+        self.progress.audit = part
+        if part.verdict != "passed":
+            self.place.reporter.event(f"  audit: {part.verdict} ({part.detail})")
+
+    def _asked_afresh(self, audit: Audit) -> list[Answer]:
+        launch = launch_of(self.request, self.place, "predict", model=self.model)
+        with self._running(launch) as running:
+            session = PredictSession(running, launch, self._hello())
+            session.start()
+            told = [answer for _, answer in self._answers(session, audit.picked, "audited images")]
+            session.finish()
+        return told
+
+    def _score(
+        self,
+        session: PredictSession,
+        keeper: MapKeeper | None,
+        audit: Audit | None,
+        *,
+        has_maps: bool,
+    ) -> None:
         pack, place, progress = self.request.pack, self.place, self.progress
         scorer = new_scorer(
             pack, place.cache, self.work, has_maps=has_maps, on_progress=place.reporter.progress
@@ -238,12 +275,16 @@ class _Run:
             samples = shuffled(pack.split("valid"))
             for sample, answer in self._answers(session, samples, "validation images"):
                 scorer.add("valid", sample.key, answer.score, answer.anomaly_map)
+                progress.answers.add(sample.key, answer)
                 if keeper is not None:
                     keeper.add("valid", sample.key, answer.anomaly_map)
         progress.gallery = open_gallery(pack, place.cache, place.reporter.progress)
         samples = shuffled(pack.split("test"))
         for sample, answer in self._answers(session, samples, "test images"):
             scorer.add("test", sample.key, answer.score, answer.anomaly_map)
+            progress.answers.add(sample.key, answer)
+            if audit is not None:
+                audit.see(sample, answer)
             if keeper is not None:
                 keeper.add("test", sample.key, answer.anomaly_map)
             if progress.gallery is not None:

@@ -138,6 +138,8 @@ class Row:
     """Commits of the harness."""
     devices: tuple[str, ...]
     """Devices of the runs."""
+    audits: tuple[str, ...]
+    """Verdicts of the audits over the runs, `passed` among them; empty where none was audited."""
     seconds_per_image: float | None
     """Mean over seeds of the median seconds per test image."""
     seconds_std: float | None
@@ -148,6 +150,11 @@ class Row:
     """Largest peak of GPU memory over seeds, in MiB."""
     peak_ram_mib: float | None
     """Largest peak of RAM over seeds, in MiB."""
+
+    @property
+    def audit_marks(self) -> tuple[str, ...]:
+        """The verdicts that a reader must know of: all but `passed`."""
+        return tuple(verdict for verdict in self.audits if verdict != "passed")
 
     def metric(self, metric_id: str, grid: Grid | None) -> MetricSummary | None:
         """The summary of that metric and grid, or None when no run holds it."""
@@ -302,6 +309,7 @@ def _row(records: Sequence[Record]) -> Row:
         packs=_distinct(record.pack.version for record in records),
         commits=_distinct(record.source.commit or "not in git" for record in records),
         devices=_distinct(record.machine.device for record in records),
+        audits=_distinct(record.audit.verdict for record in records if record.audit),
         seconds_per_image=seconds,
         seconds_std=seconds_std,
         train_seconds=mean_and_deviation(trains)[0],

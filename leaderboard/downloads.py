@@ -20,7 +20,7 @@ from leaderboard.paper import Reported, by_cell, difference
 SCHEMA_VERSION = 1
 CSV_COLUMNS = (
     "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason",
-    "status", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
+    "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
     "seconds_per_image", "peak_gpu_mib", "peak_ram_mib", "weights", "identity", "pack_version",
     "harness_commit",
 )  # fmt: skip
@@ -130,6 +130,7 @@ def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> d
         "ranked": row.ranked,
         "unranked_reason": row.unranked_reason,
         "status": " ".join(ended) or "ok",
+        "audit": " ".join(row.audits),
         "seeds": len(row.seeds),
         "seconds_per_image": row.seconds_per_image,
         "peak_gpu_mib": row.peak_gpu_mib,

@@ -354,11 +354,20 @@ def _summary(row: Row) -> str:
 
 def _remarks(row: Row, records: Sequence[Record]) -> tuple[str, ...]:
     remarks = [f"Unranked: {row.unranked_reason}."] if row.unranked_reason else []
+    remarks.append(_audit_remark(row))
     for warning in dict.fromkeys(text for record in records for text in record.warnings):
         seeds = [record.seed for record in records if warning in record.warnings]
         where = "" if len(seeds) == len(records) else f" (seed {formats.joined(seeds)})"
         remarks.append(f"{warning}{where}")
     return tuple(formats.plain(remark) for remark in remarks)
+
+
+def _audit_remark(row: Row) -> str:
+    if not row.audits:
+        return "Not audited: no fresh start was asked about its images once more."
+    if not row.audit_marks:
+        return "Audit passed: two fresh starts answer the picked test images as the run did."
+    return f"Audit: {formats.joined(row.audit_marks)}."
 
 
 def _metric_lines(

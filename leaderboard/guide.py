@@ -82,6 +82,19 @@ _ROWS = (
         ),
     ),
     Term(
+        "audit",
+        "Audit",
+        (
+            "After a run, two fresh starts are asked about 32 test images once more, in a new order:"
+            " the row is marked where answers differ."
+        ),
+        (
+            "“Not reproducible”: the two fresh starts differ from each other. “Adapts to the test"
+            " set”: they agree, and the run said something else, so its answer hung on the images in"
+            " between. Equal bytes on a CPU; on a GPU, within a thousandth of the run’s range."
+        ),
+    ),
+    Term(
         "trivial",
         "Trivial baselines, ▽",
         "What a single number such as the mean grey value scores; ▽ marks what does no better.",

@@ -374,7 +374,7 @@ def _average_cell(rows: Sequence[Row], context: Context) -> Cell:
 
 
 def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
-    """What qualifies the whole line: why it is unranked, per benchmark where that differs."""
+    """What qualifies the whole line: its audit, and why it is unranked, per benchmark if need be."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         for reason in (row.unranked_reason or "").split(", "):
@@ -384,7 +384,8 @@ def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
         reason if len(names) == len(rows) else f"{reason} ({formats.joined(names)})"
         for reason, names in reasons.items()
     ]
-    return (f"unranked: {formats.plain(', '.join(told))}",) if told else ()
+    marks = dict.fromkeys(mark for row in rows for mark in row.audit_marks)
+    return (*marks, *((f"unranked: {formats.plain(', '.join(told))}",) if told else ()))
 
 
 def _failed_phrase(row: Row) -> str:

@@ -115,7 +115,9 @@ def attack(
         entry: str | Path, *options: str, pack: Pack | None = None, results: str = "results",
         keep_log: bool = True, site: bool = False, **limits: float,
     ) -> Run:  # fmt: skip
-        folder = HOSTILE / entry if (HOSTILE / entry).is_dir() else ENTRIES / entry
+        folder = next(
+            (place / entry for place in (HOSTILE, ENTRIES) if (place / entry).is_dir()), entry
+        )
         changed = [f"{name}={value}" for name, value in (LIMITS | limits).items()]
         arguments = [str(folder), "--pack", str((pack or open_small).root)]
         arguments += [text for limit in changed for text in ("--limit", limit)]
@@ -130,7 +132,7 @@ def attack(
         (record,) = (
             record
             for record in Store(tmp_path / results).records()
-            if record.entry.name == option_of(options, "--as", folder.name)
+            if record.entry.name == option_of(options, "--as", Path(folder).name)
         )
         return Run(record, code, out + err, tmp_path / results)
 
