@@ -1,0 +1,224 @@
+"""Attacks 2, 3 and 23 on hidden packs: no pixel, id, patient, label or score leaves the machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.benchmarks import Pack, open_pack
+from harness.public_form import public_form
+from harness.records import Record
+from harness.site import build_site
+from harness.statistics import published, summarise
+from harness.store import Store
+from tests.hostile.conftest import small_pack
+
+pytestmark = pytest.mark.engine
+
+FILE, PATIENT = "plantedkey", "plantedpatient"
+
+
+@pytest.fixture(scope="module")
+def planted(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """A hidden pack whose names, patients and pixels can be found again in any text."""
+    root = tmp_path_factory.mktemp("planted")
+    small_pack(cache, root, visibility="hidden", seed="planted")
+    random = np.random.default_rng(7)
+    for path in sorted(root.rglob("*.png")):
+        if path.parent.name == "img":
+            pixels = np.array(Image.open(path))
+            pixels[0] = random.integers(1, 256, pixels.shape[1])
+            Image.fromarray(pixels).save(path)
+        path.rename(path.with_name(re.sub(r"^p(\d+)_", rf"{FILE}-{PATIENT}\1_", path.name)))
+    card = root / "pack.toml"
+    rule = rf'["{FILE}-(?P<patient>{PATIENT}\\d+)_\\d"]'
+    lines = card.read_text().splitlines()
+    told = [f"name_rules = {rule}" if line.startswith("name_rules") else line for line in lines]
+    card.write_text("\n".join(told) + "\n")
+    pack = open_pack(root, cache)
+    assert all(sample.group.startswith(PATIENT) for sample in pack.split("test"))
+    return pack
+
+
+def markers(pack: Pack, scores: list[float]) -> list[bytes]:
+    """Everything that must not be found anywhere, in the forms in which it could be written."""
+    found = [FILE.encode(), PATIENT.encode()]
+    for split in ("valid", "test"):
+        for sample in pack.split(split):
+            row = pack.image(sample)[0].tobytes()
+            found += [
+                row[:12],
+                row[:12].hex().encode(),
+                base64.b64encode(row)[:16],
+                ", ".join(map(str, row[:6])).encode(),
+                sample.pixel_sha256.removeprefix("sha256:")[:16].encode(),
+            ]
+    return [*found, *(text for score in scores for text in written(score))]
+
+
+def written(score: float) -> list[bytes]:
+    return [repr(score).encode(), f"{score:.4f}".encode(), np.float64(score).tobytes()]
+
+
+HOW = ("log", "crash", "type", "id", "dtype", "field", "score", "line", "shape")
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_2_nothing_of_a_hidden_image_is_in_any_byte_that_is_shown(
+    attack, planted, tmp_path, monkeypatch, how
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    run = attack("prints_images", "--set", f"how={how}", "--json", pack=planted, site=True)
+    assert run.record.is_ok is (how == "log"), run.record.outcome
+    scores = [
+        1234.5 + float(planted.image(s).mean(dtype=np.float32)) for s in planted.split("test")
+    ]
+    hidden = markers(planted, scores)
+    store = Store(run.results)
+    name = store.name_of(run.record)
+    public = public_form(run.record, store.salt(name, run.record)).model_dump_json()
+    shown = {"terminal": run.terminal.encode(), "public record": public.encode()}
+    # The evidence holds keys and scores by design, under a hash: it stays with the maintainer.
+    private = {store.evidence_path(name), store.salt_path(name)}
+    for folder in (run.results, run.results.parent / "site", temporary):
+        shown |= {
+            str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p not in private
+        }
+    assert store.record_path(name).read_bytes() in shown.values()
+    assert any(path.endswith("index.html") for path in shown)
+    leaks = {path: m for path, content in shown.items() for m in hidden if m in content}
+    assert not leaks
+    assert not store.log_path(name).exists()
+    assert "SPY" not in run.terminal
+
+
+def test_2_the_search_would_find_each_marker_in_an_open_run(
+    attack, planted, tmp_path, cache
+) -> None:
+    """The same entry on the same images, open: what it wrote is in its log."""
+    root = tmp_path / "opened"
+    shutil.copytree(planted.root, root)
+    card = root / "pack.toml"
+    card.write_text(card.read_text().replace('"hidden"', '"open"'))
+    pack = open_pack(root, cache)
+    run = attack("prints_images", "--set", "how=crash", pack=pack)
+    log = run.log.encode()
+    assert sum(m in log for m in markers(pack, [])) >= 3 * 3
+
+
+def values(records: list[Record]) -> list[tuple]:
+    """What is published of the metrics."""
+    (row,) = published(summarise(records))
+    return [(m.id, m.grid, m.mean, m.std, m.step) for m in row.metrics]
+
+
+def test_3_two_entries_that_differ_in_one_image_are_published_alike(attack, sealed_small) -> None:
+    one = attack("one_differs", pack=sealed_small, results="one")
+    exact = one.record.metric("image_auroc", None)
+    (row,) = published(summarise([one.record]))
+    step = row.metric("image_auroc", None).step
+    victim, more = swap_of_one_pair(sealed_small, exact.value, step)
+    other = attack(
+        "one_differs", "--set", f"victim={victim}", "--set", f"more={more}",
+        pack=sealed_small, results="other",
+    )  # fmt: skip
+    assert one.record.is_ok
+    assert other.record.is_ok
+    assert other.record.metric("image_auroc", None).value != exact.value, "the exact numbers tell"
+    told = {(m[0], m[1]): m for m in values([one.record])}
+    for found in values([other.record]):
+        if found[0] == "image_auroc":
+            assert found == told[found[0], found[1]]
+    assert "seeds" not in json.dumps(vars(row), default=str) or not row.metrics[0].seeds
+
+
+def swap_of_one_pair(pack: Pack, auroc: float, step: float) -> tuple[str, float]:
+    """An image and what to add to its score, so that one pair changes places, away from an edge."""
+    scored = sorted(
+        (float(pack.image(sample).std()), sample.is_anomalous, sample)
+        for sample in pack.split("test")
+    )
+    pairs = pack.split("test")
+    normal = sum(not sample.is_anomalous for sample in pairs)
+    change = 1 / (normal * (len(pairs) - normal))
+    for (low, is_low, sample), (high, is_high, _) in itertools.pairwise(scored):
+        after = auroc + (change if is_low else -change)
+        if is_low != is_high and round(after / step) == round(auroc / step):
+            digest = hashlib.sha256(pack.image(sample).tobytes()).hexdigest()
+            return digest, 1.5 * (high - low)
+    raise AssertionError("no pair can change places away from a rounding edge")
+
+
+def image_level(pack: Pack, root: Path, anomalous: set[str], cache: Path) -> Pack:
+    """The pack's test images with other labels, and no masks."""
+    for split in ("train", "valid"):
+        for sample in pack.split(split):
+            copy(sample.image_path, root / split, is_anomalous=sample.is_anomalous)
+    for sample in pack.split("test"):
+        copy(sample.image_path, root / "test", is_anomalous=sample.key in anomalous)
+    card = (pack.root / "pack.toml").read_text().replace("has_masks = true", "has_masks = false")
+    (root / "pack.toml").write_text(card)
+    return open_pack(root, cache)
+
+
+def copy(source: Path, split: Path, *, is_anomalous: bool) -> None:
+    target = split / ("Ungood" if is_anomalous else "good") / source.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def level(pack: Pack, sample) -> int:
+    """The score that `level_per_image` gives."""
+    digest = hashlib.sha256(pack.image(sample).tobytes()).digest()
+    return int.from_bytes(digest[:2], "big") % 60000
+
+
+def test_23_two_labellings_with_equal_aggregates_are_published_as_the_same_bytes(
+    attack, sealed_small, cache, tmp_path
+) -> None:
+    samples = sorted(sealed_small.split("test"), key=lambda s: level(sealed_small, s))
+    keys = [sample.key for sample in samples]
+    # By ascending score 0 1 0 1 … ; the second labelling swaps two pairs in opposite directions,
+    # so that the ranks of the anomalous images have the same sum.
+    one = set(keys[1::2])
+    other = one ^ {keys[0], keys[1], keys[4], keys[3]}
+    runs, packs = [], []
+    for name, labels in (("one", one), ("other", other)):
+        packs.append(image_level(sealed_small, tmp_path / name / "pack", labels, cache))
+        runs.append(attack("level_per_image", pack=packs[-1], results=name + "/results"))
+    assert all(run.record.is_ok for run in runs)
+    first, second = (run.record for run in runs)
+    assert first.evidence != second.evidence, "the private evidence does tell them apart"
+    assert values([first]) == values([second])
+    # What differs by itself: the pack's own hash, and what the clock said.
+    alike = {"pack": first.pack, "run_key": first.run_key, "times": first.times, "cost": first.cost}
+    published_forms, sites = [], []
+    for run, record in zip(runs, (first, second.model_copy(update=alike)), strict=True):
+        store = Store(run.results)
+        name = store.name_of(record)
+        evidence = store.evidence_path(name).read_bytes()
+        store.save(name, record, write_evidence=lambda path, e=evidence: path.write_bytes(e))
+        published_forms.append(
+            public_form(record.sealed(), "salt").model_dump(exclude={"public", "record_hash"})
+        )
+        site = build_site(
+            run.results, tmp_path / f"{run.results.parent.name}-site", published=tmp_path / "none"
+        ).parent
+        sites.append(
+            {str(p.relative_to(site)): p.read_bytes() for p in site.rglob("*") if p.is_file()}
+        )
+    assert published_forms[0] == published_forms[1]
+    assert sites[0].keys() == sites[1].keys()
+    assert [path for path in sites[0] if sites[0][path] != sites[1][path]] == []
