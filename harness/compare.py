@@ -55,11 +55,12 @@ def main(argv: Sequence[str] | None) -> int:
     """Compare, write and print; returns the exit code."""
     options = build_parser().parse_args(argv)
     from harness.comparisons import comparison_bytes, comparison_path
-    from harness.statistics import ranked_records
+    from harness.statistics import ranked_records, with_withdrawals
     from harness.store import Store
+    from harness.submissions import withdrawals
 
     store = Store(options.results)
-    records = store.records()
+    records = with_withdrawals(store.records(), withdrawals())
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
         groups = {name: group for name, group in groups.items() if name in options.benchmarks}

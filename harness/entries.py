@@ -104,6 +104,11 @@ class SubmissionTable(EntryTable):
     folder_hash: Sha256 | None = None
     """Hash of that folder's files as they were reviewed."""
 
+    @property
+    def pinned(self) -> str:
+        """What must not change from the check to the run."""
+        return self.folder_hash or self.content or self.image or ""
+
 
 class TrainingTable(_Table):
     """`[training]`: how the harness judges this entry's checkpoints."""
@@ -182,6 +187,8 @@ class Entry:
             key: list(value) if isinstance(value, tuple) else value for key, value in told.items()
         }
         told["source"] = _public_source(self)
+        if isinstance(self.table, SubmissionTable):
+            told["pinned"] = self.table.pinned
         told["deviations"] = [deviation.model_dump() for deviation in self.deviations]
         return told
 

@@ -372,10 +372,15 @@ def run_all(plan: Plan) -> Iterator[Record]:
 
 
 def _is_finished(record: Record, request: Request) -> bool:
-    return record.is_ok and (record.audit is not None or not request.is_audited)
+    """Whether a record is whole: it ended well, by the metrics of today, and was audited if asked."""
+    from harness.metrics import METRICS_VERSION
+
+    is_audited = record.audit is not None or not request.is_audited
+    return record.is_ok and is_audited and record.source.metrics == METRICS_VERSION
 
 
 def _check_conflicts(plan: Plan) -> None:
+    from harness.metrics import METRICS_VERSION
     from harness.requests import key_parts, request_key
     from harness.store import describe_difference
 
@@ -385,8 +390,11 @@ def _check_conflicts(plan: Plan) -> None:
         if existing is None:
             continue
         key = request_key(request, place.engine)
-        difference = describe_difference(existing, key_parts(request, place.engine))
-        place.store.check_conflict(request.name, key, replace=plan.replace, difference=difference)
+        parts = key_parts(request, place.engine) | {"metrics": METRICS_VERSION}
+        difference = describe_difference(existing, parts)
+        place.store.check_conflict(
+            request.name, key, replace=plan.replace, difference=difference, metrics=METRICS_VERSION
+        )
 
 
 def _run_twice_at_most(request: Request, place: Place, existing: Record | None) -> Record:

@@ -112,8 +112,9 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     from harness.datacards import read_verified_packs
     from harness.material import Material
     from harness.statistics import published as publishable
-    from harness.statistics import ranked_records, summarise
+    from harness.statistics import ranked_records, summarise, with_withdrawals
     from harness.store import Store
+    from harness.submissions import withdrawals
 
     if os.access(results, os.W_OK):
         curves.refresh(Store(results))
@@ -122,8 +123,9 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     own = {folder: Store(folder).records() for folder in folders}
     # A record that was copied from one folder to the other is one run.
     records = list({record.run_key: record for group in own.values() for record in group}.values())
-    compared, outdated = _comparisons(folders, ranked_records(records))
-    rows = publishable(summarise(records, comparisons=compared))
+    marked = with_withdrawals(records, withdrawals(SUBMISSIONS))
+    compared, outdated = _comparisons(folders, ranked_records(marked))
+    rows = publishable(summarise(marked, comparisons=compared))
     drawn = {
         key: found
         for folder, group in own.items()
@@ -188,7 +190,7 @@ def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
             entry = open_entry(str(path))
         except EntryInvalid:
             continue
-        if entry.name not in known:
+        if entry.name not in known and not entry.table.withdrawn:
             table = entry.table
             found.append(Waiting(entry.name, table.title, table.submitted, entry.metadata))
     return tuple(sorted(found, key=lambda each: (each.since or "9999", each.name)))

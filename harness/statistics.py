@@ -187,6 +187,28 @@ def summarise(
     return with_places(_with_standings(_row(group), current) for group in groups)
 
 
+def with_withdrawals(records: Iterable[Record], withdrawn: Mapping[str, str]) -> list[Record]:
+    """The records with the reason of each entry that was withdrawn since, for rows and ranks.
+
+    Their hashes stay those of the stored files: such a record is shown and never written.
+    """
+    return [
+        record
+        if record.entry.name not in withdrawn
+        else record.model_copy(
+            update={
+                "entry": record.entry.model_copy(
+                    update={
+                        "metadata": record.entry.metadata
+                        | {"withdrawn": withdrawn[record.entry.name]}
+                    }
+                )
+            }
+        )
+        for record in records
+    ]
+
+
 def ranked_records(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
     """The records of rows that may take a rank, by benchmark: what `harness.compare` compares."""
     return _ranked(_groups(records))

@@ -18,6 +18,7 @@ lock when its holder dies.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import fcntl
 import hashlib
@@ -140,19 +141,31 @@ class Store:
             and RECORD_FILE.fullmatch(path.name)
         )
 
-    def check_conflict(self, name: RunName, key: str, *, replace: bool, difference: str) -> None:
-        """Refuse a run whose name is taken by a record of another key.
+    def check_conflict(
+        self,
+        name: RunName,
+        key: str,
+        *,
+        replace: bool,
+        difference: str,
+        metrics: str | None = None,
+    ) -> None:
+        """Refuse a run whose name is taken by a record of another key, or of other metrics.
 
         Args:
             name: place of the new run.
             key: run key of the new run.
             replace: move the old record to history instead of refusing.
             difference: what differs between the two, in words.
+            metrics: version of the metric definitions, where a finished record must be of it.
         Raises:
             StoreConflict: the name is taken and `replace` is false.
         """
         existing = self.find(name)
-        if existing is None or existing.run_key == key:
+        if existing is None:
+            return
+        is_outdated = existing.is_ok and metrics not in (None, existing.source.metrics)
+        if existing.run_key == key and not is_outdated:
             return
         if not replace:
             raise StoreConflict(
@@ -248,7 +261,7 @@ class Store:
         Raises:
             StoreConflict: another living process holds it.
         """
-        path = self.root / LOCKS / (str(name).replace("/", ".") + ".lock")
+        path = self._lock_path(name)
         with writing_problems(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = path.open("a")
@@ -261,7 +274,26 @@ class Store:
                     where=str(self.root),
                     fix="wait for it, or give this call another folder with --results DIR",
                 ) from error
+            handle.truncate(0)
+            handle.write(datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+            handle.flush()
             yield
+
+    def running_since(self, name: RunName) -> str | None:
+        """When a process that still lives took the lock of this run (ISO 8601); None: nobody has it."""
+        path = self._lock_path(name)
+        try:
+            with path.open("r+") as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return handle.read() or "now"
+        except OSError:
+            return None
+        return None
+
+    def _lock_path(self, name: RunName) -> Path:
+        return self.root / LOCKS / (str(name).replace("/", ".") + ".lock")
 
     def sweep(self) -> int:
         """Remove temporary files of writers that are gone; returns how many."""
@@ -343,6 +375,7 @@ def describe_difference(old: Record, new: dict[str, object]) -> str:
         "threads": old.machine.threads,
         "contract": old.source.contract,
         "harness": old.source.version,
+        "metrics": old.source.metrics,
     }
     params = new.get("params")
     parts = [

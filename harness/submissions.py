@@ -15,12 +15,15 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.declared import text_problems
 from harness.entries import Entry, SubmissionTable, open_entry
 from harness.errors import EntryInvalid, HarnessError, UsageError
 from harness.provenance import REPOSITORY, method_hash
@@ -113,6 +116,43 @@ def open_all(folder: Path) -> tuple[list[Entry], dict[Path, HarnessError]]:
         except (EntryInvalid, UsageError) as error:
             invalid[path] = error
     return sorted(entries, key=lambda e: (e.table.submitted or "9999", e.name)), invalid
+
+
+def withdrawals(folder: Path = FOLDER) -> dict[str, str]:
+    """Reason by name of every submission that was withdrawn."""
+    found = {}
+    for path in sorted(folder.glob("*.toml")):
+        with contextlib.suppress(OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+            # A folder that changed since its review is withdrawn all the same: only the file counts.
+            table = tomllib.loads(path.read_text(encoding="utf-8")).get("entry", {})
+            if isinstance(table, dict) and table.get("withdrawn"):
+                found[path.stem] = str(table["withdrawn"])
+    return found
+
+
+def withdraw(path: Path, reason: str) -> None:
+    """Write the reason into a submission's file; all else stays as its author wrote it.
+
+    Raises:
+        EntryInvalid: there is no such submission, it was withdrawn before, or the reason is no
+            plain text.
+    """
+    if problems := text_problems({"withdrawn": reason}):
+        raise EntryInvalid("; ".join(problems), where="--reason")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise EntryInvalid(f"there is no submission: {error.strerror}", where=str(path)) from error
+    if before := withdrawals(path.parent).get(path.stem):
+        raise EntryInvalid(f"it was withdrawn before: {before}", where=str(path))
+    text = re.sub(r'^withdrawn *= *""[^\n]*\n', "", text, flags=re.M)
+    line = f"withdrawn = {json.dumps(reason, ensure_ascii=False)}"
+    changed = re.sub(
+        r"^\[entry\][^\n]*$", lambda found: f"{found[0]}\n{line}", text, count=1, flags=re.M
+    )
+    if tomllib.loads(changed).get("entry", {}).get("withdrawn") != reason:
+        raise EntryInvalid("the file has no table [entry]", where=str(path))
+    rewrite(path, changed)
 
 
 def missing_fields(table: SubmissionTable) -> list[str]:

@@ -237,7 +237,7 @@ def _declared(metadata: Mapping[str, object]) -> tuple[Fact, ...]:
     labels = {
         "authors": "Authors", "paper": "Paper", "code": "Code", "licence": "Licence",
         "family": "Family", "pretraining": "Pretraining", "backbones": "Backbones",
-        "external_data": "Other data", "submitted": "Submitted", "withdrawn": "Withdrawn",
+        "external_data": "Other data", "team": "Team", "submitted": "Submitted", "withdrawn": "Withdrawn",
     }  # fmt: skip
     return tuple(
         Fact(label, formats.plain(metadata[key]), formats.safe_link(metadata[key]))

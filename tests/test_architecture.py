@@ -27,6 +27,7 @@ VERBS = (
     "pack",
     "bundle",
     "verify",
+    "queue",
 )
 
 # What modules below a prefix may import of our own packages.

@@ -1,0 +1,311 @@
+"""`python -m harness.queue`: evaluate every submission that lacks a record for the packs of today.
+
+list       where each submission stands, why, since when and until when
+run        evaluate those that wait, one after the other; what fails holds up no other
+check      are the submission files valid, pinned and no copies of one another? No engine
+withdraw   take a submission off the ranks; its rows stay, with the reason
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import cli
+from harness.errors import (
+    EntryFailed,
+    EntryInvalid,
+    EnvironmentFault,
+    HarnessError,
+    StoreConflict,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.benchmarks import Pack
+    from harness.entries import Entry
+    from harness.store import Store
+    from harness.waiting import Job
+
+EXAMPLES = """
+  python -m harness.queue list --data-root /data/bmad --pack /data/sealed
+  python -m harness.queue run --data-root /data/bmad --pack /data/sealed --device cuda:0 --dry-run
+  python -m harness.queue run --data-root /data/bmad --pack /data/sealed --device cuda:0
+  python -m harness.queue check
+  python -m harness.queue withdraw my-method --reason "its authors found an error"
+"""
+VERBS = ("list", "run", "check", "withdraw")
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    from harness.evaluate import add_data_options
+
+    parser = cli.Parser(
+        "queue",
+        "Evaluate every submission that lacks a current record: one that was never run, or was run\n"
+        "before its pin, its settings, the pack, the contract, the metric definitions or the\n"
+        "harness changed. Exit code 0: done; 3, 4 or 5: the worst that happened.",
+        EXAMPLES,
+    )
+    parser.add_argument("verb", choices=VERBS)
+    parser.add_argument("name", nargs="?", help="the submission (withdraw alone)")
+    parser.add_argument("--reason", help="why it is withdrawn, one line")
+    add_data_options(parser)
+    parser.add_argument(
+        "--seed", dest="seeds", type=int, nargs="+", default=[0], metavar="N",
+        help="seeds (default: 0)",
+    )  # fmt: skip
+    cli.add_engine_options(parser)
+    group = parser.add_argument_group("the queue")
+    group.add_argument(
+        "--submissions", type=Path, metavar="DIR", help="folder of the files (default: submissions)"
+    )
+    group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    group.add_argument(
+        "--retry-failed", action="store_true", help="also those that failed by their own fault"
+    )
+    group.add_argument(
+        "--most-scored", type=int, metavar="N",
+        help="scored submissions that a team may have on one benchmark (default: 5)",
+    )  # fmt: skip
+    group.add_argument("--dry-run", action="store_true", help="say what would be run, run nothing")
+    group.add_argument("--no-site", action="store_true", help="do not rebuild the site")
+    group.add_argument("--json", action="store_true", help="print the jobs as one JSON array")
+    return parser
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """List, run, check or withdraw; returns the exit code."""
+    from harness import submissions
+
+    options = build_parser().parse_args(argv)
+    options.submissions = options.submissions or submissions.FOLDER
+    wanted = 2 if options.verb == "withdraw" else 0
+    if sum(map(bool, (options.name, options.reason))) != wanted:
+        raise UsageError(
+            "withdraw takes a name and --reason; the other verbs take neither",
+            fix='python -m harness.queue withdraw NAME --reason "…"',
+        )
+    if options.verb == "withdraw":
+        return _withdraw(options)
+    if options.verb == "check":
+        return _check(options)
+    reporter = cli.Reporter()
+    reporter.show_engine_messages()
+    try:
+        return _list_or_run(options, reporter)
+    finally:
+        reporter.close()
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    from harness.submissions import withdraw
+
+    path = options.submissions / f"{options.name}.toml"
+    withdraw(path, options.reason)
+    print(
+        f"withdrawn: {path}\nIts rows stay on the site, unranked, with the reason. Commit the file,"
+    )
+    print("make the comparison anew (python -m harness.compare) and build the site.")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Every problem of every file on one line each."""
+    problems = check_files(options.submissions)
+    for problem in problems:
+        print(problem)
+    count = len(list(options.submissions.glob("*.toml")))
+    print(f"{count} submissions, {len(problems)} problems")
+    return EntryInvalid.exit_code if problems else 0
+
+
+def check_files(folder: Path) -> list[str]:
+    """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
+    from harness.submissions import baselines, find_twin, marks, missing_fields, open_all
+    from harness.tracks import unreviewable_files
+
+    entries, invalid = open_all(folder)
+    problems = [f"{path.name}: {_one_line(error)}" for path, error in sorted(invalid.items())]
+    others = [*baselines(), *entries]
+    for entry in entries:
+        found = missing_fields(entry.table)  # type: ignore[arg-type]
+        if entry.kind == "folder":
+            found += unreviewable_files(entry.folder)
+        # What came first keeps its name: the others are compared with what stands before them.
+        earlier = others[: others.index(entry)]
+        if twin := find_twin(entry.name, marks(entry), earlier):
+            found.append(f"its {twin.what} is on the board already, as {twin.name}")
+        problems += [f"{entry.name}.toml: {problem}" for problem in found]
+    known = {f"{entry.name}" for entry in entries} | {path.stem for path in invalid}
+    stray = [
+        path.name
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.name not in ("README.md",) and path.name.split(".")[0] not in _stems(known)
+        and path.stem not in known
+    ]  # fmt: skip
+    return problems + [f"{name}: it belongs to no submission" for name in stray]
+
+
+def _stems(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def _one_line(error: HarnessError) -> str:
+    return " ".join(str(error).split())
+
+
+def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
+    from harness.benchmarks import check_cache, default_cache
+    from harness.evaluate import open_packs
+    from harness.store import Store
+    from harness.submissions import open_all
+
+    cache = default_cache()
+    check_cache(cache)
+    packs = open_packs(options, cache, reporter)
+    entries, invalid = open_all(options.submissions)
+    for path, error in sorted(invalid.items()):
+        reporter.event(f"passed over {path.name}: {_one_line(error)}")
+    store = Store(options.results)
+    jobs = _jobs(options, entries, packs, store)
+    if options.verb == "run":
+        worst = _run(options, entries, jobs, reporter)
+        jobs = _jobs(options, entries, packs, store)
+    else:
+        worst = 0
+    if options.json:
+        print(json.dumps([asdict(job) for job in jobs], indent=1))
+    else:
+        print(table(jobs))
+        for line in _scored(options, store):
+            print(line)
+    return worst
+
+
+def _scored(options: argparse.Namespace, store: Store) -> list[str]:
+    """How many scored submissions each team has, of how many it may have."""
+    from harness.site import PUBLISHED_RECORDS
+    from harness.store import Store
+    from harness.waiting import MOST_SCORED, scored_by_team
+
+    most = MOST_SCORED if options.most_scored is None else options.most_scored
+    found = scored_by_team([*store.records(), *Store(PUBLISHED_RECORDS).records()])
+    return [
+        f"scored: {team} has {len(names)} of {most} submissions on {benchmark}"
+        for (team, benchmark), names in sorted(found.items())
+    ]
+
+
+def _jobs(
+    options: argparse.Namespace, entries: Sequence[Entry], packs: Sequence[Pack], store: Store
+) -> list[Job]:
+    from harness.site import PUBLISHED_RECORDS
+    from harness.store import Store
+    from harness.waiting import MOST_SCORED, jobs_of
+
+    return jobs_of(
+        entries,
+        packs,
+        options.seeds,
+        store=store,
+        published=Store(PUBLISHED_RECORDS).records(),
+        limits=cli.read_limits(options.limit),
+        most_scored=MOST_SCORED if options.most_scored is None else options.most_scored,
+        is_retrying=options.retry_failed,
+    )
+
+
+def _run(
+    options: argparse.Namespace,
+    entries: Sequence[Entry],
+    jobs: Sequence[Job],
+    reporter: cli.Reporter,
+) -> int:
+    """Do what waits; a submission that cannot be run is told, and the next one has its turn."""
+    files = {entry.name: entry.submission for entry in entries}
+    waiting = [job for job in jobs if job.state == "waiting"]
+    worst, done = 0, 0
+    for number, job in enumerate(waiting, start=1):
+        reporter.event(f"[{number}/{len(waiting)}] {job.name}: {job.why}")
+        arguments = _arguments(options, files[job.entry], job)
+        if options.dry_run:
+            reporter.event("  python -m harness.evaluate " + " ".join(arguments))
+            continue
+        code = _evaluate(arguments, reporter)
+        done += code in (0, EntryFailed.exit_code)
+        worst = max(worst, code)
+    if done and not options.no_site:
+        from harness.site import build_site
+
+        reporter.event(f"site: {build_site(options.results)}")
+    return worst
+
+
+def _arguments(options: argparse.Namespace, path: Path | None, job: Job) -> list[str]:
+    """The call of `harness.evaluate` that does one job."""
+    given = [str(path), "--seed", str(job.seed), "--results", str(options.results)]
+    place = _place_of(options, job.benchmark)
+    given += ["--pack", str(place)] if place else ["--benchmark", job.benchmark]
+    if options.data_root and not place:
+        given += ["--data-root", str(options.data_root)]
+    if options.weights:
+        given += ["--weights", str(options.weights)]
+    for limit in options.limit:
+        given += ["--limit", limit]
+    # An older record moves to history: the reason for the new run was told.
+    return [*given, "--engine", options.engine, "--device", options.device, "--replace"]
+
+
+def _place_of(options: argparse.Namespace, benchmark: str) -> Path | None:
+    """The folder of a pack that was named by `--pack`."""
+    from harness.benchmarks import default_cache, open_pack
+
+    for folder in options.packs:
+        if open_pack(folder, default_cache()).name == benchmark:
+            return Path(folder)
+    return None
+
+
+def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
+    """One evaluation; its exit code, whatever happens to it."""
+    from harness import evaluate
+
+    options = evaluate.build_parser().parse_args(list(arguments))
+    try:
+        records = list(evaluate.run_all(evaluate.make_plan(options, reporter)))
+    except StoreConflict as error:  # another process does it, or has just done it
+        reporter.event(f"  {_one_line(error)}")
+        return 0
+    except (EntryInvalid, EntryFailed, EnvironmentFault) as error:
+        reporter.event(f"  {cli.render_error(error)}")
+        return error.exit_code
+    return 0 if all(record.is_ok for record in records) else EntryFailed.exit_code
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """One line per job, the open ones first, and how many scored submissions each team has."""
+    if not jobs:
+        return "there is no submission"
+    order = ("running", "waiting", "held", "failed", "finished", "withdrawn")
+    lines = []
+    for state in order:
+        of_state = [job for job in jobs if job.state == state]
+        if of_state:
+            lines.append(f"{state} ({len(of_state)})")
+        for job in of_state:
+            since = f" since {job.since}" if job.since else ""
+            until = f", until {job.until} at the latest" if job.until else ""
+            lines.append(f"  {job.name} ({job.team}){since}{until}\n      {job.why}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))

@@ -1,0 +1,207 @@
+"""Where every submission stands on every pack: finished, waiting and why, running, failed, or held.
+
+    jobs_of(...) -> one `Job` for each submission, benchmark and seed
+
+A submission is evaluated anew when what decides its numbers has changed: its own pin, its
+settings, the pack, the contract, the metric definitions or the harness. Nothing is started here.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.entries import SubmissionTable
+from harness.store import RunName
+
+if TYPE_CHECKING:
+    from harness.benchmarks import Pack
+    from harness.engines.base import Limits
+    from harness.entries import Entry
+    from harness.records import Record
+    from harness.store import Store
+
+State = Literal["finished", "waiting", "running", "failed", "held", "withdrawn"]
+# So few that comparing published numbers of near-identical entries tells no label (attack 3).
+MOST_SCORED = 5
+# A submission that waits longer than this is overdue, and says so.
+WAIT_DAYS = 14
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission on one pack with one seed."""
+
+    entry: str
+    """Name of the submission."""
+    team: str
+    """Who submitted it."""
+    benchmark: str
+    """Name of the pack."""
+    seed: int
+    """Seed."""
+    state: State
+    """Where it stands."""
+    why: str
+    """Why it stands there."""
+    since: str
+    """Since when: the submission's date, the run's start, or the record's."""
+    until: str
+    """When that ends at the latest: the run by its limits, the wait by the rule; empty where it does
+    not end by itself."""
+
+    @property
+    def name(self) -> RunName:
+        """Its place in the store."""
+        return RunName(self.benchmark, self.entry, self.seed)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What a record must have been made with to be current."""
+
+    harness: str
+    contract: int
+    metrics: str
+
+
+def current_versions() -> Versions:
+    """Those of this checkout."""
+    from harness import __version__
+    from harness.contract import CONTRACT_VERSION
+    from harness.metrics import METRICS_VERSION
+
+    return Versions(__version__, CONTRACT_VERSION, METRICS_VERSION)
+
+
+def jobs_of(
+    entries: Sequence[Entry],
+    packs: Sequence[Pack],
+    seeds: Sequence[int],
+    *,
+    store: Store,
+    published: Iterable[Record],
+    limits: Limits,
+    most_scored: int = MOST_SCORED,
+    is_retrying: bool = False,
+) -> list[Job]:
+    """Every job, in the order in which they are done.
+
+    Args:
+        entries: the submissions, oldest first.
+        packs: the packs of today.
+        seeds: seeds that each submission is run with.
+        store: the results folder.
+        published: published records; they count like those of the store, which come first.
+        limits: of the runs, for the latest end.
+        most_scored: scored submissions that a team may have on one benchmark.
+        is_retrying: runs that failed by their own fault are done again.
+    """
+    known = {_name_of(record): record for record in published} | {
+        _name_of(record): record for record in store.records()
+    }
+    scored = scored_by_team(known.values())
+    versions = current_versions()
+    jobs = []
+    for entry in entries:
+        for pack in packs:
+            for seed in seeds:
+                name = RunName(pack.name, entry.name, seed)
+                record = known.get(name)
+                state, why, since = _state(entry, pack, record, versions, is_retrying=is_retrying)
+                team = team_of(entry.table)
+                names = scored.setdefault((team.casefold(), pack.name), set())
+                if state == "waiting" and entry.name not in names:
+                    if len(names) >= most_scored:
+                        state = "held"
+                        why = f"{team} has {len(names)} of {most_scored} scored submissions here"
+                    else:
+                        names.add(entry.name)  # the place is taken by the one that came first
+                until = _latest(state, since, limits)
+                if state == "waiting" and (began := store.running_since(name)):
+                    state, since = "running", began
+                    until = _latest(state, since, limits)
+                jobs.append(Job(entry.name, team, pack.name, seed, state, why, since, until))
+    return jobs
+
+
+def team_of(table: object) -> str:
+    """Who submitted: the team, or else the first author."""
+    team = table.team if isinstance(table, SubmissionTable) else ""
+    authors = getattr(table, "authors", ())
+    return team or next(iter(authors), "") or "unknown"
+
+
+def scored_by_team(records: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
+    """Names of the scored submissions by (team, benchmark); the demo pack counts nothing."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        team = record.entry.metadata.get("team")
+        if record.is_ok and isinstance(team, str) and record.pack.benchmark != "demo":
+            key = (team.casefold(), record.pack.benchmark)
+            found.setdefault(key, set()).add(record.entry.name)
+    return found
+
+
+def _name_of(record: Record) -> RunName:
+    return RunName(record.pack.benchmark, record.entry.name, record.seed)
+
+
+def _state(
+    entry: Entry, pack: Pack, record: Record | None, versions: Versions, *, is_retrying: bool
+) -> tuple[State, str, str]:
+    """Where a submission stands, why, and since when; without bounds and running processes."""
+    submitted = entry.table.submitted
+    if entry.table.withdrawn:
+        return "withdrawn", entry.table.withdrawn, submitted
+    if record is None:
+        return "waiting", "never run on this pack", submitted
+    if changes := changes_since(record, entry, pack, versions):
+        return "waiting", "; ".join(changes), record.times.started
+    if record.is_ok:
+        return "finished", "its record is current", record.times.started
+    told = f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
+    if is_retrying:
+        return "waiting", f"tried again after {told}", record.times.started
+    return "failed", told, record.times.started
+
+
+def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) -> list[str]:
+    """Why a record is no longer the one that a run of today would leave; empty where it is."""
+    settings = entry.settings(pack.card.base or pack.name)
+    pinned = entry.table.pinned if isinstance(entry.table, SubmissionTable) else None
+    aspects: Mapping[str, tuple[object, object]] = {
+        "the submission": (record.entry.metadata.get("pinned"), pinned),
+        "its settings": (dict(record.entry.params), dict(settings.params)),
+        "the pack": (record.pack.version, pack.version),
+        "the contract": (record.source.contract, versions.contract),
+        "the metric definitions": (record.source.metrics, versions.metrics),
+        "the harness": (record.source.version, versions.harness),
+    }
+    return [
+        f"{name} changed from {_short(before)} to {_short(now)}"
+        for name, (before, now) in aspects.items()
+        if before != now
+    ]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _latest(state: State, since: str, limits: Limits) -> str:
+    """When a state ends at the latest."""
+    try:
+        began = datetime.datetime.fromisoformat(since)
+    except ValueError:
+        return ""
+    if state == "running":
+        seconds = limits.train_seconds + limits.predict_seconds
+        seconds += 2 * (limits.start_seconds + limits.stop_seconds)
+        return (began + datetime.timedelta(seconds=seconds)).isoformat(timespec="minutes")
+    if state == "waiting":
+        return (began + datetime.timedelta(days=WAIT_DAYS)).date().isoformat()
+    return ""

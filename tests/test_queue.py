@@ -1,0 +1,299 @@
+"""The queue: every submission is evaluated for the packs of today, and says where it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness import evaluate, provenance, queue, submissions
+from harness.engines.base import Limits
+from harness.entries import open_entry
+from harness.errors import EntryInvalid, StoreConflict, UsageError
+from harness.provenance import submitted_folder_hash
+from harness.records import Record
+from harness.site import waiting as waiting_on_site
+from harness.statistics import ranked_records, summarise, with_withdrawals
+from harness.store import RunName, Store
+from harness.submissions import submission_text, withdraw, withdrawals, write_new
+from harness.waiting import Versions, changes_since, jobs_of
+from tests.test_submissions import DIGEST, source_folder, submit, table
+
+ENTRIES = Path(__file__).parent / "entries"
+NOW = "2026-01-31"
+
+
+def submit_folder(parent: Path, name: str, **fields: object) -> Path:
+    """A folder of the tests' entries as a submission."""
+    shutil.copytree(ENTRIES / name, parent / name)
+    digest = submitted_folder_hash(parent / name)
+    return submit(parent, name, folder=name, folder_hash=digest, **fields)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, dict[str, dict]]]:
+    """The verb itself on the demo pack; exit code and the jobs by entry."""
+    monkeypatch.setenv("BMAD_CACHE", str(cache))
+
+    def run(verb: str, *more: str) -> tuple[int, dict[str, dict]]:
+        capsys.readouterr()
+        options = ["--submissions", str(tmp_path / "s"), "--results", str(tmp_path / "r")]
+        options += ["--engine", "process", "--no-site", "--json", *more]
+        code = queue.main([verb, *options])
+        return code, {job["entry"]: job for job in json.loads(capsys.readouterr().out)}
+
+    return run
+
+
+def test_what_waits_is_run_what_fails_holds_up_no_other_and_nothing_is_run_twice(call, tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    submit_folder(folder, "crashing", submitted="2026-01-01")
+    submit_folder(folder, "honest", submitted="2026-01-02")
+    submit_folder(folder, "score_only", submitted="2026-01-03", withdrawn="a mistake")
+    (folder / "broken.toml").write_text("[entry")
+    code, jobs = call("list")
+    assert code == 0
+    assert {name: job["state"] for name, job in jobs.items()} == {
+        "crashing": "waiting", "honest": "waiting", "score_only": "withdrawn",
+    }  # fmt: skip
+    assert jobs["honest"]["why"] == "never run on this pack"
+    assert (jobs["honest"]["since"], jobs["honest"]["until"]) == ("2026-01-02", "2026-01-16")
+    assert jobs["score_only"]["why"] == "a mistake"
+
+    assert call("run", "--dry-run")[0] == 0
+    assert not (tmp_path / "r").exists()
+
+    code, jobs = call("run")
+    assert code == 4
+    assert {name: job["state"] for name, job in jobs.items()} == {
+        "crashing": "failed", "honest": "finished", "score_only": "withdrawn",
+    }  # fmt: skip
+    assert jobs["crashing"]["why"].startswith("crashed: ")
+    store = Store(tmp_path / "r")
+    before = {path: path.read_bytes() for path in store.record_paths()}
+    assert len(before) == 2
+    code, _ = call("run")
+    assert code == 0
+    assert {path: path.read_bytes() for path in store.record_paths()} == before
+    assert call("run", "--retry-failed")[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("harness.__version__", "the harness changed from"),
+        ("harness.metrics.METRICS_VERSION", "the metric definitions changed from"),
+    ],
+)
+def test_a_new_version_is_a_reason_to_run_again_and_the_old_record_goes_to_history(
+    where, reason, call, tmp_path, monkeypatch
+):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    submit_folder(folder, "score_only")
+    assert call("run")[0] == 0
+    monkeypatch.setattr(where, "9.9")
+    _, jobs = call("list")
+    assert jobs["score_only"]["state"] == "waiting"
+    assert reason in jobs["score_only"]["why"]
+    path = folder / "score_only.toml"
+    options = ["--results", str(tmp_path / "r"), "--engine", "process", "--benchmark", "demo"]
+    with pytest.raises(StoreConflict, match=r"9\.9"):
+        evaluate.main([str(path), *options, "--no-site"])
+    # What a record says of its maker was noted when this process began.
+    monkeypatch.setattr("harness.provenance.source", provenance.source.__wrapped__)
+    if "metrics" in where:
+        monkeypatch.setattr("harness.recording.METRICS_VERSION", "9.9")
+    code, jobs = call("run")
+    assert code == 0
+    assert jobs["score_only"]["state"] == "finished"
+    assert len(list((tmp_path / "r" / "history").rglob("seed-0.json"))) == 1
+
+
+def pack(name: str = "brain", version: str = "v1") -> SimpleNamespace:
+    return SimpleNamespace(name=name, version=version, card=SimpleNamespace(base=None))
+
+
+def image_entries(folder: Path, names: list[str], **fields: object) -> list:
+    paths = [
+        submit(folder, name, submitted=f"2026-01-{day:02}", **fields)
+        for day, name in enumerate(names, start=1)
+    ]
+    return [open_entry(str(path)) for path in paths]
+
+
+def record_of(make_record: Callable[..., Record], entry, **changes: object) -> Record:
+    told = {"pack__version": "v1", "params": {}, "metadata": entry.metadata}
+    made = make_record(entry=entry.name, **(told | changes))
+    part = made.entry.model_copy(update={"params": {}})
+    return made.model_copy(update={"entry": part}).sealed()
+
+
+def test_every_reason_for_a_new_run_is_told(tmp_path, make_record):
+    (entry,) = image_entries(tmp_path, ["mine"])
+    record = record_of(make_record, entry)
+    versions = Versions("0.1.0", 1, "1")
+    assert changes_since(record, entry, pack(), versions) == []
+    told = changes_since(record, entry, pack(version="v2"), Versions("0.2.0", 2, "2"))
+    assert [text.split(" changed")[0] for text in told] == [
+        "the pack", "the contract", "the metric definitions", "the harness",
+    ]  # fmt: skip
+    other = tmp_path / "other"
+    other.mkdir()
+    write_new(other / "mine.toml", submission_text(table(image=f"r.example/mine@{DIGEST[:-1]}0")))
+    (told,) = changes_since(record, open_entry(str(other / "mine.toml")), pack(), versions)
+    assert told.startswith("the submission changed")
+
+
+def test_a_team_has_a_bounded_number_of_scored_submissions_on_each_benchmark(tmp_path, make_record):
+    entries = image_entries(tmp_path, ["a", "b", "c", "d"], team="Team")
+    entries += image_entries(tmp_path, ["e"], team="Others")
+    store = Store(tmp_path / "r")
+    made = record_of(make_record, entries[0], source__version="0.0.9")
+    store.save(store.name_of(made), made)
+    jobs = jobs_of(
+        entries, [pack("brain"), pack("liver")], [0, 1], store=store, published=[], limits=Limits(),
+        most_scored=2,
+    )  # fmt: skip
+    held = {(job.entry, job.benchmark, job.seed) for job in jobs if job.state == "held"}
+    # a is scored already and may be run anew; b takes the place that is left, with both seeds
+    assert held == {(n, "brain", s) for n in "cd" for s in (0, 1)} | {
+        (n, "liver", s) for n in "cd" for s in (0, 1)
+    }
+    (told,) = {job.why for job in jobs if job.state == "held"}
+    assert told == "Team has 2 of 2 scored submissions here"
+
+
+def test_a_published_record_counts_like_ones_own(tmp_path, make_record):
+    (entry,) = image_entries(tmp_path, ["mine"])
+    from harness.waiting import current_versions
+
+    now = current_versions()
+    published = record_of(
+        make_record, entry, source__version=now.harness, source__contract=now.contract,
+        source__metrics=now.metrics,
+    )  # fmt: skip
+    (job,) = jobs_of(
+        [entry], [pack()], [0], store=Store(tmp_path / "r"), published=[published], limits=Limits()
+    )
+    assert job.state == "finished"
+
+
+def test_a_run_in_progress_says_since_when_and_until_when(tmp_path):
+    (entry,) = image_entries(tmp_path, ["mine"])
+    store = Store(tmp_path / "r")
+    name = RunName("brain", "mine", 0)
+
+    def state() -> tuple[str, str]:
+        (job,) = jobs_of([entry], [pack()], [0], store=store, published=[], limits=Limits())
+        return job.state, job.until
+
+    assert state() == ("waiting", "2026-01-15")
+    with store.lock(name):
+        assert state()[0] == "running"
+        assert state()[1] > store.running_since(name)
+        with pytest.raises(StoreConflict), store.lock(name):
+            pass
+    assert state()[0] == "waiting"
+
+
+def test_the_lock_of_a_killed_harness_is_gone_with_it(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from harness.store import *\n"
+        "with Store(Path(sys.argv[1])).lock(RunName('brain', 'mine', 0)):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parent.parent, env=os.environ,
+    )  # fmt: skip
+    name, store = RunName("brain", "mine", 0), Store(tmp_path)
+    assert holder.stdout.readline() == "held\n"
+    assert store.running_since(name)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert store.running_since(name) is None
+
+
+def test_withdrawing_keeps_the_file_as_it_was_and_the_rows_with_the_reason(tmp_path, make_record):
+    (entry,) = image_entries(tmp_path, ["mine"])
+    path = tmp_path / "mine.toml"
+    before = path.read_text()
+    record = record_of(make_record, entry)
+    assert summarise([record])[0].ranked
+    withdraw(path, 'its authors found "an error"')
+    assert (
+        path.read_text().replace('withdrawn = "its authors found \\"an error\\""\n', "") == before
+    )
+    reasons = withdrawals(tmp_path)
+    assert reasons == {"mine": 'its authors found "an error"'}
+    (marked,) = with_withdrawals([record], reasons)
+    assert marked.record_hash == record.record_hash
+    (row,) = summarise([marked])
+    assert row.unranked_reason == 'withdrawn: its authors found "an error"'
+    assert row.metrics[0].mean is not None
+    assert ranked_records([marked]) == {}
+    assert waiting_on_site(tmp_path, set()) == ()
+    with pytest.raises(EntryInvalid, match="withdrawn before"):
+        withdraw(path, "again")
+    with pytest.raises(EntryInvalid, match="tag"):
+        withdraw(path, "<script>")
+
+
+def test_withdrawing_needs_a_name_and_a_reason(tmp_path, capsys):
+    image_entries(tmp_path, ["mine"])
+    place = ["--submissions", str(tmp_path)]
+    for arguments in (["withdraw", "mine"], ["withdraw", "--reason", "x"], ["list", "mine"]):
+        with pytest.raises(UsageError):
+            queue.main([*arguments, *place])
+    with pytest.raises(EntryInvalid, match="no submission"):
+        queue.main(["withdraw", "other", "--reason", "x", *place])
+    assert queue.main(["withdraw", "mine", "--reason", "x", *place]) == 0
+    assert "unranked, with the reason" in capsys.readouterr().out
+
+
+def test_the_check_finds_copies_missing_fields_strays_and_what_cannot_be_reviewed(tmp_path, capsys):
+    content = "sha256:" + "3" * 64
+    submit(tmp_path, "early", submitted="2026-01-01", content=content)
+    assert queue.check_files(tmp_path) == []
+    submit(tmp_path, "late", submitted="2026-01-02", content=content)
+    submit(tmp_path, "bare", image=f"r.example/bare@sha256:{'4' * 64}", authors=[], team="")
+    (tmp_path / "stray.bin").write_bytes(b"x")
+    (tmp_path / "broken.toml").write_text("[entry")
+    folder = source_folder(tmp_path, "source")
+    (folder / "table.bin").write_bytes(bytes(10))
+    digest = submitted_folder_hash(folder)
+    submit(tmp_path, "source", folder="source", folder_hash=digest)
+    assert queue.main(["check", "--submissions", str(tmp_path)]) == 3
+    told = capsys.readouterr().out
+    for expected in (
+        "late.toml: its image content is on the board already, as early",
+        "bare.toml: team is missing",
+        "bare.toml: authors is missing",
+        "bare.toml: content is missing",
+        "stray.bin: it belongs to no submission",
+        "broken.toml: the file is not valid TOML",
+        "source.toml: table.bin is not a text file",
+        "5 submissions, 7 problems",
+    ):
+        assert expected in told, expected
+
+
+def test_the_projects_own_submissions_are_valid():
+    assert queue.check_files(submissions.FOLDER) == []
