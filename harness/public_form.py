@@ -15,6 +15,7 @@ So the public form commits to it with a secret salt, which stays beside the priv
 from __future__ import annotations
 
 from harness.records import (
+    AuditPart,
     CostPart,
     MetricValue,
     OutcomePart,
@@ -72,6 +73,7 @@ def public_form(record: Record, salt: str | None = None) -> Record:
             answered=record.outcome.answered if record.is_ok else None,
         ),
         metrics=[_rounded(metric) for metric in record.metrics],
+        audit=record.audit and _bare_audit(record.audit),
         public=PublicPart(
             commitment=commitment(record, salt),
             seconds_per_image=digits(record.seconds_per_image),
@@ -89,6 +91,8 @@ def public_problems(record: Record) -> list[str]:
         "maps": record.maps,
         "warnings": record.warnings,
         "evidence": record.evidence,
+        "answers": record.answers,
+        "audit.detail": record.audit and record.audit.detail,
         "outcome.detail": record.outcome.detail,
         "times.latency": record.times.latency,
     }
@@ -102,12 +106,19 @@ def public_problems(record: Record) -> list[str]:
         if metric.step is None or to_step(metric.value, metric.step) != metric.value:
             problems.append(f"{where} is not rounded")
     costs = [record.times.total, record.times.train, record.times.start_up, record.times.predict]
+    costs += [record.audit.seconds] if record.audit else []
     costs += [record.cost.peak_ram_mib, record.cost.peak_gpu_mib, record.public.seconds_per_image]
     if any(digits(cost) != cost for cost in costs):
         problems.append("a time or a size has more than two digits")
     if len(record.times.started) != len("2026-01-31"):
         problems.append("times.started tells more than the day")
     return problems
+
+
+def _bare_audit(audit: AuditPart) -> AuditPart:
+    """The verdict alone: how many answers differ is for the entry to choose."""
+    seconds = _known(digits(audit.seconds))
+    return audit.model_copy(update={"detail": "", "seconds": seconds})
 
 
 def _rounded(metric: MetricValue) -> MetricValue:

@@ -25,14 +25,14 @@ HIDDEN = {"visibility": "hidden", "track": "sealed", "benchmark": "harbour"}
 # Every field of a record, and what becomes of it. A new field must be decided on here.
 KEPT = {
     "schema_version", "run_key", "seed", "track", "ranked", "unranked_reason", "limits", "entry", "pack",
-    "machine", "source", "outcome.status", "metrics.id", "metrics.grid", "metrics.n",
+    "machine", "source", "audit", "outcome.status", "metrics.id", "metrics.grid", "metrics.n",
 }  # fmt: skip
 ROUNDED = {
     "metrics.value", "times.started", "times.total", "times.train", "times.start_up", "times.predict",
     "cost.peak_ram_mib", "cost.peak_gpu_mib",
 }  # fmt: skip
 LEFT_OUT = {
-    "training", "maps", "warnings", "evidence", "times.latency", "outcome.detail", "metrics.low",
+    "training", "maps", "warnings", "evidence", "answers", "times.latency", "outcome.detail", "metrics.low",
     "metrics.high",
 }  # fmt: skip
 OF_THE_FORM = {"public", "record_hash", "metrics.step", "metrics.reason", "outcome.answered"}
@@ -69,6 +69,14 @@ def hidden(make_record):
             "model": content_hash("model"),
         },
         evidence=content_hash("evidence"),
+        answers=content_hash("answers"),
+        audit={
+            "verdict": "adapts to the test set",
+            "images": 32,
+            "tolerance": None,
+            "detail": "17 of 32 answers differ",
+            "seconds": 12.345,
+        },
         median_seconds=0.0312345,
     )
 
@@ -85,7 +93,7 @@ def test_a_hidden_run_tells_rounded_aggregates_and_nothing_that_the_entry_chose(
         assert not part, name
     text = json.dumps(data)
     for secret in ("48879", "57005", "0.123456", "levels", "image 7", "0.91649", "0.0312345", SALT,
-                   content_hash("model"), content_hash("evidence"), hidden.record_hash):  # fmt: skip
+                   content_hash("model"), content_hash("evidence"), content_hash("answers"), "17 of", "12.345", hidden.record_hash):  # fmt: skip
         assert secret not in text, secret
     auroc = public.metric("image_auroc", None)
     assert (auroc.value, auroc.step, auroc.low, auroc.high) == (0.92, 0.01, None, None)
@@ -132,6 +140,7 @@ def test_the_salt_is_made_once_for_a_record_and_is_its_owners_alone(tmp_path, hi
         {"training": {"steps": 1, "stop_reason": "finished"}},
         {"warnings": ["x"]},
         {"evidence": content_hash("x")},
+        {"answers": content_hash("x")},
         {"maps": {"dtype": "float16", "levels": 3, "largest_bin": None}},
     ],
 )
