@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ EXAMPLES = """
   python -m harness.clean
   python -m harness.clean --cache            staged images, compiled truth, the demo pack
   python -m harness.clean --images           images that the harness built
+  python -m harness.clean --models-unused-for 30
   python -m harness.clean --unfinished       interrupted trainings, which would go on
 """
 
@@ -31,6 +33,12 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--cache", action="store_true", help="also empty the cache folder")
     parser.add_argument("--images", action="store_true", help="also remove the images built here")
+    parser.add_argument(
+        "--models-unused-for",
+        type=float,
+        metavar="DAYS",
+        help="also remove trained models not used for so long (0: all)",
+    )
     parser.add_argument(
         "--unfinished", action="store_true", help="also remove interrupted trainings"
     )
@@ -54,6 +62,7 @@ def main(argv: Sequence[str] | None) -> int:
         print(f"cache folders emptied       {_empty(cache)} in {cache}")
     if options.unfinished:
         print(f"interrupted trainings       {unfinished.remove_leftovers(cache)} removed")
+    print(f"trained models removed      {_remove_models(options.models_unused_for)}")
     for left in unfinished.leftovers(cache):
         print(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
     print(f"leftover processes ended    {choose_engine('process').remove_leftovers()}")
@@ -67,6 +76,19 @@ def main(argv: Sequence[str] | None) -> int:
     if options.images:
         print(f"images removed              {engine.remove_images()}")
     return 0
+
+
+def _remove_models(days: float | None) -> str:
+    """Remove the trained models that nobody used for so many days; says what became free."""
+    from harness.model_store import ModelStore, default_models
+
+    store = ModelStore(default_models())
+    freed, unused = store.sweep(), []
+    if days is not None:
+        before = time.time() - days * 86400
+        unused = [model for model in store.models() if model.last_used <= before]
+        freed += store.remove(unused)
+    return f"{len(unused)}, {freed // 1024**2} MiB"
 
 
 def _empty(cache: Path) -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.engines.base import Engine, Limits, Program
     from harness.entries import Entry
+    from harness.given_model import GivenModel
+    from harness.model_store import ModelStore
     from harness.records import Record
     from harness.requests import Place, Request
 
@@ -28,6 +30,7 @@ EXAMPLES = """
       --benchmark brain --seed 0 1 2 3 4 --device cuda:0
   python -m harness.evaluate registry.example/me/method@sha256:… --pack /data/my-pack
   python -m harness.evaluate baselines/patchcore --set backbone=resnet18 --as patchcore-r18
+  python -m harness.evaluate baselines/rd4ad --model my-checkpoint/ --as rd4ad-theirs
   python -m harness.evaluate baselines/padim --engine process --dry-run
 """
 
@@ -47,12 +50,12 @@ def build_parser() -> cli.Parser:
         dest="seeds",
         type=int,
         nargs="+",
-        default=[0],
         metavar="N",
-        help="seeds (default: 0)",
+        help="seeds (default: 0; with a given model its own)",
     )
     cli.add_engine_options(parser)
     cli.add_setting_options(parser)
+    add_model_options(parser)
     group = parser.add_argument_group("results")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     group.add_argument("--as", dest="name", metavar="NAME", help="another name on the board")
@@ -66,6 +69,25 @@ def build_parser() -> cli.Parser:
         "--dry-run", action="store_true", help="print the engine's calls, run nothing"
     )
     return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which trained model answers, and what becomes of it."""
+    group = parser.add_argument_group("trained models")
+    group.add_argument(
+        "--model", type=Path, metavar="DIR", help="evaluate the model in this folder, train nothing"
+    )
+    group.add_argument(
+        "--stored-model",
+        metavar="NAME",
+        help="the same, for a run or a hash of harness.models list",
+    )
+    group.add_argument(
+        "--retrain", action="store_true", help="train again, although it was done and kept"
+    )
+    group.add_argument(
+        "--no-keep-model", action="store_true", help="do not keep what is trained ($BMAD_MODELS)"
+    )
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +151,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.benchmarks import check_cache, default_cache
     from harness.engines import choose_engine
     from harness.entries import open_entry
+    from harness.model_store import ModelStore, default_models
     from harness.provenance import REPOSITORY
     from harness.requests import Place
     from harness.runs import sweep_work_folders
@@ -139,6 +162,9 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     overrides = cli.assignments(options.overrides, "--set")
     entries = [open_entry(text, known_folders=REPOSITORY / "baselines") for text in options.entries]
     entries = _named(entries, options.name)
+    models = ModelStore(default_models())
+    given = _given_model(options, entries, models)
+    options.seeds = options.seeds or [given.seed or 0 if given else 0]
     _check_seeds(options.seeds)
     engine = choose_engine(options.engine)
     engine.check()
@@ -153,6 +179,9 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
         + (" · NOT ISOLATED: run only code that you trust" if engine.isolation == "none" else "")
     )
     sweep_work_folders(cache)
+    if any(entry.table.trains for entry in entries) and given is None and not options.no_keep_model:
+        models.check()
+        models.sweep()
     store = Store(options.results)
     store.sweep()
     engine.remove_leftovers()
@@ -163,8 +192,13 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
         options.weights or default_folder(),
         reporter,
         keep_maps=options.keep_maps,
+        models=models,
+        keep_model=not options.no_keep_model,
+        retrain=options.retrain,
     )
     requests = tuple(_requests(entries, packs, options, place, limits=limits, overrides=overrides))
+    if given is not None:
+        requests = tuple(_answered_by(given, request) for request in requests)
     return Plan(requests, place, options.replace)
 
 
@@ -214,6 +248,36 @@ def is_audited(entry: Entry, program: Program, wanted: bool | None) -> bool:
     A baseline of the project is reviewed, and two more starts may take longer than the run.
     """
     return wanted if wanted is not None else program.is_foreign or entry.submission is not None
+
+
+def _given_model(
+    options: argparse.Namespace, entries: Sequence[Entry], store: ModelStore
+) -> GivenModel | None:
+    from harness import given_model
+
+    if options.model is None and options.stored_model is None:
+        return None
+    option = "--stored-model" if options.model is None else "--model"
+    if options.model is not None and options.stored_model is not None:
+        raise UsageError("one model is given, not two", where="--model, --stored-model")
+    if options.retrain:
+        raise UsageError("a model is given, or one is trained", where=f"{option}, --retrain")
+    if len(entries) > 1:
+        raise UsageError("a model is of one entry, and several are given", where=option)
+    if options.model is not None:
+        return given_model.open_folder(options.model, store)
+    return given_model.open_stored(options.stored_model, store)
+
+
+def _answered_by(model: GivenModel, request: Request) -> Request:
+    from dataclasses import replace
+
+    if not request.entry.table.trains:
+        raise UsageError(
+            f"{request.entry.name} does not train here: there is no model to give it",
+            where="--model",
+        )
+    return replace(request, model=model)
 
 
 def _described(entry: Entry, program: Program, place: Place, limits: Limits) -> Entry:
@@ -361,6 +425,9 @@ def run_all(plan: Plan) -> Iterator[Record]:
     for request in plan.requests:
         name, key = request.name, request_key(request, place.engine)
         existing = place.store.find(name)
+        if place.retrain and existing is not None and request.trains:
+            place.store.retire(name, existing)
+            existing = None
         if existing is not None and existing.run_key == key and _is_finished(existing, request):
             place.reporter.event(f"{name}: finished before, not run again")
             yield existing

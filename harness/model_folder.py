@@ -17,7 +17,7 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,15 +91,49 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+class NotOrdinary(Exception):
+    """A link, a pipe or a device lies where files were expected; its text is the path."""
+
+
+def ordinary_files(folder: Path) -> list[Path]:
+    """Every file below a folder of the host's, sorted by the parts of its path.
+
+    Raises:
+        NotOrdinary: something is neither a regular file nor a folder.
+        OSError: the folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    files = []
+    for parent, names, file_names in os.walk(folder, onerror=refuse):
+        for name in (*names, *file_names):
+            path = Path(parent) / name
+            status = path.lstat()
+            if not _is_ordinary(status):
+                raise NotOrdinary(str(path))
+            if stat.S_ISREG(status.st_mode):
+                files.append(path)
+    return sorted(files, key=lambda path: path.relative_to(folder).parts)
+
+
+def files_hash(files: Iterable[tuple[str, str]]) -> str:
+    """`sha256:…` over pairs of relative path and SHA-256 of content, in order of the paths."""
+    digest = hashlib.sha256()
+    for path, content in sorted(files, key=lambda item: item[0].split("/")):
+        digest.update(f"{path}\0{content}\n".encode())
+    return "sha256:" + digest.hexdigest()
+
+
 def model_hash(folder: Path) -> str:
     """`sha256:…` over the relative path and content of every file of a copied model folder."""
-    digest = hashlib.sha256()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in files:
+    found = []
+    for path in ordinary_files(folder):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return "sha256:" + digest.hexdigest()
+        found.append((path.relative_to(folder).as_posix(), content))
+    return files_hash(found)
 
 
 @contextlib.contextmanager

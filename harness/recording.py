@@ -19,6 +19,7 @@ from harness.records import (
     CostPart,
     EntryPart,
     Latency,
+    ModelPart,
     OutcomePart,
     PackPart,
     Record,
@@ -38,6 +39,7 @@ class Progress:
     started: datetime.datetime
     clock: float
     training: TrainingPart | None = None
+    model: ModelPart | None = None
     train_seconds: float | None = None
     start_up_seconds: float | None = None
     predict_seconds: float | None = None
@@ -57,7 +59,7 @@ class Progress:
 def record_of(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:
     """The record of a run, not sealed yet; a failed one holds no metrics."""
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
-    is_ranked, reason = ranking(request.settings, request.pack, place.engine)
+    is_ranked, reason = ranking(request.settings, request.pack, place.engine, progress.model)
     peaks = progress.peak_ram_bytes
     return Record(
         run_key=request_key(request, place.engine),
@@ -77,7 +79,7 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
         ),
         pack=pack_part(request.pack, place),
         seed=request.seed,
-        track=track_of(entry, request.pack),
+        track=track_of(entry, request.pack, progress.model),
         ranked=is_ranked,
         unranked_reason=reason,
         limits=request.limits.as_dict(),
@@ -85,6 +87,7 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
         source=provenance.source(METRICS_VERSION),
         times=_times(progress),
         training=progress.training,
+        model=progress.model,
         cost=CostPart(peak_ram_mib=max(peaks) / 1024**2 if peaks else None),
         maps=scores.maps if scores else None,
         outcome=outcome,

@@ -169,7 +169,8 @@ class TimesPart(Part):
     total: float
     """Whole run."""
     train: float | None = None
-    """Train session; all its parts, where it was interrupted and went on."""
+    """Train session; all its parts, where it was interrupted and went on; the original one where
+    the model was taken from the store (it is no part of `total` then)."""
     start_up: float | None = None
     """Start of the predict session to its `ready` frame."""
     predict: float | None = None
@@ -195,6 +196,20 @@ class TrainingPart(Part):
     """Progress as reported, thinned to at most 500 points; empty on hidden packs."""
     model: Sha256 | None = None
     """Hash over the files of the trained model."""
+
+
+class ModelPart(Part):
+    """The trained model that answered."""
+
+    hash: Sha256
+    """Hash over its files."""
+    origin: Literal["trained", "stored", "given"]
+    """Trained in this run; taken from the store, where an earlier run of the same key had trained
+    it; or given with the call."""
+    trained_under: Sha256 | None
+    """Run key of its training by this harness; None where nothing is known of it."""
+    remark: str | None = None
+    """What is unknown of a given model, or differs from what this run would have trained."""
 
 
 class CheckpointPart(Part):
@@ -284,6 +299,9 @@ class Record(Part):
     source: SourcePart
     times: TimesPart
     training: TrainingPart | None = None
+    """Of a stored model: its training in the run that trained it."""
+    model: ModelPart | None = None
+    """None where the entry does not train, or failed before it had."""
     cost: CostPart = CostPart()
     maps: MapsPart | None = None
     outcome: OutcomePart

@@ -12,6 +12,8 @@ from harness.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.entries import Entry, Settings
 from harness.errors import UsageError
+from harness.given_model import GivenModel
+from harness.model_store import ModelStore
 from harness.records import content_hash
 from harness.store import RunName, Store
 
@@ -31,6 +33,13 @@ class Request:
     limits: Limits
     is_audited: bool = False
     """Ask two fresh starts about some test images once more (`harness.audit`)."""
+    model: GivenModel | None = None
+    """A trained model that the call gives: the run trains none."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run needs a training of its own, or a stored one."""
+        return self.entry.table.trains and self.model is None
 
     @property
     def name(self) -> RunName:
@@ -53,10 +62,22 @@ class Place:
     """Keep the run's anomaly maps beside its record."""
     keep_log: bool = False
     """Keep the entry's log beside the record, also of a run that ended well (open packs only)."""
+    models: ModelStore | None = None
+    """Where finished trainings are looked for; None = nowhere."""
+    keep_model: bool = True
+    """Keep what is trained there."""
+    retrain: bool = False
+    """Train, even where a finished training is there."""
 
 
 def key_parts(request: Request, engine: Engine) -> dict[str, object]:
     """What decides the result of this run, by name."""
+    given = {"model": request.model.hash} if request.model else {}
+    return training_parts(request, engine) | given
+
+
+def training_parts(request: Request, engine: Engine) -> dict[str, object]:
+    """What decides the result of this run's training, by name."""
     return provenance.run_key_parts(
         request.program,
         request.settings,
@@ -109,7 +130,7 @@ def launches(request: Request, place: Place) -> list[Launch]:
     """The starts that this run would make, with a stand-in for its work folder."""
     work = place.cache / "work" / "RUN"
     predict = launch_of(request, place, "predict", model=work / "model")
-    if not request.entry.table.trains:
+    if not request.trains:
         return [predict]
     staged = work / "train"
     key = request_key(request, place.engine).removeprefix("sha256:")

@@ -28,15 +28,17 @@ from harness.engines.base import Launch, Running
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import InfrastructureFault, StoreConflict
 from harness.gallery import open_gallery
+from harness.given_model import GivenModel
 from harness.judge import Judge
 from harness.kept_maps import MapKeeper
+from harness.metrics import METRICS_VERSION
+from harness.model_card import ModelCard, ModelFile, hash_of, list_files
+from harness.model_store import ModelStore, default_models
+from harness.provenance import source
 from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of
-from harness.records import (
-    OutcomePart,
-    Record,
-)
-from harness.requests import Place, Request, launch_of, request_key
+from harness.records import ModelPart, OutcomePart, Record, TrainingPart
+from harness.requests import Place, Request, launch_of, request_key, training_parts
 from harness.scoring import ground_truth, new_scorer
 from harness.session import Answer, Hello, PredictSession, train_session
 from harness.statuses import Fault, RunEnded, Status
@@ -80,6 +82,8 @@ def _execute(
     try:
         if training is not None:
             run.train(training)
+        elif request.model is not None:
+            run.take_given(request.model)
         audit = Audit.of(request.pack.split("test"), request.device) if request.is_audited else None
         run.predict(audit)
         if audit is not None:
@@ -101,8 +105,8 @@ def _execute(
 def _held_training(
     request: Request, place: Place
 ) -> contextlib.AbstractContextManager[UnfinishedTraining | None]:
-    """The run's training, fresh or gone on from; None where the entry does not train."""
-    if not request.entry.table.trains:
+    """The run's training, fresh or gone on from; None where the run trains nothing."""
+    if not request.trains:
         return contextlib.nullcontext()
     return unfinished.hold(place.cache, request_key(request, place.engine), str(request.name))
 
@@ -149,16 +153,73 @@ class _Run:
         return self.work / "model"
 
     def train(self, training: UnfinishedTraining) -> None:
-        """One train session, and the copy of the model it leaves."""
+        """The model of a finished training, or one train session and the copy of what it leaves."""
+        if self._take_stored():
+            return
         if training.stop_reason is None:
             self._train(training)
         self._note(training)
         model_folder.copy(training.written, self.model, self.request.limits)
+        files = list_files(self.model)
         told = training.part_of_record(with_curve=self._is_open)
-        self.progress.training = told.model_copy(
-            update={"model": model_folder.model_hash(self.model)}
-        )
+        told = told.model_copy(update={"model": hash_of(files)})
+        key = request_key(self.request, self.place.engine)
+        self.progress.training = told
+        self.progress.model = ModelPart(hash=hash_of(files), origin="trained", trained_under=key)
         self.place.reporter.event(f"  trained in {training.seconds:.1f} s")
+        if self.place.models is not None and self.place.keep_model:
+            self.place.models.keep(self.model, self._card(training, told, files))
+
+    def take_given(self, model: GivenModel) -> None:
+        """The model that the call gives."""
+        request, place = self.request, self.place
+        store = place.models or ModelStore(default_models())
+        model.copy(self.model, store, request.limits)
+        parts = training_parts(request, place.engine)
+        self.progress.model = model.part(parts)
+        self.progress.training = model.training(parts)
+        if remark := self.progress.model.remark:
+            place.reporter.event(f"  the given model: {remark}")
+
+    def _take_stored(self) -> bool:
+        """Whether a training of this very run key was finished before and kept."""
+        place, progress = self.place, self.progress
+        if place.models is None or place.retrain:
+            return False
+        stored = place.models.find_trained(request_key(self.request, place.engine))
+        if stored is None:
+            return False
+        place.models.fetch(stored, self.model)
+        card = stored.card
+        progress.training, progress.train_seconds = card.training, card.seconds
+        progress.model = ModelPart(hash=card.model, origin="stored", trained_under=card.key)
+        if card.peak_ram_mib is not None:
+            progress.peak_ram_bytes.append(int(card.peak_ram_mib * 1024**2))
+        place.reporter.event(f"  model taken from {place.models.root}: not trained again")
+        return True
+
+    def _card(
+        self, training: UnfinishedTraining, told: TrainingPart, files: list[ModelFile]
+    ) -> ModelCard:
+        request, peaks = self.request, self.progress.peak_ram_bytes
+        return ModelCard(
+            key=request_key(request, self.place.engine),
+            parts=training_parts(request, self.place.engine),
+            model=hash_of(files),
+            entry=request.entry.name,
+            title=request.entry.table.title,
+            licence=request.entry.table.licence,
+            preset=request.settings.preset,
+            benchmark=request.pack.name,
+            visibility=request.pack.card.visibility,
+            seed=request.seed,
+            training=told,
+            seconds=training.seconds,
+            peak_ram_mib=max(peaks) / 1024**2 if peaks else None,
+            made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            harness_commit=source(METRICS_VERSION).commit,
+            files=files,
+        )
 
     def _train(self, training: UnfinishedTraining) -> None:
         request, place = self.request, self.place

@@ -376,7 +376,9 @@ def describe_difference(old: Record, new: dict[str, object]) -> str:
         "contract": old.source.contract,
         "harness": old.source.version,
         "metrics": old.source.metrics,
+        "model": old.model.hash if old.model and old.model.origin == "given" else "trained",
     }
+    new = {"model": "trained", **new}
     params = new.get("params")
     parts = [
         f"{name} was {before[name]} and is {new[name]}"

@@ -14,20 +14,33 @@ from harness.benchmarks import Pack
 from harness.engines.base import Engine
 from harness.entries import DEMO_PRESET, Entry, Settings
 from harness.provenance import tree_files
-from harness.records import Track
+from harness.records import ModelPart, Track
 from harness.statistics import EXTRA_MAP, has_extra_map
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
 REVIEWABLE_BYTES = 1024**2
 
 
-def track_of(entry: Entry, pack: Pack) -> Track:
-    """The track of this entry on this pack."""
+def track_of(entry: Entry, pack: Pack, model: ModelPart | None = None) -> Track:
+    """The track of this entry on this pack.
+
+    Args:
+        entry: what ran.
+        pack: on which images.
+        model: the trained model that answered, where the entry has one.
+    """
     if pack.card.visibility == "hidden":
         return "sealed"
+    if is_foreign(model):
+        return "open"
     if entry.kind == "folder" and not unreviewable_files(entry.folder):
         return "trained-here"
     return "open"
+
+
+def is_foreign(model: ModelPart | None) -> bool:
+    """Whether a model may be another's than the one that this harness would have trained."""
+    return model is not None and (model.trained_under is None or model.remark is not None)
 
 
 def unreviewable_files(folder: Path) -> list[str]:
@@ -54,9 +67,13 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
-def ranking(settings: Settings, pack: Pack, engine: Engine) -> tuple[bool, str | None]:
+def ranking(
+    settings: Settings, pack: Pack, engine: Engine, model: ModelPart | None = None
+) -> tuple[bool, str | None]:
     """Whether a run of these settings may take a rank, and why not."""
     reasons = []
+    if is_foreign(model) and pack.card.visibility == "open":
+        reasons.append("given model")
     if settings.params.get("weights") == "random":
         reasons.append("random weights")
     if has_extra_map(settings.params):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,10 +87,14 @@ def packs_folder() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_leftover_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_leftover_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Tests see none of the user's own settings."""
     for name in ("BMAD_DATA", "BMAD_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
+    # Each test has a store of trained models of its own, made when something is kept.
+    monkeypatch.setenv("BMAD_MODELS", f"{tmp_path_factory.getbasetemp()}/models-{uuid.uuid4().hex}")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ VERBS = (
     "clean",
     "list",
     "weights",
+    "models",
     "compare",
     "prepare",
     "pack",

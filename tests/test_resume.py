@@ -85,7 +85,12 @@ def run_killed(cache: Path, tmp_path: Path) -> Callable[..., str]:
     ) -> str:
         command = [sys.executable, "-c", KILLED_HARNESS, str(entry), "--engine", engine]
         done = subprocess.run(
-            [*command, "--results", str(tmp_path / results), "--no-site", *map(str, arguments)],
+            [
+                *command,
+                # A kept model would stand in for the training of the same key.
+                *("--results", str(tmp_path / results), "--no-site", "--no-keep-model"),
+                *map(str, arguments),
+            ],
             cwd=ROOT,
             env={
                 **os.environ,
