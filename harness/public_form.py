@@ -88,6 +88,7 @@ def public_problems(record: Record) -> list[str]:
     problems = []
     told = {
         "training": record.training,
+        "model": record.model,
         "maps": record.maps,
         "warnings": record.warnings,
         "evidence": record.evidence,

@@ -32,7 +32,8 @@ ROUNDED = {
     "cost.peak_ram_mib", "cost.peak_gpu_mib",
 }  # fmt: skip
 LEFT_OUT = {
-    "training", "maps", "warnings", "evidence", "answers", "times.latency", "outcome.detail", "metrics.low",
+    "training", "model", "maps", "warnings", "evidence", "answers", "times.latency", "outcome.detail",
+    "metrics.low",
     "metrics.high",
 }  # fmt: skip
 OF_THE_FORM = {"public", "record_hash", "metrics.step", "metrics.reason", "outcome.answered"}
@@ -68,6 +69,7 @@ def hidden(make_record):
             "curve": [{"step": 1, "loss": 0.123456}],
             "model": content_hash("model"),
         },
+        model={"hash": content_hash("m"), "origin": "trained", "trained_under": content_hash("k")},
         evidence=content_hash("evidence"),
         answers=content_hash("answers"),
         audit={
@@ -138,6 +140,7 @@ def test_the_salt_is_made_once_for_a_record_and_is_its_owners_alone(tmp_path, hi
     "change",
     [
         {"training": {"steps": 1, "stop_reason": "finished"}},
+        {"model": {"hash": content_hash("m"), "origin": "trained", "trained_under": None}},
         {"warnings": ["x"]},
         {"evidence": content_hash("x")},
         {"answers": content_hash("x")},
