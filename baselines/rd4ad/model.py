@@ -31,11 +31,18 @@ decoder_part = load_part("models/components/backbone/resnet_decoder.py")
 
 
 class Student(nn.Module):
-    """One-class bottleneck embedding and the decoder that mirrors the teacher."""
+    """One-class bottleneck embedding and the decoder that mirrors the teacher.
 
-    def __init__(self, backbone: str) -> None:
+    Args:
+        backbone: the teacher's network.
+        is_wide: the bottleneck of a wide teacher is as wide as it, as in the authors' code;
+            anomalib's is half as wide.
+    """
+
+    def __init__(self, backbone: str, *, is_wide: bool) -> None:
         super().__init__()
-        self.bottleneck = bottleneck_part.get_bottleneck_layer(backbone)
+        width = 128 if is_wide and backbone.startswith("wide_") else 64
+        self.bottleneck = bottleneck_part.get_bottleneck_layer(backbone, width_per_group=width)
         self.decoder = decoder_part.get_decoder(backbone)
 
     def forward(self, teacher: list[Tensor]) -> list[Tensor]:
@@ -62,7 +69,8 @@ class ReverseDistillation:
             self.device,
         )
         with determinism.seeded(seed, "student"):
-            self.student = placed(Student(params["backbone"]), self.device)
+            student = Student(params["backbone"], is_wide=params["wide_bottleneck"])
+        self.student = placed(student, self.device)
 
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
         """Adam on bottleneck and decoder; the teacher stays as it is."""

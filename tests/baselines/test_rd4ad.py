@@ -76,3 +76,13 @@ def test_the_map_joins_cosine_distances_of_all_scales(rd4ad: Baseline, mode: str
 def test_a_size_that_the_decoder_cannot_meet_is_refused(rd4ad: Baseline) -> None:
     with pytest.raises(ValueError, match="multiple of 32"):
         rd4ad.make(image_size=100)
+
+
+@pytest.mark.parametrize(("is_wide", "width"), [(True, 1024), (False, 512)])
+def test_the_bottleneck_of_a_wide_teacher_has_the_width_asked_for(
+    rd4ad: Baseline, is_wide: bool, width: int
+) -> None:
+    student = module_of(rd4ad).Student("wide_resnet50_2", is_wide=is_wide)
+    assert student.bottleneck.bn_layer[0].conv1.out_channels == width
+    narrow = module_of(rd4ad).Student("resnet18", is_wide=is_wide)
+    assert narrow.bottleneck.bn_layer[0].conv1.out_channels == 512
