@@ -90,8 +90,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, size: int, width: int, padding: int) -> None:
         super().__init__()
-        *features, self.classifier = encoder(size, 1, width, padding)
-        self.features = nn.Sequential(*features)
+        layers = encoder(size, 1, width, padding)
+        self.features, self.classifier = layers[:-1], layers[-1]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B,), high for real; features (B, C, 4, 4)."""

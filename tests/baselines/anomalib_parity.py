@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from anomalib.models.image.ganomaly.loss import DiscriminatorLoss, GeneratorLoss
+from anomalib.models.image.ganomaly.torch_model import GanomalyModel
 from anomalib.models.image.padim.torch_model import PadimModel
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from anomalib.models.image.reverse_distillation.loss import ReverseDistillationLoss
@@ -100,6 +102,39 @@ def rd4ad(folder: Path, pixels: torch.Tensor, image: np.ndarray) -> None:
         note("rd4ad score", score, expected.pred_score[0, 0].detach())
 
 
+def in_order(theirs: torch.nn.Module, ours: torch.nn.Module) -> None:
+    """Give their network our weights; the layers have other names and the same order."""
+    values = ours.state_dict().values()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), values, strict=True)))
+
+
+def ganomaly(folder: Path, _pixels: torch.Tensor, image: np.ndarray) -> None:
+    for size in (SIZE, 49):  # 49 pixels are padded to 64
+        ours = open_baseline(BASELINES / "ganomaly").make(image_size=size, variant="anomalib")
+        theirs = GanomalyModel((64, 64), 3, 8, 10)
+        in_order(theirs.generator, ours.generator)
+        in_order(theirs.discriminator, ours.discriminator)
+        pixels = images.read_training_images(folder, size).pixels
+        batch = images.normalise(pixels, "symmetric")
+        padded, fake, latent_i, latent_o = theirs.train()(batch)
+        ours.generator.train()
+        note(f"ganomaly input, {size} pixels", ours._input(pixels), padded)
+        real, made = (theirs.discriminator(one)[0] for one in (padded, fake))
+        expected = GeneratorLoss()(latent_i, latent_o, padded, fake, real, made)
+        loss, our_fake, logits = ours._generator_loss(ours._input(pixels))
+        note(f"ganomaly image made, {size} pixels", our_fake, fake)
+        note(f"ganomaly generator's loss, {size} pixels", loss, expected)
+        note(
+            f"ganomaly discriminator's loss, {size} pixels",
+            ours._discriminator_loss(logits, our_fake),
+            DiscriminatorLoss()(real, made),
+        )
+        # Both have now moved their batch statistics by the same batch.
+        seen = images.normalise(images.from_array(image, size), "symmetric")
+        found = ours.predict(image)[1]
+        note(f"ganomaly score, {size} pixels", found, theirs.eval()(seen).pred_score[0])
+
+
 def main() -> None:
     image = slice_image(77, SIZE, SIZE)
     pixels = images.normalise(images.from_array(image, SIZE), "imagenet")
@@ -108,7 +143,7 @@ def main() -> None:
         for number in range(10):
             Image.fromarray(slice_image(number)).save(folder / f"{number:02}.png")
         with torch.no_grad():
-            for compare in (padim, patchcore, rd4ad):
+            for compare in (padim, patchcore, rd4ad, ganomaly):
                 compare(folder, pixels, image)
     print(json.dumps(FOUND))
 

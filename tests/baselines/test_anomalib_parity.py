@@ -1,4 +1,4 @@
-"""Our PaDiM, PatchCore and RD4AD give anomalib's own numbers for the same random weights.
+"""Our PaDiM, PatchCore, RD4AD and GANomaly give anomalib's own numbers for the same random weights.
 
 One process of its own: importing anomalib whole takes 10 s and warns.
 """
@@ -26,6 +26,17 @@ TOLERANCES = {
     "rd4ad map, add": 1e-5,
     "rd4ad map, multiply": 1e-5,
     "rd4ad score": 1e-5,
+    **{
+        f"ganomaly {what}, {size} pixels": tolerance
+        for size in (64, 49)
+        for what, tolerance in {
+            "input": 0.0,
+            "image made": 1e-6,
+            "generator's loss": 1e-6,
+            "discriminator's loss": 1e-6,
+            "score": 1e-5,
+        }.items()
+    },
 }
 
 

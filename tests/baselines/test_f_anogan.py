@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import nn
 
 from baselines.kit import images
 
-from .conftest import BASELINES, Baseline, Listener, open_baseline, slice_image
+from .conftest import BASELINES, Baseline, Listener, module_of, open_baseline, slice_image
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def f_anogan() -> Baseline:
 
 @pytest.fixture(scope="module")
 def module(f_anogan: Baseline) -> Any:
-    return sys.modules[f_anogan.model.__module__]
+    return module_of(f_anogan)
 
 
 def parameters(network: nn.Module) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from .conftest import BASELINES, Baseline, Listener, open_baseline, slice_image
+from .conftest import BASELINES, Baseline, Listener, module_of, open_baseline, slice_image
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def ganomaly() -> Baseline:
 
 @pytest.fixture(scope="module")
 def module(ganomaly: Baseline) -> Any:
-    return sys.modules[ganomaly.model.__module__]
+    return module_of(ganomaly)
 
 
 @pytest.fixture
