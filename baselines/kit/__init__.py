@@ -8,9 +8,11 @@ images          decoding, resizing, normalising; the training split in memory
 precision       mixed precision and channels-last on a GPU
 colour          jitter of brightness, contrast, saturation and hue
 training        the one training loop: phases, progress, checkpoints, early stop, resuming
+perlin          noise, and masks of it
 patches         patch descriptors from feature maps
 memory_bank     nearest neighbours in a bank of vectors
 maps            blur, resize, array of the image's own size
 saved           trained tensors to disk and back
+synthetic_anomalies  textures pasted into normal images
 trivial         one number per image: what a method must beat (numpy alone)
 """

@@ -38,6 +38,7 @@ SHRUNKEN = {
 SHRUNKEN_FOR: dict[str, dict[str, str]] = {
     # Three scales, the coarsest a quarter, each through a backbone of stride 32.
     "cs-flow": {"image_size": "128"},
+    "draem": {"reconstruction_width": "2", "segmentation_width": "2"},
     "deepsvdd": {"image_size": "32"},
     "simplenet": {"pooled_dims": "48", "hidden": "32"},
     "utrad": {"width": "32", "feed_forward": "64", "layers_per_level": "1"},
