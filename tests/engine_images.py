@@ -1,4 +1,4 @@
-"""Small images for tests with containers: the contract and numpy on a Python base, no torch.
+"""Small images for tests with containers: the contract, numpy and Pillow on a Python base, no torch.
 
     from tests.engine_images import LightDockerEngine
 
@@ -29,12 +29,12 @@ PUBLIC_BASE = "python:3.11-slim-bookworm"
 DOCKERFILE = """
 ARG BASE_IMAGE
 FROM ${BASE_IMAGE}
-COPY build-ca.pem numpy.txt /opt/build/
+COPY build-ca.pem packages.txt /opt/build/
 RUN set -eu; cd /opt/build; \\
     if [ -s build-ca.pem ]; then export SSL_CERT_FILE=$PWD/build-ca.pem PIP_CERT=$PWD/build-ca.pem; fi; \\
     python3 -m venv /opt/venv; \\
-    /opt/venv/bin/pip install --quiet --no-cache-dir --no-deps --require-hashes -r numpy.txt; \\
-    /opt/venv/bin/python -c "import numpy"
+    /opt/venv/bin/pip install --quiet --no-cache-dir --no-deps --require-hashes -r packages.txt; \\
+    /opt/venv/bin/python -c "import numpy, PIL"
 COPY harness /opt/bmad/harness
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/bmad
 ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]
@@ -59,7 +59,7 @@ def light_base(client: docker.APIClient) -> docker_build.Base:
     bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
     contents = {
         "Dockerfile": DOCKERFILE.encode(),
-        "numpy.txt": locked("numpy").encode(),
+        "packages.txt": (locked("numpy") + locked("pillow")).encode(),
         "build-ca.pem": Path(bundle).read_bytes() if Path(bundle).is_file() else b"",
     }
     context = docker_build.build_context(files, contents)

@@ -26,6 +26,7 @@ VERBS = (
     "compare",
     "prepare",
     "pack",
+    "canary",
     "bundle",
     "verify",
     "queue",

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -146,9 +147,10 @@ def option_of(options: tuple[str, ...], name: str, default: str) -> str:
 
 def keep_every_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a run that ended well: there the hostile entries tell what they saw."""
-    from harness import requests
+    from harness.requests import Place
 
-    monkeypatch.setattr(requests.Place.__init__, "__defaults__", (False, True))
+    made = Place.__init__
+    monkeypatch.setattr(Place, "__init__", partialmethod(made, keep_log=True))
 
 
 def the_host_is_healthy(engine: LightDockerEngine, cache: Path) -> None:

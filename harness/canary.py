@@ -1,0 +1,121 @@
+"""`python -m harness.canary`: the lookup canary with the answers of public packs in a layer.
+
+The folder that it writes is `baselines/canary-lookup` and a table of every image of the given
+packs with its label, as a stranger could hide one in an image. Evaluated, it is a row of the open
+track that shows what memorising alone scores there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import cli
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.benchmarks import Pack
+
+EXAMPLES = """
+  python -m harness.canary --data-root /data/bmad --out build/canary-answers
+      then: python -m harness.evaluate build/canary-answers --data-root /data/bmad
+  python -m harness.canary --benchmark demo --out build/canary-demo
+"""
+_DOES_NOT_BELONG = shutil.ignore_patterns("__pycache__", "README.md")
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    from harness.evaluate import add_data_options
+
+    parser = cli.Parser(
+        "canary",
+        "Write the folder of an entry that knows the labels of public packs by heart.",
+        EXAMPLES,
+    )
+    add_data_options(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR",
+        help="new folder; its name is the entry's and begins with canary",
+    )  # fmt: skip
+    return parser
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Write the folder; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    from harness.benchmarks import check_cache, default_cache
+    from harness.evaluate import open_packs
+
+    _check_target(options.out)
+    cache = default_cache()
+    check_cache(cache)
+    reporter = cli.Reporter()
+    try:
+        count = write_canary(open_packs(options, cache, reporter), options.out, reporter)
+    finally:
+        reporter.close()
+    print(f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}")
+    return 0
+
+
+def write_canary(packs: Sequence[Pack], out: Path, reporter: cli.Reporter) -> int:
+    """Copy the canary to `out` with a table of all images of the packs; returns how many.
+
+    Raises:
+        UsageError: a pack is hidden; what is known of it stays on this machine.
+    """
+    hidden = [pack.name for pack in packs if pack.card.visibility == "hidden"]
+    if hidden:
+        raise UsageError(
+            f"{hidden[0]} is hidden: its labels are written into no entry",
+            fix="name open packs alone",
+        )
+    model = canary_model()
+    table = model.Table()
+    for pack in packs:
+        for done, sample in enumerate(pack.samples, start=1):
+            table.add(pack.image(sample), is_anomalous=sample.is_anomalous)
+            reporter.progress(f"learning {pack.name}", done, len(pack.samples))
+    shutil.copytree(_canary_folder(), out, ignore=_DOES_NOT_BELONG)
+    toml = out / "entry.toml"
+    toml.write_text(toml.read_text().replace('name = "canary-lookup"', f'name = "{out.name}"'))
+    table.save(out / model.TABLE)
+    return len(table)
+
+
+def canary_model() -> Any:
+    """The module of the canary's folder: what looks images up also makes the table."""
+    path = _canary_folder() / "model.py"
+    spec = importlib.util.spec_from_file_location("canary_lookup_model", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _canary_folder() -> Path:
+    from harness.provenance import REPOSITORY
+
+    return REPOSITORY / "baselines" / "canary-lookup"
+
+
+def _check_target(out: Path) -> None:
+    from harness.entries import check_name
+
+    check_name(out.name)
+    if not out.name.startswith("canary"):
+        raise UsageError(
+            f"{out.name!r} does not say what it is", where="--out", fix="begin it with canary"
+        )
+    if out.exists():
+        raise UsageError("the folder exists already", where=str(out), fix="remove it first")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))
