@@ -3,7 +3,7 @@
 Liu et al., "SimpleNet: a simple network for image anomaly detection and localization" (2023).
 Traps: the discriminator must see features with and without noise in one pass, because its
 BatchNorm takes both for one batch; noise of 0.015 is lost in bfloat16, so that the backbone
-alone runs in it, at prediction too.
+alone may run in it, and then at prediction too.
 """
 
 from __future__ import annotations

@@ -41,8 +41,7 @@ def test_training_works_in_a_gpus_layout_and_precision(
     monkeypatch.setattr(images, "normalise", laid_out)
     monkeypatch.setattr(module_of(baseline), "placed", placed)
     monkeypatch.setattr(module_of(baseline), "autocast", autocast)
-    assert baseline.params()["precision"] == "mixed"
-    model = baseline.make()
+    model = baseline.make(precision="mixed")
     model.fit(training_folder, Listener(model, [slice_image(7)]))
     found = model.predict(slice_image(8))
     assert np.isfinite(found[1])
