@@ -71,6 +71,8 @@ class ModelCard(Part):
     """Name of the pack."""
     visibility: Literal["open", "hidden"]
     """The pack's."""
+    pack_licence: str
+    """Terms of the images that it learned from."""
     seed: int
     training: TrainingPart
     """How the checkpoint was chosen, as in the record."""

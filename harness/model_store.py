@@ -115,30 +115,41 @@ class ModelStore:
             if found.card.model == model and found.origin == "trained"
         ]
 
-    def named(self, text: str) -> StoredModel:
-        """The one model that a hash, the beginning of one, or a run's name stands for.
+    def matching(self, text: str) -> list[StoredModel]:
+        """The models that a hash, the beginning of one, or a run's name stands for.
 
         Raises:
-            UsageError: none does, or several do; all are listed.
+            UsageError: it stands for none.
         """
-        models = self.models()
-        prefix = text.removeprefix("sha256:")
+        models, prefix = self.models(), text.removeprefix("sha256:")
         found = [
             model
             for model in models
             if text == model.card.name
             or (len(prefix) >= SHORTEST_PREFIX and _hex(model.card.model).startswith(prefix))
         ]
-        distinct = {model.card.model: model for model in reversed(found)}  # trained before imported
-        if len(distinct) == 1:
-            return next(iter(distinct.values()))
-        shown = ", ".join(f"{m.card.name} {_hex(m.card.model)[:12]}" for m in found or models)
-        what = f"{len(distinct)} stored models are" if distinct else "no stored model is"
-        raise UsageError(
-            f"{what} {text!r}; there are: {shown or 'none'}",
-            where=str(self.root),
-            fix="python -m harness.models list",
-        )
+        if not found:
+            raise UsageError(
+                f"no stored model is {text!r}; there are: {_names(models)}",
+                where=str(self.root),
+                fix="python -m harness.models list",
+            )
+        return found
+
+    def named(self, text: str) -> StoredModel:
+        """The one model that a hash, the beginning of one, or a run's name stands for.
+
+        Raises:
+            UsageError: it stands for none, or for several; they are listed.
+        """
+        found = self.matching(text)
+        if len({model.card.model for model in found}) > 1:
+            raise UsageError(
+                f"{text!r} stands for several models: {_names(found)}",
+                where=str(self.root),
+                fix="give more of the hash",
+            )
+        return max(found, key=lambda model: model.origin == "trained")
 
     def keep(self, folder: Path, card: ModelCard, origin: Origin = "trained") -> None:
         """Copy a model folder of the host's into the store, with its card.
@@ -297,6 +308,10 @@ def copy_hashed(source: BinaryIO, destination: BinaryIO, file: ModelFile) -> boo
         left -= len(data)
     os.fchmod(destination.fileno(), 0o644)
     return left == 0 and digest.hexdigest() == file.sha256
+
+
+def _names(models: list[StoredModel]) -> str:
+    return ", ".join(f"{m.card.name} {_hex(m.card.model)[:12]}" for m in models) or "none"
 
 
 def _put(fresh: Path, target: Path) -> None:

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _export(store, options.names[0], options.to)
     if options.action == "import":
         return _import(store, [Path(name) for name in options.names], options.max_bytes)
-    freed = store.remove([store.named(text) for text in options.names])
+    freed = store.remove([model for text in options.names for model in store.matching(text)])
     print(f"{freed // MEBIBYTE} MiB became free")
     return 0
 

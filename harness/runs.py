@@ -212,6 +212,7 @@ class _Run:
             preset=request.settings.preset,
             benchmark=request.pack.name,
             visibility=request.pack.card.visibility,
+            pack_licence=request.pack.card.licence,
             seed=request.seed,
             training=told,
             seconds=training.seconds,

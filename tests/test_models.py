@@ -329,6 +329,32 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(store: Mode
     ]
 
 
+@pytest.mark.engine
+def test_containers_read_stored_models_and_tell_them_from_those_of_a_process(
+    run: Evaluate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness import engines
+    from tests.engine_images import LightDockerEngine
+
+    bare = run()
+    monkeypatch.setattr(engines, "choose_engine", lambda wanted: LightDockerEngine())
+    trained = run(results="contained")
+    assert has_trained(capsys), "a training that nothing isolated stood in for one in a container"
+    stored = run(results="others")
+    assert not has_trained(capsys)
+    assert stored.model is not None
+    assert stored.model.origin == "stored"
+    assert stored.metrics == trained.metrics
+    models.main(["remove", "small/trainer/seed-0"])
+    run("--retrain", results="contained")
+    assert bare.model is not None
+    given = run("--stored-model", bare.model.hash, "--as", "given", results="others")
+    assert given.is_ok
+    assert given.model is not None
+    assert given.model.trained_under == trained.run_key
+    assert given.metrics == trained.metrics
+
+
 # Archives that are not what they say
 
 
@@ -351,6 +377,7 @@ def a_card(tmp_path: Path, **changes: object) -> ModelCard:
         "preset": "bmad",
         "benchmark": "demo",
         "visibility": "open",
+        "pack_licence": "CC0",
         "seed": 0,
         "training": {"steps": 1, "stop_reason": "finished", "model": digest},
         "seconds": 1.0,

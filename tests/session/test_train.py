@@ -135,6 +135,21 @@ def test_stop_ends_the_training(train_folder):
     assert report.checkpoints == 2
 
 
+def test_a_training_is_told_its_memory_limit_to_stay_under_it(script, hello, limits):
+    told = []
+
+    def program(stdin, stdout, stderr):
+        entry = script(stdin, stdout)
+        told.append(entry.ready())
+        entry.writer.write(DoneFrame())
+
+    changed = replace(limits, memory_mib=1234)
+    with run_function(program, limits=changed) as running:
+        train_session(running, launch_of(changed), hello, lambda step, ask: KEEP)
+    assert told[0].limits == changed.as_dict()
+    assert told[0].limits["memory_mib"] == 1234
+
+
 # Frames
 
 
