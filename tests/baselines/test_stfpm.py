@@ -94,6 +94,22 @@ def test_the_map_is_the_product_of_the_scales(stfpm: Baseline, map_size: int) ->
     assert score == anomaly_map.max()
 
 
+def test_the_map_is_anomalibs(stfpm: Baseline) -> None:
+    model = stfpm.make()
+    image = slice_image(3, 64, 64)
+    anomaly_map, score = model.predict(image)
+    generator = load_part("models/image/stfpm/anomaly_map.py").AnomalyMapGenerator()
+    with torch.inference_mode():
+        teacher, student = model._both(images.from_array(image, 64))
+        expected = generator(
+            teacher_features=dict(enumerate(teacher)),
+            student_features=dict(enumerate(student)),
+            image_size=(64, 64),
+        )[0, 0].numpy()
+    np.testing.assert_allclose(anomaly_map, expected, atol=2e-6 * expected.max())
+    assert score == pytest.approx(expected.max(), rel=1e-6)
+
+
 def test_the_wide_backbone_is_a_choice(stfpm: Baseline) -> None:
     model = stfpm.make(backbone="wide_resnet50_2")
     with torch.inference_mode():
