@@ -27,6 +27,7 @@ VERBS = (
     "prepare",
     "pack",
     "canary",
+    "rerun",
     "bundle",
     "verify",
     "queue",
