@@ -12,6 +12,7 @@ and only the nearest few are kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,30 @@ from harness.contract import Checkpoint
 
 # The paper's margin between attraction and repulsion, and its scale of the loss.
 MARGIN, LOSS_SCALE = 0.1, 1000
+
+
+class LeakyEnds:
+    """What a ResNet's layers end in, through a leaky ReLU instead of their last ReLU.
+
+    The authors' copy of the network gives its layers so. Each layer still passes on what its
+    own ReLU leaves: the weights were trained with that.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._layers = backbone.layers
+        self._sums: dict[str, Tensor] = {}
+        for layer in backbone.layers:
+            last_block = list(backbone.stages[layer].children())[-1]
+            activation = last_block.get_submodule("relu")
+            activation.inplace = False  # or it would overwrite what is caught
+            activation.register_forward_pre_hook(partial(self._catch, layer))
+
+    def _catch(self, layer: str, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        self._sums[layer] = inputs[0]  # a block calls its ReLU more than once; the last stays
+
+    def features(self) -> list[Tensor]:
+        """Of the images that the backbone saw last, one (B, C, h, w) per layer."""
+        return [functional.leaky_relu(self._sums[layer]) for layer in self._layers]
 
 
 class Descriptor(nn.Module):
@@ -112,16 +137,19 @@ class CoupledHyperspheres:
             raise ValueError(
                 f"centroid_mean is {params['centroid_mean']!r}; it can be 'images' or 'batches'"
             )
-        self.backbone = placed(
-            Backbone(
-                params["backbone"],
-                params["layers"],
-                weights=params["weights"],
-                folder=weights,
-                seed=seed,
-            ),
-            self.device,
+        if params["activation"] not in {"relu", "leaky_relu"}:
+            raise ValueError(
+                f"activation is {params['activation']!r}; it can be 'relu' or 'leaky_relu'"
+            )
+        backbone = Backbone(
+            params["backbone"],
+            params["layers"],
+            weights=params["weights"],
+            folder=weights,
+            seed=seed,
         )
+        self.ends = LeakyEnds(backbone) if params["activation"] == "leaky_relu" else None
+        self.backbone = placed(backbone, self.device)
         probe = torch.zeros(1, 1, self.size, self.size, dtype=torch.uint8, device=self.device)
         _, channels, *grid = self.embed(probe).shape
         self._check_counts(grid[0] * grid[1])
@@ -145,6 +173,8 @@ class CoupledHyperspheres:
         """Patch features (B, C, h, w) of the frozen backbone."""
         with torch.no_grad():
             features = self.backbone(images.normalise(pixels, "imagenet"))
+            if self.ends:
+                features = self.ends.features()
         return patches.mean_patches(features)
 
     def adapt(self, pixels: Tensor) -> Tensor:
@@ -163,6 +193,7 @@ class CoupledHyperspheres:
                     self.params["epochs"],
                     self.params["batch_size"],
                     self.params["checkpoint_every_epochs"],
+                    smallest_batch=self.params["batch_size"] if self.params["drop_last"] else 1,
                 )
             ],
             seed=self.seed,
@@ -234,7 +265,9 @@ class CoupledHyperspheres:
         distances, _ = self.bank.nearest(vectors, self.params["attracting"])
         certainty = functional.softmin(distances, dim=1)[:, 0]
         anomaly_map = (certainty * distances[:, 0]).view(1, 1, *adapted.shape[-2:])
-        smooth = maps.gaussian_blur(maps.resize(anomaly_map, (self.size, self.size)))
+        smooth = maps.gaussian_blur(
+            maps.resize(anomaly_map, (self.size, self.size)), border=self.params["blur_border"]
+        )
         return maps.to_array(smooth, image.shape[:2]), float(smooth.amax())
 
     def save(self, folder: Path) -> None:

@@ -82,6 +82,19 @@ def position_code(dims: int, height: int, width: int) -> Tensor:
     return torch.cat([columns, rows], dim=2).flatten(0, 1)
 
 
+def set_padding(network: nn.Module, mode: str) -> None:
+    """Have every convolution go on beyond the border with `zeros` or, by `reflect`, a mirror.
+
+    Raises:
+        ValueError: another mode.
+    """
+    if mode not in {"zeros", "reflect"}:
+        raise ValueError(f"padding is {mode!r}; it can be 'zeros' or 'reflect'")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding_mode = mode
+
+
 def fibres_of(features: Tensor) -> Tensor:
     """(B, C, h, w) to one vector per place, (B * h * w, C)."""
     return features.permute(0, 2, 3, 1).flatten(0, 2)
@@ -143,16 +156,15 @@ class Cflow:
             raise ValueError(
                 f"reference is {params['reference']!r}; it can be 'training' or 'image'"
             )
-        self.backbone = placed(
-            Backbone(
-                params["backbone"],
-                params["layers"],
-                weights=params["weights"],
-                folder=weights,
-                seed=seed,
-            ),
-            self.device,
+        backbone = Backbone(
+            params["backbone"],
+            params["layers"],
+            weights=params["weights"],
+            folder=weights,
+            seed=seed,
         )
+        set_padding(backbone, params["padding"])
+        self.backbone = placed(backbone, self.device)
         probe = self.backbone(torch.zeros(1, 3, self.size, self.size, device=self.device))
         self.conditions = [
             position_code(params["condition_dims"], *layer.shape[-2:]).to(self.device)

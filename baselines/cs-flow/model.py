@@ -33,6 +33,8 @@ STRIDE = 32
 SCALES = 3
 COARSEST_STRIDE = STRIDE * 2 ** (SCALES - 1)
 LEAKY_SLOPE = 0.1
+# No number leaves a block larger than this: a training that overshoots stays finite.
+LARGEST = 1e6
 # 0.636 is 2 / pi as the authors round it: with it the atan ends at the clamp.
 TWO_OVER_PI = 0.636
 
@@ -110,7 +112,10 @@ class CrossScaleCoupling(nn.Module):
         second = [pair[1] for pair in pairs]
         first, from_second = self._transform([pair[0] for pair in pairs], self.from_second(second))
         second, from_first = self._transform(second, self.from_first(first))
-        joined = [torch.cat(pair, dim=1) for pair in zip(first, second, strict=True)]
+        joined = [
+            torch.cat(pair, dim=1).clamp(-LARGEST, LARGEST)
+            for pair in zip(first, second, strict=True)
+        ]
         return joined, from_second + from_first
 
     def _transform(self, halves: Scales, coefficients: Scales) -> tuple[Scales, Tensor]:

@@ -98,7 +98,7 @@ def test_the_radius_is_trained_only_where_it_is_asked_for(
     monkeypatch.setattr(code, "HypersphereLoss", keep)
     for learn_radius in (False, True):
         cfa.make(learn_radius=learn_radius).fit(training_folder, Listener())
-    fixed, learned = (float(loss.radius) for loss in made)
+    fixed, learned = (float(loss.radius.detach()) for loss in made)
     assert fixed == pytest.approx(1e-5)
     assert learned != pytest.approx(1e-5)
 
@@ -111,6 +111,26 @@ def test_the_descriptor_sees_rows_and_columns_from_minus_one_to_one(code: Module
     rows, columns = descriptor(torch.rand(1, 2, 3, 5)).detach()[0]
     np.testing.assert_allclose(rows, np.repeat([[-1], [0], [1]], 5, axis=1))
     np.testing.assert_allclose(columns, np.repeat([[-1, -0.5, 0, 0.5, 1]], 3, axis=0))
+
+
+def test_leaky_ends_are_relus_where_positive_and_a_hundredth_of_the_sum_elsewhere(
+    cfa: Baseline,
+) -> None:
+    pixels = images.normalise(images.from_array(slice_image(7, 64, 64), 64), "imagenet")
+    plain, leaky = (cfa.make(activation=name) for name in ("relu", "leaky_relu"))
+    layers = plain.backbone(pixels)
+    leaky.backbone(pixels)
+    for layer, ended in zip(layers, leaky.ends.features(), strict=True):
+        assert torch.equal(layer, ended.clamp(min=0))
+        assert (ended < 0).any()
+    # The first layer's end, block by block without the last ReLU.
+    stages = leaky.backbone.stages
+    hidden = stages["layer1"][0](stages["stem"](pixels))
+    block = stages["layer1"][1]
+    inner = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(hidden)))))
+    expected = torch.nn.functional.leaky_relu(inner + hidden)
+    leaky.backbone(pixels)
+    torch.testing.assert_close(leaky.ends.features()[0], expected)
 
 
 def test_centroids_are_means_over_images_however_they_are_batched(
@@ -130,8 +150,8 @@ def test_centroids_are_means_over_images_however_they_are_batched(
 def test_places_can_share_a_centroid(cfa: Baseline, training_folder: Path) -> None:
     split = images.read_training_images(training_folder, 64)
     whole, shared = (cfa.make(places_per_centroid=n).memorise(split) for n in (1, 4))
-    assert whole.shape == (256, 448)
-    assert shared.shape == (64, 448)
+    assert whole.shape == (256, 64)
+    assert shared.shape == (64, 64)
     assert torch.equal(shared, cfa.make(places_per_centroid=4).memorise(split))
 
 
@@ -163,6 +183,7 @@ def test_the_map_is_the_nearest_distance_less_where_others_are_as_near(trained: 
     ("changes", "message"),
     [
         ({"centroid_mean": "both"}, "centroid_mean is 'both'; it can be 'images' or 'batches'"),
+        ({"activation": "elu"}, "activation is 'elu'; it can be 'relu' or 'leaky_relu'"),
         ({"attracting": 200, "repelling": 57}, "from 1 to 256, the number of centroids"),
         ({"places_per_centroid": 64}, "is 6; it must be from 1 to 4"),
     ],

@@ -111,6 +111,18 @@ def test_an_image_can_be_its_own_reference(cflow: Baseline) -> None:
     np.testing.assert_allclose(model.predict(image)[0], expected, atol=1e-5)
 
 
+def test_the_backbone_can_mirror_the_border_as_the_authors_does(cflow: Baseline) -> None:
+    pixels = images.from_array(slice_image(62, 64, 64), 64)
+    zeros, mirrored = (cflow.make(padding=mode) for mode in ("zeros", "reflect"))
+    border, inside = [], []
+    for model in (zeros, mirrored):
+        finest = model.backbone(images.normalise(pixels, "imagenet"))[0][0]
+        border.append(finest[:, 0])
+        inside.append(finest[:, 7:9, 7:9])  # of 16; nine convolutions do not reach it
+    assert not torch.allclose(*border)
+    torch.testing.assert_close(*inside)
+
+
 def test_equal_fibre_batches_and_the_rest_waits(cflow: Baseline) -> None:
     model = cflow.make(fibre_batch_size=4)
     sizes = [len(part) for part in model._fibre_batches(torch.arange(11))]
@@ -144,6 +156,7 @@ def test_the_official_schedule_trains(cflow: Baseline, training_folder: Path) ->
     ("changes", "message"),
     [
         ({"condition_dims": 30}, "condition_dims is 30; it must be a multiple of 4"),
+        ({"padding": "mirror"}, "padding is 'mirror'; it can be 'zeros' or 'reflect'"),
         ({"reference": "test"}, "reference is 'test'; it can be 'training' or 'image'"),
         ({"learning_rate_schedule": "linear"}, "'linear'; it can be 'constant' or 'cosine'"),
     ],
