@@ -23,11 +23,16 @@ def read_verified_packs(root: Path) -> dict[str, VerifiedPack]:
     Raises:
         StoreUnusable: a file is not a data card of this form.
     """
-    cards = [_read(path) for path in sorted(root.glob(f"*/{CARD_FILE}"))]
+    cards = [read_card(path) for path in sorted(root.glob(f"*/{CARD_FILE}"))]
     return {card.name: _verified(card) for card in cards if card.visibility == "open"}
 
 
-def _read(path: Path) -> DataCard:
+def read_card(path: Path) -> DataCard:
+    """One card.
+
+    Raises:
+        StoreUnusable: the file is not a data card of this form.
+    """
     try:
         return DataCard.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:

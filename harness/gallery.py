@@ -68,10 +68,15 @@ def read_galleries(root: Path, records: Iterable[Record]) -> dict[str, Gallery]:
             card = _FILE.validate_json((folder / CARD).read_bytes())
         except ValidationError:
             continue
-        names = {name for p in card.pictures for name in (p.shown, p.truth, p.map) if name}
+        names = file_names(card)
         if card.run_key == record.run_key and all(_is_plain(folder, name) for name in names):
             found[record.run_key] = Gallery(card, folder)
     return found
+
+
+def file_names(card: GalleryCard) -> set[str]:
+    """The picture files that a card names."""
+    return {name for p in card.pictures for name in (p.shown, p.truth, p.map) if name}
 
 
 def public_id(pack_version: str, key: str) -> str:

@@ -122,7 +122,9 @@ def key_parts_of(record: Record) -> dict[str, object] | None:
     """The parts of a stored record's run key, or None where it does not hold them all."""
     if record.entry.checkpoint_rule is None:
         return None
-    return {
+    is_given = record.model is not None and record.model.origin == "given"
+    given = {"model": record.model.hash} if record.model and is_given else {}
+    return given | {
         "identity": record.entry.identity,
         "params": dict(record.entry.params),
         "training": dict(record.entry.checkpoint_rule),

@@ -72,6 +72,7 @@ def public_form(record: Record, salt: str | None = None) -> Record:
             status=record.outcome.status,
             answered=record.outcome.answered if record.is_ok else None,
         ),
+        model=record.model if _is_given(record) else None,
         metrics=[_rounded(metric) for metric in record.metrics],
         audit=record.audit and _bare_audit(record.audit),
         public=PublicPart(
@@ -88,7 +89,7 @@ def public_problems(record: Record) -> list[str]:
     problems = []
     told = {
         "training": record.training,
-        "model": record.model,
+        "model": None if _is_given(record) else record.model,
         "maps": record.maps,
         "warnings": record.warnings,
         "evidence": record.evidence,
@@ -114,6 +115,11 @@ def public_problems(record: Record) -> list[str]:
     if len(record.times.started) != len("2026-01-31"):
         problems.append("times.started tells more than the day")
     return problems
+
+
+def _is_given(record: Record) -> bool:
+    """A model that the call gave was there before the run: its hash is part of the run key."""
+    return record.model is not None and record.model.origin == "given"
 
 
 def _bare_audit(audit: AuditPart) -> AuditPart:

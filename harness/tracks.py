@@ -8,13 +8,14 @@ published with labels (`sealed`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.benchmarks import Pack
 from harness.engines.base import Engine
 from harness.entries import DEMO_PRESET, Entry, Settings
 from harness.provenance import tree_files
-from harness.records import ModelPart, Track
+from harness.records import ModelPart, Parameter, Track
 from harness.statistics import EXTRA_MAP, has_extra_map
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
@@ -71,17 +72,34 @@ def ranking(
     settings: Settings, pack: Pack, engine: Engine, model: ModelPart | None = None
 ) -> tuple[bool, str | None]:
     """Whether a run of these settings may take a rank, and why not."""
-    reasons = []
-    if is_foreign(model) and pack.card.visibility == "open":
-        reasons.append("given model")
-    if settings.params.get("weights") == "random":
-        reasons.append("random weights")
-    if has_extra_map(settings.params):
-        reasons.append(EXTRA_MAP)
-    if settings.preset == DEMO_PRESET:
-        reasons.append("demo settings")
-    if engine.isolation == "none":
-        reasons.append("not isolated")
-    if pack.name == "demo":
-        reasons.append("demonstration pack")
+    reasons = unranked_reasons(
+        settings.params,
+        preset=settings.preset,
+        isolation=engine.isolation,
+        benchmark=pack.name,
+        has_given_model=is_foreign(model) and pack.card.visibility == "open",
+    )
     return not reasons, ", ".join(reasons) or None
+
+
+def unranked_reasons(
+    params: Mapping[str, Parameter],
+    *,
+    preset: str,
+    isolation: str,
+    benchmark: str,
+    has_given_model: bool,
+) -> list[str]:
+    """Everything about one run that keeps it from a rank."""
+    reasons = ["given model"] if has_given_model else []
+    if params.get("weights") == "random":
+        reasons.append("random weights")
+    if has_extra_map(params):
+        reasons.append(EXTRA_MAP)
+    if preset == DEMO_PRESET:
+        reasons.append("demo settings")
+    if isolation == "none":
+        reasons.append("not isolated")
+    if benchmark == "demo":
+        reasons.append("demonstration pack")
+    return reasons

@@ -31,6 +31,7 @@ VERBS = (
     "bundle",
     "verify",
     "queue",
+    "publish",
 )
 
 # What modules below a prefix may import of our own packages.

@@ -1,0 +1,113 @@
+"""`python -m harness.publish`: put runs onto the public board, and check a pull request that does.
+
+add      copy runs into leaderboard/records/, those of hidden packs in their public form
+check    does a pull request add only what the harness could have written?
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import cli
+from harness.errors import DataMissing, StoreUnusable, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLES = """
+  python -m harness.publish add                        every publishable run under results/
+  python -m harness.publish add results/brain/padim/seed-0.json --replace
+  python -m harness.publish check --base origin/main
+  python -m harness.publish check --base origin/main --repository ../pull-request --replaces padim
+"""
+
+
+def build_parser() -> cli.Parser:
+    """The command line of this verb."""
+    parser = cli.Parser(
+        "publish",
+        "Put runs into leaderboard/records/ in the form that may be seen, or check what a pull\n"
+        "request puts there: schema, hashes, run keys, and no row of another entry touched.",
+        EXAMPLES,
+    )
+    parser.add_argument("verb", choices=("add", "check"))
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RECORD", help="seed-n.json files (add)"
+    )
+    group = parser.add_argument_group("add")
+    group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    group.add_argument(
+        "--records", type=Path, metavar="DIR", help="the published ones (default: this checkout's)"
+    )
+    group.add_argument(
+        "--replace", action="store_true", help="a published record of another run gives way"
+    )
+    group = parser.add_argument_group("check")
+    group.add_argument("--base", metavar="REVISION", help="branch that the pull request goes to")
+    group.add_argument(
+        "--repository", type=Path, metavar="DIR", help="its checkout (default: this one)"
+    )
+    group.add_argument(
+        "--replaces",
+        nargs="+",
+        default=[],
+        metavar="ENTRY",
+        help="entries whose rows it may change",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None) -> int:
+    """Add or check; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    return _check(options) if options.verb == "check" else _add(options)
+
+
+def _add(options: argparse.Namespace) -> int:
+    from harness import curves
+    from harness.publication import publish_comparisons, publish_run
+    from harness.site import PUBLISHED_RECORDS
+    from harness.store import Store, read_record
+
+    source, target = Store(options.results), Store(options.records or PUBLISHED_RECORDS)
+    if options.runs:
+        paths = options.runs
+    else:
+        paths = [path for path in source.record_paths() if read_record(path).is_publishable]
+        curves.refresh(source)
+    if not paths:
+        raise DataMissing("there is no publishable run", where=str(options.results))
+    refused = 0
+    for path in paths:
+        try:
+            written = publish_run(path, target, is_replacing=options.replace)
+            print(f"published: {written}" if written else f"published before: {path}")
+        except (UsageError, StoreUnusable) as error:
+            refused += 1
+            print(cli.render_error(error), file=sys.stderr)
+    for written in publish_comparisons(source, target):
+        print(f"published: {written}")
+    return StoreUnusable.exit_code if refused else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from harness.publication import PullRequest
+    from harness.site import REPOSITORY
+
+    if not options.base:
+        raise UsageError("with which branch is it to be compared?", where="--base")
+    request = PullRequest(
+        options.repository or REPOSITORY, options.base, frozenset(options.replaces)
+    )
+    problems = request.problems()
+    for problem in problems:
+        print(problem)
+    print(f"{len(request.changes())} changed files of published records, {len(problems)} problems")
+    return StoreUnusable.exit_code if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_verb(main))
