@@ -17,8 +17,9 @@ from harness.site import build_site
 from harness.statistics import SeedValue, published, step_of, summarise, to_step
 from harness.statuses import Status
 from harness.store import Store, read_record
+from harness.verify import run_key_problems
 from tests.metrics.oracles import Case, scored
-from tests.run_factory import random_scores, save_run, scores_of
+from tests.run_factory import finished, random_scores, save_run, scores_of
 
 SALT = "5a17" * 16
 HIDDEN = {"visibility": "hidden", "track": "sealed", "benchmark": "harbour"}
@@ -255,3 +256,14 @@ def test_two_entries_that_differ_in_one_image_get_the_same_published_numbers(tmp
     changed = scores_of(answers, labels)
     assert run.metrics != changed.metrics
     assert published_files(tmp_path / "a", run) == published_files(tmp_path / "b", changed)
+
+
+def test_a_model_that_the_call_gave_stays_named_because_the_run_key_holds_it(tmp_path, make_record):
+    given = {"hash": content_hash("m"), "origin": "given", "trained_under": None, "remark": "x"}
+    record = finished(make_record(**HIDDEN, model=given))
+    public = public_form(record, SALT)
+    assert public.model == record.model
+    assert public_problems(public) == []
+    assert run_key_problems(public) == []
+    bare = public.model_copy(update={"model": None})
+    assert run_key_problems(bare) == ["its run key is not that of its own parts"]
