@@ -20,8 +20,7 @@ from harness.records import Part, Sha256, TrainingPart, content_hash
 
 CARD_NAME = "model-card.json"
 FILES_FOLDER = "files"
-MAX_CARD_BYTES = 8 * 1024**2  # of 10,000 files and their names
-MAX_FILES = 10_000
+MAX_CARD_BYTES = 8 * 1024**2  # 10,000 files, as many as a training may leave by default, are 2
 _NAME_BYTES = 255
 
 
@@ -44,7 +43,7 @@ class ModelFile(Part):
             and len(name.encode()) <= _NAME_BYTES
             for name in names
         )
-        if not is_safe or len(names) > MAX_DEPTH:
+        if not is_safe or len(names) > MAX_DEPTH + 1:
             raise ValueError(f"{self.path!r} is not the path of a file below the model's folder")
         return self
 
@@ -84,7 +83,7 @@ class ModelCard(Part):
     """End of the training, ISO 8601 in UTC."""
     harness_commit: str | None = None
     """Git commit of the harness."""
-    files: Annotated[list[ModelFile], Field(max_length=MAX_FILES)]
+    files: list[ModelFile]
     """All files, sorted by path."""
 
     @model_validator(mode="after")
@@ -109,9 +108,18 @@ class ModelCard(Part):
         """Size of all files."""
         return sum(file.size for file in self.files)
 
+    @property
+    def is_portable(self) -> bool:
+        """Whether the card is small enough to be read again."""
+        return len(self.content()) <= MAX_CARD_BYTES
+
     def content(self) -> bytes:
         """The card as it stands in a file."""
         return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+class BadName(StoreUnusable):
+    """A file of a model has a name that no card can carry."""
 
 
 def hash_of(files: Iterable[ModelFile]) -> str:
@@ -123,6 +131,7 @@ def list_files(folder: Path) -> list[ModelFile]:
     """Every file of a model folder with its hash, sorted by path; nothing is followed by link.
 
     Raises:
+        BadName: a file has a name that no card can carry.
         StoreUnusable: something is neither a regular file nor a folder, or cannot be read.
     """
     files = []
@@ -142,7 +151,7 @@ def list_files(folder: Path) -> list[ModelFile]:
             where=str(error.filename or folder),
         ) from error
     except ValidationError as error:
-        raise StoreUnusable(first_problem(error), where=str(folder)) from error
+        raise BadName(first_problem(error), where=str(folder)) from error
     return files
 
 

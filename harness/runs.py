@@ -21,30 +21,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import model_folder, unfinished
+from harness import unfinished
 from harness.audit import Audit
-from harness.benchmarks import Sample, stage_training
+from harness.benchmarks import Sample
 from harness.engines.base import Launch, Running
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import InfrastructureFault, StoreConflict
 from harness.gallery import open_gallery
-from harness.given_model import GivenModel
-from harness.judge import Judge
 from harness.kept_maps import MapKeeper
-from harness.metrics import METRICS_VERSION
-from harness.model_card import ModelCard, ModelFile, hash_of, list_files
-from harness.model_store import ModelStore, default_models
-from harness.provenance import source
 from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of
-from harness.records import ModelPart, OutcomePart, Record, TrainingPart
-from harness.requests import Place, Request, launch_of, request_key, training_parts
+from harness.records import OutcomePart, Record
+from harness.requests import Place, Request, launch_of, request_key
+from harness.run_model import RunModel
 from harness.scoring import ground_truth, new_scorer
-from harness.session import Answer, Hello, PredictSession, train_session
+from harness.session import Answer, Hello, PredictSession
 from harness.statuses import Fault, RunEnded, Status
 from harness.unfinished import UnfinishedTraining
-
-FULL_DISK_BYTES = 16 * 1024**2  # an entry that crashes with less to write to is not to blame
 
 
 def execute(request: Request, place: Place, *, before: Record | None = None) -> Record:
@@ -80,10 +73,7 @@ def _execute(
     progress = Progress(datetime.datetime.now(datetime.UTC), time.monotonic())
     run = _Run(request, place, work, progress)
     try:
-        if training is not None:
-            run.train(training)
-        elif request.model is not None:
-            run.take_given(request.model)
+        run.get_model(training)
         audit = Audit.of(request.pack.split("test"), request.device) if request.is_audited else None
         run.predict(audit)
         if audit is not None:
@@ -152,128 +142,11 @@ class _Run:
         """The host's own copy of the trained model; empty where the entry does not train."""
         return self.work / "model"
 
-    def train(self, training: UnfinishedTraining) -> None:
-        """The model of a finished training, or one train session and the copy of what it leaves."""
-        if self._take_stored():
-            return
-        if training.stop_reason is None:
-            self._train(training)
-        self._note(training)
-        model_folder.copy(training.written, self.model, self.request.limits)
-        files = list_files(self.model)
-        told = training.part_of_record(with_curve=self._is_open)
-        told = told.model_copy(update={"model": hash_of(files)})
-        key = request_key(self.request, self.place.engine)
-        self.progress.training = told
-        self.progress.model = ModelPart(hash=hash_of(files), origin="trained", trained_under=key)
-        self.place.reporter.event(f"  trained in {training.seconds:.1f} s")
-        if self.place.models is not None and self.place.keep_model:
-            self.place.models.keep(self.model, self._card(training, told, files))
-
-    def take_given(self, model: GivenModel) -> None:
-        """The model that the call gives."""
-        request, place = self.request, self.place
-        store = place.models or ModelStore(default_models())
-        model.copy(self.model, store, request.limits)
-        parts = training_parts(request, place.engine)
-        self.progress.model = model.part(parts)
-        self.progress.training = model.training(parts)
-        if remark := self.progress.model.remark:
-            place.reporter.event(f"  the given model: {remark}")
-
-    def _take_stored(self) -> bool:
-        """Whether a training of this very run key was finished before and kept."""
-        place, progress = self.place, self.progress
-        if place.models is None or place.retrain:
-            return False
-        stored = place.models.find_trained(request_key(self.request, place.engine))
-        if stored is None:
-            return False
-        place.models.fetch(stored, self.model)
-        card = stored.card
-        progress.training, progress.train_seconds = card.training, card.seconds
-        progress.model = ModelPart(hash=card.model, origin="stored", trained_under=card.key)
-        if card.peak_ram_mib is not None:
-            progress.peak_ram_bytes.append(int(card.peak_ram_mib * 1024**2))
-        place.reporter.event(f"  model taken from {place.models.root}: not trained again")
-        return True
-
-    def _card(
-        self, training: UnfinishedTraining, told: TrainingPart, files: list[ModelFile]
-    ) -> ModelCard:
-        request, peaks = self.request, self.progress.peak_ram_bytes
-        return ModelCard(
-            key=request_key(request, self.place.engine),
-            parts=training_parts(request, self.place.engine),
-            model=hash_of(files),
-            entry=request.entry.name,
-            title=request.entry.table.title,
-            licence=request.entry.table.licence,
-            preset=request.settings.preset,
-            benchmark=request.pack.name,
-            visibility=request.pack.card.visibility,
-            pack_licence=request.pack.card.licence,
-            seed=request.seed,
-            training=told,
-            seconds=training.seconds,
-            peak_ram_mib=max(peaks) / 1024**2 if peaks else None,
-            made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            harness_commit=source(METRICS_VERSION).commit,
-            files=files,
-        )
-
-    def _train(self, training: UnfinishedTraining) -> None:
-        request, place = self.request, self.place
-        if training.resumed:
-            place.engine.remove_leftovers()  # a container that outlived its harness still writes
-            place.reporter.event(f"  going on from step {training.curve.last_step or 0}")
-        staged = stage_training(request.pack, place.cache)
-        launch = launch_of(request, place, "train", model=training.written, train=staged)
-        truth = partial(ground_truth, request.pack, "valid", place.cache, place.reporter.progress)
-        judge = Judge(
-            request.settings.training,
-            request.pack,
-            training.checkpoints,
-            truth=truth,
-            tell=place.reporter.event,
-            remember=training.save,
-        )
-
-        def show(step: int, steps: int | None, _loss: float | None) -> None:
-            place.reporter.progress("training", step, steps)
-            training.save_now_and_then()
-
-        try:
-            with (
-                self._running(launch) as running,
-                model_folder.watch(running, training.written, request.limits),
-            ):
-                train_session(
-                    running,
-                    launch,
-                    self._hello(),
-                    judge,
-                    show,
-                    curve=training.curve,
-                    spent_seconds=training.spent_seconds,
-                )
-        except RunEnded as end:
-            free = shutil.disk_usage(training.written).free
-            if end.status is Status.CRASHED and free < FULL_DISK_BYTES:
-                raise RunEnded(Status.HOST_ERROR, f"the disk is full ({training.written})") from end
-            raise
-        finally:
-            self._note(training)
-        training.finish(judge.stop_reason)
-
-    def _note(self, training: UnfinishedTraining) -> None:
-        """What the record says of the training, should the run end here."""
-        self.progress.train_seconds = training.seconds
-        self.progress.training = training.part_of_record(with_curve=False)
-
-    @property
-    def _is_open(self) -> bool:
-        return self.request.pack.card.visibility == "open"
+    def get_model(self, training: UnfinishedTraining | None) -> None:
+        """Have the trained model in its folder, where the entry has one."""
+        RunModel(
+            self.request, self.place, self.progress, self.model, self._running, self._hello()
+        ).get(training)
 
     def predict(self, audit: Audit | None = None) -> None:
         """One predict session: the validation split first where it sets thresholds, then test."""

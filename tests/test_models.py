@@ -329,6 +329,21 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(store: Mode
     ]
 
 
+@pytest.mark.parametrize("name", [b"new\nline", b"back\\slash", b"not utf-8 \xff"])
+def test_a_file_name_that_no_card_can_carry_is_the_entrys_fault(
+    run: Evaluate, tmp_path: Path, name: bytes
+) -> None:
+    mine = tmp_path / "trainer"
+    shutil.copytree(TRAINER, mine, ignore=shutil.ignore_patterns("__pycache__"))
+    code = (mine / "model.py").read_text()
+    added = f"        import os; open(os.path.join(os.fsencode(folder), {name!r}), 'w').close()\n"
+    code = code.replace("    def load(", added + "\n    def load(")
+    (mine / "model.py").write_text(code)
+    record = run(entry=mine)
+    assert record.outcome.status == "bad_model"
+    assert record.training is not None
+
+
 @pytest.mark.engine
 def test_containers_read_stored_models_and_tell_them_from_those_of_a_process(
     run: Evaluate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -548,7 +563,7 @@ def test_a_model_larger_than_asked_for_is_refused(tmp_path: Path, store: ModelSt
 
 
 @pytest.mark.parametrize(
-    "path", ["../x", "/x", "a//b", "a/./b", "", "a\\b", "x\0y", "a/" * 40 + "b", "n" * 256]
+    "path", ["../x", "/x", "a//b", "a/./b", "", "a\\b", "x\0y", "a/" * 33 + "b", "n" * 256]
 )
 def test_a_card_names_only_files_below_the_model(tmp_path: Path, path: str) -> None:
     files = [{"path": path, "sha256": "0" * 64, "size": 0}]

@@ -318,7 +318,7 @@ def test_two_harnesses_are_never_at_the_same_training(plan: Callable[..., Any]) 
 def test_a_crash_on_a_full_disk_is_not_the_entrys_fault(
     plan: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.runs.FULL_DISK_BYTES", 2**63)
+    monkeypatch.setattr("harness.run_model.FULL_DISK_BYTES", 2**63)
     crashing = plan("--seed", "8", "--set", "every=0")  # a division by zero in `fit`
     with pytest.raises(InfrastructureFault, match="disk is full"):
         list(evaluate.run_all(crashing))

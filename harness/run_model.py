@@ -1,0 +1,198 @@
+"""The trained model of a run: given by the caller, taken from the store, or trained.
+
+Traps: what an entry wrote is copied with distrust before anything reads it; a model is kept
+before it is asked anything, so that no later fault costs the training again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness import model_folder
+from harness.benchmarks import stage_training
+from harness.engines.base import Launch, Running
+from harness.given_model import GivenModel
+from harness.judge import Judge
+from harness.metrics import METRICS_VERSION
+from harness.model_card import BadName, ModelCard, ModelFile, hash_of, list_files
+from harness.model_store import ModelStore, default_models
+from harness.provenance import source
+from harness.recording import Progress
+from harness.records import ModelPart, TrainingPart
+from harness.requests import Place, Request, launch_of, request_key, training_parts
+from harness.scoring import ground_truth
+from harness.session import Hello, train_session
+from harness.statuses import RunEnded, Status
+from harness.unfinished import UnfinishedTraining
+
+FULL_DISK_BYTES = 16 * 1024**2  # an entry that crashes with less to write to is not to blame
+
+
+@dataclass
+class RunModel:
+    """Brings one run's model into a folder of the host's."""
+
+    request: Request
+    """What the run is."""
+    place: Place
+    """Where it happens."""
+    progress: Progress
+    """Takes what the record says of model and training."""
+    folder: Path
+    """Existing and empty: takes the files."""
+    start: Callable[[Launch], AbstractContextManager[Running]]
+    """Starts the entry; its log and memory count in the run."""
+    hello: Hello
+    """What a session tells the entry."""
+
+    def get(self, training: UnfinishedTraining | None) -> None:
+        """Have the model's files in its folder, and what the record says of them.
+
+        Args:
+            training: the run's own, fresh or gone on from; None where the run trains nothing.
+        Raises:
+            RunEnded: by the entry's fault, or the infrastructure's.
+            EnvironmentFault: the model cannot be read or kept; a finished training is not lost.
+        """
+        if self.request.model is not None:
+            self._take_given(self.request.model)
+        elif training is not None and not self._take_stored():
+            self._make(training)
+
+    def _make(self, training: UnfinishedTraining) -> None:
+        """One train session, where it was not over already, and the copy of what it leaves."""
+        if training.stop_reason is None:
+            self._train(training)
+        self._note(training)
+        model_folder.copy(training.written, self.folder, self.request.limits)
+        files = _listed(self.folder)
+        is_open = self.request.pack.card.visibility == "open"
+        told = training.part_of_record(with_curve=is_open)
+        told = told.model_copy(update={"model": hash_of(files)})
+        key = request_key(self.request, self.place.engine)
+        self.progress.training = told
+        self.progress.model = ModelPart(hash=hash_of(files), origin="trained", trained_under=key)
+        self.place.reporter.event(f"  trained in {training.seconds:.1f} s")
+        if self.place.models is not None and self.place.keep_model:
+            self._keep(self.place.models, self._card(training, told, files))
+
+    def _keep(self, store: ModelStore, card: ModelCard) -> None:
+        if card.is_portable:
+            store.keep(self.folder, card)
+        else:
+            self.place.reporter.event("  the model has too many files to be kept")
+
+    def _take_given(self, model: GivenModel) -> None:
+        """The model that the call gives."""
+        request, place = self.request, self.place
+        store = place.models or ModelStore(default_models())
+        model.copy(self.folder, store, request.limits)
+        parts = training_parts(request, place.engine)
+        self.progress.model = model.part(parts)
+        self.progress.training = model.training(parts)
+        if remark := self.progress.model.remark:
+            place.reporter.event(f"  the given model: {remark}")
+
+    def _take_stored(self) -> bool:
+        """Whether a training of this very run key was finished before and kept."""
+        place, progress = self.place, self.progress
+        if place.models is None or place.retrain:
+            return False
+        stored = place.models.find_trained(request_key(self.request, place.engine))
+        if stored is None:
+            return False
+        place.models.fetch(stored, self.folder)
+        card = stored.card
+        progress.training, progress.train_seconds = card.training, card.seconds
+        progress.model = ModelPart(hash=card.model, origin="stored", trained_under=card.key)
+        if card.peak_ram_mib is not None:
+            progress.peak_ram_bytes.append(int(card.peak_ram_mib * 1024**2))
+        place.reporter.event(f"  model taken from {place.models.root}: not trained again")
+        return True
+
+    def _card(
+        self, training: UnfinishedTraining, told: TrainingPart, files: list[ModelFile]
+    ) -> ModelCard:
+        request, peaks = self.request, self.progress.peak_ram_bytes
+        return ModelCard(
+            key=request_key(request, self.place.engine),
+            parts=training_parts(request, self.place.engine),
+            model=hash_of(files),
+            entry=request.entry.name,
+            title=request.entry.table.title,
+            licence=request.entry.table.licence,
+            preset=request.settings.preset,
+            benchmark=request.pack.name,
+            visibility=request.pack.card.visibility,
+            pack_licence=request.pack.card.licence,
+            seed=request.seed,
+            training=told,
+            seconds=training.seconds,
+            peak_ram_mib=max(peaks) / 1024**2 if peaks else None,
+            made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            harness_commit=source(METRICS_VERSION).commit,
+            files=files,
+        )
+
+    def _train(self, training: UnfinishedTraining) -> None:
+        request, place = self.request, self.place
+        if training.resumed:
+            place.engine.remove_leftovers()  # a container that outlived its harness still writes
+            place.reporter.event(f"  going on from step {training.curve.last_step or 0}")
+        staged = stage_training(request.pack, place.cache)
+        launch = launch_of(request, place, "train", model=training.written, train=staged)
+        truth = partial(ground_truth, request.pack, "valid", place.cache, place.reporter.progress)
+        judge = Judge(
+            request.settings.training,
+            request.pack,
+            training.checkpoints,
+            truth=truth,
+            tell=place.reporter.event,
+            remember=training.save,
+        )
+
+        def show(step: int, steps: int | None, _loss: float | None) -> None:
+            place.reporter.progress("training", step, steps)
+            training.save_now_and_then()
+
+        try:
+            with (
+                self.start(launch) as running,
+                model_folder.watch(running, training.written, request.limits),
+            ):
+                train_session(
+                    running,
+                    launch,
+                    self.hello,
+                    judge,
+                    show,
+                    curve=training.curve,
+                    spent_seconds=training.spent_seconds,
+                )
+        except RunEnded as end:
+            free = shutil.disk_usage(training.written).free
+            if end.status is Status.CRASHED and free < FULL_DISK_BYTES:
+                raise RunEnded(Status.HOST_ERROR, f"the disk is full ({training.written})") from end
+            raise
+        finally:
+            self._note(training)
+        training.finish(judge.stop_reason)
+
+    def _note(self, training: UnfinishedTraining) -> None:
+        """What the record says of the training, should the run end here."""
+        self.progress.train_seconds = training.seconds
+        self.progress.training = training.part_of_record(with_curve=False)
+
+
+def _listed(folder: Path) -> list[ModelFile]:
+    """The copied files; a name that nobody can write down is the entry's fault."""
+    try:
+        return list_files(folder)
+    except BadName as error:
+        raise RunEnded(Status.BAD_MODEL, f"the model folder: {error.what}") from None
