@@ -41,6 +41,7 @@ SHRUNKEN_FOR: dict[str, dict[str, str]] = {
     "draem": {"reconstruction_width": "2", "segmentation_width": "2"},
     "deepsvdd": {"image_size": "32"},
     "simplenet": {"pooled_dims": "48", "hidden": "32"},
+    "mkd": {"image_size": "32"},
     "utrad": {"width": "32", "feed_forward": "64", "layers_per_level": "1"},
     "f-anogan": {"gan_epochs": "2", "width": "4", "code_size": "10"},
     "ganomaly": {"width": "8", "code_size": "10"},
