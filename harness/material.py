@@ -221,6 +221,20 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class TeamCount:
+    """How many scored submissions a team has on a benchmark."""
+
+    team: str
+    """Name of the team, as its submissions write it."""
+    benchmark: str
+    """Name of the benchmark."""
+    scored: int
+    """Submissions with a finished run."""
+    most: int
+    """How many it may have: many near-identical entries could read labels off their numbers."""
+
+
+@dataclass(frozen=True)
 class Overall:
     """Where one entry stands over all columns of a table."""
 
@@ -302,6 +316,8 @@ class Material:
     """By (benchmark, entry, track, metric): title of a trivial entry that does as well."""
     waiting: tuple[Waiting, ...] = ()
     """Submissions without a record."""
+    teams: tuple[TeamCount, ...] = ()
+    """Scored submissions by team and benchmark."""
     cards: Mapping[str, BenchmarkCard] = field(default_factory=dict)
     """By benchmark."""
     verified: Mapping[str, VerifiedPack] = field(default_factory=dict)

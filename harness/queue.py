@@ -129,9 +129,19 @@ def _check(options: argparse.Namespace) -> int:
 
 def check_files(folder: Path) -> list[str]:
     """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
-    from harness.submissions import baselines, find_twin, marks, missing_fields, open_all
+    from harness.site import PUBLISHED_RECORDS
+    from harness.store import Store
+    from harness.submissions import (
+        baselines,
+        find_published_twin,
+        find_twin,
+        marks,
+        missing_fields,
+        open_all,
+    )
     from harness.tracks import unreviewable_files
 
+    published = Store(PUBLISHED_RECORDS).records()
     entries, invalid = open_all(folder)
     problems = [f"{path.name}: {_one_line(error)}" for path, error in sorted(invalid.items())]
     others = [*baselines(), *entries]
@@ -141,7 +151,9 @@ def check_files(folder: Path) -> list[str]:
             found += unreviewable_files(entry.folder)
         # What came first keeps its name: the others are compared with what stands before them.
         earlier = others[: others.index(entry)]
-        if twin := find_twin(entry.name, marks(entry), earlier):
+        wanted = marks(entry)
+        twin = find_twin(entry.name, wanted, earlier)
+        if twin := twin or find_published_twin(entry.name, wanted, published):
             found.append(f"its {twin.what} is on the board already, as {twin.name}")
         problems += [f"{entry.name}.toml: {problem}" for problem in found]
     known = {f"{entry.name}" for entry in entries} | {path.stem for path in invalid}
@@ -194,13 +206,13 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     """How many scored submissions each team has, of how many it may have."""
     from harness.site import PUBLISHED_RECORDS
     from harness.store import Store
-    from harness.waiting import MOST_SCORED, scored_by_team
+    from harness.waiting import team_counts
 
-    most = MOST_SCORED if options.most_scored is None else options.most_scored
-    found = scored_by_team([*store.records(), *Store(PUBLISHED_RECORDS).records()])
+    counts = team_counts([*store.records(), *Store(PUBLISHED_RECORDS).records()])
     return [
-        f"scored: {team} has {len(names)} of {most} submissions on {benchmark}"
-        for (team, benchmark), names in sorted(found.items())
+        f"scored: {each.team} has {each.scored} of {options.most_scored or each.most} submissions"
+        f" on {each.benchmark}"
+        for each in counts
     ]
 
 

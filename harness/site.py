@@ -115,6 +115,7 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     from harness.statistics import ranked_records, summarise, with_withdrawals
     from harness.store import Store
     from harness.submissions import withdrawals
+    from harness.waiting import team_counts
 
     if os.access(results, os.W_OK):
         curves.refresh(Store(results))
@@ -149,6 +150,7 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
         ),
         not_above_trivial=standings.not_above_trivial(rows),
         waiting=waiting(SUBMISSIONS, {record.entry.name for record in records}),
+        teams=team_counts(records),
         cards=cards,
         verified={
             name: card for folder in folders for name, card in read_verified_packs(folder).items()

@@ -196,6 +196,18 @@ def find_recorded_twin(name: str, program: Program, records: Iterable[Record]) -
     return None
 
 
+def find_published_twin(
+    name: str, wanted: Mapping[str, str], records: Iterable[Record]
+) -> Twin | None:
+    """A record, of another name, of something that bears one of these marks."""
+    for record in records:
+        digest = (record.entry.image_digest or "").rpartition("@")[2]
+        for mark in (record.entry.metadata.get("pinned"), digest):
+            if record.entry.name != name and mark in wanted:
+                return Twin(record.entry.name, wanted[str(mark)])
+    return None
+
+
 def baselines() -> list[Entry]:
     """The project's own folders: they must not be submitted under another name."""
     return [

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.entries import SubmissionTable
+from harness.material import TeamCount
 from harness.store import RunName
 
 if TYPE_CHECKING:
@@ -143,6 +144,20 @@ def scored_by_team(records: Iterable[Record]) -> dict[tuple[str, str], set[str]]
             key = (team.casefold(), record.pack.benchmark)
             found.setdefault(key, set()).add(record.entry.name)
     return found
+
+
+def team_counts(records: Iterable[Record]) -> tuple[TeamCount, ...]:
+    """How many scored submissions each team has on each benchmark, for the site and the terminal."""
+    records = list(records)
+    spelled = {
+        team.casefold(): team
+        for record in records
+        if isinstance(team := record.entry.metadata.get("team"), str)
+    }
+    return tuple(
+        TeamCount(spelled[team], benchmark, len(names), MOST_SCORED)
+        for (team, benchmark), names in sorted(scored_by_team(records).items())
+    )
 
 
 def _name_of(record: Record) -> RunName:

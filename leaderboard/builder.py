@@ -32,7 +32,7 @@ from leaderboard.downloads import (
 )
 from leaderboard.entry_pages import OVERVIEW, entry_pages
 from leaderboard.galleries import Album, side_by_side
-from leaderboard.other_pages import against_paper, status_groups
+from leaderboard.other_pages import against_paper, status_groups, team_lines
 from leaderboard.paper import Reported, read_paper
 from leaderboard.publishing import publish
 from leaderboard.runs import NUMBERS, TEXTS
@@ -131,6 +131,7 @@ class _Site:
                 groups=status_groups(material.rows),
                 failed=sum(len(row.failures) for row in material.rows),
                 runs=sum(len(row.seeds) for row in material.rows),
+                teams=team_lines(material.teams),
             ),
             "guide.html": self._render("guide.html", chapters=guide.chapters(material.definitions)),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.material import Material
+from harness.material import Material, TeamCount
 from harness.statistics import Row
 from harness.statuses import STATUS_TABLE, Fault, Status
 from leaderboard import cells, formats, words
@@ -77,6 +77,18 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
         if told.fault is Fault.ENTRY
     ]
     return tuple(sorted(groups, key=lambda group: -len(group.runs)))
+
+
+def team_lines(teams: Sequence[TeamCount]) -> tuple[TeamCount, ...]:
+    """The counts with their names as a page may show them."""
+    return tuple(
+        replace(
+            each,
+            team=formats.plain(each.team),
+            benchmark=words.benchmark_title(formats.plain(each.benchmark)),
+        )
+        for each in teams
+    )
 
 
 def against_paper(material: Material, paper: Sequence[Reported]) -> Table | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from harness.provenance import submitted_folder_hash
 from harness.records import Record
 from harness.site import waiting as waiting_on_site
 from harness.statistics import ranked_records, summarise, with_withdrawals
+from harness.statuses import Status
 from harness.store import RunName, Store
 from harness.submissions import submission_text, withdraw, withdrawals, write_new
 from harness.waiting import Versions, changes_since, jobs_of
@@ -297,3 +299,32 @@ def test_the_check_finds_copies_missing_fields_strays_and_what_cannot_be_reviewe
 
 def test_the_projects_own_submissions_are_valid():
     assert queue.check_files(submissions.FOLDER) == []
+
+
+def test_the_site_shows_how_many_scored_submissions_each_team_has(tmp_path, make_record):
+    from harness.site import build_site
+
+    store = Store(tmp_path / "r")
+    for name, team in (("a", "The <Team>"), ("b", "the <team>"), ("c", "Others"), ("d", None)):
+        made = make_record(entry=name, metadata={"team": team} if team else {})
+        store.save(store.name_of(made), made)
+    failed = make_record(entry="e", status=Status.CRASHED, metadata={"team": "Others"})
+    store.save(store.name_of(failed), failed)
+    index = build_site(store.root, tmp_path / "site", published=tmp_path / "none")
+    page = (index.parent / "status.html").read_text()
+    counts = page[page.index('id="teams"') :]
+    rows = re.findall(r"<tr><th[^>]*>(.*?)</th>.*?>(\d+)</td><td[^>]*>(\d+)</td></tr>", counts)
+    assert rows == [("Others", "1", "5"), ("the &lt;team&gt;", "2", "5")]
+
+
+def test_what_was_published_under_another_name_is_a_copy(tmp_path, make_record, monkeypatch):
+    content = "sha256:" + "3" * 64
+    store = Store(tmp_path / "published")
+    made = make_record(entry="first", metadata={"pinned": content})
+    store.save(store.name_of(made), made)
+    monkeypatch.setattr("harness.site.PUBLISHED_RECORDS", store.root)
+    folder = tmp_path / "s"
+    folder.mkdir()
+    submit(folder, "second", content=content)
+    (told,) = queue.check_files(folder)
+    assert told == "second.toml: its image content is on the board already, as first"
