@@ -10,7 +10,7 @@ import datetime
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from harness.session import Hello, train_session
 from harness.statuses import RunEnded, Status
 from harness.unfinished import UnfinishedTraining
 
+TRAINING_LABEL = "bmad.training"  # of a container: the folder of its training
 FULL_DISK_BYTES = 16 * 1024**2  # an entry that crashes with less to write to is not to blame
 
 
@@ -142,11 +143,15 @@ class RunModel:
 
     def _train(self, training: UnfinishedTraining) -> None:
         request, place = self.request, self.place
+        home = str(training.home.resolve())
         if training.resumed:
-            place.engine.remove_leftovers()  # a container that outlived its harness still writes
+            # A container may outlive its harness, and still write. We hold the training's lock, so
+            # it is nobody's, even where its owner cannot be judged (in another container).
+            place.engine.remove_labelled(TRAINING_LABEL, home)
             place.reporter.event(f"  going on from step {training.curve.last_step or 0}")
         staged = stage_training(request.pack, place.cache)
         launch = launch_of(request, place, "train", model=training.written, train=staged)
+        launch = replace(launch, labels={**launch.labels, TRAINING_LABEL: home})
         truth = partial(ground_truth, request.pack, "valid", place.cache, place.reporter.progress)
         judge = Judge(
             request.settings.training,

@@ -32,6 +32,9 @@ SETTINGS = ("--set", "every=5", "--set", "pause=0.1", "--set", "best=10")
 KILLED_HARNESS = """
 import importlib, json, os, signal, sys
 from harness import cli, engines, evaluate
+if os.environ.get("FOREIGN_OWNERS"):
+    import harness.engines.docker
+    harness.engines.docker.is_owner_gone = lambda mark: False
 if "docker" in sys.argv:
     from tests.engine_images import LightDockerEngine
     engines.choose_engine = lambda wanted: LightDockerEngine()
@@ -167,6 +170,26 @@ def test_a_training_in_a_container_goes_on_too(
     assert curve(killed).items() <= curve(whole).items()
     assert outcome(killed) == outcome(whole)
     assert unfinished.leftovers(cache) == []
+
+
+@pytest.mark.engine
+def test_a_container_whose_owner_cannot_be_judged_never_writes_into_the_next_part(
+    run_killed: Callable[..., str], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.engines.docker import connect
+
+    run_killed(RESUMING, "whole", None, *SETTINGS, engine="docker")
+    # As seen from a container of its own, the harness that died counts as alive.
+    monkeypatch.setenv("FOREIGN_OWNERS", "1")
+    for moment in (MOMENTS[2], None):
+        run_killed(RESUMING, "killed", moment, *SETTINGS, engine="docker")
+    whole, killed = record_in(tmp_path / "whole"), record_in(tmp_path / "killed")
+    assert killed.training is not None
+    assert killed.training.resumed == 1
+    assert outcome(killed) == outcome(whole)
+    left = connect().containers(all=True, filters={"label": "bmad.training"})
+    homes = [Path(container["Labels"]["bmad.training"]) for container in left]
+    assert not [home for home in homes if home.is_relative_to(cache)]
 
 
 @pytest.mark.slow

@@ -329,6 +329,10 @@ class Engine(ABC):
         """Remove what harness processes that are gone left running or lying; returns how many."""
         return 0
 
+    def remove_labelled(self, name: str, value: str) -> int:
+        """Remove what was started with this label, by whomever; returns how many."""
+        return 0
+
     def remove_images(self) -> int:
         """Remove the images that the harness built; returns how many."""
         return 0

@@ -268,6 +268,12 @@ class DockerEngine(Engine):
                 removed += 1
         return removed
 
+    def remove_labelled(self, name: str, value: str) -> int:
+        found = self.client.containers(all=True, filters={"label": f"{name}={value}"})
+        for container in found:
+            remove_container(self.client, container["Id"])
+        return len(found)
+
     def remove_images(self) -> int:
         return docker_build.remove_built_images(self.client)
 

@@ -419,6 +419,15 @@ def test_a_killed_harness_leaves_a_container_that_the_next_one_sweeps(
     assert not is_gone(engine, mine._name), "a container of a living harness stays"
 
 
+def test_what_was_started_with_a_label_is_removed_whoever_owns_it(engine, start_script) -> None:
+    labels = {"bmad.training": secrets.token_hex(8)}
+    one, other = start_script(WAIT, labels=labels), start_script(WAIT)
+    assert engine.remove_labelled("bmad.training", labels["bmad.training"]) == 1
+    assert is_gone(engine, one._name)
+    assert not is_gone(engine, other._name)
+    assert engine.remove_labelled("bmad.training", labels["bmad.training"]) == 0
+
+
 def test_an_interrupt_in_the_middle_of_a_start_leaves_no_container(
     engine, script_program, monkeypatch
 ) -> None:
