@@ -156,12 +156,7 @@ class CutPaste:
         split = images.read_training_images(train, self.size)
         if len(split) < 2:
             raise ValueError("CutPaste needs at least 2 training images for a density")
-        optimiser = torch.optim.SGD(
-            self.network.parameters(),
-            lr=self.params["learning_rate"],
-            momentum=self.params["momentum"],
-            weight_decay=self.params["weight_decay"],
-        )
+        optimiser = self._make_optimiser()
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.params["epochs"])
         schedule = Schedule(
             self.params["epochs"],
@@ -189,6 +184,14 @@ class CutPaste:
         )
         if not schedule.checkpoint_every_epochs:
             self.fit_density(split)
+
+    def _make_optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            self.network.parameters(),
+            lr=self.params["learning_rate"],
+            momentum=self.params["momentum"],
+            weight_decay=self.params["weight_decay"],
+        )
 
     def _learn(self, views: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
         """One step of cross-entropy on ((1 + kinds) B, C, S, S)."""

@@ -79,15 +79,17 @@ def test_a_scar_is_thin_and_turned_within_its_mask(cutpaste: Baseline) -> None:
     assert 10 < min(areas) < max(areas) < 16 * 25 + 60
 
 
-def test_views_come_one_kind_after_the_other(cutpaste: Baseline) -> None:
-    pixels = torch.from_numpy(np.stack([slice_image(number, SIZE, SIZE) for number in range(3)]))
-    made = views(cutpaste, jitter=0.0).of(pixels[:, None])
-    assert made.shape == (9, 1, SIZE, SIZE)
-    assert torch.equal(made[:3], pixels[:, None].float())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_come_one_kind_after_the_other(cutpaste: Baseline, channels: int) -> None:
+    slices = np.stack([slice_image(number, SIZE, SIZE) for number in range(3)])
+    pixels = torch.from_numpy(slices)[:, None].repeat(1, channels, 1, 1)
+    made = views(cutpaste, jitter=0.0).of(pixels)
+    assert made.shape == (9, channels, SIZE, SIZE)
+    assert torch.equal(made[:3], pixels.float())
     assert all(not torch.equal(made[3 + number], made[number]) for number in range(6))
-    assert len(views(cutpaste, anomalies=["scar"]).of(pixels[:, None])) == 6
-    again = views(cutpaste).of(pixels[:, None])
-    assert torch.equal(again, views(cutpaste).of(pixels[:, None]))
+    assert len(views(cutpaste, anomalies=["scar"]).of(pixels)) == 6
+    again = views(cutpaste).of(pixels)
+    assert torch.equal(again, views(cutpaste).of(pixels))
 
 
 def test_the_score_is_the_distance_to_sklearns_gaussian(fitted: Any, training_folder: Path) -> None:

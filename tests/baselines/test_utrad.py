@@ -143,6 +143,16 @@ def test_augmentation_turns_and_moves_within_its_bounds(module: Any) -> None:
     assert -13 < angles.min() < -9
 
 
+def test_the_official_augmentation_reaches_the_training(
+    utrad: Baseline, training_folder: Path
+) -> None:
+    plain, turned = Listener(), Listener()
+    utrad.make().fit(training_folder, plain)
+    utrad.make(rotation=10.0, padding=8).fit(training_folder, turned)
+    assert plain.points[0][0] == turned.points[0][0]
+    assert plain.points[0][2] != turned.points[0][2]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
