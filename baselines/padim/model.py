@@ -19,6 +19,7 @@ from torch import Tensor
 
 from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
+from baselines.kit.precision import placed
 from harness.contract import Checkpoint
 
 # Positions in one matrix product or inversion: the same in every pass, so that no digit depends
@@ -38,13 +39,14 @@ class Padim:
         self.device = determinism.set_up(device, seed)
         self.params = params
         self.size: int = params["image_size"]
-        self.backbone = Backbone(
+        backbone = Backbone(
             params["backbone"],
             params["layers"],
             weights=params["weights"],
             folder=weights,
             seed=seed,
-        ).to(self.device)
+        )
+        self.backbone = placed(backbone, self.device)
         self.channels = self._choose_channels(seed)  # (C,), ascending
         self.mean = torch.empty(0)  # (C, P)
         self.inverse = torch.empty(0)  # (P, C, C)

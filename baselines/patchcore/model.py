@@ -21,6 +21,7 @@ from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.images import TrainingImages
 from baselines.kit.memory_bank import MemoryBank, row_blocks, squared_norms
+from baselines.kit.precision import placed
 from harness.contract import Checkpoint
 
 # Progress frames during the selection.
@@ -47,13 +48,14 @@ class PatchCore:
             raise ValueError(
                 f"distance is {params['distance']!r}; it can be {' or '.join(DISTANCES)}"
             )
-        self.backbone = Backbone(
+        backbone = Backbone(
             params["backbone"],
             params["layers"],
             weights=params["weights"],
             folder=weights,
             seed=seed,
-        ).to(self.device)
+        )
+        self.backbone = placed(backbone, self.device)
         self.bank = MemoryBank(torch.empty(0, 0))
 
     def embed(self, pixels: Tensor) -> Tensor:

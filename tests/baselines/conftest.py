@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
@@ -108,27 +107,6 @@ def open_baseline(folder: Path) -> Baseline:
 def module_of(baseline: Baseline) -> Any:
     """The baseline's `model.py`."""
     return sys.modules[baseline.model.__module__]
-
-
-class PeakMemory:
-    """The most that this process held inside a `with`, beyond what it held before."""
-
-    mib: float
-    """Known after the `with`."""
-
-    def __enter__(self) -> PeakMemory:
-        gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-        self._before = self._kibibytes("VmRSS")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.mib = (self._kibibytes("VmHWM") - self._before) / 1024
-
-    @staticmethod
-    def _kibibytes(name: str) -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def slice_image(seed: int, height: int = 72, width: int = 72) -> np.ndarray:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from baselines.kit import memory_bank
 from baselines.kit.memory_bank import MemoryBank
@@ -16,7 +15,6 @@ from .conftest import (
     BASELINES,
     Baseline,
     Listener,
-    PeakMemory,
     module_of,
     open_baseline,
     slice_image,
@@ -159,34 +157,6 @@ def test_a_gpus_way_gives_the_memory_of_a_cpus(
     assert gpu.bank.vectors.dtype == torch.float32
     assert len(gpu.bank) == len(cpu.bank) == 256
     assert torch.equal(gpu.bank.vectors, cpu.bank.vectors)
-
-
-@pytest.fixture(scope="module")
-def many_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("many")
-    for number in range(40):
-        Image.fromarray(slice_image(number)).save(folder / f"{number:02}.png")
-    return folder
-
-
-def test_memory_stays_under_the_limit_and_changes_no_bit(
-    patchcore: Baseline, many_images: Path
-) -> None:
-    banks, peaks, steps = [], [], []
-    for limit in (40, 1000):
-        model = patchcore.make(
-            image_size=128, batch_size=1, cpu_max_patches=0, coreset_ratio=0.005, memory_mib=limit
-        )
-        model.embed(torch.zeros(1, 1, 128, 128, dtype=torch.uint8))  # what the network takes
-        listener = Listener()
-        with PeakMemory() as peak:
-            model.fit(many_images, listener)
-        banks.append(model.bank.vectors)
-        peaks.append(peak.mib)
-        steps.append(listener.points[-1][0])
-    assert peaks[0] < 40 < peaks[1]
-    assert steps == [2 * 40 + 100, 40 + 100]
-    assert torch.equal(*banks)
 
 
 def test_a_limit_below_the_memory_names_what_to_change(
