@@ -33,6 +33,8 @@ NAME_PATTERN = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 IMAGE_PATTERN = re.compile(
     r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
 )
+# Strangers write these files; reading one must cost nothing.
+MAX_TOML_BYTES = 1024**2
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 DEFAULT_PRESET = "bmad"
 # Half of a frame's line (64 KiB): paths and limits stand in it too, and overrides may grow.
@@ -420,6 +422,8 @@ def _submitted_folder(path: Path, table: SubmissionTable) -> Entry:
             f"folder must be the entry's name, {table.name!r}, not {table.folder!r}",
             where=f"{path}: [entry]",
         )
+    if (path.parent / table.folder).is_symlink():
+        raise EntryInvalid("the folder is a link", where=str(path.parent / table.folder))
     entry = open_folder(path.parent / table.folder)
     found = submitted_folder_hash(entry.folder)
     if found != table.folder_hash:
@@ -498,6 +502,8 @@ def _check_sections(document: Mapping[str, Any], where: str) -> None:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_TOML_BYTES:
+        raise EntryInvalid(f"the file is larger than {MAX_TOML_BYTES} bytes", where=str(path))
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

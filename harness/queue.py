@@ -137,6 +137,7 @@ def check_files(folder: Path) -> list[str]:
         find_twin,
         marks,
         missing_fields,
+        name_problem,
         open_all,
     )
     from harness.tracks import unreviewable_files
@@ -147,6 +148,8 @@ def check_files(folder: Path) -> list[str]:
     others = [*baselines(), *entries]
     for entry in entries:
         found = missing_fields(entry.table)  # type: ignore[arg-type]
+        if problem := name_problem(entry.name, published):
+            found.append(problem)
         if entry.kind == "folder":
             found += unreviewable_files(entry.folder)
         # What came first keeps its name: the others are compared with what stands before them.

@@ -208,6 +208,16 @@ def find_published_twin(
     return None
 
 
+def name_problem(name: str, records: Iterable[Record]) -> str | None:
+    """Why a submission may not bear this name: rows of another kind of entry stand under it."""
+    if any(entry.name == name for entry in baselines()):
+        return f"{name} is the name of a baseline"
+    taken = (r for r in records if r.entry.name == name and "pinned" not in r.entry.metadata)
+    if next(taken, None) is not None:
+        return f"{name} is the name of an entry on the board that is no submission"
+    return None
+
+
 def baselines() -> list[Entry]:
     """The project's own folders: they must not be submitted under another name."""
     return [

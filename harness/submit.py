@@ -184,11 +184,15 @@ DECLARED = (
 
 def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[str]:
     """Why the file cannot be written under this name."""
+    from harness.site import PUBLISHED_RECORDS
+    from harness.store import Store
+    from harness.submissions import name_problem
     from harness.tracks import unreviewable_files
 
     entry, name = candidate.entry, candidate.table.name
     path = options.submissions / f"{name}.toml"
-    problems = []
+    problem = name_problem(name, Store(PUBLISHED_RECORDS).records())
+    problems = [problem] if problem else []
     if path.exists():
         problems.append(f"{path} exists already and is not overwritten")
     if options.archive and options.archive.exists():

@@ -9,6 +9,7 @@ settings, the pack, the contract, the metric definitions or the harness. Nothing
 from __future__ import annotations
 
 import datetime
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -113,7 +114,7 @@ def jobs_of(
                 record = known.get(name)
                 state, why, since = _state(entry, pack, record, versions, is_retrying=is_retrying)
                 team = team_of(entry.table)
-                names = scored.setdefault((team.casefold(), pack.name), set())
+                names = scored.setdefault((team_key(team), pack.name), set())
                 if state == "waiting" and entry.name not in names:
                     if len(names) >= most_scored:
                         state = "held"
@@ -135,13 +136,18 @@ def team_of(table: object) -> str:
     return team or next(iter(authors), "") or "unknown"
 
 
+def team_key(team: str) -> str:
+    """What two spellings of one team have in common: not case, width, accents' form or spaces."""
+    return " ".join(unicodedata.normalize("NFKC", team).casefold().split())
+
+
 def scored_by_team(records: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
     """Names of the scored submissions by (team, benchmark); the demo pack counts nothing."""
     found: dict[tuple[str, str], set[str]] = {}
     for record in records:
         team = record.entry.metadata.get("team")
         if record.is_ok and isinstance(team, str) and record.pack.benchmark != "demo":
-            key = (team.casefold(), record.pack.benchmark)
+            key = (team_key(team), record.pack.benchmark)
             found.setdefault(key, set()).add(record.entry.name)
     return found
 
@@ -150,7 +156,7 @@ def team_counts(records: Iterable[Record]) -> tuple[TeamCount, ...]:
     """How many scored submissions each team has on each benchmark, for the site and the terminal."""
     records = list(records)
     spelled = {
-        team.casefold(): team
+        team_key(team): team
         for record in records
         if isinstance(team := record.entry.metadata.get("team"), str)
     }
@@ -173,14 +179,15 @@ def _state(
         return "withdrawn", entry.table.withdrawn, submitted
     if record is None:
         return "waiting", "never run on this pack", submitted
+    if "pinned" not in record.entry.metadata:
+        return "held", "its name is that of another entry, which is no submission", submitted
     if changes := changes_since(record, entry, pack, versions):
         return "waiting", "; ".join(changes), record.times.started
     if record.is_ok:
         return "finished", "its record is current", record.times.started
     told = f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
-    if is_retrying:
-        return "waiting", f"tried again after {told}", record.times.started
-    return "failed", told, record.times.started
+    state: State = "waiting" if is_retrying else "failed"
+    return state, f"tried again after {told}" if is_retrying else told, record.times.started
 
 
 def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) -> list[str]:

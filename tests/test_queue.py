@@ -25,7 +25,7 @@ from harness.statistics import ranked_records, summarise, with_withdrawals
 from harness.statuses import Status
 from harness.store import RunName, Store
 from harness.submissions import submission_text, withdraw, withdrawals, write_new
-from harness.waiting import Versions, changes_since, jobs_of
+from harness.waiting import Versions, changes_since, jobs_of, team_key
 from tests.test_submissions import DIGEST, source_folder, submit, table
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -328,3 +328,31 @@ def test_what_was_published_under_another_name_is_a_copy(tmp_path, make_record, 
     submit(folder, "second", content=content)
     (told,) = queue.check_files(folder)
     assert told == "second.toml: its image content is on the board already, as first"
+
+
+def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
+    tmp_path, make_record, monkeypatch
+):
+    folder, published = tmp_path / "s", Store(tmp_path / "published")
+    folder.mkdir()
+    other = make_record(entry="patchcore-r18")
+    published.save(published.name_of(other), other)
+    monkeypatch.setattr("harness.site.PUBLISHED_RECORDS", published.root)
+    for number, name in enumerate(("padim", "patchcore-r18")):
+        digest = f"sha256:{number}" + "a" * 63
+        submit(folder, name, content=digest, image=f"r.example/{name}@{digest}")
+    assert queue.check_files(folder) == [
+        "padim.toml: padim is the name of a baseline",
+        "patchcore-r18.toml: patchcore-r18 is the name of an entry on the board that is no submission",
+    ]
+    entries = [open_entry(str(folder / "patchcore-r18.toml"))]
+    (job,) = jobs_of(
+        entries, [pack()], [0], store=published, published=[], limits=Limits(), is_retrying=True
+    )
+    assert job.state == "held"  # its row is not replaced, whatever has changed
+
+
+def test_one_team_has_one_bound_however_it_is_spelled():
+    spellings = ["The Team", "the  team ", "ＴＨＥ ＴＥＡＭ", "THE TEAM"]
+    assert len({team_key(each) for each in spellings}) == 1
+    assert team_key("The Team") != team_key("The Teams")

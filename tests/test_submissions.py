@@ -158,3 +158,14 @@ def test_an_archive_lies_beside_its_file_or_where_the_variable_says(tmp_path, mo
     (store / "mine.tar").write_bytes(b"x")
     monkeypatch.setenv("BMAD_ARCHIVES", str(store))
     assert submissions.find_archive(wanted, tmp_path / "mine.toml") == store / "mine.tar"
+
+
+def test_a_linked_folder_and_a_huge_file_are_refused(tmp_path):
+    folder = source_folder(tmp_path / "elsewhere", "mine")
+    (tmp_path / "mine").symlink_to(folder)
+    path = submit(tmp_path, folder="mine", folder_hash=submitted_folder_hash(folder))
+    with pytest.raises(EntryInvalid, match="is a link"):
+        open_entry(str(path))
+    (tmp_path / "huge.toml").write_text("#" * (1024**2 + 1))
+    with pytest.raises(EntryInvalid, match="larger than"):
+        open_entry(str(tmp_path / "huge.toml"))
