@@ -356,3 +356,30 @@ def test_one_team_has_one_bound_however_it_is_spelled():
     spellings = ["The Team", "the  team ", "ＴＨＥ ＴＥＡＭ", "THE TEAM"]
     assert len({team_key(each) for each in spellings}) == 1
     assert team_key("The Team") != team_key("The Teams")
+
+
+def test_the_pages_keep_the_rows_of_what_was_withdrawn_with_the_reason(
+    tmp_path, make_record, monkeypatch
+):
+    from harness.site import build_site
+
+    folder, store = tmp_path / "s", Store(tmp_path / "r")
+    folder.mkdir()
+    (entry,) = image_entries(folder, ["mine"])
+    made = record_of(make_record, entry, title="Mine")
+    store.save(store.name_of(made), made)
+    monkeypatch.setattr("harness.site.SUBMISSIONS", folder)
+
+    def built(name: str) -> Path:
+        return build_site(store.root, tmp_path / name, published=tmp_path / "none").parent
+
+    assert "withdrawn" not in (built("before") / "entries/mine.html").read_text()
+    withdraw(folder / "mine.toml", "its authors found an error")
+    site = built("after")
+    assert "its authors found an error" in (site / "entries/mine.html").read_text()
+    assert "withdrawn: its authors found an error" in (site / "index.html").read_text()
+    assert "91.65" in (site / "index.html").read_text()  # the numbers stay
+    copies = list((site / "data/records").rglob("*.json"))
+    assert [path.read_bytes() for path in copies] == [
+        store.record_path(store.name_of(made)).read_bytes()
+    ]
