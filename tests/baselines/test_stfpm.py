@@ -111,7 +111,7 @@ def test_the_map_is_anomalibs(stfpm: Baseline) -> None:
 
 
 def test_the_wide_backbone_is_a_choice(stfpm: Baseline) -> None:
-    model = stfpm.make(backbone="wide_resnet50_2")
+    model = stfpm.make(backbone="wide_resnet50_2", layers=["layer1", "layer2", "layer3"])
     with torch.inference_mode():
         teacher, student = model._both(torch.zeros(1, 1, 64, 64, dtype=torch.uint8))
     assert [layer.shape[1] for layer in teacher] == [256, 512, 1024]
