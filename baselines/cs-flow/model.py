@@ -273,8 +273,12 @@ class CsFlow:
 
     def _stored(self, split: TrainingImages) -> Tensor:
         """Features of all training images, (N, F) float32 on the CPU."""
-        batches = split.batches(self.params["batch_size"], self.device)
-        return torch.cat([flattened(self.extract(pixels)).float().cpu() for pixels in batches])
+        # Filled in place: twice the memory of a large data set would not fit.
+        rows = torch.empty(len(split), sum(shape.numel() for shape in self.shapes))
+        size = self.params["batch_size"]
+        for part, pixels in zip(rows.split(size), split.batches(size, self.device), strict=True):
+            part.copy_(flattened(self.extract(pixels)))
+        return rows
 
     def _unflattened(self, rows: Tensor) -> Scales:
         parts = rows.split([shape.numel() for shape in self.shapes], dim=1)
