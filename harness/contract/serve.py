@@ -182,6 +182,7 @@ class Checkpoint:
         fresh, old = self._folder / FRESH_FOLDER, self._folder / OLD_FOLDER
         fresh.mkdir()
         self._answering.model.save(fresh)
+        _sync(fresh)
         old.mkdir()
         for item in self._folder.iterdir():
             if item not in (fresh, old) and item.name != STATE_FOLDER:
@@ -191,6 +192,17 @@ class Checkpoint:
         fresh.rmdir()
         shutil.rmtree(old)
         self._has_kept = True
+
+
+def _sync(folder: Path) -> None:
+    """Have everything in a folder on the disk: a power cut leaves no model that is half there."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_file() or path.is_dir():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _mend(folder: Path) -> None:
