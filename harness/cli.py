@@ -8,6 +8,7 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from harness.engines.base import Limits
-from harness.errors import HarnessError, UsageError
+from harness.errors import EnvironmentFault, HarnessError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -123,6 +124,17 @@ def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
         # The reader of our output (head, less) went away: no news, and no second error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        full = EnvironmentFault(
+            "the disk is full",
+            where=str(error.filename or ""),
+            fix="free some space (python -m harness.clean), or name folders on another disk:"
+            " --results DIR, BMAD_CACHE, BMAD_MODELS",
+        )
+        print(render_error(full), file=sys.stderr)
+        return full.exit_code
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -178,6 +178,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
         f" · {options.device} · {engine.describe()}"
         + (" · NOT ISOLATED: run only code that you trust" if engine.isolation == "none" else "")
     )
+    _tell_unreviewable(entries, reporter)
     sweep_work_folders(cache)
     if any(entry.table.trains for entry in entries) and given is None and not options.no_keep_model:
         models.check()
@@ -394,6 +395,14 @@ def _named(entries: list[Entry], name: str | None) -> list[Entry]:
 def _check_seeds(seeds: Sequence[int]) -> None:
     if len(set(seeds)) != len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
         raise UsageError("seeds are different whole numbers from 0 to 2147483647", where="--seed")
+
+
+def _tell_unreviewable(entries: Sequence[Entry], reporter: cli.Reporter) -> None:
+    from harness.tracks import unreviewable_files
+
+    for entry in entries:
+        if entry.kind == "folder" and (problems := unreviewable_files(entry.folder)):
+            reporter.event(f"{entry.name} cannot be on the trained-here track: {problems[0]}")
 
 
 def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:

@@ -264,7 +264,8 @@ class Store:
         path = self._lock_path(name)
         with writing_problems(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a")
+            # Unbuffered: what a full disk refuses must not be tried once more at the close.
+            handle = path.open("ab", buffering=0)
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -274,9 +275,10 @@ class Store:
                     where=str(self.root),
                     fix="wait for it, or give this call another folder with --results DIR",
                 ) from error
-            handle.truncate(0)
-            handle.write(datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-            handle.flush()
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            with writing_problems(self.root):
+                handle.truncate(0)
+                handle.write(now.encode())
             yield
 
     def running_since(self, name: RunName) -> str | None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from harness.benchmarks import Pack, open_pack
-from harness.public_form import public_form
+from harness.public_form import public_form, public_problems
 from harness.records import Record
 from harness.site import build_site
 from harness.statistics import published, summarise
@@ -24,6 +24,7 @@ from tests.hostile.conftest import small_pack
 
 pytestmark = pytest.mark.engine
 
+HASH = "sha256:" + "0" * 64
 FILE, PATIENT = "plantedkey", "plantedpatient"
 
 
@@ -122,6 +123,23 @@ def values(records: list[Record]) -> list[tuple]:
     """What is published of the metrics."""
     (row,) = published(summarise(records))
     return [(m.id, m.grid, m.mean, m.std, m.step) for m in row.metrics]
+
+
+def test_2_of_the_audit_of_a_hidden_run_the_verdict_alone_is_published(make_record) -> None:
+    audit = {"verdict": "adapts to the test set", "images": 32, "tolerance": None,
+             "detail": "fresh starts answer 7 of 32 images differently", "seconds": 12.3456}  # fmt: skip
+    record = make_record(visibility="hidden", track="sealed", audit=audit, answers=HASH)
+    public = public_form(record, "salt")
+    assert public_problems(public) == []
+    assert public.answers is None
+    assert public.audit.verdict == "adapts to the test set"
+    assert (public.audit.detail, public.audit.seconds) == ("", 12.0)
+    (row,) = published(summarise([public]))
+    assert row.audit_marks == ("adapts to the test set",)
+    open_audit = record.model_copy(update={"public": public.public})
+    assert {"answers must be left out", "audit.detail must be left out"} <= set(
+        public_problems(open_audit)
+    )
 
 
 def test_3_two_entries_that_differ_in_one_image_are_published_alike(attack, sealed_small) -> None:

@@ -64,6 +64,7 @@ def test_5_memorised_labels_are_worth_everything_on_public_images_and_nothing_on
     public = attack(knowing, pack=demo_pack(cache), results="public")
     assert auroc(public) > 0.99
     assert public.record.track == "open"
+    assert "cannot be on the trained-here track: known.npz is not a text file" in public.terminal
     other = attack(knowing, pack=resplit(demo_pack(cache), tmp_path / "re", cache), results="re")
     assert auroc(other) > 0.99, "another split hides no label"
     assert other.record.track == "open"

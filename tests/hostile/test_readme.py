@@ -22,3 +22,12 @@ def test_every_test_that_the_table_names_exists() -> None:
     for name in tests:
         path, _, function = name.partition("::")
         assert f"\ndef {function}(" in (REPOSITORY / path).read_text(), name
+
+
+def test_all_attacks_and_all_entries_stand_in_the_table() -> None:
+    assert [int(row[0]) for row in ROWS] == list(range(1, 25))
+    folders = {path.parent.name for path in HOSTILE.glob("*/entry.toml")}
+    entries = set(named(2))
+    assert folders <= entries, folders - entries
+    for name in entries:
+        assert (HOSTILE / name / "entry.toml").is_file(), name
