@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from select import select
 from types import TracebackType
 from typing import Self
 
@@ -61,6 +62,7 @@ class Nursery:
 
     def __init__(self, cache: Path, log: Path, **environment: str) -> None:
         self._log = log.open("ab")
+        self._said = b""
         self._process = subprocess.Popen(
             [sys.executable, "-c", NURSERY],
             cwd=REPOSITORY,
@@ -68,19 +70,24 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            text=True,
         )
 
     def start(self, *arguments: object) -> int:
         """Start `evaluate` with these arguments; returns the process id of the harness."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([str(each) for each in arguments]) + "\n")
+        line = json.dumps([str(each) for each in arguments]) + "\n"
+        self._process.stdin.write(line.encode())
         self._process.stdin.flush()
         return int(self._read())
 
     def wait(self) -> int:
         """The exit code of the harness that was started last; negative = that signal."""
         return int(self._read())
+
+    def has_ended(self, within: float) -> bool:
+        """Whether it ends by itself in so many seconds; returns as soon as it does."""
+        assert self._process.stdout is not None
+        return b"\n" in self._said or bool(select([self._process.stdout], [], [], within)[0])
 
     def run(self, *arguments: object) -> int:
         """Start and wait."""
@@ -89,9 +96,12 @@ class Nursery:
 
     def _read(self) -> str:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the nursery has died: see its log"
-        return line
+        while b"\n" not in self._said:  # no buffer of the file's own: `has_ended` asks the pipe
+            piece = os.read(self._process.stdout.fileno(), 1024)
+            assert piece, "the nursery has died: see its log"
+            self._said += piece
+        line, _, self._said = self._said.partition(b"\n")
+        return line.decode()
 
     def __enter__(self) -> Self:
         return self
