@@ -26,7 +26,8 @@ from baselines.kit.backbones import Backbone
 from baselines.kit.images import TrainingImages
 from baselines.kit.memory_bank import MemoryBank
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.settings import check_choice
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # The paper's margin between attraction and repulsion, and its scale of the loss.
@@ -133,21 +134,9 @@ class CoupledHyperspheres:
         self.device = determinism.set_up(device, seed)
         self.seed, self.params = seed, params
         self.size: int = params["image_size"]
-        if params["centroid_mean"] not in {"images", "batches"}:
-            raise ValueError(
-                f"centroid_mean is {params['centroid_mean']!r}; it can be 'images' or 'batches'"
-            )
-        if params["activation"] not in {"relu", "leaky_relu"}:
-            raise ValueError(
-                f"activation is {params['activation']!r}; it can be 'relu' or 'leaky_relu'"
-            )
-        backbone = Backbone(
-            params["backbone"],
-            params["layers"],
-            weights=params["weights"],
-            folder=weights,
-            seed=seed,
-        )
+        check_choice(params, "centroid_mean", ("images", "batches"))
+        check_choice(params, "activation", ("relu", "leaky_relu"))
+        backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
         self.ends = LeakyEnds(backbone) if params["activation"] == "leaky_relu" else None
         self.backbone = placed(backbone, self.device)
         probe = torch.zeros(1, 1, self.size, self.size, dtype=torch.uint8, device=self.device)
@@ -188,14 +177,7 @@ class CoupledHyperspheres:
         self.bank = MemoryBank(self.memorise(split))
         training = Training(
             split,
-            [
-                Schedule(
-                    self.params["epochs"],
-                    self.params["batch_size"],
-                    self.params["checkpoint_every_epochs"],
-                    smallest_batch=self.params["batch_size"] if self.params["drop_last"] else 1,
-                )
-            ],
+            [Schedule.of(self.params)],
             seed=self.seed,
             device=self.device,
             checkpoint=checkpoint,
@@ -218,10 +200,7 @@ class CoupledHyperspheres:
             with autocast(self.device, self.params["precision"]):
                 adapted = self.adapt(pixels)
             loss: Tensor = loss_of(self.squares(adapted))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            return loss.detach()
+            return descend(loss, optimiser)
 
         training.run(step, {"descriptor": self.descriptor, "loss": loss_of, "optimiser": optimiser})
 
@@ -281,7 +260,6 @@ class CoupledHyperspheres:
         Raises:
             ValueError: they belong to another backbone.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
         self.bank = MemoryBank(tensors.pop("centroids"))
         self.descriptor.load_state_dict(tensors)

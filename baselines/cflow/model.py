@@ -27,7 +27,8 @@ from baselines.kit import determinism, images, maps, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.images import TrainingImages
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.settings import check_choice
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # The cosine ends at this share of the learning rate, the warm-up starts at that one.
@@ -83,13 +84,7 @@ def position_code(dims: int, height: int, width: int) -> Tensor:
 
 
 def set_padding(network: nn.Module, mode: str) -> None:
-    """Have every convolution go on beyond the border with `zeros` or, by `reflect`, a mirror.
-
-    Raises:
-        ValueError: another mode.
-    """
-    if mode not in {"zeros", "reflect"}:
-        raise ValueError(f"padding is {mode!r}; it can be 'zeros' or 'reflect'")
+    """Have every convolution go on beyond the border with `zeros` or, by `reflect`, a mirror."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.padding_mode = mode
@@ -118,11 +113,9 @@ def learning_rate_share(params: Mapping[str, Any], steps_per_epoch: int) -> Call
     Raises:
         ValueError: an unknown schedule.
     """
-    kind = params["learning_rate_schedule"]
-    if kind == "constant":
+    check_choice(params, "learning_rate_schedule", ("constant", "cosine"))
+    if params["learning_rate_schedule"] == "constant":
         return lambda _: 1.0
-    if kind != "cosine":
-        raise ValueError(f"learning_rate_schedule is {kind!r}; it can be 'constant' or 'cosine'")
     steps = steps_per_epoch * params["sub_epochs"]
     meta_epochs = params["epochs"] / params["sub_epochs"]
     warm = params["warmup_meta_epochs"]
@@ -152,17 +145,9 @@ class Cflow:
             raise ValueError(
                 f"condition_dims is {params['condition_dims']}; it must be a multiple of 4"
             )
-        if params["reference"] not in {"training", "image"}:
-            raise ValueError(
-                f"reference is {params['reference']!r}; it can be 'training' or 'image'"
-            )
-        backbone = Backbone(
-            params["backbone"],
-            params["layers"],
-            weights=params["weights"],
-            folder=weights,
-            seed=seed,
-        )
+        check_choice(params, "reference", ("training", "image"))
+        check_choice(params, "padding", ("zeros", "reflect"))
+        backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
         set_padding(backbone, params["padding"])
         self.backbone = placed(backbone, self.device)
         probe = self.backbone(torch.zeros(1, 3, self.size, self.size, device=self.device))
@@ -183,12 +168,7 @@ class Cflow:
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
         """Adam on mini-batches of fibres (feature vectors at their places), layer by layer."""
         split = images.read_training_images(train_folder, self.size)
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-            smallest_batch=self.params["batch_size"] if self.params["drop_last"] else 1,
-        )
+        schedule = Schedule.of(self.params)
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -206,10 +186,7 @@ class Cflow:
                 order = torch.randperm(len(fibres), generator=training.draw)
                 for chosen in self._fibre_batches(order.to(self.device)):
                     loss = self._loss(decoder, fibres[chosen], condition[chosen % len(condition)])
-                    optimiser.zero_grad()
-                    loss.backward()
-                    optimiser.step()
-                    losses.append(loss.detach())
+                    losses.append(descend(loss, optimiser))
             rates.step()
             return torch.stack(losses).mean()
 
@@ -285,8 +262,7 @@ class Cflow:
         Raises:
             ValueError: they learned from another backbone.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
         self.reference = tensors.pop("reference")
         self.decoders.load_state_dict(
             {name.removeprefix("decoders."): value for name, value in tensors.items()}

@@ -186,9 +186,7 @@ class CsFlow:
             )
         self.maps: bool = params["native_map"]
         self.backbone = placed(
-            Backbone(
-                params["backbone"], [LAYER], weights=params["weights"], folder=weights, seed=seed
-            ),
+            Backbone.of(params, [LAYER], folder=weights, seed=seed),
             self.device,
         )
         probe = self.backbone(torch.zeros(1, 3, STRIDE, STRIDE, device=self.device))
@@ -261,11 +259,7 @@ class CsFlow:
             optimiser.step()
             return loss.detach()
 
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-        )
+        schedule = Schedule.of(self.params)
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -313,8 +307,7 @@ class CsFlow:
         Raises:
             ValueError: it learned from another backbone.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
         self.means, self.deviations = tensors.pop("means"), tensors.pop("deviations")
         self.flow.load_state_dict(
             {name.removeprefix("flow."): value for name, value in tensors.items()}

@@ -23,7 +23,7 @@ from torchvision.transforms import functional as geometry
 from baselines.kit import colour, determinism, images, maps, saved
 from baselines.kit.backbones import FeatureMaps
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # Width of the head's last layer (512 before it, the width of ResNet-18's embedding).
@@ -142,9 +142,7 @@ class CutPaste:
         self.size: int = params["image_size"]
         self.maps: bool = params["native_map"]
         _check(params)
-        backbone = FeatureMaps(
-            params["backbone"], ("layer4",), weights=params["weights"], folder=weights, seed=seed
-        )
+        backbone = FeatureMaps.of(params, ("layer4",), folder=weights, seed=seed)
         with determinism.seeded(seed, "head"):
             network = Network(backbone.eval(), params["head_layers"], 1 + len(params["anomalies"]))
         self.network = placed(network, self.device)
@@ -158,10 +156,8 @@ class CutPaste:
             raise ValueError("CutPaste needs at least 2 training images for a density")
         optimiser = self._make_optimiser()
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.params["epochs"])
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
+        schedule = Schedule.of(
+            self.params,
             steps_per_epoch=self.params["steps_per_epoch"],
         )
         training = Training(
@@ -200,10 +196,7 @@ class CutPaste:
         with autocast(self.device, self.params["precision"]):
             logits = self.network(images.normalise(views, "imagenet"))
         loss = functional.cross_entropy(logits.float(), labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        return loss.detach()
+        return descend(loss, optimiser)
 
     @torch.no_grad()
     def fit_density(self, split: images.TrainingImages) -> None:
@@ -261,8 +254,7 @@ class CutPaste:
         Raises:
             ValueError: the training began with another backbone.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.network.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.network.backbone.identity)
         self.mean, self.inverse = tensors.pop("mean"), tensors.pop("inverse")
         self.network.load_state_dict(tensors)
 

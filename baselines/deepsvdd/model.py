@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.images import TrainingImages
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.settings import check_choice
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # LeNet of the paper's CIFAR-10 experiments; each stage halves the sides.
@@ -192,13 +193,7 @@ class DeepSVDD:
         self.contrast.fit(split, self.params["batch_size"], self.device)
         is_pretrained = self.params["pretraining_epochs"] > 0
         schedules = [self._pretraining_schedule()] if is_pretrained else []
-        schedules.append(
-            Schedule(
-                self.params["epochs"],
-                self.params["batch_size"],
-                self.params["checkpoint_every_epochs"],
-            )
-        )
+        schedules.append(Schedule.of(self.params))
         training = Training(
             split, schedules, seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -227,10 +222,7 @@ class DeepSVDD:
             with autocast(self.device, self.params["precision"]):
                 reconstruction = autoencoder(batch)
             loss = reconstruction_loss(reconstruction.float(), batch)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            return loss.detach()
+            return descend(loss, optimiser)
 
         training.run(
             step,
@@ -258,9 +250,7 @@ class DeepSVDD:
                 embeddings = self.encoder(self.contrast(pixels))
             distances = self.sphere(embeddings)
             loss = self.sphere.soft_boundary_loss(distances, nu) if is_soft else distances.mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            descend(loss, optimiser)
             if is_soft and self.sphere.epochs >= self.params["radius_warm_up_epochs"]:
                 self.sphere.fit_radius(distances, nu)
             return loss.detach()
@@ -314,7 +304,7 @@ class DeepSVDD:
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
-        tensors, _ = saved.load_tensors(folder, self.device)
+        tensors = saved.load_tensors(folder, self.device)
         self._parts().load_state_dict(tensors)
 
     def _parts(self) -> nn.ModuleDict:
@@ -331,9 +321,6 @@ def _check(params: Mapping[str, Any]) -> None:
             f"image_size is {size} and dimensions is {dimensions}; image_size must be a multiple "
             f"of {REDUCTION}, and dimensions of (image_size / {REDUCTION})^2"
         )
-    if params["objective"] not in OBJECTIVES:
-        raise ValueError(
-            f"objective is {params['objective']!r}; it can be {' or '.join(OBJECTIVES)}"
-        )
+    check_choice(params, "objective", OBJECTIVES)
     if not 0 < params["nu"] <= 1:
         raise ValueError(f"nu is {params['nu']}; it must lie above 0 and not above 1")

@@ -23,7 +23,7 @@ from baselines.kit.images import TrainingImages
 from baselines.kit.perlin import rotated
 from baselines.kit.precision import autocast, placed
 from baselines.kit.synthetic_anomalies import AnomalyMaker, textures_of
-from baselines.kit.training import Schedule, Training
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # The segmentation network halves the sides five times.
@@ -197,11 +197,7 @@ class Draem:
         scheduler = torch.optim.lr_scheduler.MultiStepLR(
             optimiser, self.params["milestones"], self.params["milestone_factor"]
         )
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-        )
+        schedule = Schedule.of(self.params)
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -213,10 +209,7 @@ class Draem:
             with autocast(self.device, self.params["precision"]):
                 repaired, logits = self.networks(spoilt)
             loss = self.loss(normal, masks, repaired.float(), logits.float())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            return loss.detach()
+            return descend(loss, optimiser)
 
         training.run(
             step,
@@ -269,5 +262,5 @@ class Draem:
 
     def load(self, folder: Path) -> None:
         """Read both networks."""
-        tensors, _ = saved.load_tensors(folder, self.device)
+        tensors = saved.load_tensors(folder, self.device)
         self.networks.load_state_dict(tensors)

@@ -155,9 +155,9 @@ class FAnoGan:
             codes = torch.randn(len(real), self.params["code_size"], generator=training.draw)
             codes = codes.to(self.device)
             loss = self._critic_loss(real, codes, training.draw)
-            descend(optimisers["critic"], loss, self.critic)
+            descend(loss, optimisers["critic"], only=self.critic)
             if batch % self.params["critic_steps"] == 0:
-                descend(optimisers["generator"], self._generator_loss(codes), self.generator)
+                descend(self._generator_loss(codes), optimisers["generator"], only=self.generator)
             batch += 1
             return loss.detach()
 
@@ -194,8 +194,7 @@ class FAnoGan:
             with autocast(self.device, self.params["precision"]):
                 image_errors, feature_errors, _ = self._errors(real)
             loss = (image_errors + self.params["kappa"] * feature_errors).mean()
-            descend(optimiser, loss, self.encoder)
-            return loss.detach()
+            return descend(loss, optimiser, only=self.encoder)
 
         training.run(step, {"encoder": self.encoder, "optimiser": optimiser})
 
@@ -241,5 +240,5 @@ class FAnoGan:
 
     def load(self, folder: Path) -> None:
         """Read the three networks."""
-        tensors, _ = saved.load_tensors(folder, self.device)
+        tensors = saved.load_tensors(folder, self.device)
         self.networks.load_state_dict(tensors)

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.precision import autocast, placed
+from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
@@ -121,12 +122,9 @@ class Ganomaly:
         self.size: int = params["image_size"]
         if self.size < SMALLEST_SIZE:
             raise ValueError(f"image_size is {self.size}; it must be {SMALLEST_SIZE} or more")
+        check_choice(params, "variant", VARIANTS)
+        check_choice(params, "normalisation", images.NORMALISATIONS)
         self.variant: str = params["variant"]
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant is {self.variant!r}; it can be {' or '.join(VARIANTS)}")
-        if params["normalisation"] not in images.NORMALISATIONS:
-            known = ", ".join(images.NORMALISATIONS)
-            raise ValueError(f"normalisation is {params['normalisation']!r}; known: {known}")
         self.padded_size = 2 ** (self.size - 1).bit_length()
         width, padding = params["width"], FIRST_PADDING[self.variant]
         with determinism.seeded(seed, "networks"):
@@ -150,15 +148,19 @@ class Ganomaly:
             self.discriminator.train()
             real = self._input(pixels)
             loss, made, real_logits = self._generator_loss(real)
-            descend(generator_optimiser, loss, self.generator)
+            descend(loss, generator_optimiser, only=self.generator)
             verdict = self._discriminator_loss(real_logits, made)
-            descend(discriminator_optimiser, verdict, self.discriminator)
+            descend(verdict, discriminator_optimiser, only=self.discriminator)
             if self.variant == "official" and float(verdict.detach()) < VICTORY:
                 draw_weights(self.discriminator)
             return loss.detach()
 
         training = Training(
-            split, [self._schedule()], seed=self.seed, device=self.device, checkpoint=checkpoint
+            split,
+            [Schedule.of(self.params)],
+            seed=self.seed,
+            device=self.device,
+            checkpoint=checkpoint,
         )
         state = {
             "generator": self.generator,
@@ -167,15 +169,6 @@ class Ganomaly:
             "discriminator optimiser": discriminator_optimiser,
         }
         training.run(step, state)
-
-    def _schedule(self) -> Schedule:
-        batch_size = self.params["batch_size"]
-        return Schedule(
-            self.params["epochs"],
-            batch_size,
-            self.params["checkpoint_every_epochs"],
-            smallest_batch=batch_size if self.params["drop_last_batch"] else 1,
-        )
 
     def _generator_loss(self, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The loss; the images made, without a graph; the discriminator's logits of the real."""
@@ -243,5 +236,5 @@ class Ganomaly:
 
     def load(self, folder: Path) -> None:
         """Read the generator."""
-        tensors, _ = saved.load_tensors(folder, self.device)
+        tensors = saved.load_tensors(folder, self.device)
         self.generator.load_state_dict(tensors)

@@ -7,6 +7,7 @@ determinism     seeds, threads, deterministic algorithms
 images          decoding, resizing, normalising; the training split in memory
 precision       mixed precision and channels-last on a GPU
 colour          jitter of brightness, contrast, saturation and hue
+settings        hyper-parameters that are words
 training        the one training loop: phases, progress, checkpoints, early stop, resuming
 perlin          noise, and masks of it
 patches         patch descriptors from feature maps

@@ -7,8 +7,9 @@ never what a missing file leads to; a random EfficientNet-B5 gives features near
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,14 @@ class FeatureMaps(nn.Module):
     identity: str
     """`random/<seed>` or `sha256:<hex>` of the weight file: what a trained model depends on."""
 
+    @classmethod
+    def of(
+        cls, params: Mapping[str, Any], layers: Sequence[str], *, folder: Path | None, seed: int
+    ) -> Self:
+        """The network that the parameters `backbone` and `weights` name; errors as above."""
+        name, weights = params["backbone"], params["weights"]
+        return cls(name, layers, weights=weights, folder=folder, seed=seed)
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Feature maps of the chosen layers.
 
@@ -73,13 +82,6 @@ class FeatureMaps(nn.Module):
             if key in wanted:
                 found.append(images)
         return found
-
-    def check_same_as(self, identity: str) -> None:
-        """Raise `ValueError` when a model was trained on other features than this gives."""
-        if identity != self.identity:
-            raise ValueError(
-                f"the model was trained on the backbone {identity}, this one is {self.identity}"
-            )
 
 
 class Backbone(FeatureMaps):

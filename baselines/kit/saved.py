@@ -23,7 +23,18 @@ def save_tensors(folder: Path, tensors: Mapping[str, Tensor], backbone: str = "n
     torch.save({"backbone": backbone, "tensors": state}, folder / FILE_NAME)
 
 
-def load_tensors(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], str]:
-    """The tensors on `device`, and the identity of the backbone that they belong to."""
+def load_tensors(folder: Path, device: torch.device, backbone: str = "none") -> dict[str, Tensor]:
+    """The tensors on `device`.
+
+    Args:
+        backbone: as in `save_tensors`; features of another network would mean nothing.
+    Raises:
+        ValueError: they belong to another backbone.
+    """
     state = torch.load(folder / FILE_NAME, map_location=device, weights_only=True)
-    return state["tensors"], state["backbone"]
+    if state["backbone"] != backbone:
+        raise ValueError(
+            f"the model was trained on the backbone {state['backbone']}, this one is {backbone}"
+        )
+    tensors: dict[str, Tensor] = state["tensors"]
+    return tensors

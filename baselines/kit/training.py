@@ -53,6 +53,14 @@ class Schedule:
     is_judged: bool = True
     """False: the model cannot predict yet; its state is written at the same pace."""
 
+    @classmethod
+    def of(cls, params: Mapping[str, Any], **more: Any) -> Schedule:
+        """The schedule that the parameters of these names say; `drop_last` where there is one."""
+        if params.get("drop_last"):
+            more["smallest_batch"] = params["batch_size"]
+        every = params["checkpoint_every_epochs"]
+        return cls(params["epochs"], params["batch_size"], every, **more)
+
     def batches_per_pass(self, images: int) -> int:
         """Batches in one pass over so many images."""
         return images // self.batch_size + (images % self.batch_size >= max(1, self.smallest_batch))
@@ -185,11 +193,20 @@ class Training:
             yield batches[position % per_pass]
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
-    """One step for `network` alone: other networks that the loss went through get no gradient."""
-    optimiser.zero_grad()
-    loss.backward(inputs=list(network.parameters()))
-    optimiser.step()
+def descend(
+    loss: Tensor, *optimisers: torch.optim.Optimizer, only: nn.Module | None = None
+) -> Tensor:
+    """One step of every optimiser down the gradient of a loss; returns the loss, detached.
+
+    Args:
+        only: the one network that gets a gradient, where the loss went through others too.
+    """
+    for optimiser in optimisers:
+        optimiser.zero_grad()
+    loss.backward(inputs=None if only is None else list(only.parameters()))
+    for optimiser in optimisers:
+        optimiser.step()
+    return loss.detach()
 
 
 class _KeptState:

@@ -19,7 +19,8 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.settings import check_choice
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # The critical layers: VGG16's second to fifth pooling.
@@ -110,13 +111,7 @@ class MultiresolutionDistillation:
         self.size: int = params["image_size"]
         _check(params)
         self.teacher = placed(
-            Backbone(
-                params["backbone"],
-                TEACHER_LAYERS,
-                weights=params["weights"],
-                folder=weights,
-                seed=seed,
-            ),
+            Backbone.of(params, TEACHER_LAYERS, folder=weights, seed=seed),
             self.device,
         )
         with determinism.seeded(seed, "cloner"):
@@ -135,16 +130,9 @@ class MultiresolutionDistillation:
                     teacher = self.teacher(inputs)
                 cloner = self.cloner(inputs)
             loss = discrepancy(teacher, cloner, self.params["value_weight"]).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            return loss.detach()
+            return descend(loss, optimiser)
 
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-        )
+        schedule = Schedule.of(self.params)
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -184,8 +172,7 @@ class MultiresolutionDistillation:
         Raises:
             ValueError: it learned from another teacher.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.teacher.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.teacher.identity)
         self.cloner.load_state_dict(tensors)
 
 
@@ -203,8 +190,7 @@ def _check(params: Mapping[str, Any]) -> None:
         ("gradient", ("guided", "plain")),
         ("map_scale", ("none", "image")),
     ):
-        if params[name] not in known:
-            raise ValueError(f"{name} is {params[name]!r}; it can be {' or '.join(known)}")
+        check_choice(params, name, known)
     if params["image_size"] < 2**POOLINGS:
         raise ValueError(
             f"image_size is {params['image_size']}; five poolings need {2**POOLINGS} or more"

@@ -39,13 +39,7 @@ class Padim:
         self.device = determinism.set_up(device, seed)
         self.params = params
         self.size: int = params["image_size"]
-        backbone = Backbone(
-            params["backbone"],
-            params["layers"],
-            weights=params["weights"],
-            folder=weights,
-            seed=seed,
-        )
+        backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
         self.backbone = placed(backbone, self.device)
         self.channels = self._choose_channels(seed)  # (C,), ascending
         self.mean = torch.empty(0)  # (C, P)
@@ -134,8 +128,7 @@ class Padim:
         Raises:
             ValueError: they belong to another backbone.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
         self.mean, self.inverse = tensors["mean"], tensors["inverse"]
         self.channels = tensors["channels"]
 

@@ -22,6 +22,7 @@ from baselines.kit.backbones import Backbone
 from baselines.kit.images import TrainingImages
 from baselines.kit.memory_bank import MemoryBank, row_blocks, squared_norms
 from baselines.kit.precision import placed
+from baselines.kit.settings import check_choice
 from harness.contract import Checkpoint
 
 # Progress frames during the selection.
@@ -44,17 +45,8 @@ class PatchCore:
         self.device = determinism.set_up(device, seed)
         self.seed, self.params = seed, params
         self.size: int = params["image_size"]
-        if params["distance"] not in DISTANCES:
-            raise ValueError(
-                f"distance is {params['distance']!r}; it can be {' or '.join(DISTANCES)}"
-            )
-        backbone = Backbone(
-            params["backbone"],
-            params["layers"],
-            weights=params["weights"],
-            folder=weights,
-            seed=seed,
-        )
+        check_choice(params, "distance", DISTANCES)
+        backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
         self.backbone = placed(backbone, self.device)
         self.bank = MemoryBank(torch.empty(0, 0))
 
@@ -209,8 +201,7 @@ class PatchCore:
         Raises:
             ValueError: it belongs to another backbone.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
         self.bank = MemoryBank(tensors["bank"])
 
 

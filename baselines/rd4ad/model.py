@@ -20,7 +20,7 @@ from baselines.kit import determinism, images, maps, saved
 from baselines.kit.anomalib_parts import load_part
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # The scales that the one-class embedding fuses; the bottleneck is built for these three.
@@ -63,9 +63,7 @@ class ReverseDistillation:
         if self.size % 32:
             raise ValueError(f"image_size is {self.size}; it must be a multiple of 32")
         self.teacher = placed(
-            Backbone(
-                params["backbone"], LAYERS, weights=params["weights"], folder=weights, seed=seed
-            ),
+            Backbone.of(params, LAYERS, folder=weights, seed=seed),
             self.device,
         )
         with determinism.seeded(seed, "student"):
@@ -85,16 +83,9 @@ class ReverseDistillation:
                 teacher = self._teach(pixels)
                 student = self.student(teacher)
             loss = distance(teacher, student)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            return loss.detach()
+            return descend(loss, optimiser)
 
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-        )
+        schedule = Schedule.of(self.params)
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -133,8 +124,7 @@ class ReverseDistillation:
         Raises:
             ValueError: it learned from another teacher.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.teacher.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.teacher.identity)
         self.student.load_state_dict(tensors)
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 
@@ -61,13 +61,7 @@ class SimpleNet:
         self.device = determinism.set_up(device, seed)
         self.seed, self.params = seed, params
         self.size: int = params["image_size"]
-        backbone = Backbone(
-            params["backbone"],
-            params["layers"],
-            weights=params["weights"],
-            folder=weights,
-            seed=seed,
-        )
+        backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
         self.backbone = placed(backbone, self.device)
         with determinism.seeded(seed, "head"):
             self.head = Head(params["pooled_dims"], params["hidden"]).to(self.device)
@@ -80,12 +74,7 @@ class SimpleNet:
         def step(pixels: Tensor) -> Tensor:
             self.head.train()
             loss = self._loss(self._embed(pixels)[0])
-            adaptor.zero_grad()
-            discriminator.zero_grad()
-            loss.backward()
-            adaptor.step()
-            discriminator.step()
-            return loss.detach()
+            return descend(loss, adaptor, discriminator)
 
         schedule = self._schedule(len(split))
         training = Training(
@@ -107,11 +96,7 @@ class SimpleNet:
         return adaptor, discriminator
 
     def _schedule(self, count: int) -> Schedule:
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-        )
+        schedule = Schedule.of(self.params)
         steps = self.params["passes_per_epoch"] * schedule.batches_per_pass(count)
         return replace(schedule, steps_per_epoch=steps)
 
@@ -157,6 +142,5 @@ class SimpleNet:
         Raises:
             ValueError: they belong to another backbone.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
         self.head.load_state_dict(tensors)

@@ -19,7 +19,8 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.backbones import Backbone, FeatureMaps
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.settings import check_choice
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 LOSSES = ("sum", "mean")
@@ -34,8 +35,7 @@ class FeaturePyramidMatching:
         self.device = determinism.set_up(device, seed)
         self.seed, self.params = seed, params
         self.size: int = params["image_size"]
-        if params["loss"] not in LOSSES:
-            raise ValueError(f"loss is {params['loss']!r}; it can be {' or '.join(LOSSES)}")
+        check_choice(params, "loss", LOSSES)
         name, layers = params["backbone"], params["layers"]
         teacher = Backbone(name, layers, weights=params["weights"], folder=weights, seed=seed)
         # A seed of its own: a random teacher's would make the student its equal.
@@ -58,16 +58,9 @@ class FeaturePyramidMatching:
             with autocast(self.device, self.params["precision"]):
                 teacher, student = self._both(pixels)
             loss = self._loss(teacher, student)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            return loss.detach()
+            return descend(loss, optimiser)
 
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-        )
+        schedule = Schedule.of(self.params)
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -112,8 +105,7 @@ class FeaturePyramidMatching:
         Raises:
             ValueError: it learned from another teacher.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.teacher.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.teacher.identity)
         self.student.load_state_dict(tensors)
 
 

@@ -21,7 +21,8 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
-from baselines.kit.training import Schedule, Training
+from baselines.kit.settings import check_choice
+from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
 # Side of an image over the side of the first layer's feature map, of a ResNet.
@@ -166,13 +167,7 @@ class Utrad:
         self.size: int = params["image_size"]
         _check(params)
         self.backbone = placed(
-            Backbone(
-                params["backbone"],
-                params["layers"],
-                weights=params["weights"],
-                folder=weights,
-                seed=seed,
-            ),
+            Backbone.of(params, params["layers"], folder=weights, seed=seed),
             self.device,
         )
         channels = self.embed(torch.zeros(1, 1, self.size, self.size, device=self.device)).shape[1]
@@ -193,11 +188,7 @@ class Utrad:
             lr=self.params["learning_rate"],
             betas=self.params["betas"],
         )
-        schedule = Schedule(
-            self.params["epochs"],
-            self.params["batch_size"],
-            self.params["checkpoint_every_epochs"],
-        )
+        schedule = Schedule.of(self.params)
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
@@ -209,10 +200,7 @@ class Utrad:
                 features = self.embed(seen)
                 restored, scale = self.transformer(features)
             loss = self.loss(features.float(), restored.float(), scale.float())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            return loss.detach()
+            return descend(loss, optimiser)
 
         training.run(step, {"transformer": self.transformer, "optimiser": optimiser})
 
@@ -256,8 +244,7 @@ class Utrad:
         Raises:
             ValueError: it learned other features.
         """
-        tensors, identity = saved.load_tensors(folder, self.device)
-        self.backbone.check_same_as(identity)
+        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
         self.transformer.load_state_dict(tensors)
 
 
@@ -290,9 +277,7 @@ def turned(pixels: Tensor, degrees: float, padding: int, draw: torch.Generator) 
 
 
 def _check(params: Mapping[str, Any]) -> None:
-    if params["activation"] not in ACTIVATIONS:
-        known = " or ".join(ACTIVATIONS)
-        raise ValueError(f"activation is {params['activation']!r}; it can be {known}")
+    check_choice(params, "activation", ACTIVATIONS)
     size = STRIDE * params["window"] ** params["levels"]
     if params["image_size"] != size:
         raise ValueError(

@@ -182,8 +182,8 @@ def test_the_map_is_the_nearest_distance_less_where_others_are_as_near(trained: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"centroid_mean": "both"}, "centroid_mean is 'both'; it can be 'images' or 'batches'"),
-        ({"activation": "elu"}, "activation is 'elu'; it can be 'relu' or 'leaky_relu'"),
+        ({"centroid_mean": "both"}, "centroid_mean is 'both'; it can be images or batches"),
+        ({"activation": "elu"}, "activation is 'elu'; it can be relu or leaky_relu"),
         ({"attracting": 200, "repelling": 57}, "from 1 to 256, the number of centroids"),
         ({"places_per_centroid": 64}, "is 6; it must be from 1 to 4"),
     ],

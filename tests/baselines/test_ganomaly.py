@@ -111,7 +111,7 @@ def test_the_generators_loss_leaves_the_discriminator_alone(
 ) -> None:
     model = ganomaly.make()
     loss, _, _ = model._generator_loss(real)
-    module.descend(model._adam(model.generator), loss, model.generator)
+    module.descend(loss, model._adam(model.generator), only=model.generator)
     assert all(value.grad is None for value in model.discriminator.parameters())
     assert all(value.grad is not None for value in model.generator.parameters())
 
@@ -184,10 +184,10 @@ def test_other_sizes_are_padded_and_the_border_is_not_in_the_map(ganomaly: Basel
 def test_a_last_batch_can_be_dropped(ganomaly: Baseline, training_folder: Path) -> None:
     for is_dropped, steps in ((False, 3), (True, 2)):
         listener = Listener()
-        ganomaly.make(epochs=1, drop_last_batch=is_dropped).fit(training_folder, listener)
+        ganomaly.make(epochs=1, drop_last=is_dropped).fit(training_folder, listener)
         assert listener.points[-1][0] == steps  # ten images, four at a time
     with pytest.raises(ValueError, match="make no batch"):
-        ganomaly.make(batch_size=16, drop_last_batch=True).fit(training_folder, Listener())
+        ganomaly.make(batch_size=16, drop_last=True).fit(training_folder, Listener())
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_last_batch_can_be_dropped(ganomaly: Baseline, training_folder: Path) 
     [
         ("image_size", 24, "must be 32 or more"),
         ("variant", "keras", "can be official or anomalib"),
-        ("normalisation", "zero", "known: imagenet, unit, symmetric"),
+        ("normalisation", "zero", "can be imagenet or unit or symmetric"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(

@@ -24,6 +24,7 @@ from baselines.kit import (
     patches,
     precision,
     saved,
+    settings,
     training,
 )
 from baselines.kit.anomalib_parts import load_part
@@ -467,7 +468,7 @@ def test_a_step_goes_down_for_one_network_and_leaves_the_others_alone() -> None:
     inputs = torch.ones(1, 2)
     for _ in range(2):  # a gradient of the step before would count twice
         slope = second.weight.detach().T @ inputs
-        training.descend(optimiser, second(first(inputs)).sum(), first)
+        training.descend(second(first(inputs)).sum(), optimiser, only=first)
     assert torch.allclose(first.weight, before - 2 * 0.5 * slope)
     assert second.weight.grad is None
 
@@ -488,10 +489,41 @@ def test_a_cpu_computes_in_float32_whatever_the_precision() -> None:
 
 def test_saved_tensors_come_back_and_run_no_code(tmp_path: Path) -> None:
     saved.save_tensors(tmp_path, {"a": torch.arange(3.0)}, "random/0")
-    tensors, identity = saved.load_tensors(tmp_path, CPU)
+    tensors = saved.load_tensors(tmp_path, CPU, "random/0")
     assert torch.equal(tensors["a"], torch.arange(3.0))
-    assert identity == "random/0"
+    with pytest.raises(ValueError, match="trained on the backbone random/0, this one is random/1"):
+        saved.load_tensors(tmp_path, CPU, "random/1")
 
     torch.save({"backbone": "x", "tensors": {"a": Path}}, tmp_path / saved.FILE_NAME)
     with pytest.raises(pickle.UnpicklingError):
         saved.load_tensors(tmp_path, CPU)
+
+
+# --- settings ----------------------------------------------------------------------------
+
+
+def test_a_schedule_and_a_backbone_say_what_the_parameters_say() -> None:
+    params = {"epochs": 3, "batch_size": 4, "checkpoint_every_epochs": 2, "drop_last": True}
+    made = training.Schedule.of(params, is_judged=False)
+    assert made == training.Schedule(3, 4, 2, smallest_batch=4, is_judged=False)
+    assert training.Schedule.of({**params, "drop_last": False}).smallest_batch == 1
+    network = backbones.Backbone.of(
+        {"backbone": "resnet18", "weights": "random"}, LAYERS, folder=None, seed=3
+    )
+    assert network.identity == "random/3"
+
+
+def test_a_step_moves_every_optimiser_and_returns_the_loss_before_it() -> None:
+    first, second = (torch.nn.Parameter(torch.ones(())) for _ in range(2))
+    optimisers = [torch.optim.SGD([parameter], lr=0.5) for parameter in (first, second)]
+    loss = training.descend(first * second, *optimisers)
+    assert (loss.item(), first.item(), second.item()) == (1.0, 0.5, 0.5)
+    assert not loss.requires_grad
+    training.descend(first * second, *optimisers)  # gradients of the step before are gone
+    assert (first.item(), second.item()) == (0.25, 0.25)
+
+
+def test_a_word_that_a_parameter_cannot_be_is_told_with_those_it_can() -> None:
+    settings.check_choice({"map_mode": "add"}, "map_mode", ("add", "multiply"))
+    with pytest.raises(ValueError, match="map_mode is 'sum'; it can be add or multiply"):
+        settings.check_choice({"map_mode": "sum"}, "map_mode", ("add", "multiply"))
