@@ -329,6 +329,20 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(store: Mode
     ]
 
 
+def test_a_card_of_another_model_that_cannot_be_read_stops_no_run_and_frees_nothing(
+    run: Evaluate, store: ModelStore
+) -> None:
+    run("--seed", 1)
+    before = stored_file(store)
+    other = store.root / "trained" / "0123456789abcdef-0123456789abcdef.json"
+    other.write_text('{"name": "from another version"}')
+    assert run("--seed", 2).is_ok
+    assert store.sweep() == 0
+    assert before.is_file()
+    with pytest.raises(StoreUnusable, match="not the card of a trained model"):
+        store.models()
+
+
 @pytest.mark.parametrize("name", [b"new\nline", b"back\\slash", b"not utf-8 \xff"])
 def test_a_file_name_that_no_card_can_carry_is_the_entrys_fault(
     run: Evaluate, tmp_path: Path, name: bytes
