@@ -297,7 +297,10 @@ def test_a_refused_image_is_a_record_and_no_container_was_created(
     assert record.entry.image is not None
     assert "refused before a container was created" in capsys.readouterr().err
     events = docker_engine.client.events(
-        since=began, until=int(time.time()) + 1, filters={"event": "create"}, decode=True
+        since=began,
+        until=int(time.time()) + 1,
+        filters={"type": "container", "event": "create"},
+        decode=True,
     )
     assert record.entry.image not in {event["Actor"]["Attributes"]["image"] for event in events}
     assert evaluate.main([str(archive), *options, "--dry-run"]) == 0

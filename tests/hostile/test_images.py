@@ -73,7 +73,10 @@ def test_13_an_image_that_attacks_the_runtime_is_refused_before_a_container_exis
 def created_since(engine, began: int) -> set[str]:
     """Images of all containers that were created since, by the engine's own book."""
     events = engine.client.events(
-        since=began, until=int(time.time()) + 1, filters={"event": "create"}, decode=True
+        since=began,
+        until=int(time.time()) + 1,
+        filters={"type": "container", "event": "create"},
+        decode=True,
     )
     return {event["Actor"]["Attributes"]["image"] for event in events}
 
