@@ -59,7 +59,7 @@ def test_6_the_baselines_pass_the_audit(folder, tmp_path, monkeypatch, cache, op
     options = ["--engine", "process", "--audit", "--no-site", "--results", str(tmp_path)]
     options += ["--pack", str(open_small.root)]
     if folder not in TRIVIAL:
-        options += ["--set", "weights=random", "--preset", "demo"]
+        options += ["--preset", "demo"]
     assert evaluate.main([str(folder), *options]) == 0
     (record,) = Store(tmp_path).records()
     assert record.audit is not None
