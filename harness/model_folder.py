@@ -21,12 +21,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.contract.serve import STATE_FOLDER
 from harness.engines.base import Limits, Running
 from harness.statuses import RunEnded, Status
 
 POLL_SECONDS = 1.0  # an entry that writes 1 GB/s is caught one or two GB past its bound
 MAX_DEPTH = 32
+# That of `harness.contract.serve`, whose import would bring numpy; a test holds both equal.
+STATE_FOLDER = ".training"
 _CHUNK = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

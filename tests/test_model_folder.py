@@ -176,3 +176,9 @@ def test_watching_an_honest_folder_disturbs_nothing(written: Path, monkeypatch) 
 
     with run_function(train) as running, model_folder.watch(running, written, SMALL):
         assert running.receive_line(64, time.monotonic() + 10) == b"done\n"
+
+
+def test_host_and_entry_mean_the_same_folder_by_a_trainings_state() -> None:
+    from harness.contract.serve import STATE_FOLDER
+
+    assert model_folder.STATE_FOLDER == STATE_FOLDER
