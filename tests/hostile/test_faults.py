@@ -292,7 +292,9 @@ class OwnEngine:
         log = (self.root / "engine.log").open("ab")
         self._process = subprocess.Popen(
             [
-                "dockerd", "--host", self.address, "--data-root", str(self.root / "data"),
+                # In a network of its own: without a bridge of its own, a dockerd removes the
+                # machine's docker0, and the shared engine could build no image any more.
+                "unshare", "--net", "dockerd", "--host", self.address, "--data-root", str(self.root / "data"),
                 "--exec-root", str(self.root / "exec"), "--pidfile", str(self.root / "engine.pid"),
                 "--bridge=none", "--iptables=false", "--ip-masq=false",
             ],
