@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.from-lock
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the site (about 3 minutes)
+demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the site (1 to 3 minutes)
 	@echo "== RD4AD on the built-in demo pack, without a container: train, predict, score (about 1 minute on 2 cores)"
 	@$(RUN) -m harness.evaluate baselines/rd4ad --engine process
 
