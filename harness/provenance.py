@@ -185,15 +185,10 @@ def gpu_details(device: str) -> dict[str, str]:
     """
     fields = ("index", "uuid", "name", "driver_version")
     wanted = device.removeprefix("cuda:") if ":" in device else "0"
-    table = (
-        _output("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader")
-        if shutil.which("nvidia-smi")
-        else None
-    )
     gpus = [
-        dict(zip(fields, map(str.strip, line.split(",")), strict=True))
-        for line in (table or "").splitlines()
-        if line.count(",") == len(fields) - 1
+        dict(zip(fields, row, strict=True))
+        for row in ask_driver(f"--query-gpu={','.join(fields)}")
+        if len(row) == len(fields)
     ]
     for gpu in gpus:
         if wanted in (gpu["index"], gpu["uuid"]):
@@ -204,6 +199,14 @@ def gpu_details(device: str) -> dict[str, str]:
         where=f"--device {device}",
         fix="use --device cpu, or install the NVIDIA driver and check that nvidia-smi lists the GPU",
     )
+
+
+def ask_driver(query: str) -> list[list[str]]:
+    """Rows of the NVIDIA driver's own table, without units; empty where there is no driver."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    table = _output("nvidia-smi", query, "--format=csv,noheader,nounits") or ""
+    return [[part.strip() for part in line.split(",")] for line in table.splitlines()]
 
 
 def _cpu_model() -> str:

@@ -175,6 +175,14 @@ def test_every_idle_gpu_does_one_run_and_is_named_by_its_uuid(driver) -> None:
         slots.slots("cuda", None, 2)
 
 
+def test_a_gpu_that_is_named_by_its_index_is_watched_by_its_uuid(monkeypatch) -> None:
+    rows = [["0", "GPU-a", "NVIDIA H200", "580.1"], ["1", "GPU-b", "NVIDIA H200", "580.1"]]
+    monkeypatch.setattr("harness.provenance.ask_driver", lambda _: rows)
+    assert slots.slots("cuda:1", None, 2) == ["cuda:GPU-b"]
+    with pytest.raises(DeviceUnavailable, match="no GPU '2'"):
+        slots.slots("cuda:2", None, 2)
+
+
 def test_the_cores_of_a_machine_without_a_gpu_are_shared_out(monkeypatch) -> None:
     monkeypatch.setattr(slots.os, "cpu_count", lambda: 8)
     assert slots.slots("cpu", None, 2) == ["cpu"] * 4

@@ -8,11 +8,10 @@ what an entry says.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 
 from harness.errors import DeviceUnavailable, UsageError
+from harness.provenance import ask_driver, gpu_details
 
 # A driver keeps a few hundred MiB for itself on a GPU that nobody uses.
 IDLE_MIB = 1024
@@ -39,30 +38,14 @@ class Gpu:
 
 def gpus() -> list[Gpu]:
     """Every GPU of this machine; none where there is no driver."""
-    table = _query("--query-gpu=uuid,name,memory.used")
+    table = ask_driver("--query-gpu=uuid,name,memory.used")
     if not table:
         return []
-    busy = [row[0] for row in _query("--query-compute-apps=gpu_uuid,pid")]
+    busy = [row[0] for row in ask_driver("--query-compute-apps=gpu_uuid,pid")]
     return [
         Gpu(uuid, name, int(used) if used.isdigit() else 0, busy.count(uuid))
         for uuid, name, used in table
     ]
-
-
-def _query(what: str) -> list[list[str]]:
-    if not shutil.which("nvidia-smi"):
-        return []
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", what, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [[part.strip() for part in line.split(",")] for line in done.stdout.splitlines() if line]
 
 
 def slots(device: str, jobs: int | None, threads: int) -> list[str]:
@@ -80,7 +63,9 @@ def slots(device: str, jobs: int | None, threads: int) -> list[str]:
         if device != "cpu" and jobs not in (None, 1):
             raise UsageError("one GPU does one run at a time", where="--jobs")
         count = jobs if jobs is not None else max(1, (os.cpu_count() or 1) // threads)
-        return [device] * (count if device == "cpu" else 1)
+        if device == "cpu":
+            return [device] * count
+        return [f"cuda:{gpu_details(device)['uuid']}"]  # an index may change, and tells no owner
     if jobs is not None:
         raise UsageError("--jobs is for the CPU: each idle GPU does one run", where="--jobs")
     every = gpus()

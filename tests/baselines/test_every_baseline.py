@@ -148,6 +148,7 @@ def test_the_image_itself_stays_untouched(trained: Trained, test_images: list[np
     image = test_images[1].copy()
     image.flags.writeable = False  # as it comes from the pipe
     trained.model.predict(image)
+    np.testing.assert_array_equal(image, test_images[1])
 
 
 def test_what_was_saved_answers_like_what_was_trained(
