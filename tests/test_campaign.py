@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import campaign
-from harness.campaigns import slots
+from harness.campaigns import plan, report, slots
 from harness.campaigns.costs import Costs, Images
 from harness.campaigns.grid import Campaign, Cell, Settings, Variant, cells, read_campaign, variants
 from harness.campaigns.outcome import choices, reproduction, validation_value
@@ -375,15 +375,15 @@ def test_a_cell_of_the_paper_is_reproduced_within_both_spreads(make_record) -> N
 
 
 def test_totals_name_what_is_left(tmp_path: Path) -> None:
-    one = campaign.Planned(grid_of("a")[0], campaign.State.TO_DO, "", None)
-    two = campaign.Planned(grid_of("b")[0], campaign.State.TO_DO, "", None)
-    plan = campaign.Plan(
+    one = plan.Planned(grid_of("a")[0], plan.State.TO_DO, "", None)
+    two = plan.Planned(grid_of("b")[0], plan.State.TO_DO, "", None)
+    made = plan.Plan(
         Campaign(name="x", entries=("a",)), (), (one, two), Store(tmp_path), {}, ("cpu",), "process"
     )
     done = [Done(one.cell, End.NOT_DONE, 1.0, 3, "error: no engine", tmp_path / "log")]
-    text = campaign.totals_text(plan, done)
+    text = report.totals_text(made, done)
     assert "2 runs of campaign x:" in text
     assert "1  not done" in text
     assert "1  to do" in text
     assert "demo/a/seed-0: error: no engine" in text
-    assert campaign.exit_code(plan, done) == 5
+    assert report.exit_code(made, done) == 5

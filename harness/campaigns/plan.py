@@ -1,0 +1,248 @@
+"""A campaign on this machine: its runs, what the results folder knows of each, what is left.
+
+Nothing is started here. What a record says decides: a run under its own key is finished or
+failed; a record of the same name under another key is another run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import cli
+from harness.errors import StoreConflict, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.benchmarks import Pack
+    from harness.campaigns.costs import Costs, Estimate
+    from harness.campaigns.grid import Campaign, Cell, Variant
+    from harness.engines.base import Engine, Limits
+    from harness.entries import Entry
+    from harness.records import Record
+    from harness.requests import Request
+    from harness.store import RunName, Store
+
+
+class State(StrEnum):
+    """What the results folder says of a run before anything is done."""
+
+    TO_DO = "to do"
+    FINISHED = "finished"
+    FAILED = "failed"
+    ANOTHER = "taken by another run"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of the grid."""
+
+    cell: Cell
+    """Which."""
+    state: State
+    """Whether it has a record."""
+    status: str
+    """Status of that record; empty without one."""
+    estimate: Estimate
+    """What it will take."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A campaign on this machine."""
+
+    campaign: Campaign
+    variants: tuple[Variant, ...]
+    runs: tuple[Planned, ...]
+    """All runs, in order."""
+    store: Store
+    places: Mapping[str, tuple[str, ...]]
+    """By benchmark, the options of `harness.evaluate` that name its images."""
+    slots: tuple[str, ...]
+    """Devices, one run at a time on each."""
+    engine: str
+    """Name of the engine."""
+
+    def to_do(self, *, retry_failed: bool, replace: bool) -> list[Planned]:
+        """The runs that are left."""
+        wanted = {State.TO_DO}
+        wanted |= {State.FAILED} if retry_failed else set()
+        wanted |= {State.ANOTHER} if replace else set()
+        return [planned for planned in self.runs if planned.state in wanted]
+
+    def check_conflicts(self, *, replace: bool) -> None:
+        """Say before anything is run which names are taken by records of other runs.
+
+        Raises:
+            StoreConflict: some are, and `replace` is false.
+        """
+        taken = [str(p.cell) for p in self.runs if p.state is State.ANOTHER]
+        if taken and not replace:
+            more = f" and {len(taken) - 3} more" if len(taken) > 3 else ""
+            raise StoreConflict(
+                f"records of {', '.join(taken[:3])}{more} exist and are of other runs"
+                " (other code, settings, images or harness)",
+                where=str(self.store.root),
+                fix="give another folder with --results DIR, or move them to history with --replace",
+            )
+
+
+def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
+    """Open the grid and everything in it, and look up what is done; starts nothing.
+
+    Raises:
+        HarnessError: the campaign, an entry, a pack, the engine or a device is not usable.
+    """
+    from harness.benchmarks import check_cache, default_cache
+    from harness.campaigns import grid, slots
+    from harness.campaigns.costs import Costs
+    from harness.engines import choose_engine
+    from harness.entries import open_entry
+    from harness.evaluate import open_packs
+    from harness.provenance import REPOSITORY
+    from harness.requests import device_kind
+    from harness.store import Store
+    from harness.weights import default_folder
+
+    campaign = _campaign(options)
+    limits = cli.read_limits(options.limit)
+    named = {
+        source: open_entry(source, known_folders=REPOSITORY / "baselines")
+        for source in grid.sources(campaign)
+    }
+    entries = {s: e for s, e in named.items() if not grid.is_left_out(campaign, e.name)}
+    if not entries:
+        raise UsageError("every entry is left out", where="leave_out")
+    variants = grid.variants(campaign, {source: entry.name for source, entry in entries.items()})
+    engine = choose_engine(options.engine)
+    engine.check()
+    cache = default_cache()
+    check_cache(cache)
+    options.benchmarks = list(options.benchmarks or campaign.benchmarks)
+    opened = open_packs(options, cache, reporter)
+    packs = {pack.name: pack for pack in opened}
+    devices = slots.slots(options.device, options.jobs, limits.threads)
+    store = Store(options.results)
+    records = {store.name_of(record): record for record in store.records()}
+    look_up = _LookUp(entries, packs, engine, limits, campaign.preset, records, devices[0])
+    costs = Costs(records.values(), device_kind(devices[0]))
+    runs = tuple(
+        look_up.planned(cell, costs) for cell in grid.cells(variants, list(packs), campaign.seeds)
+    )
+    if options.action in ("run", "resume"):
+        look_up.check_weights(options.weights or default_folder())
+    places = _places([pack.name for pack in opened], options)
+    return Plan(campaign, tuple(variants), runs, store, places, tuple(devices), engine.name)
+
+
+def _places(names: Sequence[str], options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """By benchmark, the options that name its images; packs of one's own stand last."""
+    root = ("--data-root", str(options.data_root)) if options.data_root else ()
+    named = len(names) - len(options.packs)
+    places = {name: ("--benchmark", name, *root) for name in names[:named]}
+    own = zip(names[named:], options.packs, strict=True)
+    return places | {name: ("--pack", str(folder)) for name, folder in own}
+
+
+def _campaign(options: argparse.Namespace) -> Campaign:
+    """The campaign that is named, with the changes of the options."""
+    from harness.campaigns.grid import Campaign, read_campaign
+
+    changes = {
+        key: tuple(value)
+        for key, value in (
+            ("entries", options.entries), ("leave_out", options.leave_out), ("seeds", options.seeds),
+        )
+        if value
+    }  # fmt: skip
+    if options.preset:
+        changes["preset"] = options.preset
+    if options.campaign:
+        return read_campaign(options.campaign).model_copy(update=changes)
+    if not options.entries:
+        raise UsageError(
+            "no entry is named", fix="name a campaign (table2 ships), or give --entries ENTRY…"
+        )
+    return Campaign(name="grid", **changes)
+
+
+@dataclass(frozen=True)
+class _LookUp:
+    """Finds what the results folder knows of a run."""
+
+    entries: Mapping[str, Entry]
+    packs: Mapping[str, Pack]
+    engine: Engine
+    limits: Limits
+    preset: str | None
+    records: Mapping[RunName, Record]
+    device: str
+
+    def planned(self, cell: Cell, costs: Costs) -> Planned:
+        """The run with its state and its cost."""
+        from harness.campaigns.costs import Images
+
+        request = self.request(cell)
+        pack = request.pack
+        counts = {split: len(pack.split(split)) for split in ("train", "valid", "test")}
+        estimate = costs.estimate(
+            cell.variant.name,
+            request.settings.preset,
+            pack.name,
+            Images(counts["train"], counts["valid"] + counts["test"]),
+        )
+        record = self.records.get(request.name)
+        if record is None:
+            return Planned(cell, State.TO_DO, "", estimate)
+        return Planned(cell, self._state(request, record), record.outcome.status.value, estimate)
+
+    def request(self, cell: Cell) -> Request:
+        """The run as `harness.evaluate` would ask for it."""
+        from harness import provenance
+        from harness.engines.base import Program
+        from harness.requests import Request
+
+        entry, pack = self.entries[cell.variant.source], self.packs[cell.benchmark]
+        is_folder = entry.kind == "folder"
+        identity = provenance.folder_identity(entry.folder) if is_folder else "image:unknown"
+        return Request(
+            entry.renamed(cell.variant.name),
+            Program(entry.name, identity),
+            entry.settings(
+                pack.card.base or pack.name,
+                preset=self.preset,
+                overrides=dict(cell.variant.overrides),
+            ),
+            pack,
+            cell.seed,
+            self.device,
+            self.limits,
+        )
+
+    def check_weights(self, folder: Path) -> None:
+        """Raise `WeightsMissing` for the first entry whose pretrained files are not there."""
+        from harness.campaigns.grid import Cell, Variant
+        from harness.weights import require_for
+
+        for source, entry in self.entries.items():
+            for name in self.packs:
+                cell = Cell(Variant(source, entry.name), name, 0)
+                require_for(entry.table.backbones, self.request(cell).settings.params, folder)
+
+    def _state(self, request: Request, record: Record) -> State:
+        from harness.requests import request_key
+
+        if request.entry.kind == "folder":
+            is_same = record.run_key == request_key(request, self.engine)
+        else:  # what an image is, only its engine can say; `harness.evaluate` will
+            is_same = (record.pack.version, record.entry.params) == (
+                request.pack.version,
+                dict(request.settings.params),
+            )
+        if not is_same:
+            return State.ANOTHER
+        return State.FINISHED if record.is_ok else State.FAILED

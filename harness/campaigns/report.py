@@ -1,0 +1,164 @@
+"""What a campaign says: its plan, how it ended, and its exit code. Counts add up to the total."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.campaigns.plan import State
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.campaigns.plan import Plan, Planned
+    from harness.campaigns.runner import Done
+
+
+def plan_text(plan: Plan) -> str:
+    """The grid as a table: how many runs of each entry are done, and what the rest takes."""
+    import io
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    benchmarks = list(dict.fromkeys(planned.cell.benchmark for planned in plan.runs))
+    table = Table(title=plan.campaign.title or plan.campaign.name, title_justify="left",
+                  box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
+    table.add_column("entry", no_wrap=True)
+    for name in (*benchmarks, "left", "takes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in dict.fromkeys(planned.cell.variant.name for planned in plan.runs):
+        own = [planned for planned in plan.runs if planned.cell.variant.name == name]
+        left = [planned for planned in own if planned.state is State.TO_DO]
+        cells = [_progress([p for p in own if p.cell.benchmark == b]) for b in benchmarks]
+        table.add_row(name, *cells, str(len(left)), expected(left, 1) if left else "")
+    out = io.StringIO()
+    Console(file=out, width=max(Console().width, 200), highlight=False).print(table)
+    states = Counter(planned.state for planned in plan.runs)
+    left = [planned for planned in plan.runs if planned.state is State.TO_DO]
+    counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    where = f"{len(plan.slots)} at a time on {', '.join(sorted(set(plan.slots)))} ({plan.engine})"
+    lines += [
+        f"{len(plan.runs)} runs: {counts}",
+        f"left: {expected(left, len(plan.slots))}, {where}",
+    ]
+    return "\n".join(lines)
+
+
+def _progress(runs: Sequence[Planned]) -> str:
+    """`3/5`, and how many failed."""
+    states = Counter(planned.state for planned in runs)
+    failed = f" ({states[State.FAILED]} failed)" if states[State.FAILED] else ""
+    return f"{states[State.FINISHED]}/{len(runs)}{failed}"
+
+
+def expected(left: Sequence[Planned], slots: int) -> str:
+    """What so many runs take, as far as earlier records tell."""
+    from harness.campaigns.costs import total
+
+    seconds, unknown = total({str(planned.cell): planned.estimate for planned in left})
+    if unknown == len(left):
+        return "time unknown: no earlier record" if left else "nothing left"
+    more = f" and {unknown} runs of unknown length" if unknown else ""
+    return f"about {duration(seconds / slots)}{more}"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def as_json(plan: Plan) -> str:
+    """The state of every run as a JSON array."""
+    import json
+
+    return json.dumps(
+        [
+            {
+                "run": str(planned.cell),
+                "overrides": dict(planned.cell.variant.overrides),
+                "state": planned.state,
+                "status": planned.status or None,
+                "seconds": planned.estimate.seconds,
+                "basis": planned.estimate.basis,
+            }
+            for planned in plan.runs
+        ],
+        indent=1,
+        allow_nan=False,
+    )
+
+
+def show(plan: Plan, done: Sequence[Done], options: argparse.Namespace) -> None:
+    """The results, the settings that validation chose, and counts that add up; rebuilds the site."""
+    from harness.campaigns.outcome import choices, reproduction
+    from harness.site import build_site
+    from harness.statistics import summarise
+    from harness.tables import result_tables
+
+    names = {planned.cell.variant.name for planned in plan.runs}
+    benchmarks = {planned.cell.benchmark for planned in plan.runs}
+    records = [
+        record
+        for record in plan.store.records()
+        if record.entry.name in names and record.pack.benchmark in benchmarks
+    ]
+    if options.json:
+        print(as_json(plan))
+    else:
+        print(result_tables(records))
+        for choice in choices(plan.variants, records):
+            print(
+                f"chosen by validation: {choice.benchmark}/{choice.chosen}"
+                f" ({choice.value:.4f}, best of {choice.of})"
+            )
+        if plan.campaign.compares_with_paper:
+            found = reproduction(summarise(records))
+            print(
+                f"the paper's Table 2: {found.reproduced} of {found.measured} measured cells lie"
+                f" within both spreads; {found.reported - found.measured} of {found.reported}"
+                " are not measured, or not ranked"
+            )
+        print(totals_text(plan, done))
+    if not options.no_site and records:
+        where = f"records: {plan.store.root}\nsite:    {build_site(plan.store.root)}"
+        print(where, file=sys.stderr if options.json else sys.stdout)
+
+
+def totals_text(plan: Plan, done: Sequence[Done]) -> str:
+    """How every run of the grid ended; the parts add up to the total."""
+    from harness.campaigns.runner import MEANINGS, End
+
+    tried = {str(ended.cell): ended for ended in done}
+    before = Counter(p.state for p in plan.runs if str(p.cell) not in tried)
+    ends = Counter(ended.end for ended in done)
+    parts = [f"{count:6}  {state} before" for state, count in before.items() if state != "to do"]
+    parts += [f"{ends[end]:6}  {end}: {MEANINGS[end]}" for end in End if ends[end]]
+    if before[State.TO_DO]:
+        parts.append(f"{before[State.TO_DO]:6}  to do")
+    lines = [f"{len(plan.runs)} runs of campaign {plan.campaign.name}:", *sorted(parts)]
+    lines += [
+        f"        {ended.cell}: {ended.detail} (log: {ended.log})"
+        for ended in done
+        if ended.end in (End.REFUSED, End.NOT_DONE, End.BUG)
+    ]
+    return "\n".join(lines)
+
+
+def exit_code(plan: Plan, done: Sequence[Done]) -> int:
+    """0 all finished; 4 some failed by their entries' fault; 5 some are not done; 1 a bug."""
+    from harness.campaigns.runner import End
+
+    ends = {ended.end for ended in done}
+    if End.BUG in ends:
+        return 1
+    if End.NOT_DONE in ends:
+        return 5
+    is_failed = any(p.state is State.FAILED for p in plan.runs) and not done
+    return 4 if is_failed or ends & {End.FAILED, End.REFUSED} else 0
