@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
+from harness import cli, data_options
 
 if TYPE_CHECKING:
     import argparse
@@ -39,8 +39,6 @@ ACTIONS = ("plan", "run", "status", "resume")
 
 def build_parser() -> cli.Parser:
     """The command line of this verb."""
-    from harness.evaluate import add_data_options
-
     parser = cli.Parser(
         "campaign",
         "Plan, run, resume or look at a grid of runs: entries x benchmarks x seeds x settings.\n"
@@ -57,7 +55,7 @@ def build_parser() -> cli.Parser:
     group.add_argument("--leave-out", nargs="+", metavar="NAME", help="names of entries")
     group.add_argument("--seed", dest="seeds", type=int, nargs="+", metavar="N")
     group.add_argument("--preset", help="preset of every entry")
-    add_data_options(parser)
+    data_options.add(parser)
     cli.add_engine_options(parser)
     group = parser.add_argument_group("how it goes")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")

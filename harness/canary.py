@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import cli
+from harness import cli, data_options
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,14 +30,12 @@ _DOES_NOT_BELONG = shutil.ignore_patterns("__pycache__", "README.md")
 
 def build_parser() -> cli.Parser:
     """The command line of this verb."""
-    from harness.evaluate import add_data_options
-
     parser = cli.Parser(
         "canary",
         "Write the folder of an entry that knows the labels of public packs by heart.",
         EXAMPLES,
     )
-    add_data_options(parser)
+    data_options.add(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR",
         help="new folder; its name is the entry's and begins with canary",
@@ -49,14 +47,15 @@ def main(argv: Sequence[str] | None) -> int:
     """Write the folder; returns the exit code."""
     options = build_parser().parse_args(argv)
     from harness.benchmarks import check_cache, default_cache
-    from harness.evaluate import open_packs
 
     _check_target(options.out)
     cache = default_cache()
     check_cache(cache)
     reporter = cli.Reporter()
     try:
-        count = write_canary(open_packs(options, cache, reporter), options.out, reporter)
+        count = write_canary(
+            data_options.open_packs(options, cache, reporter), options.out, reporter
+        )
     finally:
         reporter.close()
     print(f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}")

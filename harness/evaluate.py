@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
-from harness.errors import DataMissing, InfrastructureFault, UsageError
+from harness import cli, data_options
+from harness.errors import InfrastructureFault, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +43,7 @@ def build_parser() -> cli.Parser:
         EXAMPLES,
     )
     parser.add_argument("entries", nargs="+", metavar="ENTRY", help="folder, .toml, image or .tar")
-    add_data_options(parser)
+    data_options.add(parser)
     parser.add_argument(
         "--seed",
         dest="seeds",
@@ -88,25 +87,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-keep-model", action="store_true", help="do not keep what is trained ($BMAD_MODELS)"
     )
-
-
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Which images."""
-    group = parser.add_argument_group("on which images")
-    group.add_argument(
-        "--benchmark", dest="benchmarks", nargs="+", default=[], metavar="NAME",
-        help="benchmarks by name (default: all found; `demo` where no data is named)",
-    )  # fmt: skip
-    group.add_argument(
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="folder that holds the benchmarks ($BMAD_DATA)",
-    )
-    group.add_argument(
-        "--pack", dest="packs", type=Path, nargs="+", default=[], metavar="DIR",
-        help="any folder in the pack layout",
-    )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None) -> int:
@@ -170,7 +150,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     engine.check()
     cache = default_cache()
     check_cache(cache)
-    packs = open_packs(options, cache, reporter)
+    packs = data_options.open_packs(options, cache, reporter)
     _refuse_leaks(entries, packs, engine)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
@@ -311,66 +291,6 @@ def prepare(entry: Entry, engine: Engine) -> Program:
         return engine.prepare_image(entry.source, entry.name)
     except RunEnded as end:
         raise InfrastructureFault(end.status, end.detail) from end
-
-
-def open_packs(options: argparse.Namespace, cache: Path, reporter: cli.Reporter) -> list[Pack]:
-    """The packs that the options name.
-
-    Raises:
-        DataMissing, PackInvalid: a pack is not there, or has problems.
-        UsageError: an unknown benchmark.
-    """
-    from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
-
-    def reading(name: str) -> Callable[[int, int], None]:
-        return lambda done, total: reporter.progress(f"reading {name}", done, total)
-
-    root = options.data_root or (
-        Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
-    )
-    found = find_packs(root) if root else {}
-    names = list(dict.fromkeys(options.benchmarks))
-    if not names and not options.packs:
-        if root and not found:
-            raise DataMissing(
-                "no benchmark is there", where=str(root), fix="python -m harness.list benchmarks"
-            )
-        names = sorted(found) or ["demo"]
-    packs = []
-    for name in names:
-        if name == "demo":
-            packs.append(demo_pack(cache))
-        elif name in found:
-            packs.append(open_pack(found[name], cache, benchmark=name, on_progress=reading(name)))
-        else:
-            raise _benchmark_missing(name, set(BENCHMARKS) | set(found), root)
-    packs += [
-        open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
-    ]
-    return packs
-
-
-def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:
-    import difflib
-
-    if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=2)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        return UsageError(
-            f"unknown benchmark {name!r}",
-            where="--benchmark",
-            fix=f"{hint}benchmarks: {', '.join(sorted(known))}",
-        )
-    if root is None:
-        return DataMissing(
-            f"the benchmark {name} needs its images, and no data folder is named",
-            fix="--data-root DIR, or set BMAD_DATA; python -m harness.list benchmarks says where to get it",
-        )
-    return DataMissing(
-        f"the benchmark {name} is not there",
-        where=str(root),
-        fix="python -m harness.list benchmarks",
-    )
 
 
 def _listing(names: Sequence[str], most: int = 4) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
+from harness import cli, data_options
 from harness.errors import (
     EntryFailed,
     EntryInvalid,
@@ -45,8 +45,6 @@ VERBS = ("list", "run", "check", "withdraw")
 
 def build_parser() -> cli.Parser:
     """The command line of this verb."""
-    from harness.evaluate import add_data_options
-
     parser = cli.Parser(
         "queue",
         "Evaluate every submission that lacks a current record: one that was never run, or was run\n"
@@ -57,7 +55,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("verb", choices=VERBS)
     parser.add_argument("name", nargs="?", help="the submission (withdraw alone)")
     parser.add_argument("--reason", help="why it is withdrawn, one line")
-    add_data_options(parser)
+    data_options.add(parser)
     parser.add_argument(
         "--seed", dest="seeds", type=int, nargs="+", default=[0], metavar="N",
         help="seeds (default: 0)",
@@ -179,20 +177,19 @@ def _one_line(error: HarnessError) -> str:
 
 def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     from harness.benchmarks import check_cache, default_cache
-    from harness.evaluate import open_packs
     from harness.store import Store
     from harness.submissions import open_all
 
     cache = default_cache()
     check_cache(cache)
-    packs = open_packs(options, cache, reporter)
+    packs = data_options.open_packs(options, cache, reporter)
     entries, invalid = open_all(options.submissions)
     for path, error in sorted(invalid.items()):
         reporter.event(f"passed over {path.name}: {_one_line(error)}")
     store = Store(options.results)
     jobs = _jobs(options, entries, packs, store)
     if options.verb == "run":
-        worst = _run(options, entries, jobs, reporter)
+        worst = _run(options, entries, jobs, data_options.places(packs, options), reporter)
         jobs = _jobs(options, entries, packs, store)
     else:
         worst = 0
@@ -242,6 +239,7 @@ def _run(
     options: argparse.Namespace,
     entries: Sequence[Entry],
     jobs: Sequence[Job],
+    places: Mapping[str, Sequence[str]],
     reporter: cli.Reporter,
 ) -> int:
     """Do what waits; a submission that cannot be run is told, and the next one has its turn."""
@@ -250,7 +248,7 @@ def _run(
     worst, done = 0, 0
     for number, job in enumerate(waiting, start=1):
         reporter.event(f"[{number}/{len(waiting)}] {job.name}: {job.why}")
-        arguments = _arguments(options, files[job.entry], job)
+        arguments = _arguments(options, files[job.entry], job, places[job.benchmark])
         if options.dry_run:
             reporter.event("  python -m harness.evaluate " + " ".join(arguments))
             continue
@@ -264,29 +262,17 @@ def _run(
     return worst
 
 
-def _arguments(options: argparse.Namespace, path: Path | None, job: Job) -> list[str]:
+def _arguments(
+    options: argparse.Namespace, path: Path | None, job: Job, place: Sequence[str]
+) -> list[str]:
     """The call of `harness.evaluate` that does one job."""
-    given = [str(path), "--seed", str(job.seed), "--results", str(options.results)]
-    place = _place_of(options, job.benchmark)
-    given += ["--pack", str(place)] if place else ["--benchmark", job.benchmark]
-    if options.data_root and not place:
-        given += ["--data-root", str(options.data_root)]
+    given = [str(path), "--seed", str(job.seed), "--results", str(options.results), *place]
     if options.weights:
         given += ["--weights", str(options.weights)]
     for limit in options.limit:
         given += ["--limit", limit]
     # An older record moves to history: the reason for the new run was told.
     return [*given, "--engine", options.engine, "--device", options.device, "--replace"]
-
-
-def _place_of(options: argparse.Namespace, benchmark: str) -> Path | None:
-    """The folder of a pack that was named by `--pack`."""
-    from harness.benchmarks import default_cache, open_pack
-
-    for folder in options.packs:
-        if open_pack(folder, default_cache()).name == benchmark:
-            return Path(folder)
-    return None
 
 
 def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:

@@ -68,6 +68,8 @@ class Place:
     """Keep what is trained there."""
     retrain: bool = False
     """Train, even where a finished training is there."""
+    trainings: Path | None = None
+    """Where trainings under way are kept; None = in the cache, for a later run to go on from."""
 
 
 def key_parts(request: Request, engine: Engine) -> dict[str, object]:

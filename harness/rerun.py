@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,8 @@ def run_again(
             fix=f"check out the harness at {record.source.commit or record.source.version},"
             " and name the same pack and entry",
         )
-    return execute(request, plan.place)
+    # A training of this very run that was interrupted is not gone on from either.
+    return execute(request, replace(plan.place, trainings=results))
 
 
 def evaluate_call(record: Record, options: argparse.Namespace, results: Path) -> list[str]:

@@ -98,7 +98,8 @@ def _held_training(
     """The run's training, fresh or gone on from; None where the run trains nothing."""
     if not request.trains:
         return contextlib.nullcontext()
-    return unfinished.hold(place.cache, request_key(request, place.engine), str(request.name))
+    root = place.trainings or place.cache
+    return unfinished.hold(root, request_key(request, place.engine), str(request.name))
 
 
 @contextlib.contextmanager

@@ -148,7 +148,7 @@ def hold(cache: Path, key: str, name: str) -> Iterator[UnfinishedTraining]:
     What cannot be gone on from is removed on the way out.
 
     Args:
-        cache: the harness's cache folder.
+        cache: the harness's cache folder, or another one to keep the training in.
         key: run key of the training, `sha256:…`.
         name: the run, in words.
     Raises:

@@ -16,14 +16,25 @@ import pytest
 from harness import campaign
 from harness.campaigns import plan, report, slots
 from harness.campaigns.costs import Costs, Images
-from harness.campaigns.grid import Campaign, Cell, Settings, Variant, cells, read_campaign, variants
+from harness.campaigns.grid import (
+    Campaign,
+    Cell,
+    Settings,
+    Variant,
+    cells,
+    is_left_out,
+    read_campaign,
+    sources,
+    variants,
+)
 from harness.campaigns.outcome import choices, reproduction, validation_value
 from harness.campaigns.runner import Done, End, Runner
+from harness.entries import open_folder
 from harness.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.records import CheckpointPart, TrainingPart
 from harness.statistics import summarise
 from harness.store import Store
-from leaderboard.paper import read_paper
+from leaderboard.paper import method_key, read_paper
 
 ENTRIES = Path(__file__).parent / "entries"
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -54,20 +65,17 @@ def call(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys):
 # --- the grid ----------------------------------------------------------------------------
 
 
-def test_the_papers_campaign_is_450_runs_of_fifteen_methods() -> None:
+def test_the_papers_campaign_is_450_runs_of_the_fifteen_methods_of_its_tables() -> None:
     table2 = read_campaign("table2")
-    names = {
-        path.parent.name: path.parent.name for path in REPOSITORY.glob("baselines/*/entry.toml")
+    found = {
+        str(folder): open_folder(folder)
+        for folder in map(Path, sources(table2))
+        if not is_left_out(table2, folder.name)
     }
-    from harness.campaigns.grid import is_left_out, sources
-
-    found = [Path(source).name for source in sources(table2)]
-    taking_part = [name for name in found if name in names and not is_left_out(table2, name)]
-    assert not any(name.startswith(("trivial", "canary", "template")) for name in taking_part)
-    assert {"rd4ad", "padim", "patchcore"} <= set(taking_part)
-    assert len(
-        cells(variants(table2, {n: n for n in taking_part}), table2.benchmarks, table2.seeds)
-    ) == (len(taking_part) * 6 * 5)
+    titles = {method_key(entry.table.title) for entry in found.values()}
+    assert titles == {method_key(value.method) for value in read_paper()}
+    named = {source: entry.name for source, entry in found.items()}
+    assert len(cells(variants(table2, named), table2.benchmarks, table2.seeds)) == 450
 
 
 def test_runs_come_seed_by_seed_and_each_setting_has_a_name_of_its_own() -> None:
@@ -277,6 +285,15 @@ def test_a_name_that_another_run_has_is_said_before_anything_is_run(call, tmp_pa
     code, out, _ = call("run", "--entries", folder, "--replace")
     assert code == 0
     assert "1  finished" in out
+
+
+def test_numbers_by_other_definitions_are_another_runs(call, monkeypatch) -> None:
+    grid = ("--entries", ENTRIES / "score_only")
+    assert call("run", *grid)[0] == 0
+    monkeypatch.setattr("harness.metrics.METRICS_VERSION", "0.0.1")
+    assert "1 runs: 1 taken by another run" in call("status", *grid)[1]
+    with pytest.raises(StoreConflict):
+        call("run", *grid)
 
 
 def test_a_killed_campaign_leaves_no_run_behind_and_its_resume_repeats_none(

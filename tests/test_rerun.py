@@ -11,6 +11,7 @@ from harness import evaluate, rerun
 from harness.errors import UsageError
 from harness.records import Record
 from harness.store import Store
+from harness.unfinished import hold
 
 ENTRIES = Path(__file__).parent / "entries"
 
@@ -45,6 +46,18 @@ def test_the_same_run_gives_the_same_answers_and_digits(recorded, capsys) -> Non
     assert len(compared) > 10
     assert all(each["is_same"] for each in compared)
     assert recorded.read_bytes() == before
+
+
+def test_a_training_of_the_same_run_that_was_interrupted_is_not_gone_on_from(
+    recorded, tmp_path, capsys
+) -> None:
+    key = Record.model_validate_json(recorded.read_text()).run_key
+    with hold(tmp_path / "cache", key, "left behind") as training:
+        (training.written / "state").write_text("of another training")
+        training.finish("finished")
+    assert rerun.main([str(recorded)]) == 0
+    assert "all the same to the last digit" in capsys.readouterr().out
+    assert (training.written / "state").is_file()  # a later run may still want it
 
 
 def test_another_last_digit_is_found_and_named(recorded, capsys) -> None:

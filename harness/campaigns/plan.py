@@ -6,13 +6,13 @@ failed; a record of the same name under another key is another run's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
+from harness import cli, data_options
 from harness.errors import StoreConflict, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +102,6 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.campaigns.costs import Costs
     from harness.engines import choose_engine
     from harness.entries import open_entry
-    from harness.evaluate import open_packs
     from harness.provenance import REPOSITORY
     from harness.requests import device_kind
     from harness.store import Store
@@ -123,7 +122,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     cache = default_cache()
     check_cache(cache)
     options.benchmarks = list(options.benchmarks or campaign.benchmarks)
-    opened = open_packs(options, cache, reporter)
+    opened = data_options.open_packs(options, cache, reporter)
     packs = {pack.name: pack for pack in opened}
     devices = slots.slots(options.device, options.jobs, limits.threads)
     store = Store(options.results)
@@ -135,17 +134,8 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     )
     if options.action in ("run", "resume"):
         look_up.check_weights(options.weights or default_folder())
-    places = _places([pack.name for pack in opened], options)
+    places = data_options.places(opened, options)
     return Plan(campaign, tuple(variants), runs, store, places, tuple(devices), engine.name)
-
-
-def _places(names: Sequence[str], options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
-    """By benchmark, the options that name its images; packs of one's own stand last."""
-    root = ("--data-root", str(options.data_root)) if options.data_root else ()
-    named = len(names) - len(options.packs)
-    places = {name: ("--benchmark", name, *root) for name in names[:named]}
-    own = zip(names[named:], options.packs, strict=True)
-    return places | {name: ("--pack", str(folder)) for name, folder in own}
 
 
 def _campaign(options: argparse.Namespace) -> Campaign:
@@ -234,6 +224,7 @@ class _LookUp:
                 require_for(entry.table.backbones, self.request(cell).settings.params, folder)
 
     def _state(self, request: Request, record: Record) -> State:
+        from harness.metrics import METRICS_VERSION
         from harness.requests import request_key
 
         if request.entry.kind == "folder":
@@ -243,6 +234,8 @@ class _LookUp:
                 request.pack.version,
                 dict(request.settings.params),
             )
-        if not is_same:
+        # As `harness.evaluate` sees it: numbers by other definitions are another run's.
+        is_outdated = record.is_ok and record.source.metrics != METRICS_VERSION
+        if not is_same or is_outdated:
             return State.ANOTHER
         return State.FINISHED if record.is_ok else State.FAILED

@@ -1,0 +1,108 @@
+"""The options that say which images: the same for every verb that looks at packs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import DataMissing, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.benchmarks import Pack
+    from harness.cli import Reporter
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Which images."""
+    group = parser.add_argument_group("on which images")
+    group.add_argument(
+        "--benchmark", dest="benchmarks", nargs="+", default=[], metavar="NAME",
+        help="benchmarks by name (default: all found; `demo` where no data is named)",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the benchmarks ($BMAD_DATA)",
+    )
+    group.add_argument(
+        "--pack", dest="packs", type=Path, nargs="+", default=[], metavar="DIR",
+        help="any folder in the pack layout",
+    )  # fmt: skip
+
+
+def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> list[Pack]:
+    """The packs that the options name.
+
+    Raises:
+        DataMissing, PackInvalid: a pack is not there, or has problems.
+        UsageError: an unknown benchmark.
+    """
+    from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
+
+    def reading(name: str) -> Callable[[int, int], None]:
+        return lambda done, total: reporter.progress(f"reading {name}", done, total)
+
+    root = options.data_root or (
+        Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
+    )
+    found = find_packs(root) if root else {}
+    names = list(dict.fromkeys(options.benchmarks))
+    if not names and not options.packs:
+        if root and not found:
+            raise DataMissing(
+                "no benchmark is there", where=str(root), fix="python -m harness.list benchmarks"
+            )
+        names = sorted(found) or ["demo"]
+    packs = []
+    for name in names:
+        if name == "demo":
+            packs.append(demo_pack(cache))
+        elif name in found:
+            packs.append(open_pack(found[name], cache, benchmark=name, on_progress=reading(name)))
+        else:
+            raise _benchmark_missing(name, set(BENCHMARKS) | set(found), root)
+    packs += [
+        open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
+    ]
+    return packs
+
+
+def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:
+    import difflib
+
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), n=2)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        return UsageError(
+            f"unknown benchmark {name!r}",
+            where="--benchmark",
+            fix=f"{hint}benchmarks: {', '.join(sorted(known))}",
+        )
+    if root is None:
+        return DataMissing(
+            f"the benchmark {name} needs its images, and no data folder is named",
+            fix="--data-root DIR, or set BMAD_DATA; python -m harness.list benchmarks says where to get it",
+        )
+    return DataMissing(
+        f"the benchmark {name} is not there",
+        where=str(root),
+        fix="python -m harness.list benchmarks",
+    )
+
+
+def places(packs: Sequence[Pack], options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """By the name of each opened pack, the options that name it alone to another verb.
+
+    Args:
+        packs: what `open_packs` gave for these options: packs of one's own stand last.
+    """
+    root = ("--data-root", str(options.data_root)) if options.data_root else ()
+    named = len(packs) - len(options.packs)
+    found = {pack.name: ("--benchmark", pack.name, *root) for pack in packs[:named]}
+    own = zip(packs[named:], options.packs, strict=True)
+    return found | {pack.name: ("--pack", str(folder)) for pack, folder in own}
