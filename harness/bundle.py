@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.signing import Signer
-    from harness.store import Store
 
 EXAMPLES = """
   python -m harness.bundle key ~/.config/bmad/key.pem --name ada
@@ -109,7 +108,7 @@ def export_run(path: Path, signer: Signer, out: Path) -> Path | None:
     record = read_record(path)
     if not record.is_publishable:
         return None
-    store = store_of(path)
+    store = Store.around(path)
     name = store.name_of(record)
     parts = {RECORD: path.read_bytes()}
     if record.pack.visibility == "hidden":
@@ -121,13 +120,6 @@ def export_run(path: Path, signer: Signer, out: Path) -> Path | None:
     target = out / f"{str(name).replace('/', '.')}{SUFFIX}"
     Store(out).write(target, seal(str(name), parts, signer))
     return target
-
-
-def store_of(record_path: Path) -> Store:
-    """The results folder that a record lies in."""
-    from harness.store import Store
-
-    return Store(record_path.resolve().parent.parent.parent)
 
 
 if __name__ == "__main__":

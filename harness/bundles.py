@@ -55,15 +55,6 @@ class Bundle:
     """The evidence's file."""
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    """A stretch of the file that belongs to one part."""
-
-    end: int
-    name: str
-    """In words."""
-
-
 def seal(run: str, parts: Mapping[str, bytes], signer: Signer) -> bytes:
     """A bundle's bytes: the same content and key give the same bytes.
 

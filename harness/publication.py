@@ -70,7 +70,7 @@ def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None
         UsageError: the run must not be published; all reasons at once.
     """
     record = read_record(path)
-    source = Store(path.resolve().parent.parent.parent)
+    source = Store.around(path)
     name = source.name_of(record)
     public = record
     if record.pack.visibility == "hidden" and record.public is None:

@@ -64,6 +64,11 @@ class Store:
     root: Path
     """The results folder; made when the first record is written."""
 
+    @classmethod
+    def around(cls, record_path: Path) -> Store:
+        """The results folder that a record lies in."""
+        return cls(record_path.resolve().parent.parent.parent)
+
     def record_path(self, name: RunName) -> Path:
         """Where the record of this run lies or would lie."""
         return self.root / name.benchmark / name.entry / f"seed-{name.seed}.json"
@@ -228,7 +233,7 @@ class Store:
             if write_evidence is not None:
                 with replacing(self.evidence_path(name)) as path:
                     write_evidence(path)
-                    digest = _file_hash(path)
+                    digest = file_hash(path)
                 record = record.model_copy(update={"evidence": digest})
             if write_maps is not None:
                 with replacing(self.maps_path(name)) as path:
@@ -353,7 +358,7 @@ def evidence_of(record_path: Path, record: Record) -> Path:
     path = record_path.with_suffix(".evidence.npz")
     if not path.is_file():
         raise DataMissing("the evidence of the run is not beside its record", where=str(path))
-    if _file_hash(path) != record.evidence:
+    if file_hash(path) != record.evidence:
         raise StoreUnusable(
             "the evidence was changed after it was written: its hash is not the record's",
             where=str(path),
@@ -456,6 +461,7 @@ def writing_problems(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """`sha256:…` of a file's bytes."""
     with path.open("rb") as handle:
         return "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()

@@ -12,7 +12,6 @@ are prepared, so that what runs is what was checked and reviewed.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -23,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import store
 from harness.declared import text_problems
 from harness.entries import Entry, SubmissionTable, open_entry
 from harness.errors import EntryInvalid, HarnessError, UsageError
 from harness.provenance import REPOSITORY, method_hash
+from harness.store import replacing
 
 if TYPE_CHECKING:
     from harness.engines.base import Engine, Program
@@ -90,10 +91,8 @@ def write_new(path: Path, text: str) -> None:
 
 def rewrite(path: Path, text: str) -> None:
     """Replace a submission file whole or not at all."""
-    with _temporary(path.parent) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o644)
-        temporary.replace(path)
 
 
 @contextlib.contextmanager
@@ -281,7 +280,6 @@ def file_hash(path: Path) -> str:
         EntryInvalid: it cannot be read.
     """
     try:
-        with path.open("rb") as handle:
-            return "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
+        return store.file_hash(path)
     except OSError as error:
         raise EntryInvalid(f"the file cannot be read: {error.strerror}", where=str(path)) from error

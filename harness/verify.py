@@ -272,14 +272,13 @@ def compare_with_private(path: Path, record: Record, private: Path) -> None:
         BundleBroken: it is not.
         StoreUnusable, DataMissing: the private record or its evidence is damaged or not there.
     """
-    from harness.bundle import store_of
     from harness.public_form import public_form
-    from harness.store import evidence_of, read_record
+    from harness.store import Store, evidence_of, read_record
 
     secret = read_record(private)
     if secret.is_ok:
         evidence_of(private, secret)
-    store = store_of(private)
+    store = Store.around(private)
     salt_file = store.salt_path(store.name_of(secret))
     if not salt_file.is_file():
         raise BundleBroken(str(path), [f"record.json: {salt_file} is not there to open it with"])

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.records import Grid
-
 SITE_TITLE = "BMAD leaderboard"
 DEMO = "demo"
 
@@ -132,7 +130,6 @@ TRACK_MEANINGS = {
     "open": "Any image, on a public pack. It may have seen the test set, so it takes no rank.",
 }
 ISOLATIONS = {"container": "in a container", "none": "not isolated"}
-GRIDS = {"native": "native", "paper": "256 × 256", None: "image"}
 GRID_MEANINGS = {
     "native": "scored on the image as delivered: the headline",
     "paper": "scored on the paper's 256 × 256 grid: what differences to the paper use",
@@ -183,11 +180,6 @@ def metric_words(metric_id: str) -> MetricWords:
             f"{told.title} of the normal images against the anomalous ones of {subclass} alone.",
         )
     return MetricWords(metric_id, metric_id, "")
-
-
-def grid_title(grid: Grid | None) -> str:
-    """What a reader calls the grid."""
-    return GRIDS[grid]
 
 
 def benchmark_order(name: str) -> tuple[int, str]:
