@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.kit import determinism, images, maps, saved
+from baselines.kit import determinism, images, maps
 from baselines.kit.images import TrainingImages
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -167,7 +168,7 @@ class Sphere(nn.Module):
         self.radius.copy_(distances.detach().sqrt().quantile(1 - nu))
 
 
-class DeepSVDD:
+class DeepSVDD(OneNetwork, learned="learned"):
     """The farther from the centre of the normal images, the more anomalous."""
 
     def __init__(
@@ -298,16 +299,9 @@ class DeepSVDD:
         (gradient,) = torch.autograd.grad(distance, batch)
         return maps.to_array(gradient.abs().sum(dim=1, keepdim=True), image.shape[:2]), score
 
-    def save(self, folder: Path) -> None:
-        """Write the encoder, the sphere and the range of the training images."""
-        saved.save_tensors(folder, self._parts().state_dict())
-
-    def load(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-        tensors = saved.load_tensors(folder, self.device)
-        self._parts().load_state_dict(tensors)
-
-    def _parts(self) -> nn.ModuleDict:
+    @property
+    def learned(self) -> nn.ModuleDict:
+        """Encoder, sphere, and the range of the training images."""
         return nn.ModuleDict(
             {"encoder": self.encoder, "sphere": self.sphere, "contrast": self.contrast}
         )

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.kit import determinism, images, maps, saved
+from baselines.kit import determinism, images, maps
 from baselines.kit.images import TrainingImages
 from baselines.kit.perlin import rotated
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.synthetic_anomalies import AnomalyMaker, textures_of
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -172,7 +173,7 @@ def focal_loss(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
     return -((1 - right) ** gamma * right.log()).mean()
 
 
-class Draem:
+class Draem(OneNetwork, learned="networks"):
     """What the second network takes for pasted is anomalous."""
 
     def __init__(
@@ -255,12 +256,3 @@ class Draem:
         window: int = self.params["score_window"]
         means = functional.avg_pool2d(anomalous, window, stride=1, padding=window // 2)
         return maps.to_array(anomalous, image.shape[:2]), float(means.amax())
-
-    def save(self, folder: Path) -> None:
-        """Write both networks."""
-        saved.save_tensors(folder, self.networks.state_dict())
-
-    def load(self, folder: Path) -> None:
-        """Read both networks."""
-        tensors = saved.load_tensors(folder, self.device)
-        self.networks.load_state_dict(tensors)

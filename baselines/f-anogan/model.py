@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.kit import determinism, images, maps, saved
+from baselines.kit import determinism, images, maps
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
@@ -102,7 +103,7 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, shares: Tens
     return (slopes.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-class FAnoGan:
+class FAnoGan(OneNetwork, learned="networks"):
     """Distance between an image and what encoder and generator make of it."""
 
     def __init__(
@@ -233,12 +234,3 @@ class FAnoGan:
             return None, score
         smooth = maps.gaussian_blur(maps.residual(real, made))
         return maps.to_array(smooth, image.shape[:2]), score
-
-    def save(self, folder: Path) -> None:
-        """Write the three networks."""
-        saved.save_tensors(folder, self.networks.state_dict())
-
-    def load(self, folder: Path) -> None:
-        """Read the three networks."""
-        tensors = saved.load_tensors(folder, self.device)
-        self.networks.load_state_dict(tensors)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.kit import determinism, images, maps, saved
+from baselines.kit import determinism, images, maps
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -110,7 +111,7 @@ def draw_weights(network: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-class Ganomaly:
+class Ganomaly(OneNetwork, learned="generator"):
     """Distance between the codes of an image and of its reconstruction."""
 
     def __init__(
@@ -229,12 +230,3 @@ class Ganomaly:
         inside = slice(first, first + self.size)
         smooth = maps.gaussian_blur(maps.residual(real, made)[..., inside, inside])
         return maps.to_array(smooth, image.shape[:2]), score
-
-    def save(self, folder: Path) -> None:
-        """Write the generator; nobody needs the discriminator any more."""
-        saved.save_tensors(folder, self.generator.state_dict())
-
-    def load(self, folder: Path) -> None:
-        """Read the generator."""
-        tensors = saved.load_tensors(folder, self.device)
-        self.generator.load_state_dict(tensors)

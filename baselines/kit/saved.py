@@ -38,3 +38,36 @@ def load_tensors(folder: Path, device: torch.device, backbone: str = "none") -> 
         )
     tensors: dict[str, Tensor] = state["tensors"]
     return tensors
+
+
+class OneNetwork:
+    """`save` and `load` of a method that learns one network, on one frozen backbone or on none.
+
+    A subclass names the attributes: `class Method(OneNetwork, learned="student", frozen="teacher")`.
+    """
+
+    device: torch.device
+    _learned: str
+    _frozen: str
+
+    def __init_subclass__(cls, *, learned: str, frozen: str = "") -> None:
+        super().__init_subclass__()
+        cls._learned, cls._frozen = learned, frozen
+
+    @property
+    def _identity(self) -> str:
+        identity: str = getattr(self, self._frozen).identity if self._frozen else "none"
+        return identity
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned; the backbone itself is not written."""
+        save_tensors(folder, getattr(self, self._learned).state_dict(), self._identity)
+
+    def load(self, folder: Path) -> None:
+        """Read what was learned.
+
+        Raises:
+            ValueError: it was learned on another backbone.
+        """
+        tensors = load_tensors(folder, self.device, self._identity)
+        getattr(self, self._learned).load_state_dict(tensors)

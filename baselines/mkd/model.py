@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.kit import determinism, images, maps, saved
+from baselines.kit import determinism, images, maps
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -100,7 +101,7 @@ def discrepancy(teacher: Sequence[Tensor], cloner: Sequence[Tensor], value_weigh
     return total
 
 
-class MultiresolutionDistillation:
+class MultiresolutionDistillation(OneNetwork, learned="cloner", frozen="teacher"):
     """Where the cloner cannot follow its teacher, the image is anomalous."""
 
     def __init__(
@@ -161,19 +162,6 @@ class MultiresolutionDistillation:
             scores = discrepancy(teacher, cloner, self.params["value_weight"])
             (gradient,) = torch.autograd.grad(scores.sum(), inputs)
         return scores.detach(), gradient
-
-    def save(self, folder: Path) -> None:
-        """Write the cloner."""
-        saved.save_tensors(folder, self.cloner.state_dict(), self.teacher.identity)
-
-    def load(self, folder: Path) -> None:
-        """Read the cloner.
-
-        Raises:
-            ValueError: it learned from another teacher.
-        """
-        tensors = saved.load_tensors(folder, self.device, self.teacher.identity)
-        self.cloner.load_state_dict(tensors)
 
 
 def scaled(strength: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.kit import determinism, images, maps, saved
+from baselines.kit import determinism, images, maps
 from baselines.kit.anomalib_parts import load_part
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
@@ -51,7 +52,7 @@ class Student(nn.Module):
         return decoded
 
 
-class ReverseDistillation:
+class ReverseDistillation(OneNetwork, learned="student", frozen="teacher"):
     """Where the student cannot follow the teacher, the image is anomalous."""
 
     def __init__(
@@ -113,19 +114,6 @@ class ReverseDistillation:
         joined = stacked.sum(dim=0) if self.params["map_mode"] == "add" else stacked.prod(dim=0)
         smooth = maps.gaussian_blur(joined, border=self.params["blur_border"])
         return maps.to_array(smooth, image.shape[:2]), float(smooth.amax())
-
-    def save(self, folder: Path) -> None:
-        """Write the student."""
-        saved.save_tensors(folder, self.student.state_dict(), self.teacher.identity)
-
-    def load(self, folder: Path) -> None:
-        """Read the student.
-
-        Raises:
-            ValueError: it learned from another teacher.
-        """
-        tensors = saved.load_tensors(folder, self.device, self.teacher.identity)
-        self.student.load_state_dict(tensors)
 
 
 def distance(teacher: list[Tensor], student: list[Tensor]) -> Tensor:

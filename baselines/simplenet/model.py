@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.kit import determinism, images, maps, patches, saved
+from baselines.kit import determinism, images, maps, patches
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
 
@@ -52,7 +53,7 @@ class Head(nn.Module):
         return normality
 
 
-class SimpleNet:
+class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
     """What the discriminator takes for noise is anomalous."""
 
     def __init__(
@@ -131,16 +132,3 @@ class SimpleNet:
         full = maps.resize(anomaly.view(1, 1, *grid), (self.size, self.size))
         smooth = maps.gaussian_blur(full, border=self.params["blur_border"])
         return maps.to_array(smooth, image.shape[:2]), float(anomaly.amax())
-
-    def save(self, folder: Path) -> None:
-        """Write adaptor and discriminator."""
-        saved.save_tensors(folder, self.head.state_dict(), self.backbone.identity)
-
-    def load(self, folder: Path) -> None:
-        """Read adaptor and discriminator.
-
-        Raises:
-            ValueError: they belong to another backbone.
-        """
-        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
-        self.head.load_state_dict(tensors)

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.kit import determinism, images, maps, saved
+from baselines.kit import determinism, images, maps
 from baselines.kit.backbones import Backbone, FeatureMaps
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -26,7 +27,7 @@ from harness.contract import Checkpoint
 LOSSES = ("sum", "mean")
 
 
-class FeaturePyramidMatching:
+class FeaturePyramidMatching(OneNetwork, learned="student", frozen="teacher"):
     """Where the student's features differ from the teacher's, the image is anomalous."""
 
     def __init__(
@@ -94,19 +95,6 @@ class FeaturePyramidMatching:
         product = torch.stack(scales).prod(dim=0)  # (1, 1, side, side)
         full = maps.resize(product, (self.size, self.size))
         return maps.to_array(full, image.shape[:2]), float(full.amax())
-
-    def save(self, folder: Path) -> None:
-        """Write the student."""
-        saved.save_tensors(folder, self.student.state_dict(), self.teacher.identity)
-
-    def load(self, folder: Path) -> None:
-        """Read the student.
-
-        Raises:
-            ValueError: it learned from another teacher.
-        """
-        tensors = saved.load_tensors(folder, self.device, self.teacher.identity)
-        self.student.load_state_dict(tensors)
 
 
 def distances(teacher: Tensor, student: Tensor) -> Tensor:

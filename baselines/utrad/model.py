@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.kit import determinism, images, maps, patches, saved
+from baselines.kit import determinism, images, maps, patches
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
+from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -156,7 +157,7 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 1, INITIAL_DEVIATION)
 
 
-class Utrad:
+class Utrad(OneNetwork, learned="transformer", frozen="backbone"):
     """Where features cannot be reconstructed as well as foreseen, the image is anomalous."""
 
     def __init__(
@@ -233,19 +234,6 @@ class Utrad:
             for level in range(self.params["levels"] + 1)
         ]
         return torch.stack(pooled).mean(dim=0)
-
-    def save(self, folder: Path) -> None:
-        """Write the transformer."""
-        saved.save_tensors(folder, self.transformer.state_dict(), self.backbone.identity)
-
-    def load(self, folder: Path) -> None:
-        """Read the transformer.
-
-        Raises:
-            ValueError: it learned other features.
-        """
-        tensors = saved.load_tensors(folder, self.device, self.backbone.identity)
-        self.transformer.load_state_dict(tensors)
 
 
 def error_of(features: Tensor, restored: Tensor) -> Tensor:
