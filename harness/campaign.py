@@ -78,16 +78,13 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.campaigns.plan import make_plan
     from harness.campaigns.report import as_json, exit_code, plan_text, show
 
-    reporter = cli.Reporter()
-    try:
+    with cli.reporting() as reporter:
         plan = make_plan(options, reporter)
         if options.action in ("plan", "status"):
             print(as_json(plan) if options.json else plan_text(plan))
             return 0
         plan.check_conflicts(replace=options.replace)
         done = run(plan, options, reporter)
-    finally:
-        reporter.close()
     show(plan, done, options)
     return exit_code(plan, done)
 

@@ -51,13 +51,10 @@ def main(argv: Sequence[str] | None) -> int:
     _check_target(options.out)
     cache = default_cache()
     check_cache(cache)
-    reporter = cli.Reporter()
-    try:
+    with cli.reporting() as reporter:
         count = write_canary(
             data_options.open_packs(options, cache, reporter), options.out, reporter
         )
-    finally:
-        reporter.close()
     print(f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}")
     return 0
 

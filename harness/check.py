@@ -106,12 +106,8 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Check one entry; returns the exit code."""
     options = build_parser().parse_args(argv)
-    reporter = cli.Reporter()
-    reporter.show_engine_messages()
-    try:
+    with cli.reporting() as reporter:
         verdict = check(options, reporter)
-    finally:
-        reporter.close()
     verdict.show_log(reporter)
     print(json.dumps(asdict(verdict), indent=1, allow_nan=False))
     return verdict.exit_code

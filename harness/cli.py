@@ -8,13 +8,14 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
@@ -92,6 +93,17 @@ class Reporter:
         self._bars.update(self._tasks[label], completed=done, total=total)
         if total is not None and done >= total:
             self._bars.remove_task(self._tasks.pop(label))
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[Reporter]:
+    """A reporter that passes on what engines say; its bars are gone at the end, whatever happens."""
+    reporter = Reporter()
+    reporter.show_engine_messages()
+    try:
+        yield reporter
+    finally:
+        reporter.close()
 
 
 class _Events(logging.Handler):

@@ -92,9 +92,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None) -> int:
     """Evaluate; returns the exit code (0, or 4 when a run ended by its entry's fault)."""
     options = build_parser().parse_args(argv)
-    reporter = cli.Reporter()
-    reporter.show_engine_messages()
-    try:
+    with cli.reporting() as reporter:
         plan = make_plan(options, reporter)
         if options.dry_run:
             print(dry_run(plan))
@@ -107,8 +105,6 @@ def main(argv: Sequence[str] | None) -> int:
             if records:
                 show(records, plan, is_json=options.json, rebuild_site=not options.no_site)
             raise
-    finally:
-        reporter.close()
     show(records, plan, is_json=options.json, rebuild_site=not options.no_site)
     return 0 if all(record.is_ok for record in records) else 4
 

@@ -50,14 +50,11 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Verify; returns the exit code."""
     options = build_parser().parse_args(argv)
-    reporter = cli.Reporter()
-    try:
+    with cli.reporting() as reporter:
         from harness.datacard import make_card
 
         pack = _open(options.folder, options.benchmark, reporter)
         card = make_card(pack, reporter.progress)
-    finally:
-        reporter.close()
     paths = write_card(card, options.results)
     if options.json:
         print(card.model_dump_json(indent=1))

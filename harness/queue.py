@@ -95,12 +95,8 @@ def main(argv: Sequence[str] | None) -> int:
         return _withdraw(options)
     if options.verb == "check":
         return _check(options)
-    reporter = cli.Reporter()
-    reporter.show_engine_messages()
-    try:
+    with cli.reporting() as reporter:
         return _list_or_run(options, reporter)
-    finally:
-        reporter.close()
 
 
 def _withdraw(options: argparse.Namespace) -> int:

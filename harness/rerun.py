@@ -78,13 +78,11 @@ def main(argv: Sequence[str] | None) -> int:
             f"the run ended with {record.outcome.status}: there is nothing to compare",
             where=str(options.record),
         )
-    reporter = cli.Reporter()
-    reporter.show_engine_messages()
-    try:
-        with tempfile.TemporaryDirectory(prefix="bmad-rerun-") as folder:
-            again = run_again(record, options, Path(folder), reporter)
-    finally:
-        reporter.close()
+    with (
+        cli.reporting() as reporter,
+        tempfile.TemporaryDirectory(prefix="bmad-rerun-") as folder,
+    ):
+        again = run_again(record, options, Path(folder), reporter)
     compared = compare(record, again)
     if options.json:
         print(json.dumps([asdict(each) for each in compared], indent=1, allow_nan=False))

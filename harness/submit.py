@@ -78,12 +78,8 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Submit one entry; returns the exit code."""
     options = build_parser().parse_args(argv)
-    reporter = cli.Reporter()
-    reporter.show_engine_messages()
-    try:
+    with cli.reporting() as reporter:
         written = submit(options, reporter)
-    finally:
-        reporter.close()
     print(written)
     return 0
 
