@@ -120,7 +120,7 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
     from harness.engines import choose_engine
-    from harness.entries import open_entry
+    from harness.entry_files import open_entry
     from harness.evaluate import prepare
     from harness.provenance import REPOSITORY
 

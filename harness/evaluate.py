@@ -126,7 +126,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     """
     from harness.benchmarks import check_cache, default_cache
     from harness.engines import choose_engine
-    from harness.entries import open_entry
+    from harness.entry_files import open_entry
     from harness.model_store import ModelStore, default_models
     from harness.provenance import REPOSITORY
     from harness.requests import Place

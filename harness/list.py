@@ -91,7 +91,7 @@ def _next_command(name: str, folder: Path | None, root: Path | None) -> str:
 
 
 def _baselines(_root: Path | None, _results: Path) -> Rows:
-    from harness.entries import open_folder
+    from harness.entry_files import open_folder
     from harness.provenance import REPOSITORY
 
     rows: Rows = []

@@ -183,7 +183,7 @@ def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
     """Submissions without a record, by date. A file that is no submission is passed over here:
     `harness.check` says what is wrong with it.
     """
-    from harness.entries import open_entry
+    from harness.entry_files import open_entry
     from harness.material import Waiting
 
     found = []

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from harness import store
 from harness.declared import text_problems
-from harness.entries import Entry, SubmissionTable, open_entry
+from harness.entries import Entry, SubmissionTable
+from harness.entry_files import open_entry
 from harness.errors import EntryInvalid, HarnessError, UsageError
 from harness.provenance import REPOSITORY, method_hash
 from harness.store import replacing

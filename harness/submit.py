@@ -125,7 +125,7 @@ class Candidate:
 
 def _open(options: argparse.Namespace) -> Candidate:
     from harness.engines import choose_engine
-    from harness.entries import open_entry
+    from harness.entry_files import open_entry
 
     entry = open_entry(options.entry)
     if entry.kind == "submission":

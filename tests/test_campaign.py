@@ -29,7 +29,7 @@ from harness.campaigns.grid import (
 )
 from harness.campaigns.outcome import choices, reproduction, validation_value
 from harness.campaigns.runner import Done, End, Runner
-from harness.entries import open_folder
+from harness.entry_files import open_folder
 from harness.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.records import CheckpointPart, TrainingPart
 from harness.statistics import summarise

@@ -20,7 +20,7 @@ from harness.benchmarks import demo_pack, open_pack
 from harness.cli import Reporter
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
-from harness.entries import open_folder
+from harness.entry_files import open_folder
 from harness.errors import DeviceUnavailable, InfrastructureFault
 from harness.records import Record
 from harness.requests import Place, Request

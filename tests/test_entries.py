@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.entries import open_entry
+from harness.entry_files import open_entry
 from harness.errors import EntryInvalid, UsageError
 
 ENTRY_TOML = """

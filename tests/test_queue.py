@@ -16,7 +16,7 @@ import pytest
 
 from harness import evaluate, provenance, queue, submissions
 from harness.engines.base import Limits
-from harness.entries import open_entry
+from harness.entry_files import open_entry
 from harness.errors import EntryInvalid, StoreConflict, UsageError
 from harness.provenance import submitted_folder_hash
 from harness.records import Record

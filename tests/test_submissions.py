@@ -8,7 +8,8 @@ import pytest
 
 from harness import submissions
 from harness.engines.base import Program
-from harness.entries import SubmissionTable, open_entry
+from harness.entries import SubmissionTable
+from harness.entry_files import open_entry
 from harness.errors import EntryInvalid, UsageError
 from harness.provenance import REPOSITORY, method_hash, submitted_folder_hash
 from harness.submissions import find_recorded_twin, find_twin, marks, submission_text, write_new

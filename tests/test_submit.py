@@ -18,7 +18,7 @@ from docker.errors import DockerException
 from harness import evaluate, submit
 from harness.benchmarks import demo_pack
 from harness.engines import docker_images
-from harness.entries import open_entry
+from harness.entry_files import open_entry
 from harness.errors import EntryFailed, EntryInvalid, UsageError
 from harness.records import Record
 from tests import engine_images

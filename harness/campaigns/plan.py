@@ -101,7 +101,7 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.campaigns import grid, slots
     from harness.campaigns.costs import Costs
     from harness.engines import choose_engine
-    from harness.entries import open_entry
+    from harness.entry_files import open_entry
     from harness.provenance import REPOSITORY
     from harness.requests import device_kind
     from harness.store import Store

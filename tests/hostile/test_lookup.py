@@ -12,7 +12,7 @@ from PIL import Image
 from harness import canary, tracks
 from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.cli import Reporter
-from harness.entries import open_folder
+from harness.entry_files import open_folder
 from harness.errors import UsageError
 
 pytestmark = pytest.mark.engine
