@@ -39,7 +39,7 @@ from harness.contract.frames import (
     parse_frame,
 )
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame
-from harness.engines.base import Launch, Running
+from harness.engines.base import DeadlinePassed, Launch, Running
 from harness.entry_pipe import Deadline, EntryPipe
 from harness.statuses import RunEnded, Status
 from harness.training_curve import ProgressPoint, TrainingCurve
@@ -134,6 +134,45 @@ Judge = Callable[[int, Ask], Verdict]
 """Judges the entry's state at a step by what it answers."""
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """An image on its way."""
+
+    token: object
+    id: str
+    size: tuple[int, ...]
+    where: str
+    sent: float
+    deadline: Deadline
+
+
+@dataclass(frozen=True)
+class _Received:
+    """What came back for it, whole and in time; its values are not looked at yet."""
+
+    asked: _Asked
+    header: MapFrame
+    anomaly_map: np.ndarray | None
+    latency_seconds: float
+
+    def answer(self) -> Answer:
+        """The answer, when its map is finite."""
+        anomaly_map, score = self.anomaly_map, self.header.score
+        if anomaly_map is not None and not np.isfinite(anomaly_map).all():
+            raise RunEnded(Status.NON_FINITE, f"{self.asked.where}: the map holds NaN or infinity")
+        if score is None and anomaly_map is not None:
+            score = float(anomaly_map.max())
+        if score is None:
+            raise TypeError("a header without score and map passed its check")
+        return Answer(
+            token=self.asked.token,
+            score=score,
+            anomaly_map=anomaly_map,
+            latency_seconds=self.latency_seconds,
+            is_score_from_map=self.header.score is None,
+        )
+
+
 class _Conversation:
     """Start, questions and end: what predict and train have in common."""
 
@@ -179,11 +218,25 @@ class _Conversation:
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """Send one image after the other, each after the answer to the one before.
 
+        An answer is handed over once the next image has been sent: what the caller does with it
+        is done while the entry computes.
+
         Raises:
-            RunEnded: by the entry's fault.
+            RunEnded: by the entry's fault; every answer that was whole has been handed over.
         """
+        received: _Received | None = None
         for question, image in _decoded_ahead(questions):
-            yield self._ask_one(question.token, image)
+            try:
+                asked = self._send(question.token, image)
+            except RunEnded:
+                if received is not None:
+                    yield received.answer()
+                raise
+            if received is not None:
+                yield received.answer()
+            received = self._receive(asked)
+        if received is not None:
+            yield received.answer()
 
     def finish(self) -> None:
         """End the entry's input; it must exit with code 0 and add nothing.
@@ -193,7 +246,7 @@ class _Conversation:
         """
         self.pipe.close()
 
-    def _ask_one(self, token: object, image: np.ndarray) -> Answer:
+    def _send(self, token: object, image: np.ndarray) -> _Asked:
         self._asked += 1
         where = f"image {self._asked}"
         question = ImageFrame(id=_new_id(), shape=_checked_shape(image))
@@ -208,11 +261,17 @@ class _Conversation:
         with self.pipe.typed(where, deadline):
             self.pipe.send(question.line(), deadline)
             self.pipe.send(image.reshape(-1).data, deadline)
-            frame, _ = self.pipe.receive_frame(deadline)
-            header = self._checked_header(frame, question.id, size, where)
-            anomaly_map = self._receive_map(header, deadline)
-        latency = self._running.last_arrival - sent
-        return _answer(token, header, anomaly_map, latency, where)
+        return _Asked(token, question.id, size, where, sent, deadline)
+
+    def _receive(self, asked: _Asked) -> _Received:
+        with self.pipe.typed(asked.where, asked.deadline):
+            frame, _ = self.pipe.receive_frame(asked.deadline)
+            header = self._checked_header(frame, asked.id, asked.size, asked.where)
+            anomaly_map = self._receive_map(header, asked.deadline)
+            arrived = self._running.last_arrival
+            if arrived > asked.deadline.at:  # it came while the caller was busy, and too late
+                raise DeadlinePassed("the answer came after its deadline")
+        return _Received(asked, header, anomaly_map, arrived - asked.sent)
 
     def _checked_header(
         self, frame: object, identifier: str, size: tuple[int, ...], where: str
@@ -408,25 +467,6 @@ def _checked_shape(image: np.ndarray) -> tuple[int, ...]:
     ):
         raise ValueError(f"an image is uint8 [H,W] or [H,W,3], not {image.dtype} {image.shape}")
     return image.shape
-
-
-def _answer(
-    token: object, header: MapFrame, anomaly_map: np.ndarray | None, latency: float, where: str
-) -> Answer:
-    if anomaly_map is not None and not np.isfinite(anomaly_map).all():
-        raise RunEnded(Status.NON_FINITE, f"{where}: the map holds NaN or infinity")
-    score = header.score
-    if score is None and anomaly_map is not None:
-        score = float(anomaly_map.max())
-    if score is None:
-        raise TypeError("a header without score and map passed its check")
-    return Answer(
-        token=token,
-        score=score,
-        anomaly_map=anomaly_map,
-        latency_seconds=latency,
-        is_score_from_map=header.score is None,
-    )
 
 
 def _new_id() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from harness.contract.frames import MapFrame, ReadyFrame
 from harness.engines.base import Launch, Program
 from harness.engines.double import run_function
 from harness.session import PredictSession, Question
-from harness.statuses import Status
+from harness.statuses import RunEnded, Status
 
 
 def zeros(frame, dtype=np.float32):
@@ -192,6 +193,66 @@ def test_the_next_image_is_decoded_while_the_entry_computes(play_answers):
     assert outcome.status is Status.OK, outcome.detail
     assert answered == [2, 3, 4, 4]
     assert decoded == [0, 1, 2, 3]
+
+
+def test_the_last_map_is_scored_while_the_entry_computes(hello, limits, script):
+    """The entry holds its second answer back until the first one has been worked on."""
+    is_scored = threading.Event()
+
+    def program(stdin, stdout, stderr):
+        entry = script(stdin, stdout)
+        entry.ready()
+        for number in range(3):
+            frame, _ = entry.next_image()
+            if number == 1:
+                assert is_scored.wait(8), "the first answer was kept until the second came"
+            entry.answer(frame.id, zeros(frame), float(number))
+
+    launch = Launch(Program("test", "folder:test"), "predict", limits=limits)
+    scores = []
+    with run_function(program) as running:
+        session = PredictSession(running, launch, hello)
+        session.start()
+        for answer in session.ask([Question(np.zeros((2, 2), dtype=np.uint8), None)] * 3):
+            scores.append(answer.score)
+            is_scored.set()
+        session.finish()
+    assert scores == [0.0, 1.0, 2.0]
+
+
+def test_an_answer_that_came_too_late_while_we_were_busy_times_out(hello, limits, script):
+    def program(stdin, stdout, stderr):
+        entry = script(stdin, stdout)
+        entry.ready()
+        for pause in (0.0, 0.4):
+            frame, _ = entry.next_image()
+            time.sleep(pause)
+            entry.answer(frame.id, zeros(frame), 0.0)
+
+    limits = replace(limits, image_seconds=0.3)
+    launch = Launch(Program("test", "folder:test"), "predict", limits=limits)
+    with run_function(program) as running:
+        session = PredictSession(running, launch, hello)
+        session.start()
+        answers = session.ask([Question(np.zeros((2, 2), dtype=np.uint8), None)] * 2)
+        next(answers)
+        time.sleep(1.0)  # the second answer lies here when we come to read it
+        with pytest.raises(RunEnded) as ended:
+            next(answers)
+    assert ended.value.status is Status.IMAGE_TIMEOUT
+
+
+def test_what_was_answered_before_the_entry_broke_is_handed_over(play, script):
+    def program(stdin, stdout, stderr):
+        entry = script(stdin, stdout)
+        entry.ready()
+        frame, _ = entry.next_image()
+        answer = MapFrame(frame.id, 0.25, frame.shape[:2], "float32").line()
+        entry.raw(answer + zeros(frame).tobytes() + b"too many")  # found before the next image
+
+    outcome = play(program)
+    assert outcome.status is Status.BAD_FRAME
+    assert [answer.score for answer in outcome.answers] == [0.25]
 
 
 def test_an_image_that_cannot_be_decoded_is_our_error_and_not_the_entrys(play):
