@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterable
@@ -17,10 +16,10 @@ from functools import cache
 from pathlib import Path
 
 import harness
+from harness import nvidia
 from harness.contract import CONTRACT_VERSION
 from harness.engines.base import Engine, Program
 from harness.entries import Settings
-from harness.errors import DeviceUnavailable
 from harness.records import MachinePart, Record, SourcePart, content_hash
 
 REPOSITORY = Path(harness.__file__).resolve().parent.parent
@@ -162,51 +161,19 @@ def _commit() -> str | None:
 
 def machine(engine: Engine, device: str, threads: int) -> MachinePart:
     """On what a run happens, as the host sees it."""
-    gpu = gpu_details(device) if device != "cpu" else None
+    gpu = nvidia.find(device) if device != "cpu" else None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2
     return MachinePart(
         engine=engine.describe(),
         isolation=engine.isolation,
-        device=gpu["name"] if gpu else "cpu",
-        driver=gpu["driver_version"] if gpu else None,
-        cuda=None,
+        device=gpu.name if gpu else "cpu",
+        driver=gpu.driver if gpu else None,
+        cuda=gpu.cuda if gpu else None,
         cpu=_cpu_model(),
         threads=threads,
         memory_mib=memory,
         python=platform.python_version(),
     )
-
-
-def gpu_details(device: str) -> dict[str, str]:
-    """Index, UUID, name and driver of a GPU named `cuda:<index or uuid>`.
-
-    Raises:
-        DeviceUnavailable: this machine has no such GPU.
-    """
-    fields = ("index", "uuid", "name", "driver_version")
-    wanted = device.removeprefix("cuda:") if ":" in device else "0"
-    gpus = [
-        dict(zip(fields, row, strict=True))
-        for row in ask_driver(f"--query-gpu={','.join(fields)}")
-        if len(row) == len(fields)
-    ]
-    for gpu in gpus:
-        if wanted in (gpu["index"], gpu["uuid"]):
-            return gpu
-    found = ", ".join(f"cuda:{gpu['index']} ({gpu['name']})" for gpu in gpus) or "none"
-    raise DeviceUnavailable(
-        f"there is no GPU {wanted!r} on this machine; found: {found}",
-        where=f"--device {device}",
-        fix="use --device cpu, or install the NVIDIA driver and check that nvidia-smi lists the GPU",
-    )
-
-
-def ask_driver(query: str) -> list[list[str]]:
-    """Rows of the NVIDIA driver's own table, without units; empty where there is no driver."""
-    if not shutil.which("nvidia-smi"):
-        return []
-    table = _output("nvidia-smi", query, "--format=csv,noheader,nounits") or ""
-    return [[part.strip() for part in line.split(",")] for line in table.splitlines()]
 
 
 def _cpu_model() -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import provenance, unfinished
+from harness import nvidia, provenance, unfinished
 from harness.benchmarks import Pack
 from harness.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
@@ -109,7 +109,7 @@ def device_kind(device: str) -> str:
             where="--device",
             fix="cpu, or cuda:0 (any index or UUID that nvidia-smi -L lists)",
         )
-    return "cpu" if device == "cpu" else provenance.gpu_details(device)["name"]
+    return "cpu" if device == "cpu" else nvidia.find(device).name
 
 
 def launch_of(

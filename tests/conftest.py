@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.records import Record
+from tests.fake_nvml import Driver, install
 from tests.record_factory import record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -101,3 +102,9 @@ def no_leftover_environment(
 def make_record() -> Callable[..., Record]:
     """Makes sealed records; see `tests.record_factory.record` for the arguments."""
     return record
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """The NVIDIA driver of this process: `driver.has(FakeGpu("GPU-a"))`."""
+    return install(monkeypatch)

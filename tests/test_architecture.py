@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,17 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HEAVY = {"torch", "torchvision", "anomalib", "docker", "pandas", "sklearn", "numba", "scipy"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "anomalib",
+    "docker",
+    "pandas",
+    "sklearn",
+    "numba",
+    "scipy",
+    "pynvml",
+}
 VERBS = (
     "evaluate",
     "campaign",
@@ -40,7 +51,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "harness.metrics": ("harness.metrics", "harness.records", "harness.errors", "harness.statuses"),
     "harness.benchmarks": ("harness.benchmarks", "harness.errors"),
     "harness.engines": (
-        "harness.engines", "harness.errors", "harness.statuses", "harness.contract", "harness.model_folder",
+        "harness.engines", "harness.errors", "harness.statuses", "harness.contract",
+        "harness.model_folder", "harness.nvidia",
     ),
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (
@@ -113,6 +125,17 @@ def test_only_the_docker_engine_imports_docker() -> None:
     }
     assert all(name.startswith("harness.engines.docker") for name in users)
     assert users
+
+
+def test_only_one_module_asks_the_nvidia_driver() -> None:
+    users = {name for name, path in modules("harness") if "pynvml" in imports(name, path)}
+    assert users == {"harness.nvidia"}
+    callers = {
+        name
+        for name, path in modules("harness")
+        if re.search(r"""["']nvidia-smi["']""", path.read_text())
+    }
+    assert not callers
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -35,6 +35,7 @@ from harness.records import CheckpointPart, TrainingPart
 from harness.statistics import summarise
 from harness.store import Store
 from leaderboard.paper import method_key, read_paper
+from tests.fake_nvml import FakeGpu
 
 ENTRIES = Path(__file__).parent / "entries"
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -152,40 +153,19 @@ def test_a_cost_is_that_of_earlier_runs_else_scaled_else_unknown(make_record) ->
     assert Costs([here], "another").estimate("padim", "bmad", "brain", images).seconds is None
 
 
-@pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An `nvidia-smi` that tells of the GPUs it is given: (uuid, MiB in use, processes)."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    def tell(*gpus: tuple[str, int, int]) -> None:
-        cards = "".join(f"{uuid}, NVIDIA H200, {used}\n" for uuid, used, _ in gpus)
-        processes = "".join(f"{uuid}, {n}\n" for uuid, _, count in gpus for n in range(count))
-        (folder / "cards").write_text(cards)
-        (folder / "processes").write_text(processes)
-        script = folder / "nvidia-smi"
-        script.write_text(
-            f'#!/bin/sh\ncase "$1" in *compute*) cat {folder}/processes;; *) cat {folder}/cards;; esac\n'
-        )
-        script.chmod(0o755)
-
-    return tell
-
-
 def test_every_idle_gpu_does_one_run_and_is_named_by_its_uuid(driver) -> None:
-    driver(("GPU-a", 4, 0), ("GPU-b", 20000, 1), ("GPU-c", 4000, 0), ("GPU-d", 600, 0))
+    used = FakeGpu("GPU-b", used_mib=20000, processes={4711: 19000})
+    driver.has(FakeGpu("GPU-a"), used, FakeGpu("GPU-c", used_mib=4000), FakeGpu("GPU-d", 600))
     assert slots.slots("cuda", None, 2) == ["cuda:GPU-a", "cuda:GPU-d"]
     assert slots.is_free("cuda:GPU-a")
     assert not slots.is_free("cuda:GPU-b")
-    driver(("GPU-b", 20000, 1))
-    with pytest.raises(DeviceUnavailable, match="NVIDIA H200 in use by 1"):
+    driver.has(used)
+    with pytest.raises(DeviceUnavailable, match="NVIDIA H200 in use by 1 processes, 20000 MiB"):
         slots.slots("cuda", None, 2)
 
 
-def test_a_gpu_that_is_named_by_its_index_is_watched_by_its_uuid(monkeypatch) -> None:
-    rows = [["0", "GPU-a", "NVIDIA H200", "580.1"], ["1", "GPU-b", "NVIDIA H200", "580.1"]]
-    monkeypatch.setattr("harness.provenance.ask_driver", lambda _: rows)
+def test_a_gpu_that_is_named_by_its_index_is_watched_by_its_uuid(driver) -> None:
+    driver.has(FakeGpu("GPU-a"), FakeGpu("GPU-b"))
     assert slots.slots("cuda:1", None, 2) == ["cuda:GPU-b"]
     with pytest.raises(DeviceUnavailable, match="no GPU '2'"):
         slots.slots("cuda:2", None, 2)
@@ -201,8 +181,8 @@ def test_the_cores_of_a_machine_without_a_gpu_are_shared_out(monkeypatch) -> Non
             slots.slots(device, 2, 2)
 
 
-def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_a_machine_without_a_driver_has_no_gpu(driver) -> None:
+    driver.is_absent()
     with pytest.raises(DeviceUnavailable, match="no GPU is idle"):
         slots.slots("cuda", None, 2)
 

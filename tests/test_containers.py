@@ -29,6 +29,7 @@ from harness.statuses import Status
 from harness.store import Store
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
+from tests.fake_nvml import Driver
 
 ENTRIES = Path(__file__).parent / "entries"
 BASELINES = Path(__file__).resolve().parent.parent / "baselines"
@@ -212,9 +213,10 @@ def test_an_image_that_is_nowhere_is_the_infrastructures_error(
 
 
 def test_a_gpu_that_is_not_there_is_one_clear_error(
-    evaluate_with: Callable[..., list[Record]],
+    evaluate_with: Callable[..., list[Record]], driver: Driver
 ) -> None:
-    with pytest.raises(DeviceUnavailable, match="nvidia-smi"):
+    driver.is_absent()
+    with pytest.raises(DeviceUnavailable, match="Library Not Found"):
         evaluate_with("docker", ENTRIES / "honest", "--device", "cuda:0")
 
 

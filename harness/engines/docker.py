@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import socket
-import subprocess
 import weakref
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any, Literal
 import docker
 from docker.errors import APIError, ImageNotFound
 
+from harness import nvidia
 from harness.engines import docker_build, docker_images, docker_vetting
 from harness.engines.base import Engine, Launch, Program
 from harness.engines.docker_container import (
@@ -240,7 +240,7 @@ class DockerEngine(Engine):
         return Place(user=self._user(), cpus=cpus, gpu=gpu, userns=userns)
 
     def _gpu(self, device: str) -> str | None:
-        """UUID of the GPU that is asked for; its bare number where the driver's tool is absent."""
+        """UUID of the GPU that is asked for; a UUID is the engine's to find."""
         if device == "cpu":
             return None
         if self._is_podman:  # seen with 4.3: the request is ignored, and nothing says so
@@ -249,15 +249,8 @@ class DockerEngine(Engine):
                 where=f"--device {device}",
                 fix="use Docker, --device cpu, or --engine process for your own code",
             )
-        wanted = device.removeprefix("cuda").removeprefix(":") or "0"
-        if not wanted.isdecimal():
-            return wanted
-        query = ["nvidia-smi", f"--id={wanted}", "--query-gpu=uuid", "--format=csv,noheader"]
-        try:
-            done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return wanted
-        return done.stdout.strip() or wanted
+        wanted = device.partition(":")[2] or "0"
+        return nvidia.find(device).uuid if wanted.isdecimal() else wanted
 
     def remove_leftovers(self) -> int:
         removed = 0

@@ -18,11 +18,12 @@ import time
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from harness import nvidia
 from harness.engines.base import DeadlinePassed, Engine, Exit, Launch, Program
 from harness.engines.environment import entry_environment, give_cpus, take_cpus
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.engines.pump import PipeRunning, Pipes
-from harness.errors import DeviceUnavailable, EngineUnavailable, EntryInvalid
+from harness.errors import EngineUnavailable, EntryInvalid
 from harness.statuses import RunEnded, Status
 
 HOME_PREFIX = "bmad-entry-"
@@ -85,17 +86,11 @@ class ProcessEngine(Engine):
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         """What this engine adds to the common list: the device, and where Python finds us."""
-        device = launch.device.removeprefix("cuda:") if launch.device != "cpu" else ""
-        if device and not Path("/dev/nvidiactl").exists():
-            raise DeviceUnavailable(
-                "a GPU was asked for, and this machine has no NVIDIA driver",
-                where=f"--device {launch.device}",
-                fix="use --device cpu, or install the NVIDIA driver",
-            )
+        gpu = "" if launch.device == "cpu" else nvidia.find(launch.device).uuid
         return {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(_ROOT),
-            "CUDA_VISIBLE_DEVICES": device,  # so that the one GPU is always cuda:0
+            "CUDA_VISIBLE_DEVICES": gpu,  # so that the one GPU is always cuda:0
         }
 
 

@@ -330,11 +330,11 @@ def test_a_gpu_is_asked_for_by_its_uuid_and_none_is_hidden_from_a_run_without(
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
-def test_a_gpu_without_a_driver_is_one_clear_error_and_leaves_nothing(
+def test_an_engine_without_gpus_is_one_clear_error_and_leaves_nothing(
     engine, script_program
 ) -> None:
     before = len(engine.client.containers(all=True))
-    launch = Launch(script_program, "predict", device="cuda:0")
+    launch = Launch(script_program, "predict", device="cuda:GPU-12ab")
     with pytest.raises(DeviceUnavailable, match="nvidia-ctk") as caught:
         engine.start(launch)
     assert "could not select device driver" in caught.value.what

@@ -17,6 +17,7 @@ from harness.engines.base import DeadlinePassed, Launch, Limits, PipeClosed, Pro
 from harness.engines.owner import owner_mark
 from harness.engines.process import ProcessEngine
 from harness.errors import DeviceUnavailable, EntryInvalid
+from tests.fake_nvml import FakeGpu
 
 MIB = 1024**2
 QUICK = Limits(stop_seconds=0.3, threads=1)
@@ -234,10 +235,16 @@ def test_images_and_archives_are_refused_with_the_way_on(tmp_path: Path) -> None
             refused()
 
 
-@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_a_clear_error() -> None:
+@pytest.mark.parametrize("device", ["cuda:1", "cuda:GPU-gone"])
+def test_a_gpu_that_is_not_there_is_a_clear_error(driver, device) -> None:
+    driver.has(FakeGpu("GPU-a"))
     with pytest.raises(DeviceUnavailable, match="--device cpu"):
-        ProcessEngine().start(launch("", device="cuda:0"))
+        ProcessEngine().start(launch("", device=device))
+
+
+def test_a_gpu_is_made_the_only_one_by_its_uuid_for_cuda_counts_otherwise(driver) -> None:
+    driver.has(FakeGpu("GPU-a"), FakeGpu("GPU-b"))
+    assert "CUDA_VISIBLE_DEVICES=GPU-b" in ProcessEngine().plan(launch("pass", device="cuda:1"))
 
 
 def test_the_plan_is_the_call_that_would_be_made() -> None:
