@@ -4,7 +4,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.from-lock
 
-.PHONY: help demo test test-all check lint format env lock bench-metrics schema clean
+.PHONY: help demo test test-all check lint format env lock bench-metrics bench-pipe schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ format: env  ## format the code and mend what the linter can
 
 bench-metrics: env  ## time the metrics against their peers (10 minutes; writes build/bench-metrics.json)
 	@$(RUN) tests/benchmarks/bench_metrics.py
+
+bench-pipe: env  ## time the pipe against a raw copy of the same bytes (2 minutes; writes build/bench-pipe.json)
+	@$(RUN) tests/benchmarks/bench_pipe.py
 
 schema: env  ## write the JSON Schema of a record to docs/record.schema.json
 	@$(RUN) -c "import json, pathlib, harness.records as r; p = pathlib.Path('docs/record.schema.json'); p.parent.mkdir(exist_ok=True); p.write_text(json.dumps(r.json_schema(), indent=1) + '\n')"

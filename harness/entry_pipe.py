@@ -93,9 +93,9 @@ class EntryPipe:
         except BadFrame as problem:
             raise RunEnded(Status.BAD_FRAME, f"{where}: {problem}") from None
 
-    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
-        """Write all of `data`; inside `typed`."""
-        self._running.send(data, deadline.at)
+    def send(self, line: bytes, deadline: Deadline, payload: bytes | memoryview = b"") -> None:
+        """Write one frame: its line and its bytes; inside `typed`."""
+        self._running.send(line, deadline.at, payload)
 
     def receive_frame(self, deadline: Deadline) -> tuple[AnyFrame, int]:
         """The next frame, and the bytes of its line; inside `typed`."""

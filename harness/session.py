@@ -259,8 +259,7 @@ class _Conversation:
         )
         sent = time.monotonic()
         with self.pipe.typed(where, deadline):
-            self.pipe.send(question.line(), deadline)
-            self.pipe.send(image.reshape(-1).data, deadline)
+            self.pipe.send(question.line(), deadline, image.reshape(-1).data)
         return _Asked(token, question.id, size, where, sent, deadline)
 
     def _receive(self, asked: _Asked) -> _Received:

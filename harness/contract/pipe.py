@@ -56,7 +56,7 @@ class FrameWriter:
     """Writes frames, each one whole and at once.
 
     Args:
-        stream: a blocking, buffered binary stream.
+        stream: a blocking binary stream with a file descriptor; what is buffered in it goes first.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -75,10 +75,16 @@ class FrameWriter:
             payload: C-contiguous array of the dtype and shape that the header of an
                 `image` or a `map` announces, little-endian.
         """
-        self._stream.write(frame.line())
-        if payload is not None:
-            self._stream.write(payload.reshape(-1).view(np.uint8).data)
         self._stream.flush()
+        rest = [memoryview(frame.line())]
+        if payload is not None and payload.size:
+            rest.append(payload.reshape(-1).view(np.uint8).data)
+        while rest:  # line and bytes in one write: each write more is one more way to the harness
+            count = os.writev(self._stream.fileno(), rest)
+            while rest and count >= len(rest[0]):
+                count -= len(rest.pop(0))
+            if rest:
+                rest[0] = rest[0][count:]
 
 
 def take_pipe() -> tuple[FrameReader, FrameWriter]:

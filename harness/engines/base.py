@@ -154,8 +154,13 @@ class Running(ABC):
     """`train`, `model`, `weights` as the entry sees them; only those that were given."""
 
     @abstractmethod
-    def send(self, data: bytes | memoryview, deadline: float) -> None:
-        """Write all of `data` to standard input while the outputs go on being drained."""
+    def send(
+        self, data: bytes | memoryview, deadline: float, payload: bytes | memoryview = b""
+    ) -> None:
+        """Write all of `data`, then all of `payload`, to standard input, the outputs being drained.
+
+        (As one write: each write more is one more message on its way through the engine.)
+        """
 
     @abstractmethod
     def receive_line(self, max_bytes: int, deadline: float) -> bytes:

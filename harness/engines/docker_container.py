@@ -50,7 +50,7 @@ class Demultiplexer:
         self._stream = 0
         self._left = 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Hand on what one read of the socket has brought."""
         rest = memoryview(data)
         while rest:
@@ -205,6 +205,7 @@ class ContainerRunning(PumpedRunning):
 
     def _drain_stream(self) -> None:
         demultiplexer = Demultiplexer({1: self._inbox.add_output, 2: self._inbox.add_log})
+        room = memoryview(bytearray(READ_BYTES))  # one for all reads, see drain_pipes
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while True:
@@ -212,20 +213,22 @@ class ContainerRunning(PumpedRunning):
             if self._gauge is not None:
                 self._gauge.sample()
             try:
-                data = self._socket.recv(READ_BYTES)
+                count = self._socket.recv_into(room)
             except BlockingIOError:
                 continue
             except OSError:  # the engine cut the connection: for the entry that is its end
-                data = b""
-            if not data:
+                count = 0
+            if not count:
                 break
-            demultiplexer.feed(data)
+            demultiplexer.feed(room[:count])
         self._inbox.end_output()
 
-    def send(self, data: bytes | memoryview, deadline: float) -> None:
+    def send(
+        self, data: bytes | memoryview, deadline: float, payload: bytes | memoryview = b""
+    ) -> None:
         if not self._is_input_open:
             raise PipeClosed("the program's standard input is closed already")
-        super().send(data, deadline)
+        super().send(data, deadline, payload)
 
     def close_input(self) -> None:
         if self._is_input_open:

@@ -7,6 +7,8 @@ Traps:
 - `send` waits on two things at once: room in the program's input, and an alarm that the
   draining thread raises on a flood or at the end of the output. The alarm is a pipe whose
   write end is closed: readable for ever after, so it can be neither missed nor eaten.
+- A waiting session is woken once, when all that it waits for is there: every wake-up more is a
+  change of threads, and a container's stream comes in pieces of 32 KiB.
 - Descriptors are closed only after the draining thread has ended: a number that is closed
   under a waiting thread may belong to another file by the time it reads.
 """
@@ -19,7 +21,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -63,6 +65,9 @@ class Inbox:
         self.alarm = Alarm()
         self._changed = threading.Condition()
         self._output = bytearray()
+        self._target = bytearray()  # what `take` waits for; arrives here without a detour
+        self._filled = 0
+        self._missing = 0  # bytes without which waking the session is of no use
         self._output_limit = FIRST_OUTPUT_BYTES
         self._has_output_flood = False
         self._has_output_ended = False
@@ -74,17 +79,42 @@ class Inbox:
 
     # The draining thread's side.
 
+    def room(self) -> memoryview:
+        """Where bytes of standard output are best read to; empty where none are waited for."""
+        with self._changed:
+            allowed = max(0, self._output_limit - self._waiting_bytes)
+            return memoryview(self._target)[self._filled :][:allowed]
+
+    def fill(self, count: int) -> None:
+        """So many bytes of standard output were read to `room()`."""
+        with self._changed:
+            self._filled += count
+            self._note_arrival(count)
+
     def add_output(self, data: bytes | memoryview) -> None:
         """Keep bytes of standard output, or drop them where they pass the bound."""
-        arrived = time.monotonic()
         with self._changed:
-            room = self._output_limit - len(self._output)
-            self._output += data[: max(0, room)]
-            self._last_arrival = arrived
+            room = self._output_limit - self._waiting_bytes
             self._has_output_flood |= len(data) > room
-            self._changed.notify_all()
+            self._keep(data[: max(0, room)])
+            self._note_arrival(len(data))
         if self._has_output_flood:
             self.alarm.raise_it()
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        gap = len(self._target) - self._filled
+        if gap:
+            part = data[:gap]
+            self._target[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            data = data[gap:]
+        self._output += data
+
+    def _note_arrival(self, count: int) -> None:
+        self._last_arrival = time.monotonic()
+        self._missing -= count
+        if self._missing <= 0 or self._has_output_flood:
+            self._changed.notify_all()
 
     def add_log(self, data: bytes | memoryview) -> None:
         """Keep bytes of standard error up to the log's bound and drop the rest."""
@@ -144,16 +174,22 @@ class Inbox:
                 if len(self._output) >= max_bytes:
                     raise OutputFlood(f"no end of line within {max_bytes} bytes")
                 searched = len(self._output)
-                self._wait(deadline)
+                self._wait(deadline, 1)
 
     def take(self, nbytes: int, deadline: float) -> bytearray:
         """Exactly `nbytes` bytes; see `Running.receive`."""
         with self._changed:
-            while True:
+            self.check_log()
+            if len(self._output) >= nbytes:
+                return self._take(nbytes)
+            found = self._take(len(self._output))
+            self._target, self._filled = bytearray(nbytes), len(found)
+            self._target[: len(found)] = found
+            while self._filled < nbytes:
+                self._wait(deadline, nbytes - self._filled)
                 self.check_log()
-                if len(self._output) >= nbytes:
-                    return self._take(nbytes)
-                self._wait(deadline)
+            taken, self._target, self._filled = self._target, bytearray(), 0
+            return taken
 
     def _take(self, nbytes: int) -> bytearray:
         if nbytes == len(self._output):  # the usual case: hand over without a copy
@@ -163,25 +199,30 @@ class Inbox:
         del self._output[:nbytes]
         return taken
 
-    def _wait(self, deadline: float) -> None:
-        """Wait for more, after what is there has turned out not to be enough."""
+    def _wait(self, deadline: float, missing: int) -> None:
+        """Wait for so many bytes more, after what is there has turned out not to be enough."""
         self._check_floods()
         if self._has_output_ended:
             raise PipeClosed("the program closed its standard output")
+        self._missing = missing
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not self._changed.wait(remaining):
             raise DeadlinePassed("the program did not answer in time")
 
+    @property
+    def _waiting_bytes(self) -> int:
+        return len(self._output) + self._filled
+
     def pending(self) -> int:
         """Bytes of standard output that wait to be taken."""
         with self._changed:
-            return len(self._output)
+            return self._waiting_bytes
 
     def set_output_limit(self, max_bytes: int) -> None:
         """Bound the bytes that may wait from now on; what already waits counts."""
         with self._changed:
             self._output_limit = max_bytes
-            self._has_output_flood |= len(self._output) > max_bytes
+            self._has_output_flood |= self._waiting_bytes > max_bytes
         if self._has_output_flood:
             self.alarm.raise_it()
 
@@ -197,13 +238,13 @@ class Inbox:
             return bytes(self._log)
 
 
-def write_all(fd: int, data: bytes | memoryview, inbox: Inbox, deadline: float) -> None:
+def write_all(fd: int, parts: Sequence[bytes | memoryview], inbox: Inbox, deadline: float) -> None:
     """Write to a non-blocking descriptor until all is written, or something ends it.
 
     Raises:
         DeadlinePassed, PipeClosed, OutputFlood, LogFlood: as in `Running.send`.
     """
-    rest = memoryview(data).cast("B")
+    rest = [memoryview(part).cast("B") for part in parts]
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     poll.register(inbox.alarm.fd, select.POLLIN)
@@ -216,35 +257,58 @@ def write_all(fd: int, data: bytes | memoryview, inbox: Inbox, deadline: float) 
             inbox.check()
         if fd in ready:
             try:
-                rest = rest[os.write(fd, rest) :]
+                rest = _unwritten(rest, os.writev(fd, rest))
             except BlockingIOError:  # less room than the engine's socket wants for one write
                 continue
             except (BrokenPipeError, ConnectionResetError):
                 raise PipeClosed("the program closed its standard input") from None
 
 
+def _unwritten(parts: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of the parts after so many bytes."""
+    for number, part in enumerate(parts):
+        if count < len(part):
+            return [part[count:], *parts[number + 1 :]]
+        count -= len(part)
+    return []
+
+
 def drain_pipes(output_fd: int, log_fd: int, inbox: Inbox, quit_fd: int) -> None:
     """Read both outputs to their end, or until `quit_fd` becomes readable."""
-    sinks: dict[int, Callable[[bytes], None]] = {
-        output_fd: inbox.add_output,
-        log_fd: inbox.add_log,
-    }
+    room = memoryview(
+        bytearray(READ_BYTES)
+    )  # one for all reads: fresh pages cost more than the copy
     poll = select.poll()
     for fd in (output_fd, log_fd, quit_fd):
         poll.register(fd, select.POLLIN)
-    while sinks:
+    is_open = {output_fd, log_fd}
+    while is_open:
         ready = [fd for fd, _ in poll.poll()]
         if quit_fd in ready:
             break
         for fd in ready:
-            data = os.read(fd, READ_BYTES)
-            sinks[fd](data)
-            if not data:
+            if fd == output_fd:
+                count = _read_output(fd, inbox, room)
+            else:
+                count = os.readv(fd, [room])
+                inbox.add_log(room[:count])
+            if not count:
                 poll.unregister(fd)
-                del sinks[fd]
+                is_open.remove(fd)
                 if fd == output_fd:
                     inbox.end_output()
     inbox.end_output()
+
+
+def _read_output(fd: int, inbox: Inbox, room: memoryview) -> int:
+    """One read: what is waited for straight to its place, the rest by way of `room`."""
+    place = inbox.room()
+    count = os.readv(fd, [place, room] if place else [room])
+    if place and count:
+        inbox.fill(min(count, len(place)))
+    if count > len(place):
+        inbox.add_output(room[: count - len(place)])
+    return count
 
 
 @dataclass(frozen=True)
@@ -294,8 +358,10 @@ class PumpedRunning(Running):
         self._input_fd = input_fd
         self._inbox = inbox
 
-    def send(self, data: bytes | memoryview, deadline: float) -> None:
-        write_all(self._input_fd, data, self._inbox, deadline)
+    def send(
+        self, data: bytes | memoryview, deadline: float, payload: bytes | memoryview = b""
+    ) -> None:
+        write_all(self._input_fd, (data, payload), self._inbox, deadline)
 
     def receive_line(self, max_bytes: int, deadline: float) -> bytes:
         return self._inbox.take_line(max_bytes, deadline)
@@ -347,10 +413,12 @@ class PipeRunning(PumpedRunning):
         )
         self._drain.start()
 
-    def send(self, data: bytes | memoryview, deadline: float) -> None:
+    def send(
+        self, data: bytes | memoryview, deadline: float, payload: bytes | memoryview = b""
+    ) -> None:
         if not self._is_input_open:
             raise PipeClosed("the program's standard input is closed already")
-        super().send(data, deadline)
+        super().send(data, deadline, payload)
 
     def close_input(self) -> None:
         if self._is_input_open:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -98,23 +99,32 @@ def test_messages_do_not_repeat_what_was_read():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_a_map_travels_bit_for_bit_in_little_endian(dtype):
-    stream = io.BytesIO()
+def test_a_map_travels_bit_for_bit_in_little_endian(dtype, tmp_path):
     anomaly_map = np.arange(6, dtype=dtype).reshape(2, 3) / 7
-    FrameWriter(stream).write(MapFrame("a", 0.0, (2, 3), dtype), anomaly_map)
-    line, _, data = stream.getvalue().partition(b"\n")
+    with (tmp_path / "frames").open("wb") as stream:
+        FrameWriter(stream).write(MapFrame("a", 0.0, (2, 3), dtype), anomaly_map)
+    line, _, data = (tmp_path / "frames").read_bytes().partition(b"\n")
     assert json.loads(line)["nbytes"] == len(data)
     assert data == anomaly_map.astype(anomaly_map.dtype.newbyteorder("<")).tobytes()
 
 
-def test_a_reader_gives_frames_images_and_the_end():
+def test_a_frame_that_the_pipe_takes_in_pieces_arrives_whole(monkeypatch, tmp_path):
+    writev = os.writev
+    monkeypatch.setattr(os, "writev", lambda fd, parts: writev(fd, [parts[0][:3]]))
+    anomaly_map = np.arange(6, dtype=np.float32).reshape(2, 3)
+    frame = MapFrame("a", 0.0, (2, 3), "float32")
+    with (tmp_path / "frames").open("wb") as stream:
+        FrameWriter(stream).write(frame, anomaly_map)
+    assert (tmp_path / "frames").read_bytes() == frame.line() + anomaly_map.tobytes()
+
+
+def test_a_reader_gives_frames_images_and_the_end(tmp_path):
     image = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
-    stream = io.BytesIO()
-    writer = FrameWriter(stream)
-    writer.write(HELLO)
-    writer.write(ImageFrame("a", image.shape), image)
-    stream.seek(0)
-    reader = FrameReader(stream)
+    with (tmp_path / "frames").open("wb") as stream:
+        writer = FrameWriter(stream)
+        writer.write(HELLO)
+        writer.write(ImageFrame("a", image.shape), image)
+    reader = FrameReader(io.BytesIO((tmp_path / "frames").read_bytes()))
     assert reader.read() == HELLO
     frame = reader.read()
     read = reader.read_image(frame)

@@ -10,6 +10,7 @@ import pytest
 
 from harness.engines.base import DeadlinePassed, Limits, LogFlood, OutputFlood, PipeClosed
 from harness.engines.double import run_function
+from harness.engines.pump import Inbox
 
 MIB = 1024**2
 QUICK = Limits(stop_seconds=0.2, log_bytes=4096)
@@ -164,3 +165,42 @@ def test_stopping_twice_is_safe_and_says_the_same() -> None:
     assert running.stop() == running.stop()
     with pytest.raises(PipeClosed):
         running.send(b"x", soon())
+
+
+def test_what_is_waited_for_arrives_whole_in_whatever_pieces_and_the_rest_stays():
+    inbox = Inbox(log_bytes=10)
+    data = bytes(range(100))
+    inbox.add_output(data[:5])
+
+    def arrive() -> None:
+        inbox.add_output(data[5:8])
+        place = inbox.room()  # as the thread of a subprocess reads: straight to its place
+        assert len(place) == 50 - 8
+        place[:20] = data[8:28]
+        inbox.fill(20)
+        inbox.add_output(data[28:60])
+
+    thread = threading.Timer(0.05, arrive)
+    thread.start()
+    assert inbox.take(50, soon()) == data[:50]
+    thread.join()
+    assert inbox.pending() == 10
+    assert inbox.take(10, soon()) == data[50:60]
+    assert len(inbox.room()) == 0
+    inbox.end_output()
+    inbox.alarm.close()
+
+
+def test_no_more_is_read_to_its_place_than_may_wait():
+    inbox = Inbox(log_bytes=10)
+    inbox.set_output_limit(30)
+    with pytest.raises(DeadlinePassed):
+        inbox.take(50, soon(0.01))
+    assert len(inbox.room()) == 30
+    inbox.fill(30)
+    assert len(inbox.room()) == 0
+    inbox.add_output(b"x")
+    with pytest.raises(OutputFlood):
+        inbox.check()
+    inbox.end_output()
+    inbox.alarm.close()
