@@ -43,6 +43,7 @@ class Progress:
     train_seconds: float | None = None
     start_up_seconds: float | None = None
     predict_seconds: float | None = None
+    warm_up_seconds: float | None = None
     latencies: list[float] = field(default_factory=list)
     scores: RunScores | None = None
     gallery: GalleryMaker | None = None
@@ -54,6 +55,13 @@ class Progress:
     kept_maps: Path | None = None
     answers: AnswersHash = field(default_factory=AnswersHash)
     audit: AuditPart | None = None
+
+    def note_latency(self, seconds: float, *, is_test: bool) -> None:
+        """Count the time of one image; the session's first is warm-up."""
+        if self.warm_up_seconds is None:
+            self.warm_up_seconds = seconds
+        elif is_test:
+            self.latencies.append(seconds)
 
 
 def record_of(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:
@@ -127,11 +135,11 @@ def pack_part(pack: Pack, place: Place) -> PackPart:
 
 
 def _times(progress: Progress) -> TimesPart:
-    latencies = np.asarray(progress.latencies, dtype=np.float64)
-    latency = None
-    if latencies.size:
-        median, p90, p99 = (float(q) for q in np.quantile(latencies, (0.5, 0.9, 0.99)))
-        latency = Latency(median=median, p90=p90, p99=p99, first=float(latencies[0]))
+    warm_up, latency = progress.warm_up_seconds, None
+    if warm_up is not None and progress.answered:
+        seconds = np.asarray(progress.latencies or [warm_up], dtype=np.float64)
+        median, p90, p99 = (float(q) for q in np.quantile(seconds, (0.5, 0.9, 0.99)))
+        latency = Latency(median=median, p90=p90, p99=p99, warm_up=warm_up)
     return TimesPart(
         started=progress.started.isoformat(timespec="seconds"),
         total=time.monotonic() - progress.clock,

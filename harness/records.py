@@ -152,13 +152,16 @@ class SourcePart(Part):
 
 
 class Latency(Part):
-    """Seconds per test image by the host's clock: from the send to the last byte of the answer."""
+    """Seconds per test image by the host's clock: from the send to the last byte of the answer.
+
+    The session's first image, whatever its split, is warm-up and stands apart.
+    """
 
     median: float
     p90: float
     p99: float
-    first: float
-    """The first image, warm-up included; it counts in the others too."""
+    warm_up: float
+    """The session's first image; it counts in the others only where it is the only one."""
 
 
 class TimesPart(Part):

@@ -212,6 +212,7 @@ class _Run:
             for sample, answer in self._answers(session, samples, "validation images"):
                 scorer.add("valid", sample.key, answer.score, answer.anomaly_map)
                 progress.answers.add(sample.key, answer)
+                progress.note_latency(answer.latency_seconds, is_test=False)
                 if keeper is not None:
                     keeper.add("valid", sample.key, answer.anomaly_map)
         progress.gallery = open_gallery(pack, place.cache, place.reporter.progress)
@@ -225,7 +226,7 @@ class _Run:
                 keeper.add("test", sample.key, answer.anomaly_map)
             if progress.gallery is not None:
                 progress.gallery.offer(sample, answer.score, answer.anomaly_map)
-            progress.latencies.append(answer.latency_seconds)
+            progress.note_latency(answer.latency_seconds, is_test=True)
             progress.answered += 1
             progress.has_scores_from_maps |= answer.is_score_from_map
         progress.scores = scorer.finish()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from harness.comparisons import Comparison, Standing, bare
+from harness.echo import EchoTimes
 from harness.records import Grid, MetricValue, Record, Track
 from harness.statuses import Status
 
@@ -142,6 +143,8 @@ class Row:
     """Verdicts of the audits over the runs, `passed` among them; empty where none was audited."""
     seconds_per_image: float | None
     """Mean over seeds of the median seconds per test image."""
+    seconds_less_echo: float | None
+    """The same less the pipe's own share (`harness.echo`); None where that was not measured."""
     seconds_std: float | None
     """Sample standard deviation over seeds of that median."""
     train_seconds: float | None
@@ -184,7 +187,8 @@ def summarise(
         for benchmark, comparison in (comparisons or {}).items()
         if comparison.is_current(_ranked(groups).get(benchmark, ()))
     }
-    return with_places(_with_standings(_row(group), current) for group in groups)
+    echo = EchoTimes(record for group in groups for record in group)
+    return with_places(_with_standings(_row(group, echo), current) for group in groups)
 
 
 def with_withdrawals(records: Iterable[Record], withdrawn: Mapping[str, str]) -> list[Record]:
@@ -297,7 +301,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | N
     return statistics.fmean(values), deviation
 
 
-def _row(records: Sequence[Record]) -> Row:
+def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
     """One row from the runs of one group, sorted by seed."""
     first = records[0]
     reasons = _unranked_reasons(records)
@@ -333,6 +337,7 @@ def _row(records: Sequence[Record]) -> Row:
         devices=_distinct(record.machine.device for record in records),
         audits=_distinct(record.audit.verdict for record in records if record.audit),
         seconds_per_image=seconds,
+        seconds_less_echo=echo.less_echo(records),
         seconds_std=seconds_std,
         train_seconds=mean_and_deviation(trains)[0],
         peak_gpu_mib=max(
@@ -466,6 +471,7 @@ def _withheld(row: Row) -> Row:
         failures=tuple(replace(failure, detail="") for failure in row.failures),
         metrics=tuple(_rounded(metric) for metric in row.metrics),
         seconds_per_image=digits(row.seconds_per_image),
+        seconds_less_echo=digits(row.seconds_less_echo),
         seconds_std=None,
         train_seconds=digits(row.train_seconds),
         peak_gpu_mib=digits(row.peak_gpu_mib),

@@ -127,6 +127,9 @@ def _cost_cell(row: Row) -> Cell:
         "value",
         key=formats.sort_key(row.seconds_per_image),
         small="" if gpu is None else formats.memory(gpu),
+        third=""
+        if row.seconds_less_echo is None
+        else f"{formats.seconds(row.seconds_less_echo)} less echo",
     )
 
 
@@ -134,7 +137,9 @@ def with_interval(row: Row | None, metric_id: str, context: Context) -> Cell:
     """The same cell with its interval over patients or images, where one was compared."""
     made = cell(row, metric_id, context)
     metric = None if row is None else row.metric(metric_id, None) or row.metric(metric_id, "native")
-    standing = metric.standing if metric else None
+    if metric is None:
+        return made
+    standing = metric.standing
     if made.kind != "value" or standing is None or standing.low is None or standing.high is None:
         return replace(made, third="")
     interval = f"[{formats.percent(standing.low)}, {formats.percent(standing.high)}]"

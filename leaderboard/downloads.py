@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 CSV_COLUMNS = (
     "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason",
     "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
-    "seconds_per_image", "peak_gpu_mib", "peak_ram_mib", "weights", "identity", "pack_version",
+    "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "identity", "pack_version",
     "harness_commit",
 )  # fmt: skip
 Scalar = str | int | float | bool | None
@@ -133,6 +133,7 @@ def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> d
         "audit": " ".join(row.audits),
         "seeds": len(row.seeds),
         "seconds_per_image": row.seconds_per_image,
+        "seconds_less_echo": row.seconds_less_echo,
         "peak_gpu_mib": row.peak_gpu_mib,
         "peak_ram_mib": row.peak_ram_mib,
         "weights": row.weights,

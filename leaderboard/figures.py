@@ -141,7 +141,7 @@ def cost_figure(key: str, benchmark: str, rows: Sequence[Row]) -> Figure | None:
                 "gib": (gpu or 0.0) / formats.MIB_PER_GIB,
                 "title": formats.shortened(formats.plain(row.title), 24),
                 "told": f"{formats.plain(row.title)}: {formats.percent(metric.mean, metric.step)},"
-                f" {formats.seconds(row.seconds_per_image)} s,"
+                f" {formats.seconds(row.seconds_per_image)} s{_less_echo(row)},"
                 f" {formats.memory(gpu) if gpu else 'GPU memory unknown'}",
                 "colour": charts.series(words.family_place(row.metadata.get("family"))),
             }
@@ -157,6 +157,12 @@ def cost_figure(key: str, benchmark: str, rows: Sequence[Row]) -> Figure | None:
         description="Seconds per image from left to right on a logarithmic scale, image AUROC upwards,"
         " the area of a circle is the peak GPU memory. All numbers are in the table of results.",
     )
+
+
+def _less_echo(row: Row) -> str:
+    """In brackets, the seconds without the pipe's own share, where that was measured."""
+    seconds = row.seconds_less_echo
+    return "" if seconds is None else f" ({formats.seconds(seconds)} s less echo)"
 
 
 def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:

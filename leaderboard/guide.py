@@ -162,7 +162,9 @@ _VALUES = (
         "Median seconds per test image by the harness's clock, and the peak of GPU memory.",
         (
             "The clock runs from the sending of an image to the last byte of its answer, one image at a"
-            " time; start-up and validation images are not in it."
+            " time; start-up, the first image of a session (warm-up) and validation images are not in"
+            " it. `Less echo` is the same less the time of an entry that answers at once, measured on"
+            " the same machine, engine and images: what the method takes without the pipe."
         ),
     ),
     Term(

@@ -53,7 +53,7 @@ class TrainingLine:
 
 
 NUMBERS = (
-    "median", "90 %", "99 %", "start-up", "training", "whole run", "peak RAM", "peak GPU memory",
+    "median", "90 %", "99 %", "warm-up", "start-up", "training", "whole run", "peak RAM", "peak GPU memory",
 )  # fmt: skip
 TEXTS = ("maps", "machine", "started (UTC)")
 
@@ -71,7 +71,9 @@ def training_lines(records: Sequence[Record]) -> tuple[TrainingLine, ...]:
 
 def _run_line(record: Record, longest: float) -> RunLine:
     times, cost, latency = record.times, record.cost, record.times.latency
-    seconds = (latency.median, latency.p90, latency.p99) if latency else (None,) * 3
+    seconds = (
+        (latency.median, latency.p90, latency.p99, latency.warm_up) if latency else (None,) * 4
+    )
     return RunLine(
         seed=record.seed,
         status=record.outcome.status.value,

@@ -255,7 +255,8 @@ def group_of(
                 f"{benchmark}.{COST}",
                 COST,
                 "s / image",
-                "Median seconds per test image by the harness's clock; below it, peak GPU memory.",
+                "Median seconds per test image by the harness's clock; below it, peak GPU memory,"
+                " and the seconds less the pipe's own share.",
             )
         )
     return Group(

@@ -113,7 +113,7 @@ def record(
                 "median": median_seconds,
                 "p90": median_seconds * 1.2,
                 "p99": median_seconds * 2,
-                "first": 0.9,
+                "warm_up": 0.9,
             }
             if is_ok
             else None,

@@ -100,7 +100,12 @@ def _times(method: Method, benchmark: str, seed: int, *, is_ok: bool) -> dict[st
     seconds = method.seconds * float(
         generator("times", method.name, benchmark, seed).uniform(0.95, 1.05)
     )
-    latency = {"median": seconds, "p90": seconds * 1.15, "p99": seconds * 1.9, "first": seconds * 9}
+    latency = {
+        "median": seconds,
+        "p90": seconds * 1.15,
+        "p99": seconds * 1.9,
+        "warm_up": seconds * 9,
+    }
     return {
         "started": "2026-01-02T03:04:05Z", "total": 4000.0 + 60 * seed,
         "train": 3600.0 if method.trains and is_ok else None,

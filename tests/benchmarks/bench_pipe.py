@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_pipe.py [--engine process docker] [--images 400]
 
-For each of the six benchmarks' image sizes the echo entry (baselines/trivial-echo) answers images
+For each of the six benchmarks' image sizes the echo entry (baselines/echo) answers images
 in a whole session, and a program without frames takes and gives the same number of bytes through
 the same engine: pipes of a subprocess, or a container's attach stream. They take turns of a few
 images, so that another job on the machine disturbs both alike.
@@ -73,7 +73,7 @@ class ContractPipe:
         from harness.session import PredictSession
 
         self._size = size
-        self._running, launch, hello = started(engine, ROOT / "baselines" / "trivial-echo", size)
+        self._running, launch, hello = started(engine, ROOT / "baselines" / "echo", size)
         self._session = PredictSession(self._running, launch, hello)
         self._session.start()
 
