@@ -79,6 +79,8 @@ class ModelCard(Part):
     """Time of the training, all parts."""
     peak_ram_mib: float | None = None
     """Of the training, where the host saw it."""
+    peak_gpu_mib: float | None = None
+    """Of the training on a GPU, where the host saw it."""
     made: str
     """End of the training, ISO 8601 in UTC."""
     harness_commit: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Progress:
     scores: RunScores | None = None
     gallery: GalleryMaker | None = None
     peak_ram_bytes: list[int] = field(default_factory=list)
+    peak_gpu_bytes: list[int] = field(default_factory=list)
     log: bytes = b""
     answered: int = 0
     has_scores_from_maps: bool = False
@@ -68,7 +70,6 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
     """The record of a run, not sealed yet; a failed one holds no metrics."""
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
     is_ranked, reason = ranking(request.settings, request.pack, place.engine, progress.model)
-    peaks = progress.peak_ram_bytes
     return Record(
         run_key=request_key(request, place.engine),
         entry=EntryPart(
@@ -96,7 +97,10 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
         times=_times(progress),
         training=progress.training,
         model=progress.model,
-        cost=CostPart(peak_ram_mib=max(peaks) / 1024**2 if peaks else None),
+        cost=CostPart(
+            peak_ram_mib=peak_mib(progress.peak_ram_bytes),
+            peak_gpu_mib=peak_mib(progress.peak_gpu_bytes),
+        ),
         maps=scores.maps if scores else None,
         outcome=outcome,
         metrics=list(scores.metrics) if scores else [],
@@ -112,6 +116,11 @@ def _warnings(progress: Progress, scores: RunScores | None) -> list[str]:
         return []
     told = ["the entry sends no score: its map's maximum is the image score"]
     return [*scores.warnings, *(told if progress.has_scores_from_maps else [])]
+
+
+def peak_mib(peaks: Sequence[int]) -> float | None:
+    """The highest of the sessions' peaks, given in bytes; None where none is known."""
+    return max(peaks) / 1024**2 if peaks else None
 
 
 def pack_part(pack: Pack, place: Place) -> PackPart:

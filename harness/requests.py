@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import nvidia, provenance, unfinished
@@ -110,6 +110,17 @@ def device_kind(device: str) -> str:
             fix="cpu, or cuda:0 (any index or UUID that nvidia-smi -L lists)",
         )
     return "cpu" if device == "cpu" else nvidia.find(device).name
+
+
+def by_uuid(request: Request) -> Request:
+    """The same run, with its GPU named by UUID: it stays when that GPU, or another, is lost.
+
+    Raises:
+        DeviceUnavailable: this machine has no such GPU.
+    """
+    if request.device == "cpu":
+        return request
+    return replace(request, device=f"cuda:{nvidia.find(request.device).uuid}")
 
 
 def launch_of(

@@ -23,7 +23,7 @@ from harness.metrics import METRICS_VERSION
 from harness.model_card import BadName, ModelCard, ModelFile, hash_of, list_files
 from harness.model_store import ModelStore, default_models
 from harness.provenance import source
-from harness.recording import Progress
+from harness.recording import Progress, peak_mib
 from harness.records import ModelPart, TrainingPart
 from harness.requests import Place, Request, launch_of, request_key, training_parts
 from harness.scoring import ground_truth
@@ -112,15 +112,19 @@ class RunModel:
         card = stored.card
         progress.training, progress.train_seconds = card.training, card.seconds
         progress.model = ModelPart(hash=card.model, origin="stored", trained_under=card.key)
-        if card.peak_ram_mib is not None:
-            progress.peak_ram_bytes.append(int(card.peak_ram_mib * 1024**2))
+        for told, peaks in (
+            (card.peak_ram_mib, progress.peak_ram_bytes),
+            (card.peak_gpu_mib, progress.peak_gpu_bytes),
+        ):
+            if told is not None:
+                peaks.append(int(told * 1024**2))
         place.reporter.event(f"  model taken from {place.models.root}: not trained again")
         return True
 
     def _card(
         self, training: UnfinishedTraining, told: TrainingPart, files: list[ModelFile]
     ) -> ModelCard:
-        request, peaks = self.request, self.progress.peak_ram_bytes
+        request = self.request
         return ModelCard(
             key=request_key(request, self.place.engine),
             parts=training_parts(request, self.place.engine),
@@ -135,7 +139,8 @@ class RunModel:
             seed=request.seed,
             training=told,
             seconds=training.seconds,
-            peak_ram_mib=max(peaks) / 1024**2 if peaks else None,
+            peak_ram_mib=peak_mib(self.progress.peak_ram_bytes),
+            peak_gpu_mib=peak_mib(self.progress.peak_gpu_bytes),
             made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             harness_commit=source(METRICS_VERSION).commit,
             files=files,

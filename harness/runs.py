@@ -28,11 +28,12 @@ from harness.engines.base import Launch, Running
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import InfrastructureFault, StoreConflict
 from harness.gallery import open_gallery
+from harness.gpu_memory import GpuMemoryGauge
 from harness.kept_maps import MapKeeper
 from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of
 from harness.records import OutcomePart, Record
-from harness.requests import Place, Request, launch_of, request_key
+from harness.requests import Place, Request, by_uuid, launch_of, request_key
 from harness.run_model import RunModel
 from harness.scoring import ground_truth, new_scorer
 from harness.session import Answer, Hello, PredictSession
@@ -53,6 +54,7 @@ def execute(request: Request, place: Place, *, before: Record | None = None) -> 
         StoreConflict: another process is doing this run, or has just finished it.
         StoreUnusable: the record cannot be written.
     """
+    request = by_uuid(request)
     with place.store.lock(request.name), work_folder(place.cache) as work:
         if place.store.find(request.name) != before:
             raise StoreConflict(
@@ -247,15 +249,18 @@ class _Run:
 
     @contextlib.contextmanager
     def _running(self, launch: Launch) -> Iterator[Running]:
+        gauge = GpuMemoryGauge.of(launch.device)  # before the start: what is in use without it
         running = self.place.engine.start(launch)
         try:
-            with running:
+            with gauge.watching(running.owns), running:
                 yield running
         finally:
             # The log is complete only after the program was stopped.
             self.progress.log += running.log
             if (peak := running.peak_memory_bytes) is not None:
                 self.progress.peak_ram_bytes.append(peak)
+            if gauge.peak_bytes is not None:
+                self.progress.peak_gpu_bytes.append(gauge.peak_bytes)
 
     def _hello(self) -> Hello:
         request = self.request

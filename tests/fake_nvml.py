@@ -11,6 +11,7 @@ tell, one subclass of `NVMLError` for each return code.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ TEXTS = {
     pynvml.NVML_ERROR_NOT_FOUND: "Not Found",
     pynvml.NVML_ERROR_INVALID_ARGUMENT: "Invalid Argument",
 }
+Processes = dict[int, float | None]
 
 
 @dataclass
@@ -32,8 +34,8 @@ class FakeGpu:
 
     uuid: str
     used_mib: float = 4
-    processes: dict[int, float | None] | None = field(default_factory=dict)
-    """MiB by process id; None in place of all = NVML does not support the question."""
+    processes: Processes | Callable[[], Processes] | None = field(default_factory=dict)
+    """MiB by process id, or what gives it; None = NVML does not support the question."""
     name: str = "NVIDIA H200"
     total_mib: float = 143_771
     is_lost: bool = False
@@ -112,7 +114,8 @@ class Driver:
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: FakeGpu) -> list[Any]:  # noqa: N802
         gpu = self._alive(handle)
-        if gpu.processes is None:
+        told = gpu.processes() if callable(gpu.processes) else gpu.processes
+        if told is None:
             raise pynvml.NVMLError_NotSupported
         return [
             pynvml.nvmlFriendlyObject(
@@ -123,7 +126,7 @@ class Driver:
                     "computeInstanceId": 0xFFFFFFFF,
                 }
             )
-            for pid, mib in dict(gpu.processes).items()
+            for pid, mib in dict(told).items()
         ]
 
     def nvmlErrorString(self, code: int) -> str:  # noqa: N802

@@ -224,6 +224,17 @@ class Running(ABC):
     def peak_memory_bytes(self) -> int | None:
         """Peak RAM of the program and its children as the host saw it, where it could."""
 
+    def owns(self, process: int) -> bool:
+        """Whether a process of this machine is the program, or was started by it.
+
+        Args:
+            process: its number as this machine counts; asked several times a second, from
+                another thread, also after the end.
+        Returns:
+            False also where that cannot be told.
+        """
+        return False
+
     def __enter__(self) -> Self:
         return self
 

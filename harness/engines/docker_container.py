@@ -74,24 +74,30 @@ class MemoryGauge:
     """The container's peak memory, from its control group on this machine, where it can be read.
 
     Page cache counts too: that is what the kernel calls the group's memory.
+
+    Args:
+        process: a process of the container, as the engine counts.
+        container: the container's id. The group's name holds it; where it does not, the number
+            is another process's, because the harness counts otherwise (in a container of its own).
+        system: the root of /proc and /sys.
     """
 
-    _FILES = ("memory.peak", "memory.max_usage_in_bytes")  # version 2, version 1
+    # Version 2; version 1; version 2 before Linux 5.19, where only the moment's value is told.
+    _FILES = ("memory.peak", "memory.max_usage_in_bytes", "memory.current")
 
-    def __init__(self, process: int) -> None:
+    def __init__(self, process: int, container: str, system: Path = Path("/")) -> None:
         self.peak_bytes: int | None = None
-        self._file = next(self._candidates(process), None)
+        self._system = system
+        self._file = next(self._candidates(process, container), None)
         self._due = 0.0
 
-    def _candidates(self, process: int) -> Iterator[Path]:
+    def _candidates(self, process: int, container: str) -> Iterator[Path]:
         with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
+            for line in (self._system / f"proc/{process}/cgroup").read_text().splitlines():
                 _, controllers, group = line.split(":", 2)
-                if controllers in ("", "memory"):
-                    for name in self._FILES:
-                        file = Path("/sys/fs/cgroup") / controllers / group.lstrip("/") / name
-                        if file.exists():
-                            yield file
+                if controllers in ("", "memory") and container in group:
+                    folder = self._system / "sys/fs/cgroup" / controllers / group.lstrip("/")
+                    yield from filter(Path.exists, (folder / name for name in self._FILES))
 
     def sample(self, *, is_due: bool = False) -> None:
         """Read the gauge, at most once a second unless it is due."""
@@ -100,7 +106,7 @@ class MemoryGauge:
             return
         self._due = now + _SAMPLE_SECONDS
         try:
-            self.peak_bytes = int(self._file.read_text())
+            self.peak_bytes = max(self.peak_bytes or 0, int(self._file.read_text()))
         except (OSError, ValueError):  # the group went with the container
             self._file = None
 
@@ -126,11 +132,11 @@ def start_container(
     """
     running: ContainerRunning | None = None
     try:
-        client.create_container_from_config(settings, name)
+        container = client.create_container_from_config(settings, name)["Id"]
         stream = client.attach_socket(
             name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
         )
-        running = ContainerRunning(client, name, stream, launch, on_end)
+        running = ContainerRunning(client, name, stream, launch, on_end, container=container)
         client.start(name)
         running.watch_memory()
     except BaseException:  # Ctrl-C too
@@ -170,6 +176,7 @@ class ContainerRunning(PumpedRunning):
 
     Args:
         client, name, launch, on_end: as for `start_container`.
+        container: the container's id.
         stream: what the SDK's `attach_socket` gave; it owns the connection.
     """
 
@@ -180,10 +187,13 @@ class ContainerRunning(PumpedRunning):
         stream: Any,
         launch: Launch,
         on_end: Callable[[], None],
+        *,
+        container: str,
     ) -> None:
         paths = {name: PATHS[name] for name in launch.folders()}
         self._client = client
         self._name = name
+        self._container = container
         self._stream = stream
         self._socket: socket.socket = getattr(stream, "_sock", stream)
         self._socket.setblocking(False)
@@ -201,7 +211,7 @@ class ContainerRunning(PumpedRunning):
         """Find the container's memory gauge; it is running now."""
         process = self._state()["Pid"]
         if process:
-            self._gauge = MemoryGauge(process)
+            self._gauge = MemoryGauge(process, self._container)
 
     def _drain_stream(self) -> None:
         demultiplexer = Demultiplexer({1: self._inbox.add_output, 2: self._inbox.add_log})
@@ -319,6 +329,12 @@ class ContainerRunning(PumpedRunning):
     @property
     def peak_memory_bytes(self) -> int | None:
         return None if self._gauge is None else self._gauge.peak_bytes
+
+    def owns(self, process: int) -> bool:
+        try:  # the name of its control group holds the container's id, under both versions
+            return self._container.encode() in Path(f"/proc/{process}/cgroup").read_bytes()
+        except OSError:
+            return False
 
 
 def _signed(exit_code: int) -> int:

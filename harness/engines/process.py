@@ -214,6 +214,21 @@ class ProcessRunning(PipeRunning):
             return _peak_resident_bytes(int(self._reports.split(b"\n")[0]))
         return self._peak_memory_bytes
 
+    def owns(self, process: int) -> bool:
+        if self._exit is not None:  # the supervisor's number may be another's by now
+            return False
+        while process not in (0, self._supervisor.pid):
+            process = _parent(process)  # orphans are the supervisor's children too
+        return process == self._supervisor.pid
+
+
+def _parent(process: int) -> int:
+    """Parent of a living process; 0 where there is none, or the system does not tell."""
+    try:
+        return int(Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
 
 def _peak_resident_bytes(process: int) -> int | None:
     """Largest resident size of a living process (VmHWM), where the system tells it."""

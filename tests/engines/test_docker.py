@@ -17,7 +17,7 @@ import pytest
 from docker.errors import NotFound
 
 from harness.engines.base import DeadlinePassed, Launch, Limits, LogFlood, PipeClosed, Program
-from harness.engines.docker_container import Demultiplexer
+from harness.engines.docker_container import Demultiplexer, MemoryGauge
 from harness.errors import DeviceUnavailable
 from harness.statuses import RunEnded, Status
 from tests.engine_images import LightDockerEngine
@@ -314,6 +314,55 @@ def test_peak_memory_is_what_the_container_used(start_script) -> None:
     if running.peak_memory_bytes is None:
         pytest.skip("the control groups of this engine cannot be read from here")
     assert 100 * MIB <= running.peak_memory_bytes <= 256 * MIB
+
+
+def test_a_container_owns_its_processes_and_no_other(start_script) -> None:
+    code = """
+        import os, sys
+        child = os.fork()
+        if child:
+            os.fork() or os.setsid()
+        print("up", flush=True)
+        sys.stdin.buffer.read()
+    """
+    running, other = start_script(code), start_script(code)
+    for each in (running, other):
+        each.receive_line(64, soon())
+    listed = running._client.top(running._name)
+    column = listed["Titles"].index("PID")
+    inside = [int(row[column]) for row in listed["Processes"]]
+    assert len(inside) >= 3
+    assert all(running.owns(process) for process in inside)
+    assert not any(other.owns(process) for process in inside)
+    assert not running.owns(os.getpid())
+    running.stop()
+    assert not any(running.owns(process) for process in inside)
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("0::/system.slice/docker-abc.scope", "system.slice/docker-abc.scope/memory.peak"),
+        ("0::/system.slice/docker-abc.scope", "system.slice/docker-abc.scope/memory.current"),
+        ("4:memory:/docker/abc", "memory/docker/abc/memory.max_usage_in_bytes"),
+    ],
+)
+def test_the_memory_gauge_reads_the_containers_own_group_under_both_versions(
+    tmp_path: Path, line: str, file: str
+) -> None:
+    (tmp_path / "proc/7").mkdir(parents=True)
+    (tmp_path / "proc/7/cgroup").write_text(f"9:name=systemd:/docker/abc\n{line}\n")
+    told = tmp_path / "sys/fs/cgroup" / file
+    told.parent.mkdir(parents=True)
+    told.write_text("500\n")
+    gauge = MemoryGauge(7, "abc", tmp_path)
+    gauge.sample()
+    told.write_text("300\n")
+    gauge.sample(is_due=True)
+    assert gauge.peak_bytes == 500
+    other = MemoryGauge(7, "another", tmp_path)
+    other.sample()
+    assert other.peak_bytes is None
 
 
 def test_a_gpu_is_asked_for_by_its_uuid_and_none_is_hidden_from_a_run_without(

@@ -61,6 +61,28 @@ def test_a_program_answers_and_its_end_of_input_ends_it() -> None:
         assert running.peak_memory_bytes > 4 * MIB
 
 
+def test_a_program_owns_its_children_the_orphaned_ones_too_and_no_other_process() -> None:
+    code = """
+        import os, sys
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            if os.fork() == 0:
+                print(os.getpid(), flush=True)
+                sys.stdin.buffer.read()
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(os.getpid(), flush=True)
+        sys.stdin.buffer.read()
+    """
+    with ProcessEngine().start(launch(code)) as running:
+        inside = [int(running.receive_line(64, soon())) for _ in range(2)]
+        assert all(running.owns(process) for process in inside)
+        assert not running.owns(os.getpid())
+        assert not running.owns(1)
+    assert not any(running.owns(process) for process in inside)
+
+
 def test_the_environment_is_the_fixed_list_whatever_the_host_has(monkeypatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "of the host")
     code = "import os, json; print(json.dumps(dict(os.environ)), flush=True)"
