@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import unfinished
+from harness import gpu_health, unfinished
 from harness.audit import Audit
 from harness.benchmarks import Sample
 from harness.engines.base import Launch, Running
@@ -75,6 +75,7 @@ def _execute(
     progress = Progress(datetime.datetime.now(datetime.UTC), time.monotonic())
     run = _Run(request, place, work, progress)
     try:
+        gpu_health.require_well(place.engine, run.launch())
         run.get_model(training)
         audit = Audit.of(request.pack.split("test"), request.device) if request.is_audited else None
         run.predict(audit)
@@ -145,6 +146,10 @@ class _Run:
         """The host's own copy of the trained model; empty where the entry does not train."""
         return self.work / "model"
 
+    def launch(self) -> Launch:
+        """One start for predict."""
+        return launch_of(self.request, self.place, "predict", model=self.model)
+
     def get_model(self, training: UnfinishedTraining | None) -> None:
         """Have the trained model in its folder, where the entry has one."""
         RunModel(
@@ -153,8 +158,7 @@ class _Run:
 
     def predict(self, audit: Audit | None = None) -> None:
         """One predict session: the validation split first where it sets thresholds, then test."""
-        progress = self.progress
-        launch = launch_of(self.request, self.place, "predict", model=self.model)
+        progress, launch = self.progress, self.launch()
         self._compile_truth()
         began = time.monotonic()
         kept = self.work / "maps.zip" if self.place.keep_maps else None
@@ -189,7 +193,7 @@ class _Run:
             self.place.reporter.event(f"  audit: {part.verdict} ({part.detail})")
 
     def _asked_afresh(self, audit: Audit) -> list[Answer]:
-        launch = launch_of(self.request, self.place, "predict", model=self.model)
+        launch = self.launch()
         with self._running(launch) as running:
             session = PredictSession(running, launch, self._hello())
             session.start()
@@ -254,6 +258,11 @@ class _Run:
         try:
             with gauge.watching(running.owns), running:
                 yield running
+        except RunEnded as end:
+            known = gpu_health.explained(end, self.place.engine, launch)
+            if known is end:
+                raise
+            raise known from end
         finally:
             # The log is complete only after the program was stopped.
             self.progress.log += running.log

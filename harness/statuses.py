@@ -103,7 +103,7 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
     ),
     Status.OUT_OF_GPU_MEMORY: StatusEntry(
         _E,
-        "The entry ran out of GPU memory.",
+        "The entry ran out of GPU memory, as it says itself by its exit code.",
         "Use smaller batches or a smaller model, or run on a GPU with more memory.",
     ),
     Status.LOG_FLOOD: StatusEntry(
@@ -153,8 +153,8 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
     ),
     Status.GPU_LOST: StatusEntry(
         _I,
-        "The GPU stopped answering.",
-        "Check nvidia-smi on the host, then run the command again.",
+        "The GPU stopped answering, or failed the host's own test kernel.",
+        "Look at the GPU on the host (nvidia-smi; dmesg, for Xid), then run the command again.",
     ),
     Status.HOST_ERROR: StatusEntry(
         _I,

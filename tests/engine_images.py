@@ -48,6 +48,9 @@ class LightDockerEngine(DockerEngine):
         base = light_base(self.client)
         return docker_build.build_folder(self.client, folder, name, identity, base)
 
+    def _canary_image(self, program: Program) -> str:
+        return docker_build.own_python(self.client, program, light_base(self.client))
+
 
 def light_base(client: docker.APIClient) -> docker_build.Base:
     """The small base image, built where it is not there yet."""

@@ -17,6 +17,7 @@ from harness.errors import EngineUnavailable, UsageError
 _PARTS = frozenset(
     {
         "base",
+        "canary",
         "docker_build",
         "docker_container",
         "docker_images",

@@ -318,6 +318,16 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def start_canary(self, launch: Launch) -> Running:
+        """Start the canary kernel (`canary.py`) where and how `start` would start the program.
+
+        Args:
+            launch: of the entry; its folders are not needed.
+        Raises:
+            DeviceUnavailable, RunEnded: as `start`.
+        """
+
+    @abstractmethod
     def plan(self, launch: Launch) -> str:
         """The exact call that `start` would make, for `--dry-run`: text, nothing is started."""
 

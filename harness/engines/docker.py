@@ -17,6 +17,8 @@ import re
 import secrets
 import socket
 import weakref
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +45,7 @@ from harness.statuses import RunEnded, Status
 API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
 _ASK_SECONDS = 10.0  # does it answer at all?
 OWNER_LABEL = "bmad.owner"
+CANARY = Path(__file__).with_name("canary.py")
 NOBODY = 65534  # who runs an entry when the harness is root
 _NO_GPU = re.compile(
     r"could not select device driver|nvidia-container|libnvidia|unknown device|no such device|CDI",
@@ -200,13 +203,28 @@ class DockerEngine(Engine):
         if launch.program.refusal:
             raise RunEnded(Status.INVALID_IMAGE, launch.program.refusal)
         self.check_device(launch.device, is_foreign=launch.program.is_foreign)
-        gpu, user = self._gpu(launch.device), self._user()
         if os.geteuid() == 0:
-            _open_folders(launch, user)
+            _open_folders(launch, self._user())
+        return self._start(launch)
+
+    def start_canary(self, launch: Launch) -> ContainerRunning:
+        self.check_device(launch.device, is_foreign=launch.program.is_foreign)
+        canary = replace(launch.program, name="canary", image=self._canary_image(launch.program))
+        bare = replace(launch, program=canary, train=None, model=None, weights=None)
+        return self._start(bare, entrypoint=["python3", "-I", "-S", "-c", CANARY.read_text()])
+
+    def _canary_image(self, program: Program) -> str:
+        return docker_build.own_python(self.client, program)
+
+    def _start(self, launch: Launch, entrypoint: Sequence[str] = ()) -> ContainerRunning:
+        """Start a container; with an entrypoint in place of the image's, the canary."""
+        gpu = self._gpu(launch.device)
         cpus = take_cpus(launch.limits.threads)
         place = self._place(cpus, gpu)
         name = _container_name(launch)
         settings = container_settings(launch, place, _labels(launch))
+        if entrypoint:
+            settings["Entrypoint"] = list(entrypoint)
         try:
             return start_container(self.client, launch, settings, name, lambda: give_cpus(cpus))
         except ENGINE_FAULTS as error:

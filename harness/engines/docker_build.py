@@ -120,6 +120,32 @@ def ensure_base(client: docker.APIClient) -> Base:
         return _ensure_base(client, baselines_base())
 
 
+def own_python(client: docker.APIClient, program: Program, base: Base | None = None) -> str:
+    """An image with a Python that is no stranger's, for the host's own programs.
+
+    The base image where it is there; else the folder's own, which stands on it; a stranger's
+    image may hold no Python, or one that says what its author likes, so there the base is built.
+
+    Args:
+        client: the engine's API.
+        program: what the image is needed beside.
+        base: in place of Dockerfile.gpu's, and there.
+    Returns:
+        Its id.
+    Raises:
+        EnvironmentFault: the base image cannot be built.
+    """
+    wanted = base or baselines_base()
+    image = find_built(client, wanted.tag, wanted.identity)
+    if image is None and not program.is_foreign:
+        return program.image
+    if image is None:
+        ensure_base(client)
+        image = client.inspect_image(wanted.tag)
+    identifier: str = image["Id"]
+    return identifier
+
+
 def _ensure_base(client: docker.APIClient, base: Base) -> Base:
     if find_built(client, base.tag, base.identity) is not None:
         return base

@@ -57,8 +57,9 @@ class FunctionEngine(Engine):
     name = "double"
     isolation: Literal["container", "none"] = "none"
 
-    def __init__(self, function: EntryFunction) -> None:
+    def __init__(self, function: EntryFunction, canary: EntryFunction | None = None) -> None:
         self._function = function
+        self._canary = canary or _well
         self.launches: list[Launch] = []
 
     def check(self) -> None:
@@ -80,6 +81,9 @@ class FunctionEngine(Engine):
         self.launches.append(launch)
         paths = {name: str(path) for name, path in launch.folders().items()}
         return run_function(self._function, limits=launch.limits, paths=paths)
+
+    def start_canary(self, launch: Launch) -> FunctionRunning:
+        return run_function(self._canary, limits=launch.limits)
 
     def plan(self, launch: Launch) -> str:
         return f"{getattr(self._function, '__name__', 'function')}() {launch.verb}"
@@ -151,6 +155,11 @@ class FunctionRunning(PipeRunning):
     @property
     def peak_memory_bytes(self) -> int | None:
         return None
+
+
+def _well(_stdin: BinaryIO, stdout: BinaryIO, _stderr: BinaryIO) -> None:
+    """The canary of a GPU that is well."""
+    stdout.write(b'{"code": 0, "said": "the GPU computes"}\n')
 
 
 def _write_last_words(stderr: BinaryIO, text: str) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -28,6 +29,7 @@ from harness.statuses import RunEnded, Status
 
 HOME_PREFIX = "bmad-entry-"
 KILL_SECONDS = 10.0  # from KILL to the supervisor's word that nothing is left
+CANARY = Path(__file__).with_name("canary.py")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,6 +69,10 @@ class ProcessEngine(Engine):
 
     def start(self, launch: Launch) -> ProcessRunning:
         return ProcessRunning(launch, self._environment(launch))
+
+    def start_canary(self, launch: Launch) -> ProcessRunning:
+        program = replace(launch.program, command=(sys.executable, "-I", "-S", str(CANARY)))
+        return self.start(replace(launch, program=program, train=None, model=None, weights=None))
 
     def plan(self, launch: Launch) -> str:
         home = f"{tempfile.gettempdir()}/{HOME_PREFIX}NEW"
