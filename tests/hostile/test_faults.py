@@ -28,6 +28,7 @@ from harness.store import Store
 from tests.engine_images import LightDockerEngine
 from tests.hostile.conftest import ENTRIES
 from tests.hostile.harnesses import Nursery
+from tests.own_engine import OwnEngine, one_of_its_own
 
 QUICK = ["--limit", "stop_seconds=1", "--limit", "threads=1", "--limit", "memory_mib=512"]
 
@@ -266,68 +267,10 @@ def test_the_wall_clock_is_read_for_dates_alone() -> None:
 
 
 @pytest.fixture
-def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
+def own_engine() -> Iterator[OwnEngine]:
     """A container engine of the test's own, which it may stop; never the shared one."""
-    if os.geteuid() != 0 or not (shutil.which("dockerd") and shutil.which("containerd")):
-        pytest.skip("an engine of its own needs root and dockerd")
-    engine = OwnEngine(Path(tempfile.mkdtemp(prefix="bmad-engine-")))
-    try:
-        engine.start()
+    with one_of_its_own() as engine:
         yield engine
-    finally:
-        engine.stop()
-        shutil.rmtree(engine.root, ignore_errors=True)
-
-
-class OwnEngine:
-    """A dockerd with its own root, socket and process id file."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.address = f"unix://{root}/engine.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        log = (self.root / "engine.log").open("ab")
-        self._process = subprocess.Popen(
-            [
-                # In a network of its own: without a bridge of its own, a dockerd removes the
-                # machine's docker0, and the shared engine could build no image any more.
-                "unshare", "--net", "dockerd", "--host", self.address, "--data-root", str(self.root / "data"),
-                "--exec-root", str(self.root / "exec"), "--pidfile", str(self.root / "engine.pid"),
-                "--bridge=none", "--iptables=false", "--ip-masq=false",
-            ],
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        log.close()
-        deadline = time.monotonic() + 60
-        while not self.answers():
-            assert self._process.poll() is None, (self.root / "engine.log").read_text()[-3000:]
-            assert time.monotonic() < deadline, "the engine does not answer"
-            time.sleep(0.2)
-
-    def answers(self) -> bool:
-        ask = ["docker", "--host", self.address, "version", "--format", "{{.Server.Version}}"]
-        return subprocess.run(ask, capture_output=True, check=False).returncode == 0
-
-    def stop(self) -> None:
-        """End it as a restart of the service does."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=60)
-            self._process = None
-
-    def load(self, image: str) -> None:
-        """Copy an image from the shared engine, which is only read."""
-        load = ["docker", "--host", self.address, "load", "--quiet"]
-        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as save:
-            subprocess.run(load, stdin=save.stdout, check=True, capture_output=True)
-        assert save.returncode == 0
-
-    def containers(self) -> list[str]:
-        ask = ["docker", "--host", self.address, "ps", "--all", "--quiet"]
-        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
 
 
 @pytest.mark.engine
@@ -351,7 +294,7 @@ def test_an_engine_that_is_restarted_in_mid_run_is_nobodys_record_and_the_next_r
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while "slow-predict" not in names_of(own_engine):
+    while "slow-predict" not in own_engine.names():
         assert time.monotonic() < deadline
         assert harness.poll() is None, harness.stderr.read()
         time.sleep(0.2)
@@ -370,8 +313,3 @@ def test_an_engine_that_is_restarted_in_mid_run_is_nobodys_record_and_the_next_r
     (record,) = Store(tmp_path / "r").records()
     assert record.is_ok
     assert own_engine.containers() == []
-
-
-def names_of(engine: OwnEngine) -> str:
-    ask = ["docker", "--host", engine.address, "ps", "--format", "{{.Names}}"]
-    return subprocess.run(ask, capture_output=True, text=True, check=True).stdout
