@@ -235,7 +235,10 @@ class CostPart(Part):
     """Memory as the host saw it, in MiB; None where the host cannot see it."""
 
     peak_ram_mib: float | None = None
+    """Peak RAM of a session: of the container's control group, page cache included, or (process
+    engine) of the largest process."""
     peak_gpu_mib: float | None = None
+    """Peak GPU memory of a session's processes as the driver counts it, the CUDA context included."""
 
 
 class MapsPart(Part):

@@ -159,7 +159,7 @@ _VALUES = (
     Term(
         "cost",
         "s / image and GPU memory",
-        "Median seconds per test image by the harness's clock, and the peak of GPU memory.",
+        "Median seconds per test image by the harness's clock, and the peak of GPU memory as the driver counts it.",
         (
             "The clock runs from the sending of an image to the last byte of its answer, one image at a"
             " time; start-up, the first image of a session (warm-up) and validation images are not in"

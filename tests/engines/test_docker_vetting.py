@@ -89,17 +89,53 @@ def test_an_old_gpu_toolkit_is_refused_and_an_unknown_one_is_enough_for_baseline
     assert ("unknown" in caplog.text) is (version is None and not is_foreign)
 
 
-def test_the_toolkits_version_is_read_from_what_it_prints(monkeypatch, tmp_path) -> None:
-    said = "NVIDIA Container Toolkit CLI version 1.17.8\ncommit: f202b80a9b9d0db00d9b1d73c0128c8962c55f4d"
-    command = tmp_path / "nvidia-ctk"
-    command.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\n")
-    command.chmod(0o755)
+@pytest.fixture
+def toolkit(monkeypatch, tmp_path):
+    """`toolkit(name, said, code)`: a program of the toolkit that prints this; else there is none."""
     monkeypatch.setenv("PATH", str(tmp_path))
     docker_vetting.toolkit_version.cache_clear()
+
+    def install(name: str, said: str, code: int = 0) -> None:
+        command = tmp_path / name
+        command.write_text(f"#!/bin/sh\nprintf '%b\\n' '{said}'\nexit {code}\n")
+        command.chmod(0o755)
+
+    yield install
+    docker_vetting.toolkit_version.cache_clear()
+
+
+CLI = r"NVIDIA Container Toolkit CLI version {}\ncommit: f202b80a9b9d0db00d9b1d73c0128c8962c55f4d"
+RUNTIME = (
+    r"NVIDIA Container Runtime version {}\ncommit: f202b80a\nspec: 1.2.0\n\nrunc version 1.1.12"
+)
+
+
+@pytest.mark.parametrize(
+    ("programs", "version"),
+    [
+        ({"nvidia-ctk": (CLI.format("1.17.8"), 0)}, (1, 17, 8)),
+        ({"nvidia-ctk": (CLI.format("1.9.0"), 0)}, (1, 9, 0)),
+        ({"nvidia-ctk": (CLI.format("1.18.0-rc.1"), 0)}, (1, 18, 0)),
+        ({"nvidia-container-runtime": (RUNTIME.format("1.17.9"), 0)}, (1, 17, 9)),
+        (
+            {"nvidia-ctk": ("", 1), "nvidia-container-runtime": (RUNTIME.format("1.16.2"), 0)},
+            (1, 16, 2),
+        ),
+        ({"nvidia-ctk": ("nightly build", 0)}, None),
+        ({"nvidia-ctk": (CLI.format("1.17.8"), 127)}, None),
+        ({}, None),
+    ],
+)
+def test_the_gate_reads_the_toolkits_version_from_what_it_prints(
+    toolkit, programs, version
+) -> None:
+    for name, (said, code) in programs.items():
+        toolkit(name, said, code)
+    assert docker_vetting.toolkit_version() == version
+    is_safe = version is not None and version >= docker_vetting.SAFE_TOOLKIT
     try:
-        assert docker_vetting.toolkit_version() == (1, 17, 8)
-        command.unlink()
-        docker_vetting.toolkit_version.cache_clear()
-        assert docker_vetting.toolkit_version() is None
-    finally:
-        docker_vetting.toolkit_version.cache_clear()
+        DockerEngine().check_device("cuda:0", is_foreign=True)
+    except DeviceUnavailable:
+        assert not is_safe
+    else:
+        assert is_safe
