@@ -62,17 +62,17 @@ def test_a_program_answers_and_its_end_of_input_ends_it() -> None:
 
 
 def test_a_program_owns_its_children_the_orphaned_ones_too_and_no_other_process() -> None:
-    code = """
+    code = r"""
         import os, sys
         child = os.fork()
         if child == 0:
             os.setsid()
             if os.fork() == 0:
-                print(os.getpid(), flush=True)
+                os.write(1, b"%d\n" % os.getpid())
                 sys.stdin.buffer.read()
             os._exit(0)
         os.waitpid(child, 0)
-        print(os.getpid(), flush=True)
+        os.write(1, b"%d\n" % os.getpid())
         sys.stdin.buffer.read()
     """
     with ProcessEngine().start(launch(code)) as running:
