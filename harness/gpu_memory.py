@@ -20,6 +20,7 @@ from typing import Self
 from harness import nvidia
 
 PERIOD_SECONDS = 0.1
+JOIN_SECONDS = 5.0  # a driver that hangs takes the watching thread with it, and nobody else
 
 
 class GpuMemoryGauge:
@@ -60,8 +61,8 @@ class GpuMemoryGauge:
             yield
         finally:
             self._stop.set()
-            thread.join()
-            after = self._look()
+            thread.join(JOIN_SECONDS)
+            after = None if thread.is_alive() else self._look()
             self._was_busy_after = after is None or bool(after.processes)
 
     @property

@@ -5,19 +5,25 @@ The one module that imports pynvml, and only once somebody asks. Traps:
   GPU for the other. So whatever is handed on names a GPU by its UUID.
 - The first nvmlInit of a process wakes every GPU, which takes seconds; the later ones only count.
   So nobody calls nvmlShutdown, and every question may begin with an init.
+- A driver can hang for ever. So what the harness waits for is asked in a thread of its own.
 - Inside a container, NVML lists the processes of a GPU by the host's numbers, or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from harness.errors import DeviceUnavailable
 
+Answer = TypeVar("Answer")
+
 MIB = 1024**2
+ANSWER_SECONDS = 120.0  # the first question may wake eight GPUs
 IDLE_MIB = 1024  # a driver keeps a few hundred MiB for itself on a GPU that nobody uses
 
 
@@ -94,7 +100,7 @@ def find(device: str) -> Gpu:
 
 
 def look(uuid: str) -> Gpu:
-    """One GPU, now.
+    """One GPU, now; waits as long as the driver takes.
 
     Raises:
         DriverFault: there is none of this UUID any more, or it does not answer.
@@ -106,7 +112,7 @@ def look(uuid: str) -> Gpu:
 def fault_of(uuid: str) -> str:
     """What the driver says is wrong with a GPU; empty where it answers as it should."""
     try:
-        look(uuid)
+        _in_time(lambda: look(uuid))
     except DriverFault as fault:
         return f"NVML: {fault}"
     return ""
@@ -114,12 +120,40 @@ def fault_of(uuid: str) -> str:
 
 def _look_at_all() -> tuple[list[Gpu], list[str]]:
     """Every GPU that answers, and what is said in place of the others."""
-    found, problems = [], []
     try:
-        with _asking() as nvml:
-            count = nvml.nvmlDeviceGetCount()
+        return _in_time(_all_one_by_one)
     except DriverFault as fault:
         return [], [f"NVML: {fault}"]
+
+
+def _in_time(question: Callable[[], Answer]) -> Answer:
+    """The answer of a driver that may hang.
+
+    Raises:
+        DriverFault: there is none in time; or as the question.
+    """
+    answers: queue.SimpleQueue[tuple[Answer | None, Exception | None]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((question(), None))
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            answers.put((None, error))
+
+    threading.Thread(target=ask, name="nvml", daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise DriverFault(f"no answer within {ANSWER_SECONDS:g} s") from None
+    if error is not None:
+        raise error
+    return cast("Answer", answer)
+
+
+def _all_one_by_one() -> tuple[list[Gpu], list[str]]:
+    found, problems = [], []
+    with _asking() as nvml:
+        count = nvml.nvmlDeviceGetCount()
     for index in range(count):
         try:
             with _asking() as nvml:

@@ -256,7 +256,8 @@ class _Run:
         gauge = GpuMemoryGauge.of(launch.device)  # before the start: what is in use without it
         running = self.place.engine.start(launch)
         try:
-            with gauge.watching(running.owns), running:
+            # Twice: it is stopped whatever happens, and before the gauge's last look.
+            with running, gauge.watching(running.owns), running:
                 yield running
         except RunEnded as end:
             known = gpu_health.explained(end, self.place.engine, launch)

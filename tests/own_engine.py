@@ -38,13 +38,15 @@ class OwnEngine:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         log = (self.root / "engine.log").open("ab")
+        settings = self.root / "engine.json"  # not the machine's, which may speak of runtimes too
+        settings.write_text("{}")
         first = f"{self._path}:" if self._path else ""
         self._process = subprocess.Popen(
             [
                 # In a network of its own: without a bridge of its own, a dockerd removes the
                 # machine's docker0, and the shared engine could build no image any more.
                 "unshare", "--net", "dockerd", "--host", self.address, "--data-root", str(self.root / "data"),
-                "--exec-root", str(self.root / "exec"), "--pidfile", str(self.root / "engine.pid"),
+                "--config-file", str(settings), "--exec-root", str(self.root / "exec"), "--pidfile", str(self.root / "engine.pid"),
                 "--bridge=none", "--iptables=false", "--ip-masq=false", *self._options,
             ],
             env={**os.environ, "PATH": first + os.environ["PATH"]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -236,6 +237,7 @@ def entries_running() -> dict[int, float | None]:
     return found
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_run_on_a_well_gpu_is_recorded_with_its_gpu_and_the_peak_over_all_sessions(
     machine: Machine,
 ) -> None:
@@ -329,6 +331,7 @@ def test_a_fault_that_no_gpu_explains_asks_no_second_canary(machine) -> None:
     assert len(machine.canaries) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_gpu_that_is_lost_in_the_audit_does_not_mark_the_entry(machine) -> None:
     def lose_gpu_and_entry(running: Running) -> None:
         machine.is_sick_from(2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import pynvml
 import pytest
 
 from harness import nvidia, provenance
@@ -73,6 +76,23 @@ def test_a_lost_gpu_takes_no_other_with_it_and_is_named(driver: Driver) -> None:
     assert nvidia.fault_of("GPU-a") == "NVML: GPU is lost"
     assert nvidia.fault_of("GPU-gone") == "NVML: Not Found"
     assert nvidia.fault_of("GPU-b") == ""
+
+
+def test_a_driver_that_hangs_is_a_fault_and_hangs_nobody(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvidia, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: time.sleep(1))
+    assert nvidia.gpus() == []
+    assert nvidia.fault_of("GPU-a") == "NVML: no answer within 0.2 s"
+    with pytest.raises(DeviceUnavailable, match="no answer"):
+        nvidia.find("cuda:0")
+
+
+def test_an_error_of_ours_is_no_fault_of_the_driver(driver: Driver, monkeypatch) -> None:
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        nvidia.gpus()
 
 
 def test_the_record_holds_model_driver_and_cuda_version(driver: Driver) -> None:
