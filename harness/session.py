@@ -135,6 +135,17 @@ Judge = Callable[[int, Ask], Verdict]
 
 
 @dataclass(frozen=True)
+class _Prepared:
+    """An image decoded and framed."""
+
+    token: object
+    id: str
+    size: tuple[int, ...]
+    line: bytes
+    pixels: memoryview
+
+
+@dataclass(frozen=True)
 class _Asked:
     """An image on its way."""
 
@@ -225,9 +236,9 @@ class _Conversation:
             RunEnded: by the entry's fault; every answer that was whole has been handed over.
         """
         received: _Received | None = None
-        for question, image in _decoded_ahead(questions):
+        for question in _prepared_ahead(questions):
             try:
-                asked = self._send(question.token, image)
+                asked = self._send(question)
             except RunEnded:
                 if received is not None:
                     yield received.answer()
@@ -246,21 +257,20 @@ class _Conversation:
         """
         self.pipe.close()
 
-    def _send(self, token: object, image: np.ndarray) -> _Asked:
+    def _send(self, question: _Prepared) -> _Asked:
         self._asked += 1
         where = f"image {self._asked}"
-        question = ImageFrame(id=_new_id(), shape=_checked_shape(image))
         self.pipe.expect_silence(where)
-        size = image.shape[:2]
-        self._running.expect_output(MAX_LINE_BYTES + (math.prod(size) * 4 if self._has_maps else 0))
+        pixels = math.prod(question.size)
+        self._running.expect_output(MAX_LINE_BYTES + (pixels * 4 if self._has_maps else 0))
         seconds = self.limits.image_seconds
         deadline = self.pipe.deadline(
             seconds, Status.IMAGE_TIMEOUT, f"it was not answered within {seconds:g} s"
         )
         sent = time.monotonic()
         with self.pipe.typed(where, deadline):
-            self.pipe.send(question.line(), deadline, image.reshape(-1).data)
-        return _Asked(token, question.id, size, where, sent, deadline)
+            self.pipe.send(question.line, deadline, question.pixels)
+        return _Asked(question.token, question.id, question.size, where, sent, deadline)
 
     def _receive(self, asked: _Asked) -> _Received:
         with self.pipe.typed(asked.where, asked.deadline):
@@ -439,22 +449,25 @@ def read_description(running: Running, launch: Launch) -> Description:
     return description
 
 
-def _decoded_ahead(questions: Iterable[Question]) -> Iterator[tuple[Question, np.ndarray]]:
-    """Each question with its image; the next image is decoded while this one is answered."""
-    waiting: tuple[Question, Future[np.ndarray]] | None = None
+def _prepared_ahead(questions: Iterable[Question]) -> Iterator[_Prepared]:
+    """Each question ready to be sent; the next one is prepared while this one is answered."""
+    waiting: Future[_Prepared] | None = None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
         for question in questions:
-            following = (question, pool.submit(_decode, question))
+            following = pool.submit(_prepare, question)
             if waiting is not None:
-                yield waiting[0], waiting[1].result()
+                yield waiting.result()
             waiting = following
         if waiting is not None:
-            yield waiting[0], waiting[1].result()
+            yield waiting.result()
 
 
-def _decode(question: Question) -> np.ndarray:
+def _prepare(question: Question) -> _Prepared:
     image = question.image() if callable(question.image) else question.image
-    return np.ascontiguousarray(image)
+    image = np.ascontiguousarray(image)
+    frame = ImageFrame(id=_new_id(), shape=_checked_shape(image))
+    pixels = image.reshape(-1).data
+    return _Prepared(question.token, frame.id, image.shape[:2], frame.line(), pixels)
 
 
 def _checked_shape(image: np.ndarray) -> tuple[int, ...]:
