@@ -18,9 +18,9 @@ from harness import cli, data_options
 if TYPE_CHECKING:
     import argparse
 
-    from harness.campaigns.grid import Cell
+    from harness.campaigns.faults import Done
     from harness.campaigns.plan import Plan
-    from harness.campaigns.runner import Done
+    from harness.campaigns.where import Where
 
 EXAMPLES = """
   python -m harness.campaign plan table2 --data-root /data/bmad --device cuda
@@ -29,11 +29,11 @@ EXAMPLES = """
       one run at a time on every idle GPU; Ctrl-C at will, and `resume` goes on
   python -m harness.campaign run --entries 'baselines/*' --leave-out template 'trivial-*' \\
       --benchmark demo --seed 0 1 --engine process
+  python -m harness.campaign run table2 --data-root /data/bmad --device cuda --on ray
+      the same on every GPU of a Ray cluster; docs/cluster.md says what a node needs
   python -m harness.campaign status table2 --data-root /data/bmad
   python -m harness.campaign run my-grid.toml --data-root /data/bmad
 """
-# Below the results folder; a name that begins with a dot is no benchmark.
-LOGS = ".campaigns"
 ACTIONS = ("plan", "run", "status", "resume")
 
 
@@ -57,6 +57,20 @@ def build_parser() -> cli.Parser:
     group.add_argument("--preset", help="preset of every entry")
     data_options.add(parser)
     cli.add_engine_options(parser)
+    group = parser.add_argument_group("on which machines")
+    group.add_argument(
+        "--on", default="here", metavar="WHERE",
+        help="here, ray (the cluster of $RAY_ADDRESS, or the one this machine is part of) or"
+        " ray:HOST:PORT",
+    )  # fmt: skip
+    group.add_argument(
+        "--gpu-model", metavar="NAME",
+        help="with --on ray: use GPUs of this model alone (a cluster of several models needs it)",
+    )  # fmt: skip
+    group.add_argument(
+        "--wait-for-nodes", type=float, default=300.0, metavar="SECONDS",
+        help="with --on ray: wait so long for a node where none is left (default: 300)",
+    )  # fmt: skip
     group = parser.add_argument_group("how it goes")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     group.add_argument(
@@ -65,6 +79,9 @@ def build_parser() -> cli.Parser:
     group.add_argument("--retry-failed", action="store_true", help="run entries' faults again")
     group.add_argument(
         "--replace", action="store_true", help="move records of other runs to history"
+    )
+    group.add_argument(
+        "--keep-maps", action="store_true", help="keep the anomaly maps beside the records"
     )
     group.add_argument("--no-site", action="store_true", help="do not rebuild the site at the end")
     group.add_argument("--json", action="store_true", help="print the state of every run as JSON")
@@ -75,41 +92,39 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Do what is asked; returns the exit code (0, or 4 or 5 when runs are missing)."""
     options = build_parser().parse_args(argv)
+    from harness.campaigns import where
     from harness.campaigns.plan import make_plan
     from harness.campaigns.report import as_json, exit_code, plan_text, show
 
-    with cli.reporting() as reporter:
-        plan = make_plan(options, reporter)
-        if options.action in ("plan", "status"):
-            print(as_json(plan) if options.json else plan_text(plan))
-            return 0
-        plan.check_conflicts(replace=options.replace)
-        done = run(plan, options, reporter)
+    is_run = options.action in ("run", "resume")
+    done: list[Done] = []
+    with cli.reporting() as reporter, where.find(options, reporter) as place:
+        plan = make_plan(options, place, reporter)
+        if is_run:
+            plan.check_conflicts(replace=options.replace)
+            done = run(plan, place, options, reporter)
+    if not is_run:
+        print(as_json(plan) if options.json else plan_text(plan))
+        return 0
     show(plan, done, options)
     return exit_code(plan, done)
 
 
-def run(plan: Plan, options: argparse.Namespace, reporter: cli.Reporter) -> list[Done]:
+def run(
+    plan: Plan, place: Where, options: argparse.Namespace, reporter: cli.Reporter
+) -> list[Done]:
     """Do what is left; returns what was tried, in the order in which it ended."""
+    from harness.campaigns.faults import End
     from harness.campaigns.report import expected
-    from harness.campaigns.runner import End, Runner
-    from harness.campaigns.slots import is_free
 
     left = plan.to_do(retry_failed=options.retry_failed, replace=options.replace)
-    logs = plan.store.root / LOGS / plan.campaign.name
     reporter.event(
         f"campaign {plan.campaign.name}: {len(left)} of {len(plan.runs)} runs to do"
         f" · {len(plan.slots)} at a time on {', '.join(sorted(set(plan.slots)))} · {plan.engine}"
         f" · {expected(left, len(plan.slots))}"
     )
-    runner = Runner(
-        lambda cell, device: command(cell, device, plan, options),
-        plan.slots,
-        logs,
-        is_free=is_free,
-    )
     done: list[Done] = []
-    for ended in runner.run([planned.cell for planned in left]):
+    for ended in place.runs(plan, [planned.cell for planned in left]):
         done.append(ended)
         tries = f", {ended.tries} tries" if ended.tries > 1 else ""
         said = _recorded(plan, ended) if ended.end is End.FAILED else ended.detail
@@ -132,26 +147,6 @@ def _recorded(plan: Plan, ended: Done) -> str:
         return ended.detail
     detail = f", {record.outcome.detail}" if record.outcome.detail else ""
     return f"{record.outcome.status.value}{detail}"
-
-
-def command(cell: Cell, device: str, plan: Plan, options: argparse.Namespace) -> list[str]:
-    """The arguments of `harness.evaluate` for one run."""
-    arguments = [
-        cell.variant.source, "--as", cell.variant.name, *plan.places[cell.benchmark], "--seed",
-        str(cell.seed), "--device", device, "--engine", plan.engine,
-        "--results", str(plan.store.root), "--no-site", "--json",
-    ]  # fmt: skip
-    if plan.campaign.preset:
-        arguments += ["--preset", plan.campaign.preset]
-    for name, value in cell.variant.overrides:
-        arguments += ["--set", f"{name}={value}"]
-    for text in options.limit:
-        arguments += ["--limit", text]
-    if options.weights:
-        arguments += ["--weights", str(options.weights)]
-    if options.replace:
-        arguments.append("--replace")
-    return arguments
 
 
 if __name__ == "__main__":

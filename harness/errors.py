@@ -8,6 +8,7 @@
         ├── InfrastructureFault   a run ended by the infrastructure's fault; it left no record
         ├── EngineUnavailable     no container engine answers
         ├── DeviceUnavailable     a GPU was asked for, and there is none to give
+        ├── ClusterUnavailable    no Ray cluster answers, or none of its nodes can do a run
         ├── DataMissing           a pack or its folder is not there
         ├── PackInvalid           a pack has problems; all of them are listed
         ├── RawDataInvalid        a raw download has problems; all of them are listed
@@ -96,6 +97,10 @@ class EngineUnavailable(EnvironmentFault):
 
 class DeviceUnavailable(EnvironmentFault):
     """A GPU was asked for, and the machine or the engine has none to give."""
+
+
+class ClusterUnavailable(EnvironmentFault):
+    """No Ray cluster answers, it offers nothing, or none of its nodes can do a run."""
 
 
 class DataMissing(EnvironmentFault):

@@ -72,21 +72,29 @@ class Place:
     """Where trainings under way are kept; None = in the cache, for a later run to go on from."""
 
 
-def key_parts(request: Request, engine: Engine) -> dict[str, object]:
-    """What decides the result of this run, by name."""
+def key_parts(request: Request, engine: Engine, *, device: str | None = None) -> dict[str, object]:
+    """What decides the result of this run, by name.
+
+    Args:
+        request: the run.
+        engine: what starts its program.
+        device: kind of device, where it is not one of this machine; None = it is.
+    """
     given = {"model": request.model.hash} if request.model else {}
-    return training_parts(request, engine) | given
+    return training_parts(request, engine, device=device) | given
 
 
-def training_parts(request: Request, engine: Engine) -> dict[str, object]:
-    """What decides the result of this run's training, by name."""
+def training_parts(
+    request: Request, engine: Engine, *, device: str | None = None
+) -> dict[str, object]:
+    """What decides the result of this run's training, by name; arguments as in `key_parts`."""
     return provenance.run_key_parts(
         request.program,
         request.settings,
         pack_version=request.pack.version,
         seed=request.seed,
         engine=engine.name,
-        device=device_kind(request.device),
+        device=device or device_kind(request.device),
         threads=request.limits.threads,
     )
 

@@ -22,6 +22,7 @@ HEAVY = {
     "numba",
     "scipy",
     "pynvml",
+    "ray",
 }
 VERBS = (
     "evaluate",
@@ -136,6 +137,19 @@ def test_only_one_module_asks_the_nvidia_driver() -> None:
         if re.search(r"""["']nvidia-smi["']""", path.read_text())
     }
     assert not callers
+
+
+def test_only_one_module_imports_ray_and_what_it_sends_to_nodes_needs_the_standard_library() -> (
+    None
+):
+    users = {
+        name
+        for name, path in modules("harness")
+        if "ray" in {i.split(".")[0] for i in imports(name, path)}
+    }
+    assert users == {"harness.campaigns.on_ray"}
+    sent = imports("harness.campaigns.node", REPOSITORY / "harness/campaigns/node.py")
+    assert {name.split(".")[0] for name in sent} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -16,6 +16,7 @@ import pytest
 from harness import campaign
 from harness.campaigns import plan, report, slots
 from harness.campaigns.costs import Costs, Images
+from harness.campaigns.faults import Done, End, Try
 from harness.campaigns.grid import (
     Campaign,
     Cell,
@@ -28,7 +29,7 @@ from harness.campaigns.grid import (
     variants,
 )
 from harness.campaigns.outcome import choices, reproduction, validation_value
-from harness.campaigns.runner import Done, End, Runner
+from harness.campaigns.runner import Runner
 from harness.entry_files import open_folder
 from harness.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.records import CheckpointPart, TrainingPart
@@ -194,11 +195,11 @@ def runner_of(tmp_path: Path, codes: dict[str, list[int]], device_slots=("cpu",)
     """A runner whose runs end with these exit codes, try by try."""
 
     class Played(Runner):
-        def _once(self, cell: Cell, device: str, log: Path) -> int:
-            log.write_text(f"error: try of {cell} on {device}\n")
-            return codes[cell.variant.entry].pop(0)
+        def once(self, cell: Cell, slot: str, log: Path) -> Try:
+            log.write_text(f"error: try of {cell} on {slot}\n")
+            return Try(codes[cell.variant.entry].pop(0))
 
-    return Played(lambda *_: [], device_slots, tmp_path, is_free=lambda _: True, pauses=(0.0, 0.0))
+    return Played(device_slots, tmp_path, pauses=(0.0, 0.0))
 
 
 def grid_of(*names: str) -> list[Cell]:

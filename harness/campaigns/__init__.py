@@ -3,8 +3,14 @@
 grid      which runs: entries x benchmarks x seeds x settings, from options or a TOML file
 costs     what a run will take, by earlier records
 plan      what the results folder knows of each run, and what is left
-slots     where runs go: one idle GPU each, or the cores of this machine
-runner    the runs themselves, each a process of its own; faults told apart
+where     where runs happen: on this machine, or on a Ray cluster
+slots     the places of this machine: one idle GPU each, or its cores
+faults    how a run ends, whose fault that is, what is tried again
+runner    all runs, each as often as its faults ask for
+command   the call of `harness.evaluate` for one run
+this_machine, on_ray      the two ways of running: as processes here, as tasks of a Ray cluster
+nodes, fit, node          of a cluster: who can take a run, what a node checks, what it does
+arrivals  how a run that came from a node is stored: checked, whole, or not at all
 report    the plan, the end and the exit code, in words
 outcome   what came of it: counts that add up, settings chosen by validation, the paper's cells
 """

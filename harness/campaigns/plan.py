@@ -1,4 +1,4 @@
-"""A campaign on this machine: its runs, what the results folder knows of each, what is left.
+"""A campaign: its runs, what the results folder knows of each, what is left.
 
 Nothing is started here. What a record says decides: a run under its own key is finished or
 failed; a record of the same name under another key is another run's.
@@ -6,9 +6,10 @@ failed; a record of the same name under another key is another run's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.campaigns.costs import Costs, Estimate
     from harness.campaigns.grid import Campaign, Cell, Variant
-    from harness.engines.base import Engine, Limits
+    from harness.campaigns.where import Offer, Where
+    from harness.engines.base import Limits
     from harness.entries import Entry
     from harness.records import Record
     from harness.requests import Request
     from harness.store import RunName, Store
+
+
+LOGS = ".campaigns"  # below the results folder
+UNKNOWN_IMAGE = "image:unknown"
 
 
 class State(StrEnum):
@@ -53,7 +59,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """A campaign on this machine."""
+    """A campaign and where it runs."""
 
     campaign: Campaign
     variants: tuple[Variant, ...]
@@ -63,9 +69,16 @@ class Plan:
     places: Mapping[str, tuple[str, ...]]
     """By benchmark, the options of `harness.evaluate` that name its images."""
     slots: tuple[str, ...]
-    """Devices, one run at a time on each."""
+    """Where runs go, one at a time on each."""
     engine: str
     """Name of the engine."""
+    expected: Callable[[Cell], dict[str, object]] = field(default=lambda _: {})
+    """What decides the result of a run (`key_parts_of`), asked for where another machine does it."""
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the runs' logs; a name that begins with a dot is no benchmark."""
+        return self.store.root / LOGS / self.campaign.name
 
     def to_do(self, *, retry_failed: bool, replace: bool) -> list[Planned]:
         """The runs that are left."""
@@ -91,21 +104,18 @@ class Plan:
             )
 
 
-def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
+def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter) -> Plan:
     """Open the grid and everything in it, and look up what is done; starts nothing.
 
     Raises:
         HarnessError: the campaign, an entry, a pack, the engine or a device is not usable.
     """
     from harness.benchmarks import check_cache, default_cache
-    from harness.campaigns import grid, slots
+    from harness.campaigns import grid
     from harness.campaigns.costs import Costs
-    from harness.engines import choose_engine
     from harness.entry_files import open_entry
     from harness.provenance import REPOSITORY
-    from harness.requests import device_kind
     from harness.store import Store
-    from harness.weights import default_folder
 
     campaign = _campaign(options)
     limits = cli.read_limits(options.limit)
@@ -117,25 +127,30 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     if not entries:
         raise UsageError("every entry is left out", where="leave_out")
     variants = grid.variants(campaign, {source: entry.name for source, entry in entries.items()})
-    engine = choose_engine(options.engine)
-    engine.check()
+    offer = where.offer(limits)
     cache = default_cache()
     check_cache(cache)
     options.benchmarks = list(options.benchmarks or campaign.benchmarks)
     opened = data_options.open_packs(options, cache, reporter)
     packs = {pack.name: pack for pack in opened}
-    devices = slots.slots(options.device, options.jobs, limits.threads)
     store = Store(options.results)
     records = {store.name_of(record): record for record in store.records()}
-    look_up = _LookUp(entries, packs, engine, limits, campaign.preset, records, devices[0])
-    costs = Costs(records.values(), device_kind(devices[0]))
-    runs = tuple(
-        look_up.planned(cell, costs) for cell in grid.cells(variants, list(packs), campaign.seeds)
-    )
+    look_up = _LookUp(entries, packs, offer, limits, campaign.preset, records)
+    costs = Costs(records.values(), offer.device)
+    cells = grid.cells(variants, list(packs), campaign.seeds)
+    runs = tuple(look_up.planned(cell, costs) for cell in cells)
     if options.action in ("run", "resume"):
-        look_up.check_weights(options.weights or default_folder())
-    places = data_options.places(opened, options)
-    return Plan(campaign, tuple(variants), runs, store, places, tuple(devices), engine.name)
+        where.check([look_up.request(cell) for cell in look_up.of_entries()])
+    return Plan(
+        campaign,
+        tuple(variants),
+        runs,
+        store,
+        data_options.places(opened, options),
+        offer.slots,
+        offer.engine.name,
+        look_up.key_parts,
+    )
 
 
 def _campaign(options: argparse.Namespace) -> Campaign:
@@ -160,17 +175,64 @@ def _campaign(options: argparse.Namespace) -> Campaign:
     return Campaign(name="grid", **changes)
 
 
+def key_parts_of(request: Request, offer: Offer) -> dict[str, object]:
+    """What decides the result of a run; of an image, what pins it in the place of its identity."""
+    from harness.requests import key_parts
+
+    parts = key_parts(request, offer.engine, device=offer.device)
+    if request.entry.kind != "folder":
+        del parts["identity"]
+        parts["pinned"] = _pinned(request.entry)
+    return parts
+
+
+def _pinned(entry: Entry) -> str:
+    """What an image must be, as far as it can be said without an engine."""
+    from harness.entries import SubmissionTable
+
+    if isinstance(entry.table, SubmissionTable):
+        return entry.table.pinned
+    return _hash(Path(entry.source)) if entry.kind == "archive" else entry.source
+
+
+@cache
+def _hash(archive: Path) -> str:
+    from harness.store import file_hash
+
+    return file_hash(archive)
+
+
+def request_for(
+    entry: Entry,
+    pack: Pack,
+    *,
+    seed: int,
+    preset: str | None,
+    overrides: Mapping[str, str],
+    device: str,
+    limits: Limits,
+) -> Request:
+    """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is."""
+    from harness import provenance
+    from harness.engines.base import Program
+    from harness.requests import Request
+
+    is_folder = entry.kind == "folder"
+    identity = provenance.folder_identity(entry.folder) if is_folder else UNKNOWN_IMAGE
+    settings = entry.settings(pack.card.base or pack.name, preset=preset, overrides=overrides)
+    return Request(entry, Program(entry.name, identity), settings, pack, seed, device, limits)
+
+
 @dataclass(frozen=True)
 class _LookUp:
     """Finds what the results folder knows of a run."""
 
     entries: Mapping[str, Entry]
     packs: Mapping[str, Pack]
-    engine: Engine
+    offer: Offer
     limits: Limits
     preset: str | None
     records: Mapping[RunName, Record]
-    device: str
 
     def planned(self, cell: Cell, costs: Costs) -> Planned:
         """The run with its state and its cost."""
@@ -192,43 +254,38 @@ class _LookUp:
 
     def request(self, cell: Cell) -> Request:
         """The run as `harness.evaluate` would ask for it."""
-        from harness import provenance
-        from harness.engines.base import Program
-        from harness.requests import Request
-
-        entry, pack = self.entries[cell.variant.source], self.packs[cell.benchmark]
-        is_folder = entry.kind == "folder"
-        identity = provenance.folder_identity(entry.folder) if is_folder else "image:unknown"
-        return Request(
-            entry.renamed(cell.variant.name),
-            Program(entry.name, identity),
-            entry.settings(
-                pack.card.base or pack.name,
-                preset=self.preset,
-                overrides=dict(cell.variant.overrides),
-            ),
-            pack,
-            cell.seed,
-            self.device,
-            self.limits,
+        return request_for(
+            self.entries[cell.variant.source].renamed(cell.variant.name),
+            self.packs[cell.benchmark],
+            seed=cell.seed,
+            preset=self.preset,
+            overrides=dict(cell.variant.overrides),
+            device=self.offer.device,
+            limits=self.limits,
         )
 
-    def check_weights(self, folder: Path) -> None:
-        """Raise `WeightsMissing` for the first entry whose pretrained files are not there."""
+    def of_entries(self) -> list[Cell]:
+        """One run of every entry on every pack."""
         from harness.campaigns.grid import Cell, Variant
-        from harness.weights import require_for
 
-        for source, entry in self.entries.items():
-            for name in self.packs:
-                cell = Cell(Variant(source, entry.name), name, 0)
-                require_for(entry.table.backbones, self.request(cell).settings.params, folder)
+        return [
+            Cell(Variant(source, entry.name), name, 0)
+            for source, entry in self.entries.items()
+            for name in self.packs
+        ]
+
+    def key_parts(self, cell: Cell) -> dict[str, object]:
+        """What decides the result of a run."""
+        return key_parts_of(self.request(cell), self.offer)
 
     def _state(self, request: Request, record: Record) -> State:
         from harness.metrics import METRICS_VERSION
-        from harness.requests import request_key
+        from harness.records import content_hash
+        from harness.requests import key_parts
 
         if request.entry.kind == "folder":
-            is_same = record.run_key == request_key(request, self.engine)
+            parts = key_parts(request, self.offer.engine, device=self.offer.device)
+            is_same = record.run_key == content_hash(parts)
         else:  # what an image is, only its engine can say; `harness.evaluate` will
             is_same = (record.pack.version, record.entry.params) == (
                 request.pack.version,

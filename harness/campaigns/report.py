@@ -12,8 +12,8 @@ from harness.campaigns.plan import State
 if TYPE_CHECKING:
     import argparse
 
+    from harness.campaigns.faults import Done
     from harness.campaigns.plan import Plan, Planned
-    from harness.campaigns.runner import Done
 
 
 def plan_text(plan: Plan) -> str:
@@ -64,7 +64,7 @@ def expected(left: Sequence[Planned], slots: int) -> str:
     if unknown == len(left):
         return "time unknown: no earlier record" if left else "nothing left"
     more = f" and {unknown} runs of unknown length" if unknown else ""
-    return f"about {duration(seconds / slots)}{more}"
+    return f"about {duration(seconds / max(1, slots))}{more}"
 
 
 def duration(seconds: float) -> str:
@@ -133,7 +133,7 @@ def show(plan: Plan, done: Sequence[Done], options: argparse.Namespace) -> None:
 
 def totals_text(plan: Plan, done: Sequence[Done]) -> str:
     """How every run of the grid ended; the parts add up to the total."""
-    from harness.campaigns.runner import MEANINGS, End
+    from harness.campaigns.faults import MEANINGS, End
 
     tried = {str(ended.cell): ended for ended in done}
     before = Counter(p.state for p in plan.runs if str(p.cell) not in tried)
@@ -153,7 +153,7 @@ def totals_text(plan: Plan, done: Sequence[Done]) -> str:
 
 def exit_code(plan: Plan, done: Sequence[Done]) -> int:
     """0 all finished; 4 some failed by their entries' fault; 5 some are not done; 1 a bug."""
-    from harness.campaigns.runner import End
+    from harness.campaigns.faults import End
 
     ends = {ended.end for ended in done}
     if End.BUG in ends:

@@ -45,9 +45,9 @@ def _start_time(process: int) -> str | None:
     return "0"
 
 
-def owner_mark() -> str:
-    """The mark of this process: letters, digits and dots only."""
-    process = os.getpid()
+def owner_mark(process: int | None = None) -> str:
+    """The mark of this process, or of another that lives: letters, digits and dots only."""
+    process = process or os.getpid()
     return f"{_boot()}.{_namespace()}.{process}.{_start_time(process)}"
 
 

@@ -1,0 +1,263 @@
+"""What a machine of a cluster says of itself, and whether one run may happen on it.
+
+    python -m harness.campaigns.fit facts            what this machine has
+    python -m harness.campaigns.fit check < JOB      may this run happen here, and by which call?
+
+One JSON object comes, one goes. The campaign sends what decides the run's result; this
+machine works out its own, from its own files, and names every difference. Trap: an error
+here is about this machine and never about the entry, which the campaign has opened already;
+what an engine says of an entry (it cannot be built, it is refused) is left to the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import data_options, provenance
+from harness.campaigns import slots
+from harness.campaigns.command import Command
+from harness.cli import Parser, Reporter, read_limits
+from harness.errors import EntryInvalid, HarnessError
+
+if TYPE_CHECKING:
+    from harness.benchmarks import Pack
+    from harness.engines.base import Engine
+    from harness.entries import Entry
+
+BUSY_SECONDS = 30.0  # a GPU may still be freed by the run before this one
+POLL_SECONDS = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run as a machine of the cluster is asked for it."""
+
+    command: Command
+    """The call, as it stands on the campaign's machine."""
+    harness: Mapping[str, object]
+    """What the campaign's machine says of its harness (`harness_facts`)."""
+    expected: Mapping[str, object]
+    """What decides the run's result (`plan.key_parts_of`)."""
+    owner: int
+    """Process on this machine that the run's folder belongs to."""
+
+    @classmethod
+    def read(cls, text: str) -> Job:
+        """From JSON."""
+        told = json.loads(text)
+        command = told["command"]
+        for name in ("place", "limits"):
+            command[name] = tuple(command[name])
+        command["overrides"] = tuple(map(tuple, command["overrides"]))
+        return cls(Command(**command), told["harness"], told["expected"], told["owner"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether a run may happen on this machine."""
+
+    problems: tuple[str, ...] = ()
+    """Why never; all at once."""
+    busy: str = ""
+    """Why not now."""
+    arguments: tuple[str, ...] = ()
+    """The call of `harness.evaluate` on this machine."""
+    work: str = ""
+    """Fresh folder for the run; the results are below `results`."""
+
+
+def harness_facts() -> dict[str, object]:
+    """Which harness this is, to the byte."""
+    from harness.metrics import METRICS_VERSION
+
+    sources = [provenance.REPOSITORY / name for name in ("harness", *provenance.SHARED_SOURCES)]
+    made = provenance.source(METRICS_VERSION)
+    return {
+        "version": made.version,
+        "contract": made.contract,
+        "metric definitions": made.metrics,
+        "sources": provenance.tree_hash(sources, base=provenance.REPOSITORY),
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+    }
+
+
+def facts() -> dict[str, object]:
+    """What this machine has."""
+    from harness import nvidia
+    from harness.engines import engine_names, make_engine
+
+    engines = []
+    for name in engine_names():
+        try:
+            make_engine(name).check()
+        except HarnessError:
+            continue
+        engines.append(name)
+    return {
+        "harness": harness_facts(),
+        "engines": engines,
+        "gpus": [gpu.name for gpu in nvidia.gpus()],
+    }
+
+
+def check(job: Job) -> Verdict:
+    """Whether the run may happen here, and by which call."""
+    own = harness_facts()
+    if other := differences(own, job.harness):
+        # The rest would be worked out by other code.
+        return Verdict(tuple(f"the harness is another one: {each}" for each in other))
+    command = _here(job.command)
+    problems, busy, device = _problems(command, job.expected)
+    if problems or busy:
+        return Verdict(tuple(problems), busy)
+    work = _work_folder(job.owner)
+    command = dataclasses.replace(command, device=device, results=str(work / "results"))
+    return Verdict(arguments=tuple(command.arguments()), work=str(work))
+
+
+def differences(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """What differs between this machine and the campaign, each in words."""
+    own = json.loads(json.dumps(own))
+    found = []
+    for name in sorted(own.keys() | theirs.keys()):
+        mine, other = own.get(name), theirs.get(name)
+        if isinstance(mine, dict) and isinstance(other, dict):
+            found += [f"{name}: {each}" for each in differences(mine, other)]
+        elif mine != other:
+            found.append(f"{name} is {mine} here and {other} in the campaign")
+    return found
+
+
+def _here(command: Command) -> Command:
+    """The call with this machine's own folders, where it has been told of some."""
+    place = command.place
+    if os.environ.get("BMAD_DATA") and place[0] == "--benchmark":
+        place = place[:2]
+    weights = None if os.environ.get("BMAD_WEIGHTS") else command.weights
+    return dataclasses.replace(command, place=place, weights=weights)
+
+
+def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[str], str, str]:
+    """Why the run may not happen here, why not now, and the device by its UUID."""
+    from harness import nvidia
+    from harness.benchmarks import check_cache, default_cache
+    from harness.campaigns.plan import key_parts_of, request_for
+    from harness.campaigns.where import Offer
+    from harness.engines import make_engine
+    from harness.entry_files import open_entry
+    from harness.weights import default_folder, require_for
+
+    problems: list[str] = []
+    engine, device, kind = make_engine(command.engine), command.device, command.device
+    entry = pack = None
+    with _noting(problems):
+        engine.check()
+    with _noting(problems):
+        if device != "cpu":
+            gpu = nvidia.find(device)
+            device, kind = f"cuda:{gpu.uuid}", gpu.name
+            engine.check_device(device, is_foreign=False)
+    with _noting(problems):
+        check_cache(default_cache())
+        pack = _pack(command)
+    with _noting(problems):
+        entry = open_entry(command.source).renamed(command.name)
+    if entry is None or pack is None:
+        return problems, "", device
+    with _noting(problems):
+        request = request_for(
+            entry, pack, seed=command.seed, preset=command.preset, device=device,
+            overrides=dict(command.overrides), limits=read_limits(command.limits),
+        )  # fmt: skip
+        problems += differences(key_parts_of(request, Offer(engine, kind, ())), expected)
+        folder = Path(command.weights) if command.weights else default_folder()
+        require_for(entry.table.backbones, request.settings.params, folder)
+    if not problems and entry.kind in ("image", "submission"):
+        with _noting(problems):
+            _find_image(entry, engine)
+    return problems, "" if problems else _busy(device), device
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Note an error of the harness on one line, and go on."""
+    try:
+        yield
+    except HarnessError as error:
+        where = f" ({error.where})" if error.where else ""
+        problems.append(" ".join(f"{error.what}{where}".split()))
+
+
+def _pack(command: Command) -> Pack:
+    """The pack that the call names, opened."""
+    from harness.benchmarks import default_cache
+
+    parser = Parser("evaluate", "", "")
+    data_options.add(parser)
+    (pack,) = data_options.open_packs(parser.parse_args(command.place), default_cache(), Reporter())
+    return pack
+
+
+def _find_image(entry: Entry, engine: Engine) -> None:
+    """See that the image is on this machine or can be pulled.
+
+    Raises:
+        HarnessError: it is not, or its archive is not here.
+    """
+    from harness.entries import SubmissionTable
+    from harness.evaluate import prepare
+    from harness.submissions import find_archive
+
+    if isinstance(entry.table, SubmissionTable) and entry.table.archive:
+        find_archive(entry.table, entry.submission)
+        return
+    with suppress(EntryInvalid):  # what an engine says of the image itself is the run's to tell
+        prepare(entry, engine)
+
+
+def _busy(device: str) -> str:
+    """Who else uses the GPU, still after a while; empty where nobody does."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while not slots.is_free(device):
+        if time.monotonic() > deadline:
+            return f"{device} is in use by others"
+        time.sleep(POLL_SECONDS)
+    return ""
+
+
+def _work_folder(owner: int) -> Path:
+    """A fresh folder for one run; a later run on this machine sweeps it when its owner is gone."""
+    from harness.benchmarks import default_cache
+    from harness.engines.owner import owner_mark
+
+    parent = default_cache() / "work"
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=parent, prefix=f"{owner_mark(owner)}-"))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer one question on standard output."""
+    answer: object
+    if argv == ["facts"]:
+        answer = facts()
+    elif argv == ["check"]:
+        answer = dataclasses.asdict(check(Job.read(sys.stdin.read())))
+    else:
+        print("usage: python -m harness.campaigns.fit facts|check", file=sys.stderr)
+        return 2
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

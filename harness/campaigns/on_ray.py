@@ -1,0 +1,609 @@
+"""Runs on a Ray cluster: each is a Ray task, placed by Ray, checked by its node, stored here.
+
+The one module that imports ray. What a node does is in `node.py`, what it checks in
+`fit.py`, how what it sends is stored in `arrivals.py`. Traps:
+- A task of Ray's own retries would run again unseen: `max_retries=0`, and the campaign's rule
+  for faults decides.
+- Ray kills the tasks of a campaign that dies, so nothing is left running by its death.
+- Ray prints on standard output what its nodes have to say; results stand there, so it goes
+  into a file of the campaign's logs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import cli
+from harness.campaigns import node as on_node
+from harness.campaigns.arrivals import Arrival, arriving
+from harness.campaigns.command import Command, command_of
+from harness.campaigns.faults import Done, End, Try
+from harness.campaigns.fit import differences, harness_facts
+from harness.campaigns.nodes import Need, Node, Nodes
+from harness.campaigns.plan import LOGS
+from harness.campaigns.runner import STOP_SECONDS, Runner
+from harness.campaigns.where import Offer
+from harness.errors import (
+    ClusterUnavailable,
+    DeviceUnavailable,
+    EnvironmentFault,
+    HarnessError,
+    InfrastructureFault,
+    UsageError,
+)
+from harness.provenance import REPOSITORY
+from harness.records import content_hash
+from harness.statuses import Status
+from harness.store import RunName
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.campaigns.grid import Cell
+    from harness.campaigns.plan import Plan
+    from harness.engines.base import Engine, Limits
+    from harness.records import Record
+    from harness.requests import Request
+
+CONNECT_SECONDS = 10.0  # for the first answer of an address
+SURVEY_SECONDS = 180.0  # for every node to say what it has
+WAIT_SECONDS = 1.0
+MESSAGES_AHEAD = 4  # a node waits when so many are not fetched: 16 MiB of files
+# Beside twice the places: more than a cluster has now, so that one that grows is given work.
+MORE_FLIGHTS = 8
+# Of Ray's errors, which fill a screen each, what has happened.
+MEANINGS = {
+    "NodeDiedError": "the node was lost",
+    "WorkerCrashedError": "its worker process died",
+    "OutOfMemoryError": "Ray ended the run: the node was short of memory",
+    "ObjectLostError": "what it sent was lost on the way",
+    "OwnerDiedError": "what it sent was lost on the way",
+    "RuntimeEnvSetupError": "its runtime environment cannot be set up",
+}
+
+
+@contextlib.contextmanager
+def connect(
+    options: argparse.Namespace, address: str, reporter: cli.Reporter
+) -> Iterator[RayCluster]:
+    """The cluster at an address, else of $RAY_ADDRESS, else that this machine is a node of.
+
+    Raises:
+        ClusterUnavailable: none answers, or Ray is not installed.
+    """
+    ray = _import_ray()
+    address = address or os.environ.get("RAY_ADDRESS", "") or "auto"
+    on_term = signal.getsignal(signal.SIGTERM)
+    with _words_of_ray(options):
+        _init(ray, address)
+        signal.signal(signal.SIGTERM, on_term)  # Ray's own would end us without clean-up
+        try:
+            yield RayCluster(ray, options, reporter)
+        finally:
+            ray.shutdown()
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What Ray will do in its next version anyway, and warns of until then.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ClusterUnavailable(
+            "Ray is not installed",
+            where="--on ray",
+            fix="pip install 'ray>=2.50' (the extra [ray]), on every node in the same version",
+        ) from error
+    return ray
+
+
+def _init(ray: Any, address: str) -> None:
+    fix = (
+        "start one with `ray start --head` and join it from this machine with"
+        " `ray start --address=HOST:6379 --num-cpus=0`, then name it with --on ray:HOST:6379 or"
+        " RAY_ADDRESS; docs/cluster.md has recipes"
+    )
+    if address.startswith("ray://"):
+        raise ClusterUnavailable(
+            "the campaign is no Ray client: its machine must be a node of the cluster",
+            where=address,
+            fix=fix,
+        )
+    try:
+        if address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError, SystemExit) as error:
+        words = " ".join(str(error).split())
+        raise ClusterUnavailable(
+            f"no Ray cluster answers: {words}", where=address, fix=fix
+        ) from error
+
+
+@contextlib.contextmanager
+def _words_of_ray(options: argparse.Namespace) -> Iterator[None]:
+    """What Ray prints goes into a file where there is a folder of logs, else nowhere."""
+    path = Path(os.devnull)
+    if options.action in ("run", "resume"):
+        path = options.results / LOGS / "ray.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream, contextlib.redirect_stdout(stream):
+        yield
+
+
+class RayCluster:
+    """A cluster that this process is connected to.
+
+    Args:
+        ray: the module.
+        options: the campaign's.
+        reporter: told what nodes are left out for.
+    """
+
+    def __init__(self, ray: Any, options: argparse.Namespace, reporter: cli.Reporter) -> None:
+        self._ray, self._options, self._tell = ray, options, reporter.event
+        self._harness = harness_facts()
+        self._nodes = Nodes(self._living, Need(1, 0), self._tell)
+
+    def offer(self, limits: Limits) -> Offer:
+        """The nodes that have this harness, the engine and the device; see `where.Where.offer`."""
+        options = self._options
+        if options.device not in ("cpu", "cuda"):
+            raise UsageError(
+                "on a cluster Ray chooses the GPU", where="--device", fix="--device cuda"
+            )
+        if options.jobs is not None and options.jobs < 1:
+            raise UsageError("at least one run at a time", where="--jobs")
+        need = Need(1, 1) if options.device == "cuda" else Need(limits.threads, 0)
+        self._nodes = Nodes(self._living, need, self._tell)
+        told = self._survey()
+        engine = self._engine(told)
+        kind = self._gpu_model(told) if need.gpus else "cpu"
+        for node, each in told.items():
+            if engine.name not in each["engines"]:
+                self._nodes.close(node, f"the engine {engine.name} does not answer there")
+            elif need.gpus and kind not in each["gpus"]:
+                models = ", ".join(sorted(set(each["gpus"]))) or "none that the driver tells of"
+                self._nodes.close(node, f"its GPUs are of another model: {models}")
+        places = [
+            node.name for node in self._nodes.open() for _ in range(need.places(node))
+        ]  # one name for each run at a time
+        return Offer(engine, kind, tuple(places))
+
+    def check(self, requests: Sequence[Request]) -> None:
+        """Images are named so that every node means the same; the rest each node checks itself."""
+        for request in requests:
+            source = request.entry.source
+            is_pinned = "@sha256:" in source or source.startswith("sha256:")
+            if request.entry.kind == "image" and not is_pinned:
+                raise UsageError(
+                    "nodes may have different images under one tag",
+                    where=source,
+                    fix="name the image by its digest: name@sha256:…",
+                )
+
+    def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
+        """See `where.Where.runs`."""
+        plan.store.sweep()
+        flights = self._options.jobs or 2 * len(plan.slots) + MORE_FLIGHTS
+        runner = RayRunner(
+            _Tasks(self._ray, self._nodes),
+            plan,
+            [f"flight {number}" for number in range(min(flights, len(cells)))],
+            lambda cell: self._job(cell, plan),
+            wait_seconds=self._options.wait_for_nodes,
+            replace=self._options.replace,
+        )
+        return runner.run(cells)
+
+    def _living(self) -> list[Node]:
+        found = [each for each in self._ray.nodes() if each["Alive"]]
+        hosts = Counter(each["NodeManagerHostname"] for each in found)
+        nodes = []
+        for each in found:
+            host, size = each["NodeManagerHostname"], each["Resources"]
+            name = host if hosts[host] == 1 else f"{host}/{each['NodeID'][:8]}"
+            nodes.append(Node(each["NodeID"], name, size.get("CPU", 0), size.get("GPU", 0)))
+        return nodes
+
+    def _survey(self) -> dict[str, dict[str, Any]]:
+        """What each node that is large enough says of itself; those that cannot are closed.
+
+        Raises:
+            ClusterUnavailable: none is left.
+        """
+        nodes, deadline = self._nodes, self._options.wait_for_nodes
+        ended = threading.Event()
+        while not nodes.able() and deadline > 0 and self._options.action in ("run", "resume"):
+            ended.wait(WAIT_SECONDS)
+            deadline -= WAIT_SECONDS
+        answers = _Tasks(self._ray, nodes).facts([node.id for node in nodes.able()])
+        told = {}
+        for node, answer in answers.items():
+            if problem := answer.get("problem"):
+                nodes.close(node, problem)
+            elif other := differences(answer["harness"], self._harness):
+                nodes.close(node, f"the harness there is another one: {'; '.join(other)}")
+            else:
+                told[node] = answer
+        if not told:
+            raise ClusterUnavailable(
+                f"no node of the cluster can do a run that asks for {nodes.need}",
+                where="--on ray",
+                fix="ray start gives a node its --num-cpus and --num-gpus; docs/cluster.md says"
+                " what else it needs",
+            )
+        return told
+
+    def _engine(self, told: Mapping[str, Mapping[str, Any]]) -> Engine:
+        """The engine that is asked for, else the first isolated one that some node has."""
+        from harness.engines import engine_names, make_engine
+
+        if self._options.engine != "auto":
+            return make_engine(self._options.engine)
+        has = {name for each in told.values() for name in each["engines"]}
+        return make_engine(next(name for name in engine_names() if name in has))
+
+    def _gpu_model(self, told: Mapping[str, Mapping[str, Any]]) -> str:
+        """The one model that this campaign's records are of.
+
+        Raises:
+            UsageError: there are several, and none is named.
+            DeviceUnavailable: no node has one, or the one that is named.
+        """
+        models = Counter(name for each in told.values() for name in each["gpus"])
+        listed = ", ".join(f"{name} ({count})" for name, count in sorted(models.items())) or "none"
+        wanted = self._options.gpu_model
+        if wanted is None and len(models) > 1:
+            raise UsageError(
+                f"the cluster has GPUs of several models: {listed}; equal runs need equal ones",
+                where="--device cuda",
+                fix=f"name one: --gpu-model '{models.most_common(1)[0][0]}'",
+            )
+        if wanted not in {None, *models} or not models:
+            raise DeviceUnavailable(
+                f"no node has {wanted or 'a GPU'} as its driver tells; found: {listed}",
+                where="--gpu-model" if wanted else "--device cuda",
+                fix="name one that is there, or start a node that has it",
+            )
+        return str(wanted or next(iter(models)))
+
+    def _job(self, cell: Cell, plan: Plan) -> dict[str, Any]:
+        """The run as a node is asked for it (`fit.Job`)."""
+        command = _for_nodes(command_of(cell, self._options.device, plan, self._options))
+        return {
+            "command": dataclasses.asdict(command),
+            "harness": self._harness,
+            "expected": plan.expected(cell),
+        }
+
+
+def _for_nodes(command: Command) -> Command:
+    """The call with paths that mean the same elsewhere: in the checkout, else absolute."""
+    place = list(command.place)
+    root = os.environ.get("BMAD_DATA")
+    if place[0] == "--benchmark" and len(place) == 2 and root:
+        place += ["--data-root", root]
+    for number in range(1, len(place)):
+        if place[number - 1] in ("--pack", "--data-root"):
+            place[number] = _portable(place[number])
+    return dataclasses.replace(
+        command,
+        source=_portable(command.source) if Path(command.source).exists() else command.source,
+        place=tuple(place),
+        weights=_portable(command.weights) if command.weights else None,
+        replace=False,  # its results folder is fresh
+    )
+
+
+def _portable(text: str) -> str:
+    path = Path(text).resolve()
+    inside = path.is_relative_to(REPOSITORY)
+    return path.relative_to(REPOSITORY).as_posix() if inside else str(path)
+
+
+class _Tasks:
+    """The two Ray tasks: what a node has, and one run.
+
+    Args:
+        ray: the module, connected.
+        nodes: the cluster's.
+    """
+
+    def __init__(self, ray: Any, nodes: Nodes) -> None:
+        self.ray, self.nodes = ray, nodes
+        ray.cloudpickle.register_pickle_by_value(on_node)  # nodes import nothing of ours
+        work = on_node.run
+
+        def run(job: dict[str, Any], checkout: str) -> Iterator[tuple[str, Any]]:
+            import ray
+
+            context = ray.get_runtime_context()
+            yield "here", context.get_node_id()
+            device = job["command"]["device"]
+            if device != "cpu":  # an index or a UUID, as this node counts
+                device = f"cuda:{context.get_accelerator_ids()['GPU'][0]}"
+            yield from work(job, checkout, device)
+
+        self._run, self._facts = ray.remote(run), ray.remote(on_node.facts)
+
+    def start(self, job: Mapping[str, Any], cell: Cell, left_out: Sequence[str]) -> Any:
+        """A run somewhere but on these nodes; returns the generator of its messages."""
+        options: dict[str, Any] = {
+            "num_cpus": self.nodes.need.cpus,
+            "num_gpus": self.nodes.need.gpus,
+            "max_retries": 0,
+            "num_returns": "streaming",
+            "_generator_backpressure_num_objects": MESSAGES_AHEAD,
+            "name": str(cell),
+        }
+        if left_out:
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(left_out)})"}
+        return self._run.options(**options).remote(dict(job), str(REPOSITORY))
+
+    def facts(self, nodes: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What each of these nodes has; those that do not say so in time have a problem."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        asked = {
+            self._facts.options(
+                num_cpus=0, max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            ).remote(str(REPOSITORY)): node
+            for node in nodes
+        }  # fmt: skip
+        answers: dict[str, dict[str, Any]] = {}
+        if not asked:
+            return answers
+        ready, late = self.ray.wait(list(asked), num_returns=len(asked), timeout=SURVEY_SECONDS)
+        for reference in ready:
+            try:
+                answers[asked[reference]] = self.ray.get(reference)
+            except self.ray.exceptions.RayError as error:
+                answers[asked[reference]] = {"problem": f"it does not answer: {_words(error)}"}
+        for reference in late:
+            self.ray.cancel(reference, force=True)
+            answers[asked[reference]] = {"problem": f"it said nothing in {SURVEY_SECONDS:.0f} s"}
+        return answers
+
+
+class _NoRoom(Exception):
+    """No living node is left that this task may go to."""
+
+
+class _Stopped(Exception):
+    """The campaign ends."""
+
+
+class _InTurn:
+    """Lets every cell be asked for in the campaign's order, so that Ray starts them in it.
+
+    Args:
+        cells: in order; each is taken up by some thread before a later one is.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._waiting, self._changed = deque(cells), threading.Condition()
+
+    def wait(self, cell: Cell) -> None:
+        """Until all earlier cells have been asked for, or never will be."""
+        with self._changed:
+            while cell in self._waiting and self._waiting[0] != cell:
+                self._changed.wait()
+
+    def leave(self, cell: Cell) -> None:
+        """The cell has been asked for, or never will be."""
+        with self._changed:
+            if cell in self._waiting:
+                self._waiting.remove(cell)
+            self._changed.notify_all()
+
+
+class RayRunner(Runner):
+    """Each run is a Ray task; the slots are tasks that may be asked for at a time.
+
+    Args:
+        tasks: how tasks are started.
+        plan: the campaign's.
+        slots: a name for each task that is asked for at a time; Ray starts what has room.
+        job: a run as a node is asked for it.
+        wait_seconds: wait so long for a node where none is left.
+        replace: move records of other runs to history.
+    """
+
+    def __init__(
+        self,
+        tasks: _Tasks,
+        plan: Plan,
+        slots: Sequence[str],
+        job: Callable[[Cell], Mapping[str, Any]],
+        *,
+        wait_seconds: float,
+        replace: bool,
+    ) -> None:
+        super().__init__(slots, plan.logs)
+        self._tasks, self._nodes, self._ray = tasks, tasks.nodes, tasks.ray
+        self._plan, self._job = plan, job
+        self._wait_seconds, self._replace = wait_seconds, replace
+        self._turns = _InTurn(())
+
+    def run(self, cells: Sequence[Cell]) -> Iterator[Done]:
+        """See `Runner.run`."""
+        self._turns = _InTurn(cells)
+        return super().run(cells)
+
+    def once(self, cell: Cell, slot: str, log: Path) -> Try:  # noqa: ARG002 - they are all alike
+        """One try on some node, under the run's lock; its record is in the store at the end."""
+        name = RunName(cell.benchmark, cell.variant.name, cell.seed)
+        try:
+            with self._plan.store.lock(name):
+                before = self._plan.store.find(name)
+                if self._is_finished(cell, before):
+                    return Try(0)
+                return self._somewhere(cell, before, log)
+        except _Stopped:
+            return Try(cli.EXIT_INTERRUPTED)
+        except HarnessError as error:
+            _note(log, cli.render_error(error))
+            return Try(error.exit_code, is_last=isinstance(error, ClusterUnavailable))
+        finally:
+            self._turns.leave(cell)
+
+    def _is_finished(self, cell: Cell, before: Record | None) -> bool:
+        """Whether another campaign has done it since this one was planned."""
+        return (
+            before is not None
+            and before.is_ok
+            and before.run_key == content_hash(self._plan.expected(cell))
+        )
+
+    def _somewhere(self, cell: Cell, before: Record | None, log: Path) -> Try:
+        """On the first node that is fit for it."""
+        while True:
+            self._turns.wait(cell)
+            left_out = self._room(cell, log)
+            with arriving(self._plan.store.root / LOGS) as arrival:
+                try:
+                    tried = self._fly(cell, left_out, log, arrival)
+                except _NoRoom:
+                    continue
+                if tried is None:
+                    continue
+                if tried.end in (End.FINISHED, End.FAILED):
+                    arrival.store(
+                        self._plan.store,
+                        RunName(cell.benchmark, cell.variant.name, cell.seed),
+                        expected=self._plan.expected(cell),
+                        before=before,
+                        replace=self._replace,
+                    )
+                return tried
+
+    def _room(self, cell: Cell, log: Path) -> list[str]:
+        """The nodes to leave out, once there is one to take.
+
+        Raises:
+            ClusterUnavailable: no living node is fit, or none came in time.
+        """
+        waited = 0.0
+        while (left_out := self._nodes.left_out(cell)) is None:
+            if waited >= self._wait_seconds:
+                raise ClusterUnavailable(
+                    f"no node of the cluster offers {self._nodes.need}, after {waited:.0f} s",
+                    fix="start one, then resume",
+                )
+            if not waited:
+                _note(log, f"waiting for a node that offers {self._nodes.need}")
+            if self._stop.wait(WAIT_SECONDS):
+                raise _Stopped
+            waited += WAIT_SECONDS
+        return left_out
+
+    def _fly(self, cell: Cell, left_out: Sequence[str], log: Path, arrival: Arrival) -> Try | None:
+        """One task; None where its node was not fit."""
+        node, tried = "", None
+        try:
+            for kind, told in self._messages(cell, left_out):
+                if kind == "here":
+                    node = told
+                elif kind == "started":
+                    _note(log, f"node {self._nodes.name(node)}: {' '.join(told)}")
+                elif kind == "log":
+                    with log.open("ab") as stream:
+                        stream.write(told)
+                elif kind == "file":
+                    arrival.write(*told)
+                elif kind == "unfit":
+                    self._nodes.see_unfit(cell, node, told)
+                    return None
+                elif kind == "busy":
+                    tried = self._fault(cell, node, log, told)
+                elif kind == "ended":
+                    tried = Try(*told)
+                    self._nodes.see(cell, node, tried.end)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, OSError):
+                return self._fault(cell, node, log, _words(error.cause))
+            _note(log, str(error))
+            return Try(HarnessError.exit_code)
+        except self._ray.exceptions.RayError as error:
+            return self._fault(cell, node, log, _words(error))
+        return tried or self._fault(cell, node, log, "it fell silent")
+
+    def _fault(self, cell: Cell, node: str, log: Path, words: str) -> Try:
+        """The node's fault, told at once."""
+        name = self._nodes.name(node) if node else "a node"
+        fault = InfrastructureFault(Status.HOST_ERROR, f"{name}: {words}")
+        _note(log, cli.render_error(fault))
+        self._nodes.tell(f"{cell}: {name}: {words}; it will be tried again")
+        if node:
+            self._nodes.see(cell, node, End.NOT_DONE)
+        return Try(EnvironmentFault.exit_code)
+
+    def _messages(self, cell: Cell, left_out: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        """What a task has to say, as it comes.
+
+        Raises:
+            _Stopped: the campaign ends; so has the task, or it had a minute to.
+            _NoRoom: the task can never start.
+            RayError: the node or the worker is gone.
+        """
+        generator = self._tasks.start(self._job(cell), cell, left_out)
+        self._turns.leave(cell)
+        has_started = False
+        while True:
+            ready, _ = self._ray.wait([generator], timeout=WAIT_SECONDS)
+            if self.is_stopped:
+                self._cancel(generator)
+                raise _Stopped
+            if ready:
+                try:
+                    reference = next(generator)
+                except StopIteration:
+                    return
+                has_started = True
+                yield self._ray.get(reference)
+            elif not has_started and not self._has_room(left_out):
+                self._cancel(generator)
+                raise _NoRoom
+
+    def _has_room(self, left_out: Sequence[str]) -> bool:
+        return any(node.id not in left_out for node in self._nodes.able())
+
+    def _cancel(self, generator: Any) -> None:
+        """End a task as Ctrl-C would, and wait until it has cleaned up."""
+        self._ray.cancel(generator)
+        waited = 0.0
+        while waited < STOP_SECONDS:
+            ready, _ = self._ray.wait([generator], timeout=WAIT_SECONDS)
+            if not ready:
+                waited += WAIT_SECONDS
+                continue
+            try:
+                self._ray.get(next(generator))
+            except (StopIteration, self._ray.exceptions.RayError):
+                return
+
+
+def _words(error: BaseException, most: int = 200) -> str:
+    """An error on one short line: what it means here, where we know, else its own words."""
+    if known := MEANINGS.get(type(error).__name__):
+        return known
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def _note(log: Path, text: str) -> None:
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(text + "\n")

@@ -1,0 +1,107 @@
+"""A real Ray cluster of several nodes on this machine, as a process of its own that ends with us.
+
+    python tests/ray_cluster.py FOLDER
+
+One JSON line in, one out: `{"add": {environment}}` starts a node, `{"kill": id}` ends one
+without a warning, the end of standard input ends them all. So no Ray process outlives the
+tests, by whatever death of theirs, and pytest imports no Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+SIZE = {"num_cpus": 2, "object_store_memory": 80 * 1024**2, "include_dashboard": False}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+class RayNodes:
+    """The test's end of the pipe."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.address: str = self._answer()["address"]
+
+    def add(self, **environment: str) -> str:
+        """Start a node of two CPUs with these variables; its id."""
+        return self._ask(add=environment)["id"]
+
+    def kill(self, node: str) -> None:
+        """End a node as a power cut would."""
+        self._ask(kill=node)
+
+    def _ask(self, **question: object) -> dict[str, str]:
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> dict[str, str]:
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError("the cluster's process has ended")
+
+
+@contextlib.contextmanager
+def ray_cluster(folder: Path) -> Iterator[RayNodes]:
+    """A head without CPUs; add nodes as you need them.
+
+    Args:
+        folder: Ray's own; its path must be short, because sockets lie there.
+    """
+    with subprocess.Popen(
+        [sys.executable, __file__, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | QUIET, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            yield RayNodes(process)
+        finally:
+            process.stdin.close()
+            process.wait(60)
+
+
+def of_cluster(folder: Path) -> list[int]:
+    """Processes that still work for the cluster of this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/" in path.read_text(errors="replace"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def main(folder: str) -> None:
+    """Serve until standard input ends."""
+    from ray.cluster_utils import Cluster
+
+    head = SIZE | {"num_cpus": 0, "temp_dir": folder}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = {}
+    try:
+        print(json.dumps({"address": cluster.address}), flush=True)
+        for line in sys.stdin:
+            question = json.loads(line)
+            if "add" in question:
+                node = cluster.add_node(**SIZE, env_vars=question["add"])
+                nodes[node.node_id] = node
+                print(json.dumps({"id": node.node_id}), flush=True)
+            else:
+                cluster.remove_node(nodes.pop(question["kill"]), allow_graceful=False)
+                print("{}", flush=True)
+    finally:
+        cluster.shutdown()
+        for process in of_cluster(Path(folder)):
+            if process != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
