@@ -1,7 +1,8 @@
 """The pipe's own share of an entry's time: what the echo entry takes for the same images.
 
 `baselines/echo` computes nothing, so its seconds per image are the pipe's. They are taken from
-another entry's only where both were measured on the same images, engine, processor and threads.
+another entry's only where both were measured on the same images, engine, processor and threads,
+and both sent maps of one dtype, or none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from statistics import fmean
 from harness.records import Record
 
 ECHO = "echo"
-_Where = tuple[str, str, str, int]
+_Where = tuple[str, str, str, int, str | None]
 
 
 def is_echo(record: Record) -> bool:
@@ -60,5 +61,5 @@ class EchoTimes:
 
 
 def _where(record: Record) -> _Where:
-    machine = record.machine
-    return record.pack.version, machine.engine, machine.cpu, machine.threads
+    machine, dtype = record.machine, record.maps.dtype if record.maps else None
+    return record.pack.version, machine.engine, machine.cpu, machine.threads, dtype

@@ -61,6 +61,8 @@ def test_what_is_faster_than_the_echo_takes_nothing_and_not_less(make_record) ->
         {"pack__version": "of other images"},
         {"benchmark": "liver"},
         {"entry__kind": "image"},
+        {"maps": None},
+        {"maps__dtype": "float16"},
         {"status": "crashed"},
     ],
 )
