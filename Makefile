@@ -4,10 +4,11 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.from-lock
 
-.PHONY: help demo test test-all check lint format env lock bench-metrics bench-pipe schema clean
+.PHONY: help demo test test-all check lint format env lock bench-metrics bench-pipe bench-baselines cost-page \
+        schema clean
 
 help:  ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the site (1 to 3 minutes)
 	@echo "== RD4AD on the built-in demo pack, without a container: train, predict, score (about 1 minute on 2 cores)"
@@ -38,6 +39,13 @@ bench-metrics: env  ## time the metrics against their peers (10 minutes; writes 
 
 bench-pipe: env  ## time the pipe against a raw copy of the same bytes (2 minutes; writes build/bench-pipe.json)
 	@$(RUN) tests/benchmarks/bench_pipe.py
+
+DEVICE ?= cpu
+bench-baselines: env  ## what every baseline costs on DEVICE=cpu|cuda:0 (8 minutes a call: repeat until nothing is left)
+	@$(RUN) tests/benchmarks/bench_baselines.py --device $(DEVICE) --stop-after 480 $(ARGS)
+
+cost-page: env  ## bring it into the table that campaigns plan with, and into docs/cost.md
+	@$(RUN) tests/benchmarks/bench_baselines.py --write
 
 schema: env  ## write the JSON Schema of a record to docs/record.schema.json
 	@$(RUN) -c "import json, pathlib, harness.records as r; p = pathlib.Path('docs/record.schema.json'); p.parent.mkdir(exist_ok=True); p.write_text(json.dumps(r.json_schema(), indent=1) + '\n')"

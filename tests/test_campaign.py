@@ -15,7 +15,7 @@ import pytest
 
 from harness import campaign
 from harness.campaigns import plan, report, slots
-from harness.campaigns.costs import Costs, Images
+from harness.campaigns.costs import Costs, Images, Method
 from harness.campaigns.faults import Done, End, Try
 from harness.campaigns.grid import (
     Campaign,
@@ -152,6 +152,26 @@ def test_a_cost_is_that_of_earlier_runs_else_scaled_else_unknown(make_record) ->
     assert costs.estimate("padim", "official", pack.benchmark, images).seconds is None
     assert costs.estimate("rd4ad", here.entry.preset, pack.benchmark, images).seconds is None
     assert Costs([here], "another").estimate("padim", "bmad", "brain", images).seconds is None
+
+
+def test_without_a_record_the_shipped_table_tells_and_the_plan_says_so(make_record) -> None:
+    entry = open_folder(REPOSITORY / "baselines" / "stfpm")
+    images, nothing = Images(7500, 3798, 83), Costs([], "NVIDIA H200")
+    bmad = Method("stfpm", entry.settings("brain", preset="bmad").params)
+    found = nothing.estimate("stfpm", "bmad", "brain", images, bmad)
+    assert found.seconds is not None
+    assert found.basis == "estimated from FLOPs, not measured"
+    demo = Method("stfpm", entry.settings("demo").params)
+    assert nothing.estimate("stfpm", "demo", "demo", images, demo).seconds is None
+    record = make_record(entry="stfpm")
+    known = Costs([record], record.machine.device)
+    own = known.estimate("stfpm", record.entry.preset, record.pack.benchmark, images, bmad)
+    assert own.basis == "1 earlier"
+    two = [Cell(Variant("stfpm", "stfpm"), "brain", seed) for seed in (0, 1)]
+    planned = [plan.Planned(cell, plan.State.TO_DO, "", found) for cell in two]
+    grid = Campaign(name="x", entries=("stfpm",))
+    whole = plan.Plan(grid, (), tuple(planned), None, {}, ("cpu",), "")
+    assert "times: 2 estimated from FLOPs, not measured" in report.plan_text(whole)
 
 
 def test_every_idle_gpu_does_one_run_and_is_named_by_its_uuid(driver) -> None:

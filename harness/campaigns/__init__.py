@@ -2,6 +2,7 @@
 
 grid      which runs: entries x benchmarks x seeds x settings, from options or a TOML file
 costs     what a run will take, by earlier records
+throughput                else by the table that ships: measured, or counted operations
 plan      what the results folder knows of each run, and what is left
 where     where runs happen: on this machine, or on a Ray cluster
 slots     the places of this machine: one idle GPU each, or its cores

@@ -1,8 +1,9 @@
-"""What a run will take, judged by records of earlier runs; no guess where there are none.
+"""What a run will take, judged by records of earlier runs, else by the table that ships.
 
 In this order: the same entry on the same benchmark, the same entry on another benchmark
-(its training scaled by the training images, its prediction by the test images), else
-unknown. Always on the same kind of device.
+(its training scaled by the training images, its prediction by the test images), the shipped
+table (`throughput`: measured on this kind of device, else estimated from counted
+operations), else unknown. Records count on the same kind of device alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import mean
 
-from harness.records import Record
+from harness.campaigns import throughput
+from harness.campaigns.throughput import Asked
+from harness.records import Parameter, Record
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Images:
     """Training images."""
     test: int
     """Validation and test images."""
+    valid: int = 0
+    """The validation images among them, which each checkpoint asks again."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,21 @@ class Estimate:
     """Why, in a few words."""
 
 
+@dataclass(frozen=True)
+class Method:
+    """What the shipped table needs to know of a run."""
+
+    entry: str
+    """Name of the entry without its settings."""
+    params: Mapping[str, Parameter]
+    """Its hyper-parameters."""
+
+
 UNKNOWN = Estimate(None, "no earlier record")
 
 
 class Costs:
-    """Estimates from records.
+    """Estimates from records, and from the shipped table.
 
     Args:
         records: finished runs, of whatever entries and benchmarks.
@@ -47,9 +62,25 @@ class Costs:
 
     def __init__(self, records: Iterable[Record], device: str) -> None:
         self._records = [r for r in records if r.is_ok and r.machine.device == device]
+        self._device = device
 
-    def estimate(self, entry: str, preset: str, benchmark: str, images: Images) -> Estimate:
-        """What a run of this entry and preset on this benchmark takes."""
+    def estimate(
+        self,
+        entry: str,
+        preset: str,
+        benchmark: str,
+        images: Images,
+        method: Method | None = None,
+    ) -> Estimate:
+        """What a run of this entry and preset on this benchmark takes.
+
+        Args:
+            entry: its name on the board.
+            preset: name of its preset.
+            benchmark: name of the benchmark.
+            images: how many the run looks at.
+            method: what runs; without it the shipped table is not asked.
+        """
         own = [r for r in self._records if (r.entry.name, r.entry.preset) == (entry, preset)]
         here = [r for r in own if r.pack.benchmark == benchmark]
         if here:
@@ -57,7 +88,19 @@ class Costs:
         if own:
             nearest = min(own, key=lambda r: abs(r.pack.train - images.train))
             return Estimate(_scaled(nearest, images), f"scaled from {nearest.pack.benchmark}")
-        return UNKNOWN
+        return self._by_table(method, benchmark, images) if method else UNKNOWN
+
+    def _by_table(self, method: Method, benchmark: str, images: Images) -> Estimate:
+        asked = Asked(
+            method.entry,
+            method.params,
+            benchmark,
+            images.train,
+            images.valid,
+            images.test - images.valid,
+        )
+        found = throughput.estimate(throughput.shipped(), asked, self._device)
+        return Estimate(found[0].total, found[1]) if found else UNKNOWN
 
 
 def _scaled(record: Record, images: Images) -> float:

@@ -236,7 +236,7 @@ class _LookUp:
 
     def planned(self, cell: Cell, costs: Costs) -> Planned:
         """The run with its state and its cost."""
-        from harness.campaigns.costs import Images
+        from harness.campaigns.costs import Images, Method
 
         request = self.request(cell)
         pack = request.pack
@@ -245,7 +245,8 @@ class _LookUp:
             cell.variant.name,
             request.settings.preset,
             pack.name,
-            Images(counts["train"], counts["valid"] + counts["test"]),
+            Images(counts["train"], counts["valid"] + counts["test"], counts["valid"]),
+            Method(cell.variant.entry, request.settings.params),
         )
         record = self.records.get(request.name)
         if record is None:

@@ -45,8 +45,19 @@ def plan_text(plan: Plan) -> str:
     lines += [
         f"{len(plan.runs)} runs: {counts}",
         f"left: {expected(left, len(plan.slots))}, {where}",
+        *_bases(left),
     ]
     return "\n".join(lines)
+
+
+def _bases(left: Sequence[Planned]) -> list[str]:
+    """On what the times rest, where some do not come from records of the same runs."""
+    from harness.campaigns.costs import UNKNOWN
+
+    bases = Counter(p.estimate.basis for p in left if p.estimate.basis != UNKNOWN.basis)
+    if not any("table" in basis or "FLOPs" in basis for basis in bases):
+        return []
+    return [f"times: {', '.join(f'{count} {basis}' for basis, count in bases.items())}"]
 
 
 def _progress(runs: Sequence[Planned]) -> str:
@@ -57,7 +68,7 @@ def _progress(runs: Sequence[Planned]) -> str:
 
 
 def expected(left: Sequence[Planned], slots: int) -> str:
-    """What so many runs take, as far as earlier records tell."""
+    """What so many runs take, as far as earlier records and the shipped table tell."""
     from harness.campaigns.costs import total
 
     seconds, unknown = total({str(planned.cell): planned.estimate for planned in left})

@@ -1,0 +1,295 @@
+"""docs/cost.md: a pure function of the table that ships and of the benchmarks' counts.
+
+A test holds the page equal to what this writes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from harness.benchmarks.specs import BENCHMARKS
+from harness.campaigns import throughput
+from harness.campaigns.grid import is_left_out, read_campaign
+from harness.campaigns.report import duration
+from harness.campaigns.throughput import Asked, Counts, Parts, Presumed, Row, Table
+from harness.entry_files import open_folder
+from tests.benchmarks.baseline_costs.generated import forms
+
+PAGE = Path("docs") / "cost.md"
+PRESUMED_GPU = "NVIDIA H200"  # for which the page has a column, measured or not
+GPUS = (1, 2, 4, 8)
+CHOICES = 200  # as in `ours.py`, which imports torch
+LIMIT_SECONDS = 24 * 3600  # `train_seconds` of `harness.engines.base.Limits`
+
+TRAINING_HEAD = (
+    "method", "batch", "fit, images/s", "bare, images/s", "ratio", "anomalib, images/s",
+    "selection, inversion", "RAM, MiB", "GPU (PyTorch / host), MiB",
+)  # fmt: skip
+WORK_HEAD = (
+    "method", "GFLOP bfloat16", "GFLOP float32", "MB", "kernels in a step of 32",
+    "GFLOP of a prediction", "its kernels",
+)  # fmt: skip
+
+NO_GPU = """**No GPU was at hand when this was written.** What stands here of GPUs is estimated from counted
+operations and presumed rates, and may be wrong by a factor of two or more either way; what is
+measured says on what."""
+
+Grid = Mapping[str, Mapping[str, Parts]]
+"""By entry and benchmark."""
+
+
+def write(root: Path) -> None:
+    """Write the page below the repository's root."""
+    (root / PAGE).write_text(text(root, throughput.shipped()), encoding="utf-8")
+
+
+def text(root: Path, table: Table) -> str:
+    """The whole page."""
+    gpus = [kind for kind in table.measured if kind != "cpu"]
+    is_estimated = PRESUMED_GPU not in gpus
+    parts = [_head(table, gpus)]
+    for kind in ([PRESUMED_GPU] if is_estimated else []) + gpus:
+        parts += [_whole_table(root, table, kind), _by_run(root, table, kind)]
+    parts += [_measured(table, kind) for kind in gpus]
+    if "cpu" in table.measured:
+        parts += [_by_run(root, table, "cpu"), _measured(table, "cpu")]
+    parts += [_counted(table), _assumptions(table, is_estimated=is_estimated)]
+    return "\n\n".join(parts) + "\n"
+
+
+# --- what a run takes ----------------------------------------------------------------------
+
+
+def grid(root: Path, table: Table, kind: str) -> tuple[Grid, str]:
+    """Every run of the paper's table (one seed), and on what the numbers rest."""
+    campaign = read_campaign("table2")
+    found: dict[str, dict[str, Parts]] = {}
+    bases: dict[str, None] = {}
+    for folder in sorted((root / "baselines").iterdir()):
+        if not (folder / "entry.toml").is_file() or is_left_out(campaign, folder.name):
+            continue
+        entry = open_folder(folder)
+        for name in campaign.benchmarks:
+            train, valid, test = BENCHMARKS[name].counts[0].counts.totals
+            params = entry.settings(name, preset="bmad").params
+            asked = Asked(entry.name, params, name, train, valid, test)
+            if estimate := throughput.estimate(table, asked, kind):
+                found.setdefault(entry.name, {})[name] = estimate[0]
+                bases[estimate[1]] = None
+    return found, "; ".join(bases)
+
+
+def makespan(seconds: Iterable[float], machines: int) -> float:
+    """Seconds until all are done, the longest first, each on the machine that is free first."""
+    free = [0.0] * machines
+    for run in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + run)
+    return max(free)
+
+
+def _whole_table(root: Path, table: Table, kind: str) -> str:
+    runs, basis = grid(root, table, kind)
+    seeds = len(read_campaign("table2").seeds)
+    hours = {name: sum(p.total for p in row.values()) * seeds / 3600 for name, row in runs.items()}
+    seconds = [parts.total for row in runs.values() for parts in row.values()] * seeds
+    most = sorted(hours, key=lambda name: -hours[name])
+    shares = ", ".join(f"`{name}` {hours[name]:,.1f}" for name in most)
+    days = [
+        [str(count), f"{sum(hours.values()):,.0f}", f"{makespan(seconds, count) / 86400:.1f}"]
+        for count in GPUS
+    ]
+    return f"""## The whole table on {kind}
+
+{len(seconds)} runs (`python -m harness.campaign run table2 --device cuda`), {basis}:
+
+{_table(["GPUs", "GPU-hours", "days until all is done"], days)}
+
+GPU-hours by method, most first: {shares}."""
+
+
+def _by_run(root: Path, table: Table, kind: str) -> str:
+    runs, basis = grid(root, table, kind)
+    names = list(read_campaign("table2").benchmarks)
+    rows = [
+        [f"`{entry}`", *(_run(row[name]) if name in row else "?" for name in names)]
+        for entry, row in runs.items()
+    ]
+    return f"""### One run on {"a CPU" if kind == "cpu" else kind}
+
+Training, then prediction; {basis}. † longer than the default limit of a training, 24 h
+(`--limit train_seconds=…`).
+
+{_table(["method", *names], rows)}"""
+
+
+def _run(parts: Parts) -> str:
+    training = parts.training + parts.judging
+    mark = "†" if training > LIMIT_SECONDS else ""
+    return f"{duration(training)}{mark}, {duration(parts.prediction)}"
+
+
+# --- what was measured -----------------------------------------------------------------------
+
+
+def _measured(table: Table, kind: str) -> str:
+    device, machine = table.measured[kind], table.measured[kind].machine
+    sizes = [f"{name} {form.size[0]}x{form.size[1]}" for name, form in forms().items()]
+    remark = f"; {machine.remark}" if machine.remark else ""
+    training = [_training_row(name, row) for name, row in device.entries.items()]
+    answers = [_answer_row(name, row) for name, row in device.entries.items()]
+    return f"""### Measured on {machine.name}
+
+{machine.date}, harness {machine.harness}, torch {machine.torch}, Python {machine.python}, CPU threads: {machine.threads}{remark}.
+
+Images a second of a training, by phase: the baseline's own `fit`, the bare step on a batch that lies
+on the device, and the median of their ratio over rounds side by side. Of methods without steps: their
+one pass, and the features alone.
+
+{_table(TRAINING_HEAD, training)}
+
+Milliseconds for one image, median (90th percentile); start of the program and first call apart.
+
+{_table(["method", "start, s", "first", *sizes], answers)}"""
+
+
+def _training_row(name: str, row: Row) -> list[str]:
+    ours, bare = row.phase_seconds, row.bare_seconds
+    ratio = " / ".join(f"{value:.0%}" for value in row.ratios)
+    if not ours and row.pass_seconds:
+        ours, bare = (
+            (row.pass_seconds,),
+            (row.extraction_seconds,) if row.extraction_seconds else (),
+        )
+    return [
+        f"`{name}`",
+        str(row.batch_size),
+        _rates(ours),
+        _rates(bare),
+        ratio or "–",
+        _rates((row.anomalib.seconds_per_image,)) if row.anomalib else "–",
+        _once(row),
+        f"{row.peak_ram_mib:,.0f}" if row.peak_ram_mib else "–",
+        _gpu_memory(row),
+    ]
+
+
+def _rates(seconds: Sequence[float]) -> str:
+    return " / ".join(f"{1 / value:.3g}" for value in seconds if value) or "–"
+
+
+def _once(row: Row) -> str:
+    """Selection and inversion."""
+    found = row.fitting_seconds
+    if not found:
+        return "–"
+    low, high = min(found.values()), max(found.values())
+    return duration(low) if high < 1.1 * low else f"{duration(low)} to {duration(high)}"
+
+
+def _gpu_memory(row: Row) -> str:
+    if row.peak_torch_mib is None:
+        return "–"
+    host = f"{row.peak_gpu_mib:,.0f}" if row.peak_gpu_mib else "–"
+    return f"{row.peak_torch_mib:,.0f} / {host}"
+
+
+def _answer_row(name: str, row: Row) -> list[str]:
+    cells = [
+        f"{1000 * row.prediction_seconds[form]:.3g} ({1000 * row.prediction_p90_seconds[form]:.3g})"
+        for form in forms()
+    ]
+    first = row.first_prediction_seconds
+    return [
+        f"`{name}`", f"{row.start_up_seconds:.1f}", f"{1000 * first:.3g}" if first else "–", *cells,
+    ]  # fmt: skip
+
+
+# --- what is counted, and presumed -------------------------------------------------------------
+
+
+def _counted(table: Table) -> str:
+    rows = [_work_row(name, counts) for name, counts in table.counts.items()]
+    return f"""## What the methods do
+
+At full size, by training image (of the one pass, where there are no steps) and phase; counted, the
+same on every device. Products are those of matrices and convolutions; a multiplication and an addition
+are two operations. Megabytes are read and written by all else. Training as a GPU does it, in bfloat16
+where the method's `precision` says so.
+
+{_table(WORK_HEAD, rows)}"""
+
+
+def _work_row(name: str, counts: Counts) -> list[str]:
+    steps = [phase.step for phase in counts.phases] or [counts.first_pass]
+    images, answer = [step.per_image for step in steps], counts.prediction
+    products = (answer.bfloat16_flops + answer.float32_flops) / 1e9
+    return [
+        f"`{name}`",
+        " / ".join(f"{work.bfloat16_flops / 1e9:.3g}" for work in images),
+        " / ".join(f"{work.float32_flops / 1e9:.3g}" for work in images),
+        " / ".join(f"{work.bytes / 1e6:.3g}" for work in images),
+        " / ".join(f"{step.of(32).launches:,.0f}" for step in steps),
+        f"{products:.3g}{' and the search' if counts.selection else ''}",
+        f"{answer.launches:,.0f}",
+    ]
+
+
+def _head(table: Table, gpus: Sequence[str]) -> str:
+    measured = f"Measured: {', '.join(device.machine.name for device in table.measured.values())}."
+    told = measured if gpus else NO_GPU
+    return f"""# What it costs
+
+Two commands, on the machine with the GPU, bring this page up to date:
+
+    make bench-baselines DEVICE=cuda:0    # 8 minutes a call; repeat until nothing is left
+    make cost-page                        # the table that `campaign plan` reads, and this page
+
+{told}
+
+The same table (`harness/campaigns/throughput.json`) is what `python -m harness.campaign plan` falls
+back to where no record of an earlier run tells more."""
+
+
+def _assumptions(table: Table, *, is_estimated: bool) -> str:
+    counts = ", ".join(f"{f.benchmark} {f.train}+{f.valid}+{f.test}" for f in forms().values())
+    told = f"""## What the numbers rest on
+
+- A run trains all its epochs: one that stops early (`patience`) takes less.
+- It counts two starts of the program, decoding the training images, passes and steps, states
+  written at checkpoints, the validation images at each judged checkpoint and once for the
+  thresholds, and the test images. Not counted: the harness's own share (pipe, scoring, audit), the
+  first build of an image, a retry.
+- Numbers of images are BMAD's: {counts} (training, validation, test).
+- Steps are measured on generated images of brain's size; a network's own input is the same for all
+  benchmarks. Liver's smaller batches (CFA, CFLOW, GANomaly) are scaled by image.
+- Weights are random, which cost what pretrained ones do. CutPaste's steps are those with its
+  backbone in training (all but the first 20 of 256).
+- On a CPU batches are cut down to some seconds a step, precision is float32, and PatchCore chooses
+  from 50,000 patches. PatchCore's selection is timed over up to {CHOICES} choices at full length and
+  extrapolated.
+- The bare step is the method's own `step` function, augmentation included, on one batch that lies
+  on the device.
+- anomalib: its own engine, data module and losses; same network, image size, batch and precision;
+  random weights, no validation. It has no f-AnoGAN, UTRAD, DeepSVDD, CutPaste, SimpleNet and MKD.
+  PatchCore and PaDiM: its one pass, without what follows."""
+    return f"{told}\n{_presumed(table.presumed)}" if is_estimated else told
+
+
+def _presumed(presumed: Presumed) -> str:
+    peaks = "; ".join(
+        f"{name} {peak.bfloat16_tflops:g} / {peak.float32_tflops:g}, {peak.gigabytes_per_second:g}"
+        for name, peak in presumed.gpus.items()
+    )
+    return f"""- Estimated for a GPU: products at {presumed.bfloat16_share:.0%} of the data sheet's dense bfloat16 \
+rate and {presumed.float32_share:.0%} of its
+  float32 rate (the kit switches TensorFloat-32 off), everything else at {presumed.memory_share:.0%} of its memory's
+  rate, one after the other, and never less than {1e6 * presumed.launch_seconds:.0f} µs a kernel. Decoding, starts and DRAEM's
+  textures as the CPU measured them.
+- Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s: {peaks}."""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

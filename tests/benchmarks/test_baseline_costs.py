@@ -1,0 +1,306 @@
+"""What a baseline costs: measured at its joints, counted, kept in a table, estimated from it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from baselines.kit import training
+from harness.campaigns import throughput
+from harness.campaigns.grid import is_left_out, read_campaign
+from harness.campaigns.throughput import Asked, Batches, Counts, Device, Machine, Row, Table, Work
+from harness.entry_files import open_folder
+from tests.baselines.conftest import BASELINES, module_of, open_baseline
+from tests.benchmarks.baseline_costs import page, table
+from tests.benchmarks.baseline_costs.bounded import Listener, watched
+from tests.benchmarks.baseline_costs.clocks import Clock, Effort
+from tests.benchmarks.baseline_costs.counts import Counting, Tally, as_on_a_gpu
+from tests.benchmarks.baseline_costs.generated import forms, training_folder
+from tests.benchmarks.baseline_costs.settings import costly, full_size
+
+SCRIPT = Path(__file__).with_name("bench_baselines.py")
+PAPERS = sorted(
+    folder.name
+    for folder in BASELINES.iterdir()
+    if (folder / "entry.toml").is_file() and not is_left_out(read_campaign("table2"), folder.name)
+)
+
+
+# --- the command ---------------------------------------------------------------------------
+
+
+def call(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable, str(SCRIPT), "--threads=1", "--seconds=0.2", f"--data={place / 'data'}",
+            f"--report={place / 'report.json'}", *arguments,
+        ],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("costs")
+
+
+@pytest.fixture(scope="module")
+def report(place: Path) -> dict[str, Any]:
+    """DeepSVDD, with batches of 20 instead of 200."""
+    done = call(
+        place, "--only", "deepsvdd", "--parts", "counts", "ours",
+        "--set", "batch_size=20", "pretraining_batch_size=20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "nothing is left to measure" in done.stderr
+    return json.loads((place / "report.json").read_text())
+
+
+def test_a_training_is_measured_beside_its_bare_step(report: dict[str, Any]) -> None:
+    (device,) = report["devices"].values()
+    ours = device["entries"]["deepsvdd"]["ours"]
+    phases = ours["training"]["phases"]
+    assert len(phases) == 2
+    for times in phases:
+        assert times["phase"]["epochs"] == 300
+        assert times["loop_images"] == times["bare_images"] == 20 * times["rounds"]
+        assert len(times["ratios"]) == times["rounds"] >= 2
+        assert min(times["loop_seconds"], times["bare_seconds"]) > 0
+    assert [len(ours["training"]["spans"][name]) for name in ("loading", "state")] == [1, 2]
+    assert ours["training"]["fit_seconds"] > sum(t["loop_seconds"] for t in phases)
+    assert ours["memory"]["peak_ram_mib"] > 100
+    assert set(ours["prediction"]) == set(device["loading"]) == set(forms())
+    for answers in ours["prediction"].values():
+        assert answers["calls"] >= 2
+        assert answers["median_seconds"] <= answers["p90_seconds"]
+
+
+def test_what_is_in_the_report_is_not_measured_again(report: dict[str, Any], place: Path) -> None:
+    before = (place / "report.json").read_bytes()
+    done = call(
+        place, "--only", "deepsvdd", "--parts", "counts", "ours",
+        "--set", "batch_size=20", "pretraining_batch_size=20",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "…" not in done.stderr
+    assert (place / "report.json").read_bytes() == before
+
+
+def test_other_settings_never_reach_the_table(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = throughput.shipped()
+    assert table.merge(before, report).measured == before.measured
+    assert "other settings: left out" in capsys.readouterr().err
+
+
+def test_a_row_of_the_table_has_what_was_measured(report: dict[str, Any]) -> None:
+    (device,) = report["devices"].values()
+    row = table.row_of(device["entries"]["deepsvdd"])
+    assert len(row.phase_seconds) == len(row.bare_seconds) == len(row.ratios) == 2
+    assert set(row.prediction_seconds) == set(forms())
+    empty = Table(presumed=throughput.shipped().presumed, counts={}, measured={})
+    as_measured = {"counts": {}, "devices": {"cpu": {**device, "changes": {}}}}
+    assert table.merge(empty, as_measured).measured["cpu"].entries == {"deepsvdd": row}
+
+
+def test_an_unknown_baseline_is_refused_with_all_names(place: Path) -> None:
+    done = call(place, "--only", "stfmp")
+    assert done.returncode == 1
+    assert "error: no baseline 'stfmp'" in done.stderr
+    assert "stfpm" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ["padim", "stfpm"])
+def test_anomalibs_engine_is_measured_at_the_same_settings(place: Path, entry: str) -> None:
+    done = call(
+        place, "--only", entry, "--parts", "anomalib", "--set", "image_size=64", "batch_size=4"
+    )
+    assert done.returncode == 0, done.stderr
+    (device,) = json.loads((place / "report.json").read_text())["devices"].values()
+    theirs = device["entries"][entry]["anomalib"]
+    assert theirs["batch_size"] == 4
+    assert theirs["precision"] == "float32"
+    assert theirs["steps"] >= 1
+    assert 0 < theirs["seconds_per_image"] < theirs["fit_seconds"]
+
+
+# --- a training cut short ------------------------------------------------------------------
+
+
+def test_each_phase_ends_after_its_rounds_and_the_kit_is_left_as_it_was(
+    place: Path, tmp_path: Path
+) -> None:
+    baseline = open_baseline(BASELINES / "f-anogan")
+    params = {**baseline.params(image_size=32), "gan_epochs": 100, "epochs": 100}
+    clock = Clock(torch.device("cpu"), Effort(1, 1, 0.0, least_rounds=2))
+    folder = training_folder(place / "data", forms()["brain"], 10)
+    module = module_of(baseline)
+    with watched(module, clock) as joints:
+        model = baseline.model(device="cpu", seed=0, params=params, weights=None)
+        model.fit(folder, Listener(joints, tmp_path))
+    assert module.Training is training.Training
+    assert [times.rounds for times in clock.phases] == [2, 2]
+    assert [times.phase.is_judged for times in clock.phases] == [False, True]
+    assert {path.name for path in tmp_path.glob("phase-*")} == {"phase-0.pt", "phase-1.pt"}
+
+
+# --- counting ------------------------------------------------------------------------------
+
+
+def test_products_are_counted_by_their_type_and_all_else_in_bytes() -> None:
+    layer, rows = nn.Linear(8, 4, bias=False), torch.ones(2, 8)
+    with torch.no_grad(), Counting() as counting:
+        made = layer(rows).view(8)
+        made.add_(1)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), Counting() as mixed:
+        layer(rows)
+    product = 2 * 2 * 8 * 4
+    assert counting.work["float32_flops"] == mixed.work["bfloat16_flops"] == product
+    assert counting.work["bfloat16_flops"] == mixed.work["float32_flops"] == 0
+    assert counting.work["launches"] == 2
+    assert counting.work["bytes"] == 2 * 4 * 8  # read and written
+
+
+def test_a_step_counts_three_times_the_forward_pass_of_what_learns(
+    place: Path, tmp_path: Path
+) -> None:
+    baseline = open_baseline(BASELINES / "stfpm")
+    folder = training_folder(place / "data", forms()["brain"], 4)
+    module, tally = module_of(baseline), Tally(1)
+    params = {**baseline.params(image_size=64, batch_size=2, layers=["layer1"]), "epochs": 9}
+    with as_on_a_gpu(module), watched(module, tally) as joints:
+        model = baseline.model(device="cpu", seed=0, params=params, weights=None)
+        model.fit(folder, Listener(joints, tmp_path))
+        with torch.inference_mode(), Counting() as forward:
+            model.teacher(torch.zeros(2, 3, 64, 64))
+    ((_, step),) = tally.steps_of
+    # The teacher once; the student there and back, but not to the input.
+    first = 2 * 2 * 64 * 3 * 7 * 7 * 32 * 32
+    assert step.bfloat16_flops == 4 * forward.work["float32_flops"] - first
+    assert step.float32_flops == 0
+
+
+# --- the table -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "epochs", "passes", "every"),
+    [(7500, 32, 100, 1, 10), (1542, 8, 40, 4, 7), (64, 64, 3, 1, 10), (65, 64, 1, 2, 0)],
+)
+def test_a_phase_is_as_long_as_the_kits_schedule(
+    images: int, size: int, epochs: int, passes: int, every: int
+) -> None:
+    schedule = training.Schedule(epochs, size, every)
+    kits = training.Schedule(epochs, size, every, passes * schedule.batches_per_pass(images))
+    params = {
+        "epochs": epochs, "batch_size": size, "passes": passes, "checkpoint_every_epochs": every,
+    }  # fmt: skip
+    length = throughput.Phase(passes="passes").length(params, images)
+    assert length.steps == kits.steps(images)
+    assert length.checkpoints == sum(kits.is_checkpoint(n + 1) for n in range(epochs))
+
+
+@pytest.mark.parametrize("entry", PAPERS)
+def test_the_shipped_table_knows_every_method_at_its_present_settings(entry: str) -> None:
+    opened = open_folder(BASELINES / entry)
+    assert throughput.shipped().counts[entry].settings == costly(full_size(opened, "brain"))
+
+
+def test_the_shipped_page_is_what_the_table_gives(repository: Path) -> None:
+    written = (repository / page.PAGE).read_text(encoding="utf-8")
+    assert written == page.text(repository, throughput.shipped())
+
+
+MACHINE = Machine(name="A CPU", threads=1, date="2026-01-01", harness="0", python="3", torch="2")
+ROW = Row(
+    batch_size=4,
+    phase_seconds=(0.1,),
+    pass_seconds=0.01,
+    judging_seconds=0.001,
+    state_seconds=2.0,
+    start_up_seconds=5.0,
+    prediction_seconds={"brain": 0.5, "liver": 0.7},
+)
+STEP = Batches(per_batch=Work(launches=100), per_image=Work(bfloat16_flops=1e9, bytes=1e6))
+SMALL = Table(
+    presumed=throughput.shipped().presumed,
+    counts={
+        "method": Counts(
+            settings={"image_size": 64},
+            phases=(throughput.Phase(step=STEP),),
+            prediction=Work(float32_flops=1e9, launches=10),
+        )
+    },
+    measured={
+        "cpu": Device(machine=MACHINE, loading_seconds={"brain": 0.002}, entries={"method": ROW})
+    },
+)
+PARAMS = {"image_size": 64, "batch_size": 4, "epochs": 20, "checkpoint_every_epochs": 10}
+
+
+def asked(train: int = 100, benchmark: str = "brain", **changes: Any) -> Asked:
+    return Asked("method", {**PARAMS, **changes}, benchmark, train, 10, 30)
+
+
+def test_a_measured_row_is_scaled_to_the_run() -> None:
+    parts, basis = throughput.estimate(SMALL, asked(), "cpu")
+    assert basis == "scaled from the shipped table, measured on A CPU"
+    assert parts.start_up == 10
+    steps, once, checkpoints = 20 * 100 * 0.1, 100 * (0.002 + 0.01), 2 * (2.0 + 100 * 0.001)
+    assert parts.training == pytest.approx(steps + once + checkpoints)
+    assert parts.judging == pytest.approx(2 * 10 * 0.5)
+    assert parts.prediction == pytest.approx(40 * 0.5)
+    assert parts.total == pytest.approx(10 + parts.training + 10 + 20)
+
+
+def test_epochs_count_and_a_benchmark_that_was_not_measured_takes_the_longest() -> None:
+    longer, _ = throughput.estimate(SMALL, asked(epochs=40), "cpu")
+    shorter, _ = throughput.estimate(SMALL, asked(epochs=20), "cpu")
+    assert longer.training - shorter.training == pytest.approx(20 * 100 * 0.1 + 2 * 2.1)
+    other, _ = throughput.estimate(SMALL, asked(benchmark="my-own"), "cpu")
+    assert other.prediction == pytest.approx(40 * 0.7)
+
+
+def test_other_work_unknown_entries_and_unknown_gpus_have_no_estimate() -> None:
+    assert throughput.estimate(SMALL, asked(image_size=128), "cpu") is None
+    assert throughput.estimate(SMALL, asked(), "Some Accelerator 3000") is None
+    assert throughput.estimate(Table(presumed=SMALL.presumed, counts={}, measured={}), asked(), "cpu") is None  # fmt: skip
+
+
+def test_a_gpu_that_nobody_measured_is_estimated_from_counts_and_says_so() -> None:
+    parts, basis = throughput.estimate(SMALL, asked(), "NVIDIA H200")
+    assert basis == "estimated from FLOPs, not measured"
+    presumed, peak = SMALL.presumed, SMALL.presumed.gpus["H200"]
+    launches = 100 * presumed.launch_seconds
+    assert presumed.seconds(STEP.of(4), peak) == pytest.approx(launches)  # so small a step waits
+    assert parts.training == pytest.approx(20 * 25 * launches + 100 * 0.002)
+    busy = presumed.seconds(STEP.of(4000), peak)
+    products = 4000e9 / (presumed.bfloat16_share * peak.bfloat16_tflops * 1e12)
+    assert busy == pytest.approx(
+        products + 4e9 / (presumed.memory_share * peak.gigabytes_per_second * 1e9)
+    )
+
+
+def test_patchcores_selection_grows_with_the_square_of_the_images() -> None:
+    selection = throughput.shipped().counts["patchcore"].selection
+    assert selection is not None
+    assert selection.patches_per_image == 28 * 28
+    assert selection.fit(2000).bytes == pytest.approx(4 * selection.fit(1000).bytes)
+    assert selection.search(2000).float32_flops == pytest.approx(
+        2 * selection.search(1000).float32_flops
+    )
+
+
+def test_many_machines_are_done_when_the_last_one_is() -> None:
+    assert page.makespan([3, 3, 2, 2, 2], 1) == 12
+    assert page.makespan([3, 3, 2, 2, 2], 2) == 7
+    assert page.makespan([10, 1, 1], 8) == 10
