@@ -29,7 +29,7 @@ from harness.statuses import Status
 from harness.store import Store
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
-from tests.fake_nvml import Driver
+from tests.fake_nvml import Driver, FakeGpu
 
 ENTRIES = Path(__file__).parent / "entries"
 BASELINES = Path(__file__).resolve().parent.parent / "baselines"
@@ -57,7 +57,7 @@ def docker_engine() -> Engine:
 def run_on(cache: Path, tmp_path: Path) -> RunOn:
     """Run a tiny entry on an engine; its record."""
 
-    def call(engine: Engine, name: str, **overrides: str) -> Record:
+    def call(engine: Engine, name: str, device: str = "cpu", **overrides: str) -> Record:
         entry = open_folder(ENTRIES / name)
         pack = demo_pack(cache)
         program = engine.prepare_folder(
@@ -65,7 +65,7 @@ def run_on(cache: Path, tmp_path: Path) -> RunOn:
         )
         settings = entry.settings(pack.name, overrides=overrides)
         place = Place(engine, Store(tmp_path / engine.name), cache, None, Reporter())
-        return execute(Request(entry, program, settings, pack, 0, "cpu", LIMITS), place)
+        return execute(Request(entry, program, settings, pack, 0, device, LIMITS), place)
 
     return call
 
@@ -218,6 +218,17 @@ def test_a_gpu_that_is_not_there_is_one_clear_error(
     driver.is_absent()
     with pytest.raises(DeviceUnavailable, match="Library Not Found"):
         evaluate_with("docker", ENTRIES / "honest", "--device", "cuda:0")
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
+def test_an_engine_that_has_no_gpu_to_give_is_its_own_error_and_no_lost_gpu(
+    run_on: RunOn, docker_engine: Engine, driver: Driver, tmp_path: Path
+) -> None:
+    driver.has(FakeGpu("GPU-2b2b2b2b"))
+    with pytest.raises(DeviceUnavailable, match="nvidia-ctk") as caught:
+        run_on(docker_engine, "honest", device="cuda:0")
+    assert "no GPU to give" in caught.value.what
+    assert not Store(tmp_path / "docker").records()
 
 
 def assert_equal_on_both_engines(
