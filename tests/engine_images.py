@@ -48,6 +48,9 @@ class LightDockerEngine(DockerEngine):
         base = light_base(self.client)
         return docker_build.build_folder(self.client, folder, name, identity, base)
 
+    def folder_identity(self, identity: str) -> str:
+        return docker_build.folder_identity(identity, light_base(self.client))
+
     def _canary_image(self, program: Program) -> str:
         return docker_build.own_python(self.client, program, light_base(self.client))
 

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import evaluate, provenance
+from harness import campaign, evaluate, provenance
 from harness.benchmarks import demo_pack, open_pack
+from harness.campaigns.plan import State, make_plan
+from harness.campaigns.this_machine import ThisMachine
+from harness.campaigns.where import Offer
 from harness.cli import Reporter
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
@@ -88,6 +91,22 @@ def test_both_engines_give_the_same_metrics_to_the_last_digit(
     assert len(values(isolated)) > 5
     assert values(isolated) == values(plain)
     assert isolated.run_key != plain.run_key
+
+
+def test_a_campaign_knows_the_runs_that_were_done_in_containers(
+    run_on: RunOn, docker_engine: Engine, cache: Path, tmp_path: Path, monkeypatch
+) -> None:
+    class Here(ThisMachine):
+        def offer(self, limits: Limits) -> Offer:
+            return Offer(docker_engine, "cpu", ("cpu",))
+
+    monkeypatch.setenv("BMAD_CACHE", str(cache))
+    run_on(docker_engine, "honest")
+    options = campaign.build_parser().parse_args(
+        ["status", "--entries", str(ENTRIES / "honest"), "--results", str(tmp_path / "docker")]
+    )
+    plan = make_plan(options, Here(options), Reporter())
+    assert [planned.state for planned in plan.runs] == [State.FINISHED]
 
 
 @pytest.mark.parametrize(

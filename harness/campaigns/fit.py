@@ -174,12 +174,13 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
         entry = open_entry(command.source).renamed(command.name)
     if entry is None or pack is None:
         return problems, "", device
+    offer = Offer(engine, kind, ())
     with _noting(problems):
         request = request_for(
-            entry, pack, seed=command.seed, preset=command.preset, device=device,
+            entry, pack, seed=command.seed, preset=command.preset, offer=offer,
             overrides=dict(command.overrides), limits=read_limits(command.limits),
         )  # fmt: skip
-        problems += differences(key_parts_of(request, Offer(engine, kind, ())), expected)
+        problems += differences(key_parts_of(request, offer), expected)
         folder = Path(command.weights) if command.weights else default_folder()
         require_for(entry.table.backbones, request.settings.params, folder)
     if not problems and entry.kind in ("image", "submission"):

@@ -209,7 +209,7 @@ def request_for(
     seed: int,
     preset: str | None,
     overrides: Mapping[str, str],
-    device: str,
+    offer: Offer,
     limits: Limits,
 ) -> Request:
     """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is."""
@@ -217,10 +217,11 @@ def request_for(
     from harness.engines.base import Program
     from harness.requests import Request
 
-    is_folder = entry.kind == "folder"
-    identity = provenance.folder_identity(entry.folder) if is_folder else UNKNOWN_IMAGE
+    identity = UNKNOWN_IMAGE
+    if entry.kind == "folder":
+        identity = offer.engine.folder_identity(provenance.folder_identity(entry.folder))
     settings = entry.settings(pack.card.base or pack.name, preset=preset, overrides=overrides)
-    return Request(entry, Program(entry.name, identity), settings, pack, seed, device, limits)
+    return Request(entry, Program(entry.name, identity), settings, pack, seed, offer.device, limits)
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ class _LookUp:
             seed=cell.seed,
             preset=self.preset,
             overrides=dict(cell.variant.overrides),
-            device=self.offer.device,
+            offer=self.offer,
             limits=self.limits,
         )
 

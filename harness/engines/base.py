@@ -276,6 +276,14 @@ class Engine(ABC):
             EntryInvalid: the image cannot be built; the message ends with the build's last lines.
         """
 
+    def folder_identity(self, identity: str) -> str:
+        """The identity that `prepare_folder` will give the program, before anything is built.
+
+        Args:
+            identity: as in `prepare_folder`.
+        """
+        return identity
+
     @abstractmethod
     def prepare_image(self, reference: str, name: str) -> Program:
         """Resolve an image reference to one immutable image; pulls when it is not there.

@@ -158,6 +158,9 @@ class DockerEngine(Engine):
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         return docker_build.build_folder(self.client, folder, name, identity)
 
+    def folder_identity(self, identity: str) -> str:
+        return docker_build.folder_identity(identity, docker_build.baselines_base())
+
     def prepare_image(self, reference: str, name: str) -> Program:
         image = docker_images.find_or_pull(self.client, reference)
         return self._program(image, name)

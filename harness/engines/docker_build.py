@@ -84,9 +84,8 @@ def build_folder(
             fix="copy baselines/template/Dockerfile into it",
         )
     wanted = base or baselines_base()
-    whole = _sha256(f"{identity}\n{wanted.identity}".encode())
-    tag = f"{OWN_NAMESPACE}{name}:{whole[:12]}"
-    label = f"folder:sha256:{whole}"
+    label = folder_identity(identity, wanted)
+    tag = f"{OWN_NAMESPACE}{name}:{label.rpartition(':')[2][:12]}"
     with _one_build_at_a_time():
         image = find_built(client, tag, label)
         if image is None:
@@ -108,6 +107,11 @@ def build_folder(
                     fix="mend the Dockerfile as the last lines of its build say",
                 )
     return program_of(image, name, identity=label)
+
+
+def folder_identity(identity: str, base: Base) -> str:
+    """The identity of a folder's image: the folder's, and what it stands on."""
+    return "folder:sha256:" + _sha256(f"{identity}\n{base.identity}".encode())
 
 
 def ensure_base(client: docker.APIClient) -> Base:
