@@ -355,7 +355,7 @@ def _measured(device: Device, counts: Counts, asked: Asked) -> Parts:
     judged = 0
     for phase, seconds in zip(counts.phases, row.phase_seconds, strict=True):
         length = phase.length(asked.params, asked.train)
-        training += _images(length, asked) * seconds + length.checkpoints * row.state_seconds
+        training += images_seen(phase, asked) * seconds + length.checkpoints * row.state_seconds
         if phase.is_judged:
             judged += length.checkpoints
     training += judged * asked.train * row.judging_seconds
@@ -367,14 +367,13 @@ def _measured(device: Device, counts: Counts, asked: Asked) -> Parts:
     )
 
 
-def _images(length: Length, asked: Asked) -> float:
-    """Images of all steps: the last batch of a pass is not full."""
+def images_seen(phase: Phase, asked: Asked) -> float:
+    """Images of all steps of a phase: the last batch of a pass is not full."""
+    length = phase.length(asked.params, asked.train)
     per_pass = -(-asked.train // length.batch_size)
-    return (
-        length.steps * asked.train / per_pass
-        if length.steps % per_pass == 0
-        else (length.steps * length.batch_size)
-    )
+    if length.steps % per_pass:
+        return length.steps * length.batch_size
+    return length.steps * asked.train / per_pass
 
 
 def _counted(table: Table, counts: Counts, asked: Asked, gpu: str) -> Parts:

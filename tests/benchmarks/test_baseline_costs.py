@@ -18,7 +18,7 @@ from harness.campaigns.grid import is_left_out, read_campaign
 from harness.campaigns.throughput import Asked, Batches, Counts, Device, Machine, Row, Table, Work
 from harness.entry_files import open_folder
 from tests.baselines.conftest import BASELINES, module_of, open_baseline
-from tests.benchmarks.baseline_costs import page, table
+from tests.benchmarks.baseline_costs import host, page, table
 from tests.benchmarks.baseline_costs.bounded import Listener, watched
 from tests.benchmarks.baseline_costs.clocks import Clock, Effort
 from tests.benchmarks.baseline_costs.counts import Counting, Tally, as_on_a_gpu
@@ -118,8 +118,24 @@ def test_an_unknown_baseline_is_refused_with_all_names(place: Path) -> None:
     assert "stfpm" in done.stderr
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_missing_gpu_is_said_before_anything_is_measured(place: Path) -> None:
+    done = call(place, "--device", "cuda")
+    assert done.returncode == 5
+    assert "error: PyTorch sees 0 GPUs, and not cuda:0" in done.stderr
+    assert "fix: --device cpu" in done.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", ["padim", "stfpm"])
+def test_the_memory_that_the_host_sees_comes_from_a_real_run(repository: Path) -> None:
+    params = full_size(open_folder(BASELINES / "deepsvdd"), "brain")
+    found = host.measure("deepsvdd", "cpu", params, repository)
+    assert found["status"] == "ok"
+    assert found["peak_ram_mib"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ["padim", "patchcore", "stfpm"])
 def test_anomalibs_engine_is_measured_at_the_same_settings(place: Path, entry: str) -> None:
     done = call(
         place, "--only", entry, "--parts", "anomalib", "--set", "image_size=64", "batch_size=4"

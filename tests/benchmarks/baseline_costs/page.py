@@ -24,7 +24,8 @@ CHOICES = 200  # as in `ours.py`, which imports torch
 LIMIT_SECONDS = 24 * 3600  # `train_seconds` of `harness.engines.base.Limits`
 
 TRAINING_HEAD = (
-    "method", "batch", "fit, images/s", "bare, images/s", "ratio", "anomalib, images/s",
+    "method", "batch", "fit, images/s", "bare, images/s", "ratio", "of the whole",
+    "anomalib, images/s",
     "selection, inversion", "RAM, MiB", "GPU (PyTorch / host), MiB",
 )  # fmt: skip
 WORK_HEAD = (
@@ -52,10 +53,10 @@ def text(root: Path, table: Table) -> str:
     parts = [_head(table, gpus)]
     for kind in ([PRESUMED_GPU] if is_estimated else []) + gpus:
         parts += [_whole_table(root, table, kind), _by_run(root, table, kind)]
-    parts += [_measured(table, kind) for kind in gpus]
+    parts += [_measured(root, table, kind) for kind in gpus]
     if "cpu" in table.measured:
-        parts += [_by_run(root, table, "cpu"), _measured(table, "cpu")]
-    parts += [_counted(table), _assumptions(table, is_estimated=is_estimated)]
+        parts += [_by_run(root, table, "cpu"), _measured(root, table, "cpu")]
+    parts += [_counted(table), _assumptions(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -70,15 +71,17 @@ def grid(root: Path, table: Table, kind: str) -> tuple[Grid, str]:
     for folder in sorted((root / "baselines").iterdir()):
         if not (folder / "entry.toml").is_file() or is_left_out(campaign, folder.name):
             continue
-        entry = open_folder(folder)
         for name in campaign.benchmarks:
-            train, valid, test = BENCHMARKS[name].counts[0].counts.totals
-            params = entry.settings(name, preset="bmad").params
-            asked = Asked(entry.name, params, name, train, valid, test)
-            if estimate := throughput.estimate(table, asked, kind):
-                found.setdefault(entry.name, {})[name] = estimate[0]
+            if estimate := throughput.estimate(table, _asked(root, folder.name, name), kind):
+                found.setdefault(folder.name, {})[name] = estimate[0]
                 bases[estimate[1]] = None
     return found, "; ".join(bases)
+
+
+def _asked(root: Path, entry: str, benchmark: str) -> Asked:
+    """A run of the preset `bmad` on as many images as BMAD has."""
+    params = open_folder(root / "baselines" / entry).settings(benchmark, preset="bmad").params
+    return Asked(entry, params, benchmark, *BENCHMARKS[benchmark].counts[0].counts.totals)
 
 
 def makespan(seconds: Iterable[float], machines: int) -> float:
@@ -133,19 +136,27 @@ def _run(parts: Parts) -> str:
 # --- what was measured -----------------------------------------------------------------------
 
 
-def _measured(table: Table, kind: str) -> str:
+def _measured(root: Path, table: Table, kind: str) -> str:
     device, machine = table.measured[kind], table.measured[kind].machine
     sizes = [f"{name} {form.size[0]}x{form.size[1]}" for name, form in forms().items()]
     remark = f"; {machine.remark}" if machine.remark else ""
-    training = [_training_row(name, row) for name, row in device.entries.items()]
+    training = [
+        [
+            *_training_row(name, row)[:5],
+            _whole(root, table, kind, name),
+            *_training_row(name, row)[5:],
+        ]
+        for name, row in device.entries.items()
+    ]
     answers = [_answer_row(name, row) for name, row in device.entries.items()]
     return f"""### Measured on {machine.name}
 
 {machine.date}, harness {machine.harness}, torch {machine.torch}, Python {machine.python}, CPU threads: {machine.threads}{remark}.
 
 Images a second of a training, by phase: the baseline's own `fit`, the bare step on a batch that lies
-on the device, and the median of their ratio over rounds side by side. Of methods without steps: their
-one pass, and the features alone.
+on the device, and the median of their ratio over rounds side by side; then the same for a whole
+training on brain, with the decoding of its images, passes over them before the steps and before
+checkpoints, and states written. Of methods without steps: their one pass, and the features alone.
 
 {_table(TRAINING_HEAD, training)}
 
@@ -173,6 +184,22 @@ def _training_row(name: str, row: Row) -> list[str]:
         f"{row.peak_ram_mib:,.0f}" if row.peak_ram_mib else "–",
         _gpu_memory(row),
     ]
+
+
+def _whole(root: Path, table: Table, kind: str, name: str) -> str:
+    """Share of the bare steps in a whole training on brain's images, validation images apart."""
+    row, counts = table.measured[kind].entries[name], table.counts.get(name)
+    if counts is None or not counts.phases:
+        return "–"
+    asked = _asked(root, name, "brain")
+    found = throughput.estimate(table, asked, kind)
+    if found is None:
+        return "–"
+    bare = sum(
+        throughput.images_seen(phase, asked) * seconds
+        for phase, seconds in zip(counts.phases, row.bare_seconds, strict=True)
+    )
+    return f"{bare / found[0].training:.0%}"
 
 
 def _rates(seconds: Sequence[float]) -> str:
@@ -252,8 +279,11 @@ The same table (`harness/campaigns/throughput.json`) is what `python -m harness.
 back to where no record of an earlier run tells more."""
 
 
-def _assumptions(table: Table, *, is_estimated: bool) -> str:
+def _assumptions(table: Table) -> str:
     counts = ", ".join(f"{f.benchmark} {f.train}+{f.valid}+{f.test}" for f in forms().values())
+    in_memory = ", ".join(
+        f"{f.benchmark} {f.train * f.channels * 256**2 / 2**20:,.0f} MiB" for f in forms().values()
+    )
     told = f"""## What the numbers rest on
 
 - A run trains all its epochs: one that stops early (`patience`) takes less.
@@ -266,7 +296,11 @@ def _assumptions(table: Table, *, is_estimated: bool) -> str:
   benchmarks. Liver's smaller batches (CFA, CFLOW, GANomaly) are scaled by image.
 - Weights are random, which cost what pretrained ones do. CutPaste's steps are those with its
   backbone in training (all but the first 20 of 256).
-- On a CPU batches are cut down to some seconds a step, precision is float32, and PatchCore chooses
+- The training images lie in memory as 8-bit pixels of the network's size, beside what is measured
+  (on a GPU in its own memory, where they take a quarter of what is free at most): at 256 pixels
+  {in_memory}.
+- On a CPU batches and the number of images are cut down to some seconds a step (RAM is that of the
+  smaller batch), precision is float32, and PatchCore chooses
   from 50,000 patches. PatchCore's selection is timed over up to {CHOICES} choices at full length and
   extrapolated.
 - The bare step is the method's own `step` function, augmentation included, on one batch that lies
@@ -274,7 +308,7 @@ def _assumptions(table: Table, *, is_estimated: bool) -> str:
 - anomalib: its own engine, data module and losses; same network, image size, batch and precision;
   random weights, no validation. It has no f-AnoGAN, UTRAD, DeepSVDD, CutPaste, SimpleNet and MKD.
   PatchCore and PaDiM: its one pass, without what follows."""
-    return f"{told}\n{_presumed(table.presumed)}" if is_estimated else told
+    return f"{told}\n{_presumed(table.presumed)}"
 
 
 def _presumed(presumed: Presumed) -> str:
