@@ -14,7 +14,7 @@ import pytest
 from harness.contract.frames import MapFrame, ReadyFrame
 from harness.engines.base import Launch, Program
 from harness.engines.double import run_function
-from harness.session import PredictSession, Question
+from harness.session import PredictSession, Question, _is_finite
 from harness.statuses import RunEnded, Status
 
 
@@ -425,6 +425,18 @@ def test_constants_negatives_and_denormals_are_fine(play_answers, value):
         lambda script, frame, _: script.answer(frame.id, np.full_like(zeros(frame), value), value)
     )
     assert outcome.status is Status.OK
+
+
+def test_every_finite_half_precision_number_is_fine_and_no_other(play_answers):
+    numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = np.resize(numbers[np.isfinite(numbers)], (248, 256))
+
+    def write(script, frame, image):
+        script.answer(frame.id, finite, 0.0)
+
+    images = [np.zeros(finite.shape, np.uint8)] * 2
+    assert play_answers(write, images=images).status is Status.OK
+    assert all(not _is_finite(number) for number in numbers[~np.isfinite(numbers)][:, None])
 
 
 def test_a_wrong_shape_is_not_told_for_an_entry_could_write_pixels_there(play_answers):
