@@ -226,6 +226,17 @@ def test_a_phase_is_as_long_as_the_kits_schedule(
 
 
 @pytest.mark.parametrize("entry", PAPERS)
+def test_a_training_image_takes_up_to_four_predictions(entry: str) -> None:
+    """There and back is three times a forward pass; frozen networks and selections take less."""
+    counts = throughput.shipped().counts[entry]
+    answer = counts.prediction.bfloat16_flops + counts.prediction.float32_flops
+    for phase in counts.phases:
+        image = phase.step.per_image
+        most = {"cutpaste": 3, "ganomaly": 2, "deepsvdd": 2}.get(entry, 1)  # more images, networks
+        assert image.bfloat16_flops + image.float32_flops < 4 * most * answer
+
+
+@pytest.mark.parametrize("entry", PAPERS)
 def test_the_shipped_table_knows_every_method_at_its_present_settings(entry: str) -> None:
     opened = open_folder(BASELINES / entry)
     assert throughput.shipped().counts[entry].settings == costly(full_size(opened, "brain"))

@@ -161,12 +161,16 @@ def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
     ]
     if hasattr(module, "autocast"):
         changes.append((module, "autocast", in_bfloat16))
+    # A Transformer's layer can run as one operation, which hides its products.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     before = [getattr(place, name) for place, name, _ in changes]
     for place, name, value in changes:
         setattr(place, name, value)
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for (place, name, _), value in zip(changes, before, strict=True):
             setattr(place, name, value)
 
