@@ -2,7 +2,7 @@
 
     python tests/ray_cluster.py FOLDER
 
-One JSON line in, one out: `{"add": {environment}}` starts a node, `{"kill": id}` ends one
+One JSON line in, one out: `{"add": {environment}, "gpus": n}` starts a node, `{"kill": id}` ends one
 without a warning, the end of standard input ends them all. So no Ray process outlives the
 tests, by whatever death of theirs, and pytest imports no Ray.
 """
@@ -29,9 +29,9 @@ class RayNodes:
         self._process = process
         self.address: str = self._answer()["address"]
 
-    def add(self, **environment: str) -> str:
-        """Start a node of two CPUs with these variables; its id."""
-        return self._ask(add=environment)["id"]
+    def add(self, gpus: int = 0, **environment: str) -> str:
+        """Start a node of two CPUs, and of GPUs as far as Ray knows, with these variables; its id."""
+        return self._ask(add=environment, gpus=gpus)["id"]
 
     def kill(self, node: str) -> None:
         """End a node as a power cut would."""
@@ -89,7 +89,7 @@ def main(folder: str) -> None:
         for line in sys.stdin:
             question = json.loads(line)
             if "add" in question:
-                node = cluster.add_node(**SIZE, env_vars=question["add"])
+                node = cluster.add_node(**SIZE, num_gpus=question["gpus"], env_vars=question["add"])
                 nodes[node.node_id] = node
                 print(json.dumps({"id": node.node_id}), flush=True)
             else:

@@ -51,9 +51,9 @@ def add_node(cluster: RayNodes, cache: Path) -> Iterator[Callable[..., str]]:
     """Add a node for one test; its id. `kill` it with `cluster.kill`, once."""
     added: list[str] = []
 
-    def add(**environment: object) -> str:
+    def add(gpus: int = 0, **environment: object) -> str:
         told = {"BMAD_CACHE": cache} | environment
-        added.append(cluster.add(**{name: str(value) for name, value in told.items()}))
+        added.append(cluster.add(gpus, **{name: str(value) for name, value in told.items()}))
         return added[-1]
 
     add.gone = lambda node: (added.remove(node), cluster.kill(node))
@@ -291,6 +291,57 @@ def test_a_node_that_is_not_fit_is_told_once_and_never_used(
     for seed in range(3):
         (node,) = nodes_of(results, f"own/honest/seed-{seed}")
         assert node.rpartition("/")[2] not in {edited[:8], other_pack[:8], other_harness[:8]}
+
+
+FAKE_PYNVML = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("pynvml", {real!r})
+real = sys.modules["pynvml"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(real)
+sys.path.append({repository!r})
+from tests.fake_nvml import Driver, FakeGpu
+driver = Driver()
+driver.has(*(FakeGpu(uuid, name={model!r}) for uuid in {uuids!r}))
+for name in dir(driver):
+    if name.startswith("nvml"):
+        setattr(real, name, getattr(driver, name))
+"""
+
+
+def fake_pynvml(folder: Path, model: str, *uuids: str) -> Path:
+    """A folder for PYTHONPATH with which the driver tells of these GPUs."""
+    import pynvml
+
+    folder.mkdir()
+    text = FAKE_PYNVML.format(
+        real=pynvml.__file__, repository=str(REPOSITORY), model=model, uuids=uuids
+    )
+    (folder / "pynvml.py").write_text(text)
+    return folder
+
+
+def test_each_gpu_run_is_given_the_gpu_that_ray_granted_by_its_uuid(
+    start, add_node, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    two = fake_pynvml(tmp_path / "two", "NVIDIA H200", "GPU-aaaaaaaa", "GPU-bbbbbbbb")
+    add_node(gpus=2, PYTHONPATH=two)
+    other = add_node(gpus=1, PYTHONPATH=fake_pynvml(tmp_path / "one", "NVIDIA L4", "GPU-cccccccc"))
+    grid = ("--entries", ENTRIES / "honest", "--seed", 0, 1, "--device", "cuda")
+    first = start("run", *grid, "--gpu-model", "NVIDIA H200")
+
+    def given(seed: int) -> str:
+        found = re.search(r"--device cuda:(\S+)", log_of(results, f"demo/honest/seed-{seed}"))
+        return found.group(1) if found else ""
+
+    # No run gets further than its start: there is no GPU here, and the canary kernel says so.
+    wait_for(lambda: given(0) and given(1))
+    first.send_signal(signal.SIGTERM)
+    code, _, err = ended(first)
+    assert code == 130
+    assert {given(0), given(1)} == {"GPU-aaaaaaaa", "GPU-bbbbbbbb"}
+    assert "2 runs to do · 2 at a time on" in err
+    assert f"{other[:8]}: its GPUs are of another model: NVIDIA L4" in err
 
 
 def test_a_run_that_no_node_is_fit_for_is_not_done_and_says_why(start, tmp_path: Path) -> None:
