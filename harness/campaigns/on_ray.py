@@ -58,8 +58,9 @@ CONNECT_SECONDS = 10.0  # for the first answer of an address
 SURVEY_SECONDS = 180.0  # for every node to say what it has
 WAIT_SECONDS = 1.0
 MESSAGES_AHEAD = 4  # a node waits when so many are not fetched: 16 MiB of files
-# Beside twice the places: more than a cluster has now, so that one that grows is given work.
-MORE_FLIGHTS = 8
+# Tasks that are asked for at a time, at least: more than there is room for, so that nodes that
+# join later, or that Ray's autoscaler starts for what waits, are given work.
+FLIGHTS = 64
 # Of Ray's errors, which fill a screen each, what has happened.
 MEANINGS = {
     "NodeDiedError": "the node was lost",
@@ -196,7 +197,7 @@ class RayCluster:
     def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
         """See `where.Where.runs`."""
         plan.store.sweep()
-        flights = self._options.jobs or 2 * len(plan.slots) + MORE_FLIGHTS
+        flights = self._options.jobs or max(FLIGHTS, 2 * len(plan.slots))
         runner = RayRunner(
             _Tasks(self._ray, self._nodes),
             plan,

@@ -1,0 +1,149 @@
+"""docs/cluster.md: its commands exist, its manifest holds together, its Slurm script runs a campaign."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import campaign
+from harness.campaigns import node
+from harness.store import Store
+from tests.ray_cluster import QUIET, of_cluster
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
+# Runs its command once for each of two nodes, as srun would, and ends them when it is ended.
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+for id in 0 1; do SLURM_PROCID=$id "$@" & done
+trap 'kill $(jobs -p); wait; exit' TERM
+wait
+"""
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of a language; '' for those that name none."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def manifest() -> list[dict[str, Any]]:
+    """Every document of the page's YAML block."""
+    (text,) = blocks("yaml")
+    return list(yaml.safe_load_all(text))
+
+
+@pytest.fixture(scope="module")
+def options_of_ray() -> dict[str, set[str]]:
+    """By command, the options of the installed Ray."""
+    found = {}
+    for command in ("start", "stop", "health-check"):
+        done = subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", command, "--help"],
+            capture_output=True, text=True, check=True, env=os.environ | QUIET,
+        )  # fmt: skip
+        found[command] = set(re.findall(r"--[a-z-]+", done.stdout))
+    return found
+
+
+def test_every_call_of_ray_has_options_that_ray_has(options_of_ray) -> None:
+    calls = re.findall(r"\bray (start|stop|health-check)\b([^\n;`]*)", PAGE)
+    assert len(calls) > 10
+    given = re.search(r'given="([^"]*)"', PAGE)
+    assert given
+    for command, arguments in [*calls, ("start", given.group(1))]:
+        used = set(re.findall(r"(?<=\s)--[a-z-]+", " " + arguments.split("#")[0]))
+        assert used <= options_of_ray[command], (command, arguments)
+
+
+def test_every_call_of_the_campaign_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = re.sub(r"\\\n\s*", "", PAGE).replace("$CAMPAIGN", "table2").replace("$DEVICE", "cuda")
+    calls = re.findall(r"python -m harness\.campaign ([^\n`]*)", text)
+    assert len(calls) == 5
+    for call in calls:
+        options = campaign.build_parser().parse_args(shlex.split(call))
+        assert (options.campaign, options.device) == ("table2", "cuda")
+        assert options.on.startswith("ray")
+
+
+def test_the_manifest_holds_together(manifest, options_of_ray) -> None:
+    cluster, job = manifest
+    assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    locked = re.search(r"^ray==(\S+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE)
+    assert cluster["spec"]["rayVersion"] == locked.group(1)
+    head, (workers,) = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
+    for group in (head, workers):
+        names = {f"--{name}" for name in group["rayStartParams"]}
+        assert names <= options_of_ray["start"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    for spec in (
+        head["template"]["spec"],
+        workers["template"]["spec"],
+        job["spec"]["template"]["spec"],
+    ):
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        for container in spec["containers"]:
+            mounts = {
+                mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", [])
+            }
+            assert set(mounts.values()) <= set(volumes)
+            for variable in container.get("env", []):
+                if variable["name"] != node.CHECKOUT:  # in the image
+                    assert any(variable["value"].startswith(place) for place in mounts)
+    (worker,) = workers["template"]["spec"]["containers"]
+    assert worker["resources"]["requests"] == worker["resources"]["limits"]
+    (campaigns,) = job["spec"]["template"]["spec"]["containers"]
+    service = f"{cluster['metadata']['name']}-head-svc"
+    assert set(re.findall(r"[\w-]+-head-svc", campaigns["args"][0])) == {service}
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert rule["onExitCodes"]["containerName"] == campaigns["name"]
+    assert 5 not in rule["onExitCodes"]["values"]
+    done = subprocess.run(["bash", "-n", "-c", campaigns["args"][0]], check=False)
+    assert done.returncode == 0
+
+
+def test_the_slurm_script_starts_a_cluster_runs_the_campaign_and_ends_the_cluster(
+    tmp_path: Path,
+) -> None:
+    (script,) = blocks("bash")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "srun").write_text(SRUN)
+    (programs / "srun").chmod(0o755)
+    (tmp_path / "data").mkdir()
+    job_id = str(os.getpid())
+    folder = Path(f"/tmp/ray-{job_id}")  # the script's own choice
+    results = tmp_path / "results"
+    told = {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": job_id, "SLURM_CPUS_PER_TASK": "2", "GPUS": "0", "DEVICE": "cpu",
+        "CHECKOUT": str(REPOSITORY), "RESULTS": str(results), "BMAD_DATA": str(tmp_path / "data"),
+        "BMAD_CACHE": str(tmp_path / "cache"),
+        "CAMPAIGN": "--entries tests/entries/honest --benchmark demo --seed 0 1"
+        " --engine process --no-site",
+    }  # fmt: skip
+    try:
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=os.environ | QUIET | told,
+            capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        ray_log = results / f"ray-{job_id}.log"
+        assert done.returncode == 0, done.stderr + (ray_log.read_text() if ray_log.exists() else "")
+        assert "2  finished: a record with its metrics" in done.stdout
+        assert len(Store(results).records()) == 2
+        assert of_cluster(folder) == []
+    finally:
+        for process in of_cluster(folder):
+            os.kill(process, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
