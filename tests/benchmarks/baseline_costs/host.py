@@ -10,13 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.benchmarks.baseline_costs.settings import LAID_OVER
+
 # One epoch on the demo pack's 64 images, everything else at full size.
 SHORT = dict.fromkeys(("epochs", "gan_epochs", "pretraining_epochs", "passes_per_epoch"), 1)
 
 
 def measure(entry: str, device: str, params: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Peak memory by the record of one run."""
-    changes = {**SHORT, "weights": "random"}
+    changes = {**LAID_OVER, **SHORT}
     sets = [f"--set={name}={value}" for name, value in changes.items() if name in params]
     with TemporaryDirectory() as place:
         done = subprocess.run(

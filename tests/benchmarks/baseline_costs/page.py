@@ -294,8 +294,8 @@ def _assumptions(table: Table) -> str:
 - Numbers of images are BMAD's: {counts} (training, validation, test).
 - Steps are measured on generated images of brain's size; a network's own input is the same for all
   benchmarks. Liver's smaller batches (CFA, CFLOW, GANomaly) are scaled by image.
-- Weights are random, which cost what pretrained ones do. CutPaste's steps are those with its
-  backbone in training (all but the first 20 of 256).
+- Weights are random and learning rates next to nothing, which cost what others do. CutPaste's steps
+  are those with its backbone in training (all but the first 20 of 256).
 - The training images lie in memory as 8-bit pixels of the network's size, beside what is measured
   (on a GPU in its own memory, where they take a quarter of what is free at most): at 256 pixels
   {in_memory}.

@@ -7,9 +7,14 @@ from typing import Any
 
 from harness.entries import Entry
 
-# Random weights cost what pretrained ones do, and nothing is downloaded. CutPaste's backbone is
-# frozen in the first 20 of 256 steps: what the others cost is measured.
-LAID_OVER = {"weights": "random", "frozen_epochs": 0}
+# Random weights cost what pretrained ones do, and nothing is downloaded. They might diverge under
+# rates that suit pretrained ones, so hardly anything is learned, at the same cost. CutPaste's
+# backbone is frozen in the first 20 of 256 steps: what the others cost is measured.
+RATES = (
+    "learning_rate", "pretraining_learning_rate", "adaptor_learning_rate",
+    "discriminator_learning_rate",
+)  # fmt: skip
+LAID_OVER = {"weights": "random", "frozen_epochs": 0, **dict.fromkeys(RATES, 1e-9)}
 # Parameters that decide what a step, an image or a pass costs. What is measured under other
 # values of these says nothing; how long a training lasts (epochs) is no part of it.
 COSTLY = (
