@@ -342,7 +342,14 @@ def estimate(table: Table, asked: Asked, device: str) -> tuple[Parts, str] | Non
 
 
 def _is_same_work(counts: Counts, params: Params) -> bool:
-    return all(params.get(name) == value for name, value in counts.settings.items())
+    """Whether an entry of the name does what was counted, and says how long it trains."""
+    lengths = {"batch_size"} & params.keys()
+    for phase in counts.phases:
+        lengths |= {phase.epochs, phase.batch_size, phase.passes, phase.steps} - {""}
+        lengths.add("checkpoint_every_epochs")
+    is_told = all(isinstance(params.get(name), int) for name in lengths)
+    is_told = is_told and all(params[name] for name in lengths if name.endswith("batch_size"))
+    return is_told and all(params.get(name) == value for name, value in counts.settings.items())
 
 
 def _measured(device: Device, counts: Counts, asked: Asked) -> Parts:

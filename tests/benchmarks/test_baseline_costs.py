@@ -299,6 +299,8 @@ def test_epochs_count_and_a_benchmark_that_was_not_measured_takes_the_longest() 
 
 def test_other_work_unknown_entries_and_unknown_gpus_have_no_estimate() -> None:
     assert throughput.estimate(SMALL, asked(image_size=128), "cpu") is None
+    assert throughput.estimate(SMALL, asked(epochs="many"), "cpu") is None
+    assert throughput.estimate(SMALL, asked(batch_size=0), "NVIDIA H200") is None
     assert throughput.estimate(SMALL, asked(), "Some Accelerator 3000") is None
     assert throughput.estimate(Table(presumed=SMALL.presumed, counts={}, measured={}), asked(), "cpu") is None  # fmt: skip
 
