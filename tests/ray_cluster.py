@@ -3,7 +3,7 @@
     python tests/ray_cluster.py FOLDER
 
 One JSON line in, one out: `{"add": {environment}, "gpus": n}` starts a node, `{"kill": id}` ends one
-without a warning, the end of standard input ends them all. So no Ray process outlives the
+without a warning and `{"remove": id}` with one, the end of standard input ends them all. So no Ray process outlives the
 tests, by whatever death of theirs, and pytest imports no Ray.
 """
 
@@ -36,6 +36,10 @@ class RayNodes:
     def kill(self, node: str) -> None:
         """End a node as a power cut would."""
         self._ask(kill=node)
+
+    def remove(self, node: str) -> None:
+        """End a node that says so to the others."""
+        self._ask(remove=node)
 
     def _ask(self, **question: object) -> dict[str, str]:
         print(json.dumps(question), file=self._process.stdin, flush=True)
@@ -93,7 +97,9 @@ def main(folder: str) -> None:
                 nodes[node.node_id] = node
                 print(json.dumps({"id": node.node_id}), flush=True)
             else:
-                cluster.remove_node(nodes.pop(question["kill"]), allow_graceful=False)
+                is_graceful = "remove" in question
+                node = nodes.pop(question["remove" if is_graceful else "kill"])
+                cluster.remove_node(node, allow_graceful=is_graceful)
                 print("{}", flush=True)
     finally:
         cluster.shutdown()

@@ -59,7 +59,7 @@ def add_node(cluster: RayNodes, cache: Path) -> Iterator[Callable[..., str]]:
     add.gone = lambda node: (added.remove(node), cluster.kill(node))
     yield add
     for node in added:
-        cluster.kill(node)
+        cluster.remove(node)
 
 
 @pytest.fixture
