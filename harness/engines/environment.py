@@ -8,14 +8,22 @@ Traps:
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import os
+import stat
 import sys
-import threading
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-_in_use: Counter[int] = Counter()
-_in_use_lock = threading.Lock()
+from harness.engines.owner import is_owner_gone, owner_mark
+from harness.errors import EnvironmentFault
+
+REGISTER = "bmad-cpus"  # in the temporary folder: one empty file a run, named by owner and CPUs
+_numbers = itertools.count()
 
 
 def entry_environment(threads: int, home: str) -> dict[str, str]:
@@ -60,18 +68,57 @@ def usable_cpus() -> list[int]:
 
 
 def take_cpus(threads: int) -> tuple[int, ...]:
-    """CPU numbers for one run: those that the fewest running entries of this harness use.
+    """CPU numbers for one run: those that the fewest running entries of this user use.
 
-    At most as many as the harness itself may use. Give them back with `give_cpus`.
+    At most as many as the harness itself may use. Give them back with `give_cpus`; those of a
+    harness that died are free again by its death.
     """
-    with _in_use_lock:
-        own = sorted(usable_cpus(), key=lambda cpu: (_in_use[cpu], cpu))
+    with _register() as folder:
+        used = Counter(cpu for claim in _claims(folder) for cpu in _cpus_of(claim))
+        own = sorted(usable_cpus(), key=lambda cpu: (used[cpu], cpu))
         taken = tuple(sorted(own[: max(1, threads)]))
-        _in_use.update(taken)
+        number = next(_numbers)
+        (folder / f"{owner_mark()}-{number}-{'.'.join(map(str, taken))}").touch()
     return taken
 
 
 def give_cpus(cpus: Sequence[int]) -> None:
     """The run that used these CPUs has ended."""
-    with _in_use_lock:
-        _in_use.subtract(cpus)
+    with _register() as folder:
+        own = f"{owner_mark()}-"
+        for claim in _claims(folder):
+            if claim.name.startswith(own) and _cpus_of(claim) == tuple(cpus):
+                claim.unlink()
+                return
+
+
+@contextmanager
+def _register() -> Iterator[Path]:
+    """The folder of this user's claims, held against the other harnesses of this machine.
+
+    A campaign's runs are processes of their own: counted in one process alone, all of them
+    would sit on the same CPUs.
+    """
+    folder = Path(tempfile.gettempdir()) / f"{REGISTER}-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    seen = folder.stat(follow_symlinks=False)
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
+        raise EnvironmentFault("the folder is somebody else's", where=str(folder), fix="remove it")
+    with (folder / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def _claims(folder: Path) -> list[Path]:
+    """Claims of harnesses that live; those of others are removed."""
+    found = []
+    for claim in folder.glob("*-*-*"):
+        if is_owner_gone(claim.name.partition("-")[0]):
+            claim.unlink(missing_ok=True)
+        else:
+            found.append(claim)
+    return found
+
+
+def _cpus_of(claim: Path) -> tuple[int, ...]:
+    return tuple(map(int, claim.name.rpartition("-")[2].split(".")))
