@@ -35,8 +35,9 @@ from harness.errors import (
     StoreUnusable,
     UsageError,
 )
-from harness.provenance import key_parts_of
+from harness.provenance import folder_identity, key_parts_of
 from harness.store import Store, file_hash
+from tests.engine_images import LightDockerEngine
 from tests.fake_nvml import Driver, FakeGpu
 from tests.run_factory import random_scores, save_run
 
@@ -233,6 +234,28 @@ def test_a_gpu_is_handed_on_by_its_uuid_and_its_model_counts(
     driver.has(FakeGpu("GPU-a", used_mib=20000, processes={7: 19000}))
     verdict = fit.check(dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu))
     assert (verdict.problems, verdict.busy) == ((), "cuda:GPU-a is in use by others")
+
+
+@pytest.mark.engine
+def test_an_image_is_there_by_its_digest_or_the_node_says_so(monkeypatch) -> None:
+    engine = LightDockerEngine()
+    program = engine.prepare_folder(HONEST, "honest", folder_identity(HONEST))
+    monkeypatch.setattr(fit, "PULL_PAUSES", (0.0,))
+    missing = "localhost:1/none@sha256:" + "0" * 64
+    for source, words in ((program.image, ""), (missing, "could not be found or pulled")):
+        plan, _ = plan_of("--entries", source, "--engine", "docker")
+        run = plan.runs[0].cell
+        command = Command(
+            source, "image", ("--benchmark", "demo"), 0, "cpu", "docker", "", None,
+            (), (), None, None, replace=False, keep_maps=False,
+        )  # fmt: skip
+        verdict = fit.check(fit.Job(command, fit.harness_facts(), plan.expected(run), os.getpid()))
+        if words:
+            assert len(verdict.problems) == 1
+            assert words in verdict.problems[0]
+        else:
+            assert verdict.problems == ()
+            shutil.rmtree(verdict.work)
 
 
 # --- what a node does --------------------------------------------------------------------

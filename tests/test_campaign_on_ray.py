@@ -39,7 +39,7 @@ def cluster(cache: Path) -> Iterator[RayNodes]:
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     try:
         with ray_cluster(folder) as nodes:
-            nodes.add(BMAD_CACHE=str(cache))
+            nodes.add(BMAD_CACHE=str(cache), BMAD_MODELS=str(cache / "models"))
             yield nodes
         assert of_cluster(folder) == []
     finally:
@@ -52,7 +52,7 @@ def add_node(cluster: RayNodes, cache: Path) -> Iterator[Callable[..., str]]:
     added: list[str] = []
 
     def add(gpus: int = 0, **environment: object) -> str:
-        told = {"BMAD_CACHE": cache} | environment
+        told = {"BMAD_CACHE": cache, "BMAD_MODELS": cache / "models"} | environment
         added.append(cluster.add(gpus, **{name: str(value) for name, value in told.items()}))
         return added[-1]
 
@@ -216,6 +216,25 @@ def test_a_run_whose_node_or_worker_dies_is_done_elsewhere_and_stored_once(
     assert len(Store(results).records()) == 2
     assert len(nodes_of(results, on_lost)) == 2
     assert not nodes_of(results, on_lost)[1].endswith(lost[:8])
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_where_its_lost_node_left_it(
+    start, add_node, cache: Path, tmp_path: Path
+) -> None:
+    results, folder = tmp_path / "results", tmp_path / "resuming"
+    shutil.copytree(ENTRIES / "resuming", folder)
+    document = (folder / "entry.toml").read_text()
+    (folder / "entry.toml").write_text(document.replace("pause = 0.0", "pause = 0.5"))
+    lost = add_node()  # with the same cache as the other, as on a shared disk
+    first = start("run", "--entries", folder, "--seed", 0, 1)
+    wait_for(lambda: len(list(cache.glob("unfinished/*/part-1/.training/state.json"))) == 2)
+    add_node.gone(lost)
+    code, _, err = ended(first)
+    assert code == 0, err
+    assert "the node was lost; it will be tried again" in err
+    resumed = sorted(record.training.resumed for record in Store(results).records())
+    assert resumed == [0, 1]
 
 
 def test_a_killed_campaign_leaves_no_task_behind_and_its_resume_repeats_no_record(

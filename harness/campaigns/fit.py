@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from harness import data_options, provenance
 from harness.campaigns import slots
 from harness.campaigns.command import Command
 from harness.cli import Parser, Reporter, read_limits
-from harness.errors import EntryInvalid, HarnessError
+from harness.errors import EntryInvalid, HarnessError, InfrastructureFault
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 30.0  # a GPU may still be freed by the run before this one
 POLL_SECONDS = 1.0
+PULL_PAUSES = (5.0, 20.0)  # a registry that says no may say yes a moment later
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,8 +223,17 @@ def _find_image(entry: Entry, engine: Engine) -> None:
     if isinstance(entry.table, SubmissionTable) and entry.table.archive:
         find_archive(entry.table, entry.submission)
         return
-    with suppress(EntryInvalid):  # what an engine says of the image itself is the run's to tell
-        prepare(entry, engine)
+    for pause in (*PULL_PAUSES, None):
+        try:
+            prepare(entry, engine)
+        except EntryInvalid:
+            return  # what an engine says of the image itself is the run's to tell
+        except InfrastructureFault:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            return
 
 
 def _busy(device: str) -> str:

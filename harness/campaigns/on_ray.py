@@ -127,6 +127,8 @@ def _init(ray: Any, address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, SystemExit) as error:
         words = " ".join(str(error).split())
+        if isinstance(error, SystemExit):  # how Ray's own library gives up
+            words = "something else listens there"
         raise ClusterUnavailable(
             f"no Ray cluster answers: {words}", where=address, fix=fix
         ) from error
