@@ -59,6 +59,11 @@ __all__ = [
 ]
 
 
+# Linux wakes the reader of a pipe on its writer's CPU, since a writer mostly waits for the answer.
+# We go on working, and the entry would wait for a millisecond until it is moved; so we wait first.
+LET_GO_SECONDS = 1e-4
+
+
 @dataclass(frozen=True)
 class Hello:
     """What a session tells the entry, beside its folders and limits."""
@@ -244,6 +249,7 @@ class _Conversation:
                     yield received.answer()
                 raise
             if received is not None:
+                time.sleep(LET_GO_SECONDS)
                 yield received.answer()
             received = self._receive(asked)
         if received is not None:

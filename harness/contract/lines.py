@@ -37,8 +37,8 @@ def encode_line(header: dict[str, Any], *, allow_nan: bool = False) -> bytes:
         BadFrame: the line would be longer than 64 KiB.
         ValueError: the header holds NaN or infinity and `allow_nan` is False.
     """
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan)
-    line = text.encode() + b"\n"
+    encoder = _ENCODER_WITH_NAN if allow_nan else _ENCODER
+    line = encoder.encode(header).encode() + b"\n"
     if len(line) > MAX_LINE_BYTES:
         raise BadFrame(f"the line is longer than {MAX_LINE_BYTES} bytes")
     return line
@@ -63,12 +63,7 @@ def decode_line(line: bytes) -> dict[str, Any]:
         raise BadFrame("the line is not UTF-8") from None
     _refuse_deep_nesting(text)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object_without_duplicates,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
+        value = _DECODER.decode(text)
     except BadFrame:
         raise
     except ValueError:  # malformed JSON, or an integer of more than 4,300 digits
@@ -126,3 +121,13 @@ def _finite_float(digits: str) -> float:
     if not math.isfinite(number):
         raise NonFiniteNumber("a number is too large for a float64")
     return number
+
+
+# Made once: `json.dumps` and `json.loads` would make one for each frame.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER_WITH_NAN = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_constant=_refuse_constant,
+    parse_float=_finite_float,
+)

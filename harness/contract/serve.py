@@ -36,6 +36,9 @@ from .frames import (
 from .lines import BadFrame
 from .pipe import FrameReader, FrameWriter, take_pipe
 
+# `dtype.name` is worked out in Python at each call, and this is between an image and its answer.
+_DTYPE_NAMES = {(dtype.kind, dtype.itemsize): name for name, dtype in MAP_DTYPES.items()}
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_OUT_OF_GPU_MEMORY = 77
@@ -296,15 +299,14 @@ def _as_frame(
             number = float(np.max(anomaly_map))  # type: ignore[call-overload]
         return MapFrame(id=identifier, score=number, shape=None, dtype=None), None
     array = np.asarray(anomaly_map)
-    dtype = MAP_DTYPES.get(array.dtype.name)
-    if dtype is None:
+    name = _DTYPE_NAMES.get((array.dtype.kind, array.dtype.itemsize))
+    if name is None:
         raise TypeError(
             f"an anomaly map is float32 or float16, predict returned {array.dtype.name}: "
             "return anomaly_map.astype(np.float32)"
         )
-    payload = np.ascontiguousarray(array, dtype=dtype)
-    frame = MapFrame(id=identifier, score=number, shape=array.shape, dtype=array.dtype.name)
-    return frame, payload
+    payload = np.ascontiguousarray(array, dtype=MAP_DTYPES[name])
+    return MapFrame(id=identifier, score=number, shape=array.shape, dtype=name), payload
 
 
 def _is_out_of_gpu_memory(error: BaseException) -> bool:
