@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -51,12 +52,14 @@ class ContractPipe:
 class RawPipe:
     """The same bytes without frames: written, then read, by one thread."""
 
-    def __init__(
-        self, write: Callable, read: Callable, end: Callable[[], None], size: Size
-    ) -> None:
-        self._write, self._read, self._end, self._size = write, read, end, size
-        self._image = bytes(size.sent)
-        self._write(b"%d %d\n" % (size.sent, size.received))
+    def __init__(self, write: Callable, read: Callable, end: Callable[[], None]) -> None:
+        self._write, self._read, self._end = write, read, end
+
+    def begin(self, size: Size, sleep_seconds: float = 0.0) -> Self:
+        """Tell the program what it takes and gives, and how long it sleeps in between."""
+        self._image, self._received = bytes(size.sent), size.received
+        self._write(b"%d %d %g\n" % (size.sent, size.received, sleep_seconds))
+        return self
 
     def seconds(self, images: int) -> list[float]:
         """Per image: from before the first byte out to the last byte in."""
@@ -64,7 +67,7 @@ class RawPipe:
         for _ in range(images):
             began = time.perf_counter()
             self._write(self._image)
-            self._read(self._size.received)
+            self._read(self._received)
             took.append(time.perf_counter() - began)
         return took
 
@@ -73,7 +76,7 @@ class RawPipe:
         self._end()
 
 
-def raw_process(_engine: Engine, size: Size) -> RawPipe:
+def raw_process(_engine: Engine) -> RawPipe:
     """Through pipes as large as the process engine's."""
     child = subprocess.Popen(
         [sys.executable, str(HERE / "raw_copy" / "copy.py")],
@@ -99,10 +102,10 @@ def raw_process(_engine: Engine, size: Size) -> RawPipe:
         child.stdin.close()
         child.wait()
 
-    return RawPipe(write, read, end, size)
+    return RawPipe(write, read, end)
 
 
-def raw_docker(engine: DockerEngine, size: Size) -> RawPipe:
+def raw_docker(engine: DockerEngine) -> RawPipe:
     """Through an attach stream of a container with the options of every entry."""
     folder, client = HERE / "raw_copy", engine.client
     program = engine.prepare_folder(folder, "raw-copy", tree_hash([folder], base=folder))
@@ -132,7 +135,7 @@ def raw_docker(engine: DockerEngine, size: Size) -> RawPipe:
         stream.close()
         remove_container(client, name)
 
-    return RawPipe(socket.sendall, read, end, size)
+    return RawPipe(socket.sendall, read, end)
 
 
 RAW = {"process": raw_process, "docker": raw_docker}
@@ -145,7 +148,7 @@ def both(engine_name: str, size: Size) -> Iterator[dict[str, ContractPipe | RawP
     pipes: dict[str, ContractPipe | RawPipe] = {}
     try:
         pipes["contract"] = ContractPipe(engine, size)
-        pipes["raw"] = RAW[engine_name](engine, size)
+        pipes["raw"] = RAW[engine_name](engine).begin(size)
         for pipe in pipes.values():
             pipe.seconds(5)
         yield pipes

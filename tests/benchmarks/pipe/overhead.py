@@ -23,6 +23,7 @@ from harness.entry_files import open_folder
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.provenance import folder_identity
 from harness.session import Hello, PredictSession, Question, train_session
+from tests.benchmarks.pipe.copies import RAW
 from tests.benchmarks.pipe.starting import ROOT, Size, engine_of, started
 
 SLEEPING = Path(__file__).resolve().parent / "sleeping"
@@ -46,10 +47,14 @@ class Timed({name}):
 
 
 def sleeping(engine_name: str, side: tuple[int, int], images: int) -> dict[str, object]:
-    """With an entry that sleeps 30 ms an image."""
+    """With an entry that sleeps 30 ms an image, and what a raw copy with the same sleep adds."""
     engine = engine_of(engine_name)
-    params = {"seconds": SLEEP_SECONDS}
-    return {"entry": "sleeping 30 ms"} | _measure(engine, SLEEPING, params, side, images)
+    row = _measure(engine, SLEEPING, {"seconds": SLEEP_SECONDS}, side, images)
+    raw = RAW[engine_name](engine).begin(Size("demo", side), SLEEP_SECONDS)
+    raw_ms = 1000 * statistics.mean(raw.seconds(images))
+    raw.close()
+    added = {"raw_added": round(raw_ms / float(str(row["inside_ms"])) - 1, 4)}
+    return {"entry": "sleeping 30 ms"} | row | added
 
 
 def baseline(engine_name: str, name: str, side: tuple[int, int], images: int) -> dict[str, object]:
