@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from harness.campaigns import fit, node
 from harness.campaigns.arrivals import arriving
 from harness.campaigns.command import Command
 from harness.campaigns.faults import End
+from harness.campaigns.flights import InTurn
 from harness.campaigns.grid import Cell, Variant
 from harness.campaigns.nodes import Need, Node, Nodes
 from harness.campaigns.on_ray import RayCluster, _for_nodes
@@ -434,6 +436,26 @@ def test_a_campaign_is_of_one_gpu_model() -> None:
         cluster_of("--gpu-model", "NVIDIA A100")._gpu_model(mixed)
     with pytest.raises(DeviceUnavailable, match="no node has a GPU"):
         cluster_of()._gpu_model({"a": {"gpus": []}})
+
+
+def test_runs_are_asked_for_in_the_campaigns_order_whichever_thread_is_first() -> None:
+    cells = [cell(seed=seed) for seed in range(20)]
+    turns, asked = InTurn(cells), []
+
+    def ask(each: Cell) -> None:
+        time.sleep(0.001 * (20 - each.seed))
+        turns.wait(each)
+        asked.append(each)
+        turns.leave(each)
+        turns.leave(each)  # as `once` does at its end
+
+    threads = [threading.Thread(target=ask, args=(each,)) for each in cells]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert asked == cells
+    turns.wait(cells[0])  # a second try waits for nobody
 
 
 def test_the_engine_of_a_cluster_is_the_isolated_one_where_a_node_has_it() -> None:

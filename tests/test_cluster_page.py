@@ -108,7 +108,7 @@ def test_the_manifest_holds_together(manifest, options_of_ray) -> None:
     assert set(re.findall(r"[\w-]+-head-svc", campaigns["args"][0])) == {service}
     (rule,) = job["spec"]["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"]["containerName"] == campaigns["name"]
-    assert 5 not in rule["onExitCodes"]["values"]
+    assert not {1, 5} & set(rule["onExitCodes"]["values"])  # Ray's head, or a node, was lost
     done = subprocess.run(["bash", "-n", "-c", campaigns["args"][0]], check=False)
     assert done.returncode == 0
 

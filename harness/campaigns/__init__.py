@@ -11,7 +11,7 @@ runner    all runs, each as often as its faults ask for
 command   the call of `harness.evaluate` for one run
 this_machine, on_ray      the two ways of running: as processes here, as tasks of a Ray cluster
 nodes, fit, node          of a cluster: who can take a run, what a node checks, what it does
-arrivals  how a run that came from a node is stored: checked, whole, or not at all
+flights, arrivals         and a run there and back: asked for, listened to, stored or tried again
 report    the plan, the end and the exit code, in words
 outcome   what came of it: counts that add up, settings chosen by validation, the paper's cells
 """

@@ -100,7 +100,7 @@ def _ask(place: str, question: str, job: Mapping[str, Any] | None) -> dict[str, 
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()[-1:] or ["no word"]
         raise NotUsable(f"the harness in {place} does not start: {words[0]}")
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # whatever was printed before
     return answer
 
 

@@ -1,7 +1,7 @@
 """Runs on a Ray cluster: each is a Ray task, placed by Ray, checked by its node, stored here.
 
 The one module that imports ray. What a node does is in `node.py`, what it checks in
-`fit.py`, how what it sends is stored in `arrivals.py`. Traps:
+`fit.py`, what becomes of what it sends in `flights.py` and `arrivals.py`. Traps:
 - A task of Ray's own retries would run again unseen: `max_retries=0`, and the campaign's rule
   for faults decides.
 - Ray kills the tasks of a campaign that dies, so nothing is left running by its death.
@@ -17,33 +17,26 @@ import os
 import signal
 import socket
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cli
 from harness.campaigns import node as on_node
-from harness.campaigns.arrivals import Arrival, arriving
 from harness.campaigns.command import Command, command_of
-from harness.campaigns.faults import Done, End, Try
+from harness.campaigns.faults import Done
 from harness.campaigns.fit import differences, harness_facts
+from harness.campaigns.flights import WAIT_SECONDS, RayRunner, in_words
 from harness.campaigns.nodes import Need, Node, Nodes
 from harness.campaigns.plan import LOGS
-from harness.campaigns.runner import STOP_SECONDS, Runner
 from harness.campaigns.where import Offer
 from harness.errors import (
     ClusterUnavailable,
     DeviceUnavailable,
-    EnvironmentFault,
-    HarnessError,
-    InfrastructureFault,
     UsageError,
 )
 from harness.provenance import REPOSITORY
-from harness.records import content_hash
-from harness.statuses import Status
-from harness.store import RunName
 
 if TYPE_CHECKING:
     import argparse
@@ -51,25 +44,14 @@ if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
     from harness.campaigns.plan import Plan
     from harness.engines.base import Engine, Limits
-    from harness.records import Record
     from harness.requests import Request
 
 CONNECT_SECONDS = 10.0  # for the first answer of an address
 SURVEY_SECONDS = 180.0  # for every node to say what it has
-WAIT_SECONDS = 1.0
 MESSAGES_AHEAD = 4  # a node waits when so many are not fetched: 16 MiB of files
 # Tasks that are asked for at a time, at least: more than there is room for, so that nodes that
 # join later, or that Ray's autoscaler starts for what waits, are given work.
 FLIGHTS = 64
-# Of Ray's errors, which fill a screen each, what has happened.
-MEANINGS = {
-    "NodeDiedError": "the node was lost",
-    "WorkerCrashedError": "its worker process died",
-    "OutOfMemoryError": "Ray ended the run: the node was short of memory",
-    "ObjectLostError": "what it sent was lost on the way",
-    "OwnerDiedError": "what it sent was lost on the way",
-    "RuntimeEnvSetupError": "its runtime environment cannot be set up",
-}
 
 
 @contextlib.contextmanager
@@ -201,7 +183,7 @@ class RayCluster:
         plan.store.sweep()
         flights = self._options.jobs or max(FLIGHTS, 2 * len(plan.slots))
         runner = RayRunner(
-            _Tasks(self._ray, self._nodes),
+            Tasks(self._ray, self._nodes),
             plan,
             [f"flight {number}" for number in range(min(flights, len(cells)))],
             lambda cell: self._job(cell, plan),
@@ -231,7 +213,7 @@ class RayCluster:
         while not nodes.able() and deadline > 0 and self._options.action in ("run", "resume"):
             ended.wait(WAIT_SECONDS)
             deadline -= WAIT_SECONDS
-        answers = _Tasks(self._ray, nodes).facts([node.id for node in nodes.able()])
+        answers = Tasks(self._ray, nodes).facts([node.id for node in nodes.able()])
         told = {}
         for node, answer in answers.items():
             if problem := answer.get("problem"):
@@ -316,7 +298,7 @@ def _portable(text: str) -> str:
     return path.relative_to(REPOSITORY).as_posix() if inside else str(path)
 
 
-class _Tasks:
+class Tasks:
     """The two Ray tasks: what a node has, and one run.
 
     Args:
@@ -374,239 +356,8 @@ class _Tasks:
             try:
                 answers[asked[reference]] = self.ray.get(reference)
             except self.ray.exceptions.RayError as error:
-                answers[asked[reference]] = {"problem": f"it does not answer: {_words(error)}"}
+                answers[asked[reference]] = {"problem": f"it does not answer: {in_words(error)}"}
         for reference in late:
             self.ray.cancel(reference, force=True)
             answers[asked[reference]] = {"problem": f"it said nothing in {SURVEY_SECONDS:.0f} s"}
         return answers
-
-
-class _NoRoom(Exception):
-    """No living node is left that this task may go to."""
-
-
-class _Stopped(Exception):
-    """The campaign ends."""
-
-
-class _InTurn:
-    """Lets every cell be asked for in the campaign's order, so that Ray starts them in it.
-
-    Args:
-        cells: in order; each is taken up by some thread before a later one is.
-    """
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self._waiting, self._changed = deque(cells), threading.Condition()
-
-    def wait(self, cell: Cell) -> None:
-        """Until all earlier cells have been asked for, or never will be."""
-        with self._changed:
-            while cell in self._waiting and self._waiting[0] != cell:
-                self._changed.wait()
-
-    def leave(self, cell: Cell) -> None:
-        """The cell has been asked for, or never will be."""
-        with self._changed:
-            if cell in self._waiting:
-                self._waiting.remove(cell)
-            self._changed.notify_all()
-
-
-class RayRunner(Runner):
-    """Each run is a Ray task; the slots are tasks that may be asked for at a time.
-
-    Args:
-        tasks: how tasks are started.
-        plan: the campaign's.
-        slots: a name for each task that is asked for at a time; Ray starts what has room.
-        job: a run as a node is asked for it.
-        wait_seconds: wait so long for a node where none is left.
-        replace: move records of other runs to history.
-    """
-
-    def __init__(
-        self,
-        tasks: _Tasks,
-        plan: Plan,
-        slots: Sequence[str],
-        job: Callable[[Cell], Mapping[str, Any]],
-        *,
-        wait_seconds: float,
-        replace: bool,
-    ) -> None:
-        super().__init__(slots, plan.logs)
-        self._tasks, self._nodes, self._ray = tasks, tasks.nodes, tasks.ray
-        self._plan, self._job = plan, job
-        self._wait_seconds, self._replace = wait_seconds, replace
-        self._turns = _InTurn(())
-
-    def run(self, cells: Sequence[Cell]) -> Iterator[Done]:
-        """See `Runner.run`."""
-        self._turns = _InTurn(cells)
-        return super().run(cells)
-
-    def once(self, cell: Cell, slot: str, log: Path) -> Try:  # noqa: ARG002 - they are all alike
-        """One try on some node, under the run's lock; its record is in the store at the end."""
-        name = RunName(cell.benchmark, cell.variant.name, cell.seed)
-        try:
-            with self._plan.store.lock(name):
-                before = self._plan.store.find(name)
-                if self._is_finished(cell, before):
-                    return Try(0)
-                return self._somewhere(cell, before, log)
-        except _Stopped:
-            return Try(cli.EXIT_INTERRUPTED)
-        except HarnessError as error:
-            _note(log, cli.render_error(error))
-            return Try(error.exit_code, is_last=isinstance(error, ClusterUnavailable))
-        finally:
-            self._turns.leave(cell)
-
-    def _is_finished(self, cell: Cell, before: Record | None) -> bool:
-        """Whether another campaign has done it since this one was planned."""
-        return (
-            before is not None
-            and before.is_ok
-            and before.run_key == content_hash(self._plan.expected(cell))
-        )
-
-    def _somewhere(self, cell: Cell, before: Record | None, log: Path) -> Try:
-        """On the first node that is fit for it."""
-        while True:
-            self._turns.wait(cell)
-            left_out = self._room(cell, log)
-            with arriving(self._plan.store.root / LOGS) as arrival:
-                try:
-                    tried = self._fly(cell, left_out, log, arrival)
-                except _NoRoom:
-                    continue
-                if tried is None:
-                    continue
-                if tried.end in (End.FINISHED, End.FAILED):
-                    arrival.store(
-                        self._plan.store,
-                        RunName(cell.benchmark, cell.variant.name, cell.seed),
-                        expected=self._plan.expected(cell),
-                        before=before,
-                        replace=self._replace,
-                    )
-                return tried
-
-    def _room(self, cell: Cell, log: Path) -> list[str]:
-        """The nodes to leave out, once there is one to take.
-
-        Raises:
-            ClusterUnavailable: no living node is fit, or none came in time.
-        """
-        waited = 0.0
-        while (left_out := self._nodes.left_out(cell)) is None:
-            if waited >= self._wait_seconds:
-                raise ClusterUnavailable(
-                    f"no node of the cluster offers {self._nodes.need}, after {waited:.0f} s",
-                    fix="start one, then resume",
-                )
-            if not waited:
-                _note(log, f"waiting for a node that offers {self._nodes.need}")
-            if self._stop.wait(WAIT_SECONDS):
-                raise _Stopped
-            waited += WAIT_SECONDS
-        return left_out
-
-    def _fly(self, cell: Cell, left_out: Sequence[str], log: Path, arrival: Arrival) -> Try | None:
-        """One task; None where its node was not fit."""
-        node, tried = "", None
-        try:
-            for kind, told in self._messages(cell, left_out):
-                if kind == "here":
-                    node = told
-                elif kind == "started":
-                    _note(log, f"node {self._nodes.name(node)}: {' '.join(told)}")
-                elif kind == "log":
-                    with log.open("ab") as stream:
-                        stream.write(told)
-                elif kind == "file":
-                    arrival.write(*told)
-                elif kind == "unfit":
-                    self._nodes.see_unfit(cell, node, told)
-                    return None
-                elif kind == "busy":
-                    tried = self._fault(cell, node, log, told)
-                elif kind == "ended":
-                    tried = Try(*told)
-                    self._nodes.see(cell, node, tried.end)
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, OSError):
-                return self._fault(cell, node, log, _words(error.cause))
-            _note(log, str(error))
-            return Try(HarnessError.exit_code)
-        except self._ray.exceptions.RayError as error:
-            return self._fault(cell, node, log, _words(error))
-        return tried or self._fault(cell, node, log, "it fell silent")
-
-    def _fault(self, cell: Cell, node: str, log: Path, words: str) -> Try:
-        """The node's fault, told at once."""
-        name = self._nodes.name(node) if node else "a node"
-        fault = InfrastructureFault(Status.HOST_ERROR, f"{name}: {words}")
-        _note(log, cli.render_error(fault))
-        self._nodes.tell(f"{cell}: {name}: {words}; it will be tried again")
-        if node:
-            self._nodes.see(cell, node, End.NOT_DONE)
-        return Try(EnvironmentFault.exit_code)
-
-    def _messages(self, cell: Cell, left_out: Sequence[str]) -> Iterator[tuple[str, Any]]:
-        """What a task has to say, as it comes.
-
-        Raises:
-            _Stopped: the campaign ends; so has the task, or it had a minute to.
-            _NoRoom: the task can never start.
-            RayError: the node or the worker is gone.
-        """
-        generator = self._tasks.start(self._job(cell), cell, left_out)
-        self._turns.leave(cell)
-        has_started = False
-        while True:
-            ready, _ = self._ray.wait([generator], timeout=WAIT_SECONDS)
-            if self.is_stopped:
-                self._cancel(generator)
-                raise _Stopped
-            if ready:
-                try:
-                    reference = next(generator)
-                except StopIteration:
-                    return
-                has_started = True
-                yield self._ray.get(reference)
-            elif not has_started and not self._has_room(left_out):
-                self._cancel(generator)
-                raise _NoRoom
-
-    def _has_room(self, left_out: Sequence[str]) -> bool:
-        return any(node.id not in left_out for node in self._nodes.able())
-
-    def _cancel(self, generator: Any) -> None:
-        """End a task as Ctrl-C would, and wait until it has cleaned up."""
-        self._ray.cancel(generator)
-        waited = 0.0
-        while waited < STOP_SECONDS:
-            ready, _ = self._ray.wait([generator], timeout=WAIT_SECONDS)
-            if not ready:
-                waited += WAIT_SECONDS
-                continue
-            try:
-                self._ray.get(next(generator))
-            except (StopIteration, self._ray.exceptions.RayError):
-                return
-
-
-def _words(error: BaseException, most: int = 200) -> str:
-    """An error on one short line: what it means here, where we know, else its own words."""
-    if known := MEANINGS.get(type(error).__name__):
-        return known
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= most else text[:most] + "…"
-
-
-def _note(log: Path, text: str) -> None:
-    with log.open("a", encoding="utf-8") as stream:
-        stream.write(text + "\n")
