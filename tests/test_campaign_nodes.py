@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,11 +22,11 @@ from harness.campaigns import fit, node
 from harness.campaigns.arrivals import arriving
 from harness.campaigns.command import Command
 from harness.campaigns.faults import End
-from harness.campaigns.flights import InTurn
-from harness.campaigns.grid import Cell, Variant
+from harness.campaigns.flights import InTurn, RayRunner
+from harness.campaigns.grid import Campaign, Cell, Variant
 from harness.campaigns.nodes import Need, Node, Nodes
 from harness.campaigns.on_ray import RayCluster, _for_nodes
-from harness.campaigns.plan import make_plan
+from harness.campaigns.plan import Plan, make_plan
 from harness.campaigns.where import Offer, find
 from harness.cli import Reporter
 from harness.engines import make_engine
@@ -436,6 +437,116 @@ def test_a_campaign_is_of_one_gpu_model() -> None:
         cluster_of("--gpu-model", "NVIDIA A100")._gpu_model(mixed)
     with pytest.raises(DeviceUnavailable, match="no node has a GPU"):
         cluster_of()._gpu_model({"a": {"gpus": []}})
+
+
+class RayError(Exception):
+    """As Ray's."""
+
+
+class RayTaskError(RayError):
+    """As Ray's: something in the task raised `cause`."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"Traceback: {cause}")
+        self.cause = cause
+
+
+class PlayedTasks:
+    """Tasks whose messages, try by try, are given; an exception among them is raised."""
+
+    def __init__(self, nodes: Nodes, *tries: list[object]) -> None:
+        self.nodes, self.ray, self.tries = nodes, self, list(tries)
+        self.exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+        self.left_out: list[list[str]] = []
+
+    def start(self, job: object, cell: Cell, left_out: list[str]):
+        self.left_out.append(left_out)
+        return iter(self.tries.pop(0))
+
+    def wait(self, waiting: list, timeout: float):
+        return waiting, []
+
+    def get(self, message: object) -> object:
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+
+@pytest.fixture
+def fly(came, nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Do the run that came on a played cluster: how it ended, the tasks and the store."""
+    source, name, record = came
+    files = [
+        ("file", (path.relative_to(source.root).as_posix(), path.read_bytes()))
+        for path in sorted(source.root.rglob("*"))
+        if path.is_file()
+    ]
+
+    def do(*tries: list[object]):
+        store = Store(tmp_path / "results")
+        plan = Plan(
+            Campaign(name="x", entries=("x",)), (), (), store, {}, ("a",), "docker",
+            lambda _: key_parts_of(record),
+        )  # fmt: skip
+        whole = [[each for m in one for each in (files if m == "files" else [m])] for one in tries]
+        tasks = PlayedTasks(nodes, *whole)
+        runner = RayRunner(tasks, plan, ["one"], lambda _: {}, wait_seconds=0, replace=False)
+        runner._pauses = (0.0, 0.0)
+        variant = Variant(name.entry, name.entry)
+        (done,) = runner.run([Cell(variant, name.benchmark, name.seed)])
+        assert list((store.root / ".campaigns").glob(".writing-*")) == []
+        return done, tasks, store
+
+    return do
+
+
+def test_what_arrived_whole_counts_even_where_its_node_is_lost_after(fly, came) -> None:
+    done, tasks, store = fly([("here", "a"), "files", ("ended", (0, 7.0)), RayError("lost")])
+    assert (done.end, done.tries, done.seconds) == (End.FINISHED, 1, 7.0)
+    assert store.records() == [came[2]]
+    assert tasks.tries == []
+
+
+def test_half_a_run_is_never_stored_and_is_done_elsewhere(fly, came, told) -> None:
+    done, tasks, store = fly(
+        [("here", "a"), "files", RayError("lost")], [("here", "b"), "files", ("ended", (0, 7.0))]
+    )
+    assert (done.end, done.tries) == (End.FINISHED, 2)
+    assert tasks.left_out == [[], ["a"]]
+    assert len(told) == 1
+    assert "host-a: lost; it will be tried again" in told[0]
+    assert store.records() == [came[2]]
+
+
+def test_an_end_without_its_record_is_a_fault_of_the_node(fly) -> None:
+    silent, empty = [("here", "a")], [("here", "b"), ("ended", (0, 1.0))]
+    done, _, store = fly(silent, empty, silent)
+    assert (done.end, done.tries) == (End.NOT_DONE, 3)
+    assert "it fell silent" in done.detail or "no record" in done.detail
+    assert store.records() == []
+
+
+def test_a_full_disk_on_a_node_is_its_fault_and_an_error_of_the_harness_there_a_bug(fly) -> None:
+    full = RayTaskError(OSError(28, "No space left on device"))
+    done, _, _ = fly([("here", "a"), full], [("here", "b"), RayTaskError(KeyError("x"))])
+    assert (done.end, done.tries) == (End.BUG, 2)
+    assert "No space left on device" in done.log.read_text()
+    assert done.detail.startswith("error: ")
+
+
+def test_a_run_that_another_campaign_has_finished_is_not_done_again(fly, came) -> None:
+    ended = [("here", "a"), "files", ("ended", (0, 1.0))]
+    assert fly(ended)[0].end is End.FINISHED
+    done, tasks, _ = fly(ended)
+    assert done.end is End.FINISHED
+    assert len(tasks.tries) == 1
+
+
+def test_no_node_at_all_is_waited_for_and_then_said(fly, living) -> None:
+    living.clear()
+    done, _, _ = fly([])
+    assert (done.end, done.tries) == (End.NOT_DONE, 1)
+    assert "no node of the cluster offers 2 CPUs, after 0 s" in done.detail
 
 
 def test_runs_are_asked_for_in_the_campaigns_order_whichever_thread_is_first() -> None:

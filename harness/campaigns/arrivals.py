@@ -81,10 +81,7 @@ class Arrival:
         record = came.find(name)
         if record is None:
             raise InfrastructureFault(Status.HOST_ERROR, "The node sent no record of the run.")
-        parts = (key_parts_of(record) or {}) | {"metrics": record.source.metrics}
-        wanted = {**expected, "metrics": METRICS_VERSION}
-        wanted.pop("pinned", None)  # of an image; what it is, its engine has said: `identity`
-        if other := differences({key: parts.get(key) for key in wanted}, wanted):
+        if other := differences_of(record, expected):
             raise InfrastructureFault(
                 Status.HOST_ERROR, f"The record that came is of another run: {'; '.join(other)}."
             )
@@ -95,7 +92,7 @@ class Arrival:
                 where=str(store.root),
                 fix="run the same command again: it goes on from there",
             )
-        difference = describe_difference(before, parts) if before else ""
+        difference = describe_difference(before, _parts(record)) if before else ""
         store.check_conflict(
             name, record.run_key, replace=replace, difference=difference, metrics=METRICS_VERSION
         )
@@ -108,6 +105,23 @@ class Arrival:
             write_maps=maps.replace if maps.is_file() else None,
             log=log.read_bytes() if log.is_file() else None,
         )
+
+
+def differences_of(record: Record, expected: Mapping[str, object]) -> list[str]:
+    """In what a record is of another run than a campaign expects, or of other metric definitions.
+
+    Args:
+        record: any.
+        expected: what decides the run's result (`harness.campaigns.plan.key_parts_of`).
+    """
+    wanted = {**expected, "metrics": METRICS_VERSION}
+    wanted.pop("pinned", None)  # of an image; what it is, its engine has said: `identity`
+    parts = _parts(record)
+    return differences({key: parts.get(key) for key in wanted}, wanted)
+
+
+def _parts(record: Record) -> dict[str, object]:
+    return (key_parts_of(record) or {}) | {"metrics": record.source.metrics}
 
 
 def _fill(gallery: Path, target: Path) -> None:

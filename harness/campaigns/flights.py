@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cli
-from harness.campaigns.arrivals import Arrival, arriving
+from harness.campaigns.arrivals import Arrival, arriving, differences_of
 from harness.campaigns.faults import Done, End, Try
 from harness.campaigns.plan import LOGS
 from harness.campaigns.runner import STOP_SECONDS, Runner
@@ -29,7 +29,6 @@ from harness.errors import (
     HarnessError,
     InfrastructureFault,
 )
-from harness.records import content_hash
 from harness.statuses import Status
 from harness.store import RunName
 
@@ -135,11 +134,9 @@ class RayRunner(Runner):
 
     def _is_finished(self, cell: Cell, before: Record | None) -> bool:
         """Whether another campaign has done it since this one was planned."""
-        return (
-            before is not None
-            and before.is_ok
-            and before.run_key == content_hash(self._plan.expected(cell))
-        )
+        if before is None or not before.is_ok:
+            return False
+        return not differences_of(before, self._plan.expected(cell))
 
     def _somewhere(self, cell: Cell, before: Record | None, log: Path) -> Try:
         """On the first node that is fit for it."""
@@ -205,14 +202,19 @@ class RayRunner(Runner):
                 elif kind == "ended":
                     tried = Try(*told)
                     self._nodes.see(cell, node, tried.end)
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, OSError):
-                return self._fault(cell, node, log, in_words(error.cause))
-            _note(log, str(error))
-            return Try(HarnessError.exit_code)
         except self._ray.exceptions.RayError as error:
-            return self._fault(cell, node, log, in_words(error))
+            if tried is None:  # what had arrived whole by then counts
+                tried = self._broken_off(cell, node, log, error)
         return tried or self._fault(cell, node, log, "it fell silent")
+
+    def _broken_off(self, cell: Cell, node: str, log: Path, error: Exception) -> Try:
+        """A node or worker that died is the node's fault; an error of what it ran there is a bug."""
+        if not isinstance(error, self._ray.exceptions.RayTaskError):
+            return self._fault(cell, node, log, in_words(error))
+        if isinstance(error.cause, OSError):
+            return self._fault(cell, node, log, in_words(error.cause))
+        _note(log, str(error))
+        return Try(HarnessError.exit_code)
 
     def _fault(self, cell: Cell, node: str, log: Path, words: str) -> Try:
         """The node's fault, told at once."""
