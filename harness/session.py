@@ -6,32 +6,27 @@
         for answer in session.ask(questions): ...
         session.finish()
 
-Whatever the entry does wrong raises `RunEnded` with one typed status. Traps: an answer
-is timed by the arrival of its last byte, not by when we came to read it; the ids are new
-and random in every session, so that they tell nothing and no answer can be prepared.
+Whatever the entry does wrong raises `RunEnded` with one typed status. Trap: an answer is
+timed by the arrival of its last byte, not by when we came to read it.
 """
 
 from __future__ import annotations
 
-import base64
 import math
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from harness.asking import Answer, Asked, Prepared, Question, Received, prepared_ahead
 from harness.contract.frames import (
     MAP_DTYPES,
-    MAX_SIDE,
     CheckpointFrame,
     Description,
     DoneFrame,
     HelloFrame,
-    ImageFrame,
     MapFrame,
     ProgressFrame,
     ReadyFrame,
@@ -81,33 +76,6 @@ class Hello:
 
 
 @dataclass(frozen=True)
-class Question:
-    """One image to ask about."""
-
-    image: np.ndarray | Callable[[], np.ndarray]
-    """uint8 [H,W] or [H,W,3], or a function that gives it; called once, in another thread,
-    while the entry is busy with the image before."""
-    token: object
-    """Whatever the caller knows the image by; comes back with the answer, never leaves."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the entry said of one image."""
-
-    token: object
-    """The question's."""
-    score: float
-    """Image score, finite; higher = more anomalous."""
-    anomaly_map: np.ndarray | None
-    """Finite float32 or float16 [H,W], read-only; None where none is wanted or given."""
-    latency_seconds: float
-    """From just before the first byte is sent to the arrival of the answer's last byte."""
-    is_score_from_map: bool
-    """The entry sent no score, so it is the map's maximum."""
-
-
-@dataclass(frozen=True)
 class Ready:
     """The entry is ready for images."""
 
@@ -137,56 +105,6 @@ Ask = Callable[[Iterable[Question]], Iterator[Answer]]
 """Streams questions to the entry and yields its answers in the same order."""
 Judge = Callable[[int, Ask], Verdict]
 """Judges the entry's state at a step by what it answers."""
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """An image decoded and framed."""
-
-    token: object
-    id: str
-    size: tuple[int, ...]
-    line: bytes
-    pixels: memoryview
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """An image on its way."""
-
-    token: object
-    id: str
-    size: tuple[int, ...]
-    where: str
-    sent: float
-    deadline: Deadline
-
-
-@dataclass(frozen=True)
-class _Received:
-    """What came back for it, whole and in time; its values are not looked at yet."""
-
-    asked: _Asked
-    header: MapFrame
-    anomaly_map: np.ndarray | None
-    latency_seconds: float
-
-    def answer(self) -> Answer:
-        """The answer, when its map is finite."""
-        anomaly_map, score = self.anomaly_map, self.header.score
-        if anomaly_map is not None and not _is_finite(anomaly_map):
-            raise RunEnded(Status.NON_FINITE, f"{self.asked.where}: the map holds NaN or infinity")
-        if score is None and anomaly_map is not None:
-            score = float(anomaly_map.max())
-        if score is None:
-            raise TypeError("a header without score and map passed its check")
-        return Answer(
-            token=self.asked.token,
-            score=score,
-            anomaly_map=anomaly_map,
-            latency_seconds=self.latency_seconds,
-            is_score_from_map=self.header.score is None,
-        )
 
 
 class _Conversation:
@@ -240,8 +158,8 @@ class _Conversation:
         Raises:
             RunEnded: by the entry's fault; every answer that was whole has been handed over.
         """
-        received: _Received | None = None
-        for question in _prepared_ahead(questions):
+        received: Received | None = None
+        for question in prepared_ahead(questions):
             try:
                 asked = self._send(question)
             except RunEnded:
@@ -263,7 +181,7 @@ class _Conversation:
         """
         self.pipe.close()
 
-    def _send(self, question: _Prepared) -> _Asked:
+    def _send(self, question: Prepared) -> Asked:
         self._asked += 1
         where = f"image {self._asked}"
         self.pipe.expect_silence(where)
@@ -276,25 +194,23 @@ class _Conversation:
         sent = time.monotonic()
         with self.pipe.typed(where, deadline):
             self.pipe.send(question.line, deadline, question.pixels)
-        return _Asked(question.token, question.id, question.size, where, sent, deadline)
+        return Asked(question, where, sent, deadline)
 
-    def _receive(self, asked: _Asked) -> _Received:
+    def _receive(self, asked: Asked) -> Received:
         with self.pipe.typed(asked.where, asked.deadline):
             frame, _ = self.pipe.receive_frame(asked.deadline)
-            header = self._checked_header(frame, asked.id, asked.size, asked.where)
+            header = self._checked_header(frame, asked.question, asked.where)
             anomaly_map = self._receive_map(header, asked.deadline)
             arrived = self._running.last_arrival
             if arrived > asked.deadline.at:  # it came while the caller was busy, and too late
                 raise DeadlinePassed("the answer came after its deadline")
-        return _Received(asked, header, anomaly_map, arrived - asked.sent)
+        return Received(asked, header, anomaly_map, arrived - asked.sent)
 
-    def _checked_header(
-        self, frame: object, identifier: str, size: tuple[int, ...], where: str
-    ) -> MapFrame:
+    def _checked_header(self, frame: object, question: Prepared, where: str) -> MapFrame:
         """The answer's header, when it is the answer to this question."""
         if not isinstance(frame, MapFrame):
             raise BadFrame("a map frame was expected")
-        if frame.id != identifier:
+        if frame.id != question.id:
             raise BadFrame("the id is not the one of the image")
         if frame.shape is None:
             if self._has_maps:
@@ -302,10 +218,10 @@ class _Conversation:
             return frame
         if not self._has_maps:
             raise BadFrame("a map came where none was wanted, or ready said that there is none")
-        if frame.shape != size:
+        if frame.shape != question.size:
             raise RunEnded(
                 Status.WRONG_SHAPE,
-                f"{where}: the map is not {_sides(size)}, as the image is",
+                f"{where}: the map is not {_sides(question.size)}, as the image is",
             )
         if self._map_dtype is None:
             self._map_dtype = frame.dtype
@@ -453,51 +369,6 @@ def read_description(running: Running, launch: Launch) -> Description:
         description = Description.from_line(pipe.receive_first_line("contract", pipe.total))
     pipe.close()
     return description
-
-
-def _prepared_ahead(questions: Iterable[Question]) -> Iterator[_Prepared]:
-    """Each question ready to be sent; the next one is prepared while this one is answered."""
-    waiting: Future[_Prepared] | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
-        for question in questions:
-            following = pool.submit(_prepare, question)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
-
-
-def _prepare(question: Question) -> _Prepared:
-    image = question.image() if callable(question.image) else question.image
-    image = np.ascontiguousarray(image)
-    frame = ImageFrame(id=_new_id(), shape=_checked_shape(image))
-    pixels = image.reshape(-1).data
-    return _Prepared(question.token, frame.id, image.shape[:2], frame.line(), pixels)
-
-
-def _checked_shape(image: np.ndarray) -> tuple[int, ...]:
-    is_image = image.ndim == 2 or image.shape[2:] == (3,)
-    if (
-        image.dtype != np.uint8
-        or not is_image
-        or not 1 <= min(image.shape) <= max(image.shape) <= MAX_SIDE
-    ):
-        raise ValueError(f"an image is uint8 [H,W] or [H,W,3], not {image.dtype} {image.shape}")
-    return image.shape
-
-
-def _is_finite(anomaly_map: np.ndarray) -> bool:
-    if anomaly_map.dtype != np.float16:
-        return bool(np.isfinite(anomaly_map).all())
-    # NaN and infinity are the values whose exponent is all ones: fifteen times as fast this way.
-    exponents = anomaly_map.view(np.uint16) & np.uint16(0x7C00)
-    return not (exponents == 0x7C00).any()
-
-
-def _new_id() -> str:
-    """Sixteen characters from the system's randomness: 80 bits, in lower-case base32."""
-    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
 
 
 def _sides(shape: tuple[int, ...]) -> str:

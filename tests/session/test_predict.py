@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.asking import _is_finite
 from harness.contract.frames import MapFrame, ReadyFrame
 from harness.engines.base import Launch, Program
 from harness.engines.double import run_function
-from harness.session import PredictSession, Question, _is_finite
+from harness.session import PredictSession, Question
 from harness.statuses import RunEnded, Status
 
 
