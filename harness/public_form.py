@@ -14,6 +14,7 @@ So the public form commits to it with a secret salt, which stays beside the priv
 
 from __future__ import annotations
 
+from harness.public_rows import digits, step_of, to_step
 from harness.records import (
     AuditPart,
     CostPart,
@@ -24,7 +25,7 @@ from harness.records import (
     TimesPart,
     content_hash,
 )
-from harness.statistics import SeedValue, digits, step_of, to_step
+from harness.statistics import SeedValue
 
 
 def commitment(record: Record, salt: str) -> str:

@@ -111,7 +111,7 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     from harness.comparisons import without_numbers
     from harness.datacards import read_verified_packs
     from harness.material import Material
-    from harness.statistics import published as publishable
+    from harness.public_rows import published as publishable
     from harness.statistics import ranked_records, summarise, with_withdrawals
     from harness.store import Store
     from harness.submissions import withdrawals

@@ -3,19 +3,18 @@
 Two spreads are kept apart: the standard deviation over seeds is of the method's own
 randomness, the interval of each run is of the choice of test images. Traps: a mean is
 never taken over what is left when a seed failed, and never over runs of different code,
-parameters, images or metric definitions; `published` must stand between the rows of a
+parameters, images or metric definitions; `public_rows.published` must stand between the rows of a
 hidden pack and anything that leaves the machine.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from harness.comparisons import Comparison, Standing, bare
+from harness.comparisons import Comparison, Standing
 from harness.echo import EchoTimes
 from harness.records import Grid, MetricValue, Record, Track
 from harness.statuses import Status
@@ -26,12 +25,6 @@ RANDOM_WEIGHTS = "random"
 # Why a row with `native_map` takes no rank.
 EXTRA_MAP = "a map that its paper does not give"
 MARKED_PLACES = 3
-# Step of a value of a hidden pack where a run gives no interval: 0.01 is one point of percent.
-FALLBACK_STEP = 0.01
-# An interval near 0 or 1 can be as narrow as the weight of one image: never finer than this.
-FINEST_STEP = 0.001
-# Costs are chosen by the entry too; two digits are all that a hidden pack tells of them.
-COST_DIGITS = 2
 
 
 @dataclass(frozen=True)
@@ -245,17 +238,6 @@ def _ranked(groups: Iterable[Sequence[Record]]) -> dict[str, tuple[Record, ...]]
     return ranked
 
 
-def published(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The rows as they may leave the machine: those of hidden packs rounded and bare.
-
-    An entry chooses its own scores, so any per-run or per-image number can carry labels
-    out. Of a hidden pack remain the means and deviations, rounded to the precision of the
-    run's own interval, two digits of the costs, and the statuses. Doing it twice changes
-    nothing.
-    """
-    return with_places(_withheld(row) if row.visibility == "hidden" else row for row in rows)
-
-
 def with_places(rows: Iterable[Row]) -> tuple[Row, ...]:
     """Mark the three highest means of each column, among ranked rows of one track.
 
@@ -462,64 +444,6 @@ def _with_standings(row: Row, comparisons: Mapping[str, Comparison]) -> Row:
             for metric in row.metrics
         ),
     )
-
-
-def _withheld(row: Row) -> Row:
-    """What a hidden pack may tell of a row."""
-    return replace(
-        row,
-        failures=tuple(replace(failure, detail="") for failure in row.failures),
-        metrics=tuple(_rounded(metric) for metric in row.metrics),
-        seconds_per_image=digits(row.seconds_per_image),
-        seconds_less_echo=digits(row.seconds_less_echo),
-        seconds_std=None,
-        train_seconds=digits(row.train_seconds),
-        peak_gpu_mib=digits(row.peak_gpu_mib),
-        peak_ram_mib=digits(row.peak_ram_mib),
-    )
-
-
-def _rounded(metric: MetricSummary) -> MetricSummary:
-    """The summary without its runs, at the precision of their widest interval."""
-    if not metric.seeds:
-        return metric
-    step = step_of(metric.seeds)
-    return replace(
-        metric,
-        mean=to_step(metric.mean, step),
-        std=to_step(metric.std, step),
-        seeds=(),
-        step=step,
-        standing=metric.standing and bare(metric.standing),
-    )
-
-
-def step_of(seeds: Sequence[SeedValue]) -> float:
-    """Largest power of ten within half the widest interval, or the step of rounded values."""
-    if steps := [seed.step for seed in seeds if seed.step is not None]:
-        return max(steps)
-    halves = [
-        (seed.high - seed.low) / 2
-        for seed in seeds
-        if seed.low is not None and seed.high is not None
-    ]
-    widest = max(halves, default=0.0)
-    if widest <= 0:
-        return FALLBACK_STEP
-    return max(FINEST_STEP, float(10.0 ** math.floor(math.log10(widest))))
-
-
-def to_step(value: float | None, step: float) -> float | None:
-    """The multiple of a step (a power of ten) that is nearest to the value."""
-    if value is None:
-        return None
-    decimals = max(0, -math.floor(math.log10(step)))
-    return round(round(value / step) * step, decimals)
-
-
-def digits(value: float | None) -> float | None:
-    """A cost to as many digits as a hidden pack tells."""
-    return None if value is None else float(f"{value:.{COST_DIGITS}g}")
 
 
 def _column(row: Row, metric: MetricSummary) -> tuple[object, ...]:

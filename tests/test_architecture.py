@@ -58,7 +58,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (
         "leaderboard", "harness.records", "harness.comparisons", "harness.material",
-        "harness.statistics", "harness.statuses", "harness.errors", "harness.metrics.names",
+        "harness.public_rows", "harness.statistics", "harness.statuses", "harness.errors", "harness.metrics.names",
     ),
 }  # fmt: skip
 

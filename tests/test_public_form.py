@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from harness.metrics import RunScores
 from harness.public_form import commitment, public_form, public_problems
+from harness.public_rows import published, step_of, to_step
 from harness.records import Record, content_hash
 from harness.site import build_site
-from harness.statistics import SeedValue, published, step_of, summarise, to_step
+from harness.statistics import SeedValue, summarise
 from harness.statuses import Status
 from harness.store import Store, read_record
 from harness.verify import run_key_problems

@@ -16,9 +16,10 @@ from PIL import Image
 
 from harness.benchmarks import Pack, open_pack
 from harness.public_form import public_form, public_problems
+from harness.public_rows import published
 from harness.records import Record
 from harness.site import build_site
-from harness.statistics import published, summarise
+from harness.statistics import summarise
 from harness.store import Store
 from tests.hostile.conftest import small_pack
 

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from harness.statistics import place, published, ranked_records, summarise
+from harness.public_rows import published
+from harness.statistics import place, ranked_records, summarise
 from harness.statuses import Status
 from tests.record_factory import comparison
 
