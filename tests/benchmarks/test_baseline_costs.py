@@ -111,6 +111,15 @@ def test_a_row_of_the_table_has_what_was_measured(report: dict[str, Any]) -> Non
     assert table.merge(empty, as_measured).measured["cpu"].entries == {"deepsvdd": row}
 
 
+def test_a_method_that_does_not_train_and_was_never_counted_is_measured(place: Path) -> None:
+    done = call(place, "--only", "trivial-mean-grey", "--parts", "ours", "--set", "image_size=64")
+    assert done.returncode == 0, done.stderr
+    (device,) = json.loads((place / "report.json").read_text())["devices"].values()
+    row = table.row_of(device["entries"]["trivial-mean-grey"])
+    assert row.phase_seconds == ()
+    assert set(row.prediction_seconds) == set(forms())
+
+
 def test_an_unknown_baseline_is_refused_with_all_names(place: Path) -> None:
     done = call(place, "--only", "stfmp")
     assert done.returncode == 1
