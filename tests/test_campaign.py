@@ -275,6 +275,24 @@ def test_an_entrys_fault_stops_nothing_and_the_counts_add_up(call, tmp_path: Pat
     assert "left: about" in plan
 
 
+def test_a_campaigns_limits_hold_for_its_runs_and_an_option_goes_before_them(
+    call, tmp_path: Path
+) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        f'name = "own"\nentries = ["{ENTRIES / "honest"}"]\n'
+        "[limits]\nimage_seconds = 7\nstart_seconds = 77.5\n"
+    )
+    assert call("run", grid)[0] == 0
+    assert call("run", grid, "--seed", 1, "--limit", "image_seconds=9")[0] == 0
+    limits = {record.seed: record.limits for record in Store(tmp_path / "results").records()}
+    assert [limits[seed]["image_seconds"] for seed in (0, 1)] == [7, 9]
+    assert [limits[seed]["start_seconds"] for seed in (0, 1)] == [77.5, 77.5]
+    grid.write_text(grid.read_text().replace("image_seconds", "image_second"))
+    with pytest.raises(UsageError, match="unknown limit 'image_second'"):
+        call("plan", grid)
+
+
 def test_a_name_that_another_run_has_is_said_before_anything_is_run(call, tmp_path: Path) -> None:
     folder = tmp_path / "honest"
     shutil.copytree(ENTRIES / "honest", folder)

@@ -55,6 +55,8 @@ class Campaign(BaseModel):
     """Seeds of every entry on every benchmark."""
     preset: str | None = None
     """Preset of every entry; None = the entries' default."""
+    limits: dict[str, float | int] = {}
+    """Limits of every run that differ from the defaults; `--limit` goes before them."""
     settings: tuple[Settings, ...] = ()
     """Variants beside the entries themselves."""
     compares_with_paper: bool = False

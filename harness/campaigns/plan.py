@@ -118,6 +118,8 @@ def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter)
     from harness.store import Store
 
     campaign = _campaign(options)
+    given = cli.assignments(options.limit, "--limit")
+    options.limit = [f"{name}={value}" for name, value in (campaign.limits | given).items()]
     limits = cli.read_limits(options.limit)
     named = {
         source: open_entry(source, known_folders=REPOSITORY / "baselines")

@@ -122,7 +122,7 @@ def _by_run(root: Path, table: Table, kind: str) -> str:
     return f"""### One run on {"a CPU" if kind == "cpu" else kind}
 
 Training, then prediction; {basis}. † longer than the default limit of a training, 24 h
-(`--limit train_seconds=…`).
+(`--limit train_seconds=…`; `table2` gives three days).
 
 {_table(["method", *names], rows)}"""
 
@@ -274,6 +274,8 @@ Two commands, on the machine with the GPU, bring this page up to date:
     make cost-page                        # the table that `campaign plan` reads, and this page
 
 {told}
+
+What the pipe adds is in [pipe.md](pipe.md).
 
 The same table (`harness/campaigns/throughput.json`) is what `python -m harness.campaign plan` falls
 back to where no record of an earlier run tells more."""
