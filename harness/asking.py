@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -107,17 +108,33 @@ class Received:
         )
 
 
-def prepared_ahead(questions: Iterable[Question]) -> Iterator[Prepared]:
-    """Each question ready to be sent; the next one is prepared while this one is answered."""
-    waiting: Future[Prepared] | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
-        for question in questions:
-            following = pool.submit(_prepare, question)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
+class Ahead:
+    """Questions ready to be sent; the next one is prepared while this one is answered.
+
+    Args:
+        questions: what is to be sent, in order.
+    """
+
+    def __init__(self, questions: Iterable[Question]) -> None:
+        self._questions = iter(questions)
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+        self._waiting: Future[Prepared] | None = None
+
+    def prepare(self) -> None:
+        """Begin with the next one, in another thread; called once this one is on its way."""
+        question = next(self._questions, None)
+        self._waiting = None if question is None else self._pool.submit(_prepare, question)
+
+    def take(self) -> Prepared | None:
+        """The one that was begun, when it is ready; None after the last."""
+        return None if self._waiting is None else self._waiting.result()
+
+    def __enter__(self) -> Self:
+        self.prepare()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
 
 def _prepare(question: Question) -> Prepared:

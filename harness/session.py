@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.asking import Answer, Asked, Prepared, Question, Received, prepared_ahead
+from harness.asking import Ahead, Answer, Asked, Prepared, Question, Received
 from harness.contract.frames import (
     MAP_DTYPES,
     CheckpointFrame,
@@ -159,17 +159,19 @@ class _Conversation:
             RunEnded: by the entry's fault; every answer that was whole has been handed over.
         """
         received: Received | None = None
-        for question in prepared_ahead(questions):
-            try:
-                asked = self._send(question)
-            except RunEnded:
+        with Ahead(questions) as ahead:
+            while (question := ahead.take()) is not None:
+                try:
+                    asked = self._send(question)
+                except RunEnded:
+                    if received is not None:
+                        yield received.answer()
+                    raise
+                ahead.prepare()
                 if received is not None:
+                    time.sleep(LET_GO_SECONDS)
                     yield received.answer()
-                raise
-            if received is not None:
-                time.sleep(LET_GO_SECONDS)
-                yield received.answer()
-            received = self._receive(asked)
+                received = self._receive(asked)
         if received is not None:
             yield received.answer()
 
