@@ -130,11 +130,6 @@ TRACK_MEANINGS = {
     "open": "Any image, on a public pack. It may have seen the test set, so it takes no rank.",
 }
 ISOLATIONS = {"container": "in a container", "none": "not isolated"}
-GRID_MEANINGS = {
-    "native": "scored on the image as delivered: the headline",
-    "paper": "scored on the paper's 256 × 256 grid: what differences to the paper use",
-    None: "one score per image",
-}
 
 FAMILIES = (
     "reconstruction",

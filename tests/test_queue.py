@@ -29,7 +29,6 @@ from harness.waiting import Versions, changes_since, jobs_of, team_key
 from tests.test_submissions import DIGEST, source_folder, submit, table
 
 ENTRIES = Path(__file__).parent / "entries"
-NOW = "2026-01-31"
 
 
 def submit_folder(parent: Path, name: str, **fields: object) -> Path:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -249,6 +248,7 @@ class Bench:
     def _measured(self, part: str, task: Mapping[str, Any]) -> dict[str, Any]:
         """One part in a process of its own, in the environment that an engine gives an entry."""
         from harness.engines.environment import entry_environment
+        from tests.benchmarks.apart import run_apart
 
         options = self._options
         whole = {
@@ -266,21 +266,7 @@ class Bench:
             **entry_environment(options.threads, str(options.data.resolve())),
         }
         options.data.mkdir(parents=True, exist_ok=True)
-        try:
-            done = subprocess.run(
-                command,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=PART_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return {"failed": f"took longer than {PART_SECONDS} s"}
-        if done.returncode:
-            return {"failed": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]}
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        return run_apart(command, environment, PART_SECONDS)
 
 
 def _in_short(part: str, found: Mapping[str, Any]) -> str:

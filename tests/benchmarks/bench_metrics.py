@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -260,23 +259,11 @@ def contend(name: str, folder: Path) -> dict[str, Any]:
 
 def contend_apart(name: str, folder: Path, timeout_seconds: float) -> dict[str, Any]:
     """Run one contender in a process of its own, with one thread."""
+    from tests.benchmarks.apart import run_apart
+
     command = [sys.executable, __file__, "--contender", name, "--data", str(folder)]
     environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": str(ROOT)}
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"failed": f"took longer than {timeout_seconds:.0f} s"}
-    if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]}
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return run_apart(command, environment, timeout_seconds)
 
 
 def table(results: Mapping[str, dict[str, Any]], pixels: int) -> str:
