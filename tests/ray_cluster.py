@@ -20,13 +20,18 @@ from pathlib import Path
 
 SIZE = {"num_cpus": 2, "object_store_memory": 80 * 1024**2, "include_dashboard": False}
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+LAST_LINES = 40
+
+
+class ClusterEnded(Exception):
+    """The cluster's process is gone; the message ends with its last words."""
 
 
 class RayNodes:
     """The test's end of the pipe."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self._process, self._log = process, log
         self.address: str = self._answer()["address"]
 
     def add(self, gpus: int = 0, **environment: str) -> str:
@@ -49,7 +54,19 @@ class RayNodes:
         for line in self._process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise RuntimeError("the cluster's process has ended")
+        last = self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        code = self._process.wait()
+        raise ClusterEnded("\n".join([f"the cluster's process has ended with {code}:", *last]))
+
+
+def home_of_ray(folder: Path) -> dict[str, str]:
+    """The environment in which Ray writes below this folder alone; makes what it expects there.
+
+    Without it, Ray writes the address of its newest cluster into /tmp/ray, and fails where
+    nobody has ever started a cluster: it makes the folder that it is told, never that one.
+    """
+    (folder / "ray").mkdir(exist_ok=True)
+    return {"RAY_TMPDIR": str(folder)}
 
 
 @contextlib.contextmanager
@@ -57,15 +74,18 @@ def ray_cluster(folder: Path) -> Iterator[RayNodes]:
     """A head without CPUs; add nodes as you need them.
 
     Args:
-        folder: Ray's own; its path must be short, because sockets lie there.
+        folder: for all that Ray writes; its path must be short, because sockets lie there.
+    Raises:
+        ClusterEnded: it does not start, or ends while it is asked for something.
     """
-    with subprocess.Popen(
+    log = folder / "cluster.log"
+    with log.open("w") as stream, subprocess.Popen(
         [sys.executable, __file__, str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=os.environ | QUIET, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True,
+        env=os.environ | QUIET | home_of_ray(folder), start_new_session=True,
     ) as process:  # fmt: skip
         try:
-            yield RayNodes(process)
+            yield RayNodes(process, log)
         finally:
             process.stdin.close()
             process.wait(60)
@@ -85,7 +105,7 @@ def main(folder: str) -> None:
     """Serve until standard input ends."""
     from ray.cluster_utils import Cluster
 
-    head = SIZE | {"num_cpus": 0, "temp_dir": folder}
+    head = SIZE | {"num_cpus": 0, "temp_dir": f"{folder}/ray"}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = {}
     try:
