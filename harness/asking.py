@@ -15,9 +15,9 @@ from typing import Self
 
 import numpy as np
 
+from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import MAX_SIDE, ImageFrame, MapFrame
 from harness.entry_pipe import Deadline
-from harness.statuses import RunEnded, Status
 
 
 @dataclass(frozen=True)

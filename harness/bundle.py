@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import DataMissing
+from harness.common.errors import DataMissing
 
 if TYPE_CHECKING:
     import argparse

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import BundleBroken
+from harness.common.errors import BundleBroken
 from harness.records import canonical_json
 from harness.signing import SIGNATURE_BYTES, Signer, Verifier
 

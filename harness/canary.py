@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cli, data_options
-from harness.errors import UsageError
+from harness.common.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack

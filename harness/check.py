@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import EntryFailed, EntryInvalid, UsageError
+from harness.common.errors import EntryFailed, EntryInvalid, UsageError
 
 if TYPE_CHECKING:
     import argparse

@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None) -> int:
     options = build_parser().parse_args(argv)
     from harness import unfinished
     from harness.benchmarks import default_cache
+    from harness.common.errors import EngineUnavailable
     from harness.engines import choose_engine
-    from harness.errors import EngineUnavailable
     from harness.runs import sweep_work_folders
     from harness.store import Store
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from harness.common.errors import EnvironmentFault, HarnessError, UsageError
 from harness.engines.base import Limits
-from harness.errors import EnvironmentFault, HarnessError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import DataMissing, StoreUnusable
+from harness.common.errors import DataMissing, StoreUnusable
 from harness.records import Grid, Track
 
 if TYPE_CHECKING:

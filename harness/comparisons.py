@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 from harness.records import Grid, Record, Track
 
 FOLDER = "comparisons"

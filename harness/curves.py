@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 from harness.material import BandedCurve, CurveKind, RunCurves
 from harness.records import Grid, Record
 from harness.store import RunName, Store, replacing, writing_problems

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import DataMissing, UsageError
+from harness.common.errors import DataMissing, UsageError
 
 if TYPE_CHECKING:
     import argparse

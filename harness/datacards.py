@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.common.errors import StoreUnusable
 from harness.datacard import DataCard
 from harness.datacard_text import to_markdown
-from harness.errors import StoreUnusable
 from harness.material import PackLeak, TrivialAuroc, VerifiedPack
 
 CARD_FILE = "datacard.json"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from harness.common.errors import EntryInvalid, InfrastructureFault
+from harness.common.statuses import Fault, RunEnded
 from harness.contract.frames import Description
 from harness.engines.base import Engine, Launch, Limits, Program
-from harness.errors import EntryInvalid, InfrastructureFault
 from harness.session import read_description
-from harness.statuses import Fault, RunEnded
 
 LOG_TAIL_BYTES = 64 * 1024
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import EntryInvalid, UsageError
+from harness.common.errors import EntryInvalid, UsageError
 from harness.records import Parameter, Sha256
 
 Kind = Literal["folder", "submission", "image", "archive"]

@@ -18,7 +18,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.declared import text_problems
+from harness.common.declared_text import text_problems
+from harness.common.errors import EntryInvalid, UsageError
 from harness.entries import (
     Deviation,
     Entry,
@@ -26,7 +27,6 @@ from harness.entries import (
     SubmissionTable,
     parse,
 )
-from harness.errors import EntryInvalid, UsageError
 from harness.records import Parameter
 
 # host:port/path/name:tag@sha256:… without spaces or a leading slash or dot.

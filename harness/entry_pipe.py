@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import AnyFrame, parse_frame
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame, NonFiniteNumber, decode_line
 from harness.contract.serve import EXIT_OUT_OF_GPU_MEMORY
@@ -23,7 +24,6 @@ from harness.engines.base import (
     PipeClosed,
     Running,
 )
-from harness.statuses import RunEnded, Status
 
 MAX_BANNER_BYTES = 64 * 1024
 """Bytes that may stand on standard output before the first frame."""

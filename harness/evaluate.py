@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli, data_options
-from harness.errors import InfrastructureFault, UsageError
+from harness.common.errors import InfrastructureFault, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -273,7 +273,7 @@ def prepare(entry: Entry, engine: Engine) -> Program:
         InfrastructureFault: the image can be neither found nor pulled.
     """
     from harness import provenance
-    from harness.statuses import RunEnded
+    from harness.common.statuses import RunEnded
     from harness.submissions import prepare_submission
 
     try:

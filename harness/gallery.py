@@ -27,7 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import pictures
 from harness.benchmarks import Pack, Sample
-from harness.errors import PackInvalid
+from harness.common.errors import PackInvalid
 from harness.material import Gallery, GalleryCard, Picture, Role
 from harness.metrics import GroundTruth
 from harness.records import Record

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import model_folder
+from harness.common.errors import StoreUnusable, UsageError
 from harness.engines.base import Limits
-from harness.errors import StoreUnusable, UsageError
 from harness.model_card import CARD_NAME, FILES_FOLDER, ModelCard, hash_of, list_files, read_card
 from harness.model_store import ModelStore, StoredModel
 from harness.records import ModelPart, TrainingPart

@@ -11,6 +11,8 @@ import json
 import time
 
 from harness import nvidia
+from harness.common.errors import DeviceUnavailable
+from harness.common.statuses import RunEnded, Status
 from harness.contract.lines import MAX_LINE_BYTES
 from harness.engines.base import (
     DeadlinePassed,
@@ -22,8 +24,6 @@ from harness.engines.base import (
     PipeClosed,
     Running,
 )
-from harness.errors import DeviceUnavailable
-from harness.statuses import RunEnded, Status
 
 CANARY_SECONDS = 180.0  # a machine of eight GPUs that nobody used takes a minute to wake up
 # Ends of an entry that a lost GPU can bring about.

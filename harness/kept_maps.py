@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 # float32 noise hardly shrinks; the fastest level halves smooth maps at little cost.

@@ -126,7 +126,7 @@ def _metrics(_root: Path | None, _results: Path) -> Rows:
 
 
 def _statuses(_root: Path | None, _results: Path) -> Rows:
-    from harness.statuses import STATUS_TABLE
+    from harness.common.statuses import STATUS_TABLE
 
     return [
         {

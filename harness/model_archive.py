@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import EnvironmentFault, StoreUnusable, UsageError
+from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.model_card import (
     CARD_NAME,
     FILES_FOLDER,

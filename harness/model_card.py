@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 from harness.model_folder import MAX_DEPTH, NotOrdinary, files_hash, ordinary_files
 from harness.records import Part, Sha256, TrainingPart, content_hash
 

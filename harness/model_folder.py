@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Limits, Running
-from harness.statuses import RunEnded, Status
 
 POLL_SECONDS = 1.0  # an entry that writes 1 GB/s is caught one or two GB past its bound
 MAX_DEPTH = 32

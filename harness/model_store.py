@@ -28,8 +28,8 @@ from typing import BinaryIO, Literal
 import platformdirs
 
 from harness import model_folder
-from harness.engines.owner import is_owner_gone, owner_mark
-from harness.errors import EnvironmentFault, StoreUnusable, UsageError
+from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
+from harness.common.owner import is_owner_gone, owner_mark
 from harness.model_card import ModelCard, ModelFile, read_card
 from harness.store import TEMPORARY_PREFIX, replacing
 

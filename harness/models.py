@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check_names(action: str, names: Sequence[str]) -> None:
-    from harness.errors import UsageError
+    from harness.common.errors import UsageError
 
     wanted = {"list": "none", "verify": "none", "export": "one"}.get(action, "some")
     is_right = {"none": not names, "one": len(names) == 1, "some": bool(names)}[wanted]
@@ -84,7 +84,7 @@ def _check_names(action: str, names: Sequence[str]) -> None:
 
 def _export(store: ModelStore, name: str, target: Path | None) -> int:
     from harness import model_archive
-    from harness.errors import UsageError
+    from harness.common.errors import UsageError
 
     model = store.named(name)
     if target is None:
@@ -133,7 +133,7 @@ def _line(model: StoredModel) -> str:
 
 def _verify(store: ModelStore) -> int:
     """Print every model's state; 5 when one is damaged."""
-    from harness.errors import StoreUnusable
+    from harness.common.errors import StoreUnusable
 
     damaged = 0
     for model in store.models():

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from harness.errors import DeviceUnavailable
+from harness.common.errors import DeviceUnavailable
 
 Answer = TypeVar("Answer")
 

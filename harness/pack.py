@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import PackInvalid
+from harness.common.errors import PackInvalid
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cli
-from harness.errors import EnvironmentFault, UsageError
+from harness.common.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     import argparse

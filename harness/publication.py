@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from harness.common.errors import HarnessError, StoreUnusable, UsageError
 from harness.comparisons import (
     Comparison,
     comparison_bytes,
@@ -29,7 +30,6 @@ from harness.comparisons import (
     read_comparisons,
     without_numbers,
 )
-from harness.errors import HarnessError, StoreUnusable, UsageError
 from harness.public_form import public_form, public_problems
 from harness.records import MetricValue, Record, content_hash
 from harness.statistics import ranked_records, with_withdrawals

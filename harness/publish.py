@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import DataMissing, StoreUnusable, UsageError
+from harness.common.errors import DataMissing, StoreUnusable, UsageError
 
 if TYPE_CHECKING:
     import argparse

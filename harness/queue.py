@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli, data_options
-from harness.errors import (
+from harness.common.errors import (
     EntryFailed,
     EntryInvalid,
     EnvironmentFault,

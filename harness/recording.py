@@ -13,6 +13,7 @@ import numpy as np
 from harness import provenance
 from harness.audit import AnswersHash
 from harness.benchmarks import Pack
+from harness.common.statuses import Status
 from harness.gallery import GalleryMaker
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records import (
@@ -29,7 +30,6 @@ from harness.records import (
 )
 from harness.requests import Place, Request, request_key
 from harness.scoring import ground_truth
-from harness.statuses import Status
 from harness.tracks import ranking, track_of
 
 

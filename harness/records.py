@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from harness.statuses import Fault, Status
+from harness.common.statuses import Fault, Status
 
 SCHEMA_VERSION = 1
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from harness import nvidia, provenance, unfinished
 from harness.benchmarks import Pack
 from harness.cli import Reporter
+from harness.common.errors import UsageError
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.entries import Entry, Settings
-from harness.errors import UsageError
 from harness.given_model import GivenModel
 from harness.model_store import ModelStore
 from harness.records import content_hash

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import EntryFailed, UsageError
+from harness.common.errors import EntryFailed, UsageError
 
 if TYPE_CHECKING:
     import argparse

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness import model_folder
 from harness.benchmarks import stage_training
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.given_model import GivenModel
 from harness.judge import Judge
@@ -28,7 +29,6 @@ from harness.records import ModelPart, TrainingPart
 from harness.requests import Place, Request, launch_of, request_key, training_parts
 from harness.scoring import ground_truth
 from harness.session import Hello, train_session
-from harness.statuses import RunEnded, Status
 from harness.unfinished import UnfinishedTraining
 
 TRAINING_LABEL = "bmad.training"  # of a container: the folder of its training

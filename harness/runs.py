@@ -24,9 +24,10 @@ from pathlib import Path
 from harness import gpu_health, unfinished
 from harness.audit import Audit
 from harness.benchmarks import Sample
+from harness.common.errors import InfrastructureFault, StoreConflict
+from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
-from harness.engines.owner import is_owner_gone, owner_mark
-from harness.errors import InfrastructureFault, StoreConflict
 from harness.gallery import open_gallery
 from harness.gpu_memory import GpuMemoryGauge
 from harness.kept_maps import MapKeeper
@@ -37,7 +38,6 @@ from harness.requests import Place, Request, by_uuid, launch_of, request_key
 from harness.run_model import RunModel
 from harness.scoring import ground_truth, new_scorer
 from harness.session import Answer, Hello, PredictSession
-from harness.statuses import Fault, RunEnded, Status
 from harness.unfinished import UnfinishedTraining
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from harness.asking import Ahead, Answer, Asked, Prepared, Question, Received
+from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import (
     MAP_DTYPES,
     CheckpointFrame,
@@ -36,7 +37,6 @@ from harness.contract.frames import (
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame
 from harness.engines.base import DeadlinePassed, Launch, Running
 from harness.entry_pipe import Deadline, EntryPipe
-from harness.statuses import RunEnded, Status
 from harness.training_curve import ProgressPoint, TrainingCurve
 
 __all__ = [

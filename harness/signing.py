@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import KeyUnusable
+from harness.common.errors import KeyUnusable
 from harness.provenance import REPOSITORY
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import EntryInvalid, UsageError
+from harness.common.errors import EntryInvalid, UsageError
 
 if TYPE_CHECKING:
     from harness.comparisons import Comparison

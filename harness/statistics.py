@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from harness.common.statuses import Status
 from harness.comparisons import Comparison, Standing
 from harness.echo import EchoTimes
 from harness.records import Grid, MetricValue, Record, Track
-from harness.statuses import Status
 
 Isolation = Literal["container", "none"]
 # The value of the parameter `weights` that tests the machinery and not the method.

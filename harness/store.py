@@ -34,8 +34,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.engines.owner import is_owner_gone, owner_mark
-from harness.errors import DataMissing, StoreConflict, StoreUnusable
+from harness.common.errors import DataMissing, StoreConflict, StoreUnusable
+from harness.common.owner import is_owner_gone, owner_mark
 from harness.records import Record, is_intact
 
 RECORD_FILE = re.compile(r"seed-\d+\.json")

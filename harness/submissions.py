@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import store
-from harness.declared import text_problems
+from harness.common.declared_text import text_problems
+from harness.common.errors import EntryInvalid, HarnessError, UsageError
 from harness.entries import Entry, SubmissionTable
 from harness.entry_files import open_entry
-from harness.errors import EntryInvalid, HarnessError, UsageError
 from harness.provenance import REPOSITORY, method_hash
 from harness.store import replacing
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import EntryFailed, EntryInvalid, InfrastructureFault, UsageError
+from harness.common.errors import EntryFailed, EntryInvalid, InfrastructureFault, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -150,7 +150,7 @@ def _table(options: argparse.Namespace, entry: Entry) -> tuple[SubmissionTable, 
     """The file's table and all that is wrong with what was declared."""
     from pydantic import ValidationError
 
-    from harness.declared import text_problems
+    from harness.common.declared_text import text_problems
     from harness.entries import EntryTable, SubmissionTable
 
     given = {name: getattr(options, name) for name in DECLARED if getattr(options, name)}
@@ -332,7 +332,7 @@ def _with_archive(table: SubmissionTable, archive: Path, program: Program) -> Su
 
 def _save(engine: Engine, program: Program, path: Path) -> None:
     """`docker save`, whole or not at all."""
-    from harness.statuses import RunEnded
+    from harness.common.statuses import RunEnded
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:

@@ -22,7 +22,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness import model_folder
-from harness.errors import EnvironmentFault, StoreConflict
+from harness.common.errors import EnvironmentFault, StoreConflict
 from harness.records import CheckpointPart, CurvePoint, Part, TrainingPart
 from harness.store import replacing
 from harness.training_curve import ProgressPoint, TrainingCurve

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli
-from harness.errors import BundleBroken
+from harness.common.errors import BundleBroken
 
 if TYPE_CHECKING:
     from harness.bundles import Bundle

@@ -28,7 +28,7 @@ from baselines.kit.weight_files import (
     sha256_of,
 )
 from harness import cli
-from harness.errors import UsageError, WeightsMissing
+from harness.common.errors import UsageError, WeightsMissing
 
 EXAMPLES = """
   python -m harness.weights fetch                        all four files, 822 MiB

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 
 MANIFEST = "data/manifest.json"
 

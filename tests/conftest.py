@@ -33,8 +33,8 @@ def real_packs() -> Path | None:
 
 def engine_problem() -> str | None:
     """Why no container engine can be used here, or None when one answers."""
+    from harness.common.errors import EngineUnavailable
     from harness.engines import choose_engine
-    from harness.errors import EngineUnavailable
 
     try:
         choose_engine("docker").check()

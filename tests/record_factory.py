@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.common.statuses import Status
 from harness.comparisons import Column, Comparison, Standing
 from harness.records import Record, content_hash
 from harness.statistics import ranked_records, summarise
-from harness.statuses import Status
 
 Metrics = dict[tuple[str, str | None], float | None]
 

@@ -49,16 +49,16 @@ VERBS = (
 # What modules below a prefix may import of our own packages.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "harness.contract": ("harness.contract",),
-    "harness.metrics": ("harness.metrics", "harness.records", "harness.errors", "harness.statuses"),
-    "harness.benchmarks": ("harness.benchmarks", "harness.errors"),
+    "harness.metrics": ("harness.metrics", "harness.records", "harness.common.errors", "harness.common.statuses"),
+    "harness.benchmarks": ("harness.benchmarks", "harness.common.errors"),
     "harness.engines": (
-        "harness.engines", "harness.errors", "harness.statuses", "harness.contract",
+        "harness.engines", "harness.common.errors", "harness.common.statuses", "harness.contract",
         "harness.model_folder", "harness.nvidia",
     ),
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (
         "leaderboard", "harness.records", "harness.comparisons", "harness.material",
-        "harness.public_rows", "harness.statistics", "harness.statuses", "harness.errors", "harness.metrics.names",
+        "harness.public_rows", "harness.statistics", "harness.common.statuses", "harness.common.errors", "harness.metrics.names",
     ),
 }  # fmt: skip
 

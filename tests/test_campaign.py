@@ -30,8 +30,8 @@ from harness.campaigns.grid import (
 )
 from harness.campaigns.outcome import choices, reproduction, validation_value
 from harness.campaigns.runner import Runner
+from harness.common.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.entry_files import open_folder
-from harness.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.records import CheckpointPart, TrainingPart
 from harness.statistics import summarise
 from harness.store import Store

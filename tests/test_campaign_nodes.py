@@ -29,8 +29,7 @@ from harness.campaigns.on_ray import RayCluster, _for_nodes
 from harness.campaigns.plan import Plan, make_plan
 from harness.campaigns.where import Offer, find
 from harness.cli import Reporter
-from harness.engines import make_engine
-from harness.errors import (
+from harness.common.errors import (
     ClusterUnavailable,
     DeviceUnavailable,
     InfrastructureFault,
@@ -38,6 +37,7 @@ from harness.errors import (
     StoreUnusable,
     UsageError,
 )
+from harness.engines import make_engine
 from harness.provenance import folder_identity, key_parts_of
 from harness.store import Store, file_hash
 from tests.engine_images import LightDockerEngine

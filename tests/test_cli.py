@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness import cli, errors
-from harness.statuses import STATUS_TABLE, Fault, Status
+from harness import cli
+from harness.common import errors
+from harness.common.statuses import STATUS_TABLE, Fault, Status
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from harness import compare
+from harness.common.errors import DataMissing, StoreUnusable
 from harness.comparisons import comparison_path, read_comparisons
-from harness.errors import DataMissing, StoreUnusable
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.records import Record
 from harness.statistics import summarise

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from harness.common.errors import StoreUnusable
 from harness.comparisons import (
     Standing,
     comparison_bytes,
@@ -13,7 +14,6 @@ from harness.comparisons import (
     read_comparisons,
     without_numbers,
 )
-from harness.errors import StoreUnusable
 from tests.record_factory import comparison, record
 
 

@@ -21,14 +21,14 @@ from harness.campaigns.plan import State, make_plan
 from harness.campaigns.this_machine import ThisMachine
 from harness.campaigns.where import Offer
 from harness.cli import Reporter
+from harness.common.errors import DeviceUnavailable, InfrastructureFault
+from harness.common.statuses import Status
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
 from harness.entry_files import open_folder
-from harness.errors import DeviceUnavailable, InfrastructureFault
 from harness.records import Record
 from harness.requests import Place, Request
 from harness.runs import execute
-from harness.statuses import Status
 from harness.store import Store
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer

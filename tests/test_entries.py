@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.common.errors import EntryInvalid, UsageError
 from harness.entry_files import open_entry
-from harness.errors import EntryInvalid, UsageError
 
 ENTRY_TOML = """
 [entry]

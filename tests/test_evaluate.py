@@ -19,10 +19,7 @@ from harness import check, clean, evaluate, score
 from harness import list as listing
 from harness.benchmarks import demo_pack
 from harness.cli import Reporter
-from harness.engines.base import Launch, Running
-from harness.engines.owner import owner_mark
-from harness.engines.process import ProcessEngine
-from harness.errors import (
+from harness.common.errors import (
     DataMissing,
     DeviceUnavailable,
     EnvironmentFault,
@@ -32,9 +29,12 @@ from harness.errors import (
     UsageError,
     WeightsMissing,
 )
+from harness.common.owner import owner_mark
+from harness.common.statuses import RunEnded, Status
+from harness.engines.base import Launch, Running
+from harness.engines.process import ProcessEngine
 from harness.kept_maps import MapKeeper, read_maps
 from harness.records import Record
-from harness.statuses import RunEnded, Status
 from harness.store import RunName, Store
 
 ENTRIES = Path(__file__).parent / "entries"

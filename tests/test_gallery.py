@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from harness.benchmarks import default_cache, demo_pack
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 from harness.gallery import (
     CARD,
     GalleryMaker,

@@ -16,14 +16,14 @@ import pytest
 
 import harness.engines
 from harness import evaluate, gpu_health
+from harness.common.errors import DeviceUnavailable, InfrastructureFault
+from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines import process
 from harness.engines.base import Launch, Limits, Program, Running
 from harness.engines.double import EntryFunction, FunctionEngine
 from harness.engines.process import ProcessEngine
-from harness.errors import DeviceUnavailable, InfrastructureFault
 from harness.gpu_health import EXPLAINED, explained, require_well
 from harness.records import Record
-from harness.statuses import Fault, RunEnded, Status
 from harness.store import Store
 from tests.fake_nvml import Driver, FakeGpu
 

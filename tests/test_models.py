@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from harness import clean, evaluate, model_archive, model_folder, model_store, models
-from harness.engines.owner import owner_mark
-from harness.errors import EnvironmentFault, StoreUnusable, UsageError
+from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
+from harness.common.owner import owner_mark
 from harness.model_card import ModelCard, list_files
 from harness.model_store import ModelStore, default_models
 from harness.records import Record, content_hash

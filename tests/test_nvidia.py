@@ -8,8 +8,8 @@ import pynvml
 import pytest
 
 from harness import nvidia, provenance
+from harness.common.errors import DeviceUnavailable
 from harness.engines.process import ProcessEngine
-from harness.errors import DeviceUnavailable
 from tests.fake_nvml import Driver, FakeGpu
 
 MIB = 1024**2

@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness import prepare
 from harness.benchmarks import BENCHMARKS, find_packs, open_pack
-from harness.errors import EnvironmentFault, PackInvalid, UsageError
+from harness.common.errors import EnvironmentFault, PackInvalid, UsageError
 
 
 @pytest.fixture(autouse=True)

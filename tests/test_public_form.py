@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from harness.common.statuses import Status
 from harness.metrics import RunScores
 from harness.public_form import commitment, public_form, public_problems
 from harness.public_rows import published, step_of, to_step
 from harness.records import Record, content_hash
 from harness.site import build_site
 from harness.statistics import SeedValue, summarise
-from harness.statuses import Status
 from harness.store import Store, read_record
 from harness.verify import run_key_problems
 from tests.metrics.oracles import Case, scored

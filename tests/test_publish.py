@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness import curves, publish
+from harness.common.errors import UsageError
 from harness.comparisons import comparison_bytes, comparison_path, read_comparisons
-from harness.errors import UsageError
 from harness.provenance import REPOSITORY
 from harness.publication import PullRequest
 from harness.records import Record

@@ -15,14 +15,14 @@ from types import SimpleNamespace
 import pytest
 
 from harness import evaluate, provenance, queue, submissions
+from harness.common.errors import EntryInvalid, StoreConflict, UsageError
+from harness.common.statuses import Status
 from harness.engines.base import Limits
 from harness.entry_files import open_entry
-from harness.errors import EntryInvalid, StoreConflict, UsageError
 from harness.provenance import submitted_folder_hash
 from harness.records import Record
 from harness.site import waiting as waiting_on_site
 from harness.statistics import ranked_records, summarise, with_withdrawals
-from harness.statuses import Status
 from harness.store import RunName, Store
 from harness.submissions import submission_text, withdraw, withdrawals, write_new
 from harness.waiting import Versions, changes_since, jobs_of, team_key

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import evaluate, rerun
-from harness.errors import UsageError
+from harness.common.errors import UsageError
 from harness.records import Record
 from harness.store import Store
 from harness.unfinished import hold
@@ -97,7 +97,7 @@ def test_what_is_not_the_run_of_the_record_is_refused_with_the_difference(record
 
 
 def test_a_failed_run_has_nothing_to_compare(tmp_path, make_record) -> None:
-    from harness.statuses import Status
+    from harness.common.statuses import Status
 
     path = tmp_path / "seed-0.json"
     path.write_text(make_record(status=Status.CRASHED).model_dump_json())

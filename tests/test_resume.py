@@ -16,12 +16,12 @@ import pytest
 
 from harness import clean, evaluate, unfinished
 from harness.cli import Reporter
+from harness.common.errors import InfrastructureFault, StoreConflict
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
-from harness.errors import InfrastructureFault, StoreConflict
 from harness.records import Record
 from harness.requests import request_key
-from harness.statuses import RunEnded, Status
 from harness.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines.owner import owner_mark
-from harness.errors import StoreConflict, StoreUnusable
+from harness.common.errors import StoreConflict, StoreUnusable
+from harness.common.owner import owner_mark
 from harness.records import Record, canonical_json, json_schema
 from harness.store import RunName, Store, describe_difference, read_record
 

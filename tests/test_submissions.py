@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness import submissions
+from harness.common.errors import EntryInvalid, UsageError
 from harness.engines.base import Program
 from harness.entries import SubmissionTable
 from harness.entry_files import open_entry
-from harness.errors import EntryInvalid, UsageError
 from harness.provenance import REPOSITORY, method_hash, submitted_folder_hash
 from harness.submissions import find_recorded_twin, find_twin, marks, submission_text, write_new
 

@@ -17,9 +17,9 @@ from docker.errors import DockerException
 
 from harness import evaluate, submit
 from harness.benchmarks import demo_pack
+from harness.common.errors import EntryFailed, EntryInvalid, UsageError
 from harness.engines import docker_images
 from harness.entry_files import open_entry
-from harness.errors import EntryFailed, EntryInvalid, UsageError
 from harness.records import Record
 from tests import engine_images
 from tests.engine_images import LightDockerEngine

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness import model_folder, unfinished
+from harness.common.statuses import RunEnded
 from harness.engines.base import Limits
 from harness.records import CheckpointPart
-from harness.statuses import RunEnded
 from harness.training_curve import MOST_POINTS, TrainingCurve
 
 KEY = "sha256:" + "a" * 64

@@ -15,7 +15,7 @@ import pytest
 from baselines.kit import weight_files
 from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
 from harness import weights
-from harness.errors import UsageError, WeightsMissing
+from harness.common.errors import UsageError, WeightsMissing
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 FILE = WeightFile("toynet", "toynet.pth", hashlib.sha256(CONTENT).hexdigest()[:8], 1)

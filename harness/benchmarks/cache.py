@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from harness.errors import EnvironmentFault
+from harness.common.errors import EnvironmentFault
 
 
 def default_cache() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.benchmarks.card import CARD_NAME, pack_name, read_stated_card
 from harness.benchmarks.layout import find_root, subfolders
 from harness.benchmarks.specs import BENCHMARKS
-from harness.errors import DataMissing, UsageError
+from harness.common.errors import DataMissing, UsageError
 
 _MAX_DEPTH = 2  # the data root's folders, and theirs
 

@@ -35,7 +35,7 @@ from harness.benchmarks.scan import ImageFacts, MaskFacts, Progress, Scan, Scann
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
 from harness.benchmarks.version import version_id, version_line
-from harness.errors import DataMissing, PackInvalid
+from harness.common.errors import DataMissing, PackInvalid
 
 
 @dataclass(frozen=True)

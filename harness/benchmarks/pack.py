@@ -16,7 +16,7 @@ from harness.benchmarks.pixels import (
     read_image,
     read_mask,
 )
-from harness.errors import PackInvalid
+from harness.common.errors import PackInvalid
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from harness.campaigns.fit import differences
-from harness.engines.owner import owner_mark
-from harness.errors import InfrastructureFault, StoreConflict
+from harness.common.errors import InfrastructureFault, StoreConflict
+from harness.common.owner import owner_mark
+from harness.common.statuses import Status
 from harness.metrics import METRICS_VERSION
 from harness.provenance import key_parts_of
 from harness.records import Record
-from harness.statuses import Status
 from harness.store import (
     TEMPORARY_PREFIX,
     RunName,

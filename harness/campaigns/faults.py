@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.campaigns.grid import Cell
 from harness.cli import EXIT_INTERRUPTED
-from harness.errors import EntryFailed, EntryInvalid, EnvironmentFault, UsageError
+from harness.common.errors import EntryFailed, EntryInvalid, EnvironmentFault, UsageError
 
 PAUSES = (10.0, 60.0)  # seconds before the second and the third try
 

@@ -27,7 +27,7 @@ from harness import data_options, provenance
 from harness.campaigns import slots
 from harness.campaigns.command import Command
 from harness.cli import Parser, Reporter, read_limits
-from harness.errors import EntryInvalid, HarnessError, InfrastructureFault
+from harness.common.errors import EntryInvalid, HarnessError, InfrastructureFault
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
@@ -249,7 +249,7 @@ def _busy(device: str) -> str:
 def _work_folder(owner: int) -> Path:
     """A fresh folder for one run; a later run on this machine sweeps it when its owner is gone."""
     from harness.benchmarks import default_cache
-    from harness.engines.owner import owner_mark
+    from harness.common.owner import owner_mark
 
     parent = default_cache() / "work"
     parent.mkdir(parents=True, exist_ok=True)

@@ -23,13 +23,13 @@ from harness.campaigns.arrivals import Arrival, arriving, differences_of
 from harness.campaigns.faults import Done, End, Try
 from harness.campaigns.plan import LOGS
 from harness.campaigns.runner import STOP_SECONDS, Runner
-from harness.errors import (
+from harness.common.errors import (
     ClusterUnavailable,
     EnvironmentFault,
     HarnessError,
     InfrastructureFault,
 )
-from harness.statuses import Status
+from harness.common.statuses import Status
 from harness.store import RunName
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import UsageError
+from harness.common.errors import UsageError
 from harness.records import Parameter
 
 SHIPPED = Path(__file__).parent

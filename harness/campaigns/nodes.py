@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from harness.campaigns.faults import End, FaultsInARow
 from harness.campaigns.grid import Cell
-from harness.errors import ClusterUnavailable
+from harness.common.errors import ClusterUnavailable
 
 LOOK_SECONDS = 1.0  # between two looks at the cluster
 

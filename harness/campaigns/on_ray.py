@@ -31,7 +31,7 @@ from harness.campaigns.flights import WAIT_SECONDS, RayRunner, in_words
 from harness.campaigns.nodes import Need, Node, Nodes
 from harness.campaigns.plan import LOGS
 from harness.campaigns.where import Offer
-from harness.errors import (
+from harness.common.errors import (
     ClusterUnavailable,
     DeviceUnavailable,
     UsageError,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import cli, data_options
-from harness.errors import StoreConflict, UsageError
+from harness.common.errors import StoreConflict, UsageError
 
 if TYPE_CHECKING:
     import argparse

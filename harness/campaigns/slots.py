@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from harness import nvidia
-from harness.errors import DeviceUnavailable, UsageError
+from harness.common.errors import DeviceUnavailable, UsageError
 
 
 def slots(device: str, jobs: int | None, threads: int) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from harness.errors import UsageError
+from harness.common.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse

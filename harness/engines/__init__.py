@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from harness.common.errors import EngineUnavailable, UsageError
 from harness.engines.base import Engine
-from harness.errors import EngineUnavailable, UsageError
 
 # What engines are made of, and the test double, which nobody may choose by name.
 _PARTS = frozenset(

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from harness.errors import EntryInvalid
+from harness.common.errors import EntryInvalid
 
 Verb = Literal["predict", "train", "describe"]
 

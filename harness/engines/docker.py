@@ -27,6 +27,9 @@ import docker
 from docker.errors import APIError, ImageNotFound
 
 from harness import nvidia
+from harness.common.errors import DeviceUnavailable, EngineUnavailable
+from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.statuses import RunEnded, Status
 from harness.engines import docker_build, docker_images, docker_vetting
 from harness.engines.base import Engine, Launch, Program
 from harness.engines.docker_container import (
@@ -38,9 +41,6 @@ from harness.engines.docker_container import (
 )
 from harness.engines.docker_options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
-from harness.engines.owner import is_owner_gone, owner_mark
-from harness.errors import DeviceUnavailable, EngineUnavailable
-from harness.statuses import RunEnded, Status
 
 API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
 _ASK_SECONDS = 10.0  # does it answer at all?

@@ -35,10 +35,10 @@ from typing import Any
 import docker
 from docker.errors import ImageNotFound
 
+from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.engines.base import Program
 from harness.engines.docker_container import ENGINE_FAULTS, engine_lost
 from harness.engines.docker_images import OWN_NAMESPACE, program_of
-from harness.errors import EntryInvalid, EnvironmentFault
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE_NAME = f"{OWN_NAMESPACE}baselines-base"

@@ -25,10 +25,10 @@ import docker
 import requests
 from docker.errors import DockerException, NotFound
 
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import DeadlinePassed, Exit, Launch, PipeClosed
 from harness.engines.docker_options import PATHS
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
-from harness.statuses import RunEnded, Status
 
 REMOVE_SECONDS = 30.0  # from the KILL to the engine's word that the container is gone
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.25  # between questions for the state

@@ -28,11 +28,11 @@ from docker.auth import INDEX_NAME, resolve_repository_name
 from docker.errors import APIError, ImageNotFound, InvalidRepository
 from docker.utils import parse_repository_tag
 
+from harness.common.errors import EntryInvalid
+from harness.common.statuses import RunEnded, Status
 from harness.engines import docker_vetting
 from harness.engines.base import Program
 from harness.engines.docker_container import ENGINE_FAULTS, engine_lost
-from harness.errors import EntryInvalid
-from harness.statuses import RunEnded, Status
 
 OWN_NAMESPACE = "bmad/"  # tags of images that the harness builds; nothing else may bear them
 MAX_MEMBERS = 10_000

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.engines.owner import is_owner_gone, owner_mark
-from harness.errors import EnvironmentFault
+from harness.common.errors import EnvironmentFault
+from harness.common.owner import is_owner_gone, owner_mark
 
 REGISTER = "bmad-cpus"  # in the temporary folder: one empty file a run, named by owner and CPUs
 _numbers = itertools.count()

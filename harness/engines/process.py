@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from harness import nvidia
+from harness.common.errors import EngineUnavailable, EntryInvalid
+from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import DeadlinePassed, Engine, Exit, Launch, Program
 from harness.engines.environment import entry_environment, give_cpus, take_cpus
-from harness.engines.owner import is_owner_gone, owner_mark
 from harness.engines.pump import PipeRunning, Pipes
-from harness.errors import EngineUnavailable, EntryInvalid
-from harness.statuses import RunEnded, Status
 
 HOME_PREFIX = "bmad-entry-"
 KILL_SECONDS = 10.0  # from KILL to the supervisor's word that nothing is left

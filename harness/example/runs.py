@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.common.statuses import Status
 from harness.comparisons import Column, Comparison, Standing
 from harness.example.methods import Method, generator
 from harness.records import Grid, Record, content_hash
-from harness.statuses import Status
 
 RESAMPLES = 400
 MADE_UP = "made-up data: no run stands behind this record"

@@ -1,6 +1,6 @@
 """What a caller can hand to the metrics that they cannot score.
 
-MetricsInputError         of harness.errors.HarnessError
+MetricsInputError         of harness.common.errors.HarnessError
 ├── NonFinite             a score or a map holds NaN or infinity
 ├── WrongShape            a map or mask has another height or width than its image
 ├── WrongDtype            not float16 or float32, or not the dtype of the run's first map
@@ -12,7 +12,7 @@ MetricsInputError         of harness.errors.HarnessError
 
 from __future__ import annotations
 
-from harness.errors import HarnessError
+from harness.common.errors import HarnessError
 
 
 class MetricsInputError(HarnessError):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 
 _CHUNK = 4 << 20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.benchmarks import BENCHMARKS, find_packs, open_pack
-from harness.errors import DataMissing, UsageError
+from harness.common.errors import DataMissing, UsageError
 
 from .conftest import pictures, write
 

@@ -9,7 +9,7 @@ import pytest
 from harness.benchmarks import open_pack
 from harness.benchmarks.groups import GROUPS_NAME, groups_csv
 from harness.benchmarks.spec import NameReading
-from harness.errors import PackInvalid
+from harness.common.errors import PackInvalid
 
 
 def keys(folder: Path, cache: Path) -> list[str]:

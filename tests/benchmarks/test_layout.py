@@ -9,7 +9,7 @@ import pytest
 
 from harness.benchmarks import Pack, open_pack
 from harness.benchmarks.layout import find_root, place_of, read_layout
-from harness.errors import PackInvalid
+from harness.common.errors import PackInvalid
 
 from .conftest import Picture, Spelling, pictures, readme, save, write
 

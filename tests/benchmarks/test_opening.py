@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from harness.benchmarks import Pack, open_pack
-from harness.errors import DataMissing, PackInvalid
+from harness.common.errors import DataMissing, PackInvalid
 
 from .conftest import Picture, changed, grey, pictures, save, square, write
 

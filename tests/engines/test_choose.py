@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import harness.engines
+from harness.common.errors import EngineUnavailable, UsageError
 from harness.engines import choose_engine, engine_names, make_engine
-from harness.errors import EngineUnavailable, UsageError
 
 NOWHERE = "unix:///nowhere/docker.sock"
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from docker.errors import NotFound
 
+from harness.common.errors import DeviceUnavailable
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import DeadlinePassed, Launch, Limits, LogFlood, PipeClosed, Program
 from harness.engines.docker_container import Demultiplexer, MemoryGauge
-from harness.errors import DeviceUnavailable
-from harness.statuses import RunEnded, Status
 from tests.engine_images import LightDockerEngine
 
 MIB = 1024**2

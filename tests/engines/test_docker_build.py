@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.engines import docker_build
 from harness.engines.base import Launch, Limits
 from harness.engines.docker import DockerEngine
-from harness.errors import EntryInvalid, EnvironmentFault
 from tests.engine_images import ROOT, locked
 
 DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY . /entry\n"

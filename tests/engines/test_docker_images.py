@@ -13,9 +13,9 @@ import pytest
 from docker.auth import INDEX_NAME
 from docker.errors import DockerException
 
+from harness.common.errors import EntryInvalid
+from harness.common.statuses import RunEnded, Status
 from harness.engines import docker_images
-from harness.errors import EntryInvalid
-from harness.statuses import RunEnded, Status
 from tests.engines.registry import digest_of, image_config, local_registry, tiny_layer
 
 pytestmark = pytest.mark.engine

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.common.errors import DeviceUnavailable
 from harness.engines import docker_vetting
 from harness.engines.docker import DockerEngine
 from harness.engines.docker_vetting import problems_of
-from harness.errors import DeviceUnavailable
 
 # As nvidia/cuda and pytorch images of 2024 and 2025 carry them.
 CUDA_VARIABLES = [

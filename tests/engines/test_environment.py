@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.common.errors import EnvironmentFault
 from harness.engines import environment
 from harness.engines.environment import REGISTER, give_cpus, take_cpus
-from harness.errors import EnvironmentFault
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TAKES_ONE = """

@@ -21,10 +21,10 @@ import pytest
 
 import harness.engines
 from harness import evaluate
+from harness.common.errors import DeviceUnavailable, InfrastructureFault
+from harness.common.statuses import Status
 from harness.engines import docker, docker_vetting
 from harness.engines.base import Launch, Limits, Program
-from harness.errors import DeviceUnavailable, InfrastructureFault
-from harness.statuses import Status
 from harness.store import Store
 from tests.engine_images import LightDockerEngine, light_base
 from tests.fake_nvml import Driver, FakeGpu

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.common.errors import DeviceUnavailable, EntryInvalid
+from harness.common.owner import owner_mark
 from harness.engines.base import DeadlinePassed, Launch, Limits, PipeClosed, Program
-from harness.engines.owner import owner_mark
 from harness.engines.process import ProcessEngine
-from harness.errors import DeviceUnavailable, EntryInvalid
 from tests.fake_nvml import FakeGpu
 
 MIB = 1024**2

@@ -23,7 +23,7 @@ import pytest
 import harness.engines
 from harness import evaluate
 from harness.benchmarks import Pack, demo_pack, open_pack
-from harness.engines.owner import owner_mark
+from harness.common.owner import owner_mark
 from harness.records import Record
 from harness.store import Store
 from tests.engine_images import LightDockerEngine

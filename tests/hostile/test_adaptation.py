@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness import evaluate
+from harness.common.statuses import Status
 from harness.material import is_trivial
 from harness.site import default_folder
-from harness.statuses import Status
 from harness.store import Store
 from tests.hostile.conftest import ENTRIES, HOSTILE
 

@@ -20,10 +20,10 @@ import pytest
 
 from harness import cli, evaluate
 from harness.benchmarks import Pack
-from harness.engines.owner import is_owner_gone
+from harness.common.errors import EnvironmentFault, StoreUnusable
+from harness.common.owner import is_owner_gone
+from harness.common.statuses import Status
 from harness.engines.process import HOME_PREFIX
-from harness.errors import EnvironmentFault, StoreUnusable
-from harness.statuses import Status
 from harness.store import Store
 from tests.engine_images import LightDockerEngine
 from tests.hostile.conftest import ENTRIES

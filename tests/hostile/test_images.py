@@ -12,8 +12,8 @@ import pytest
 
 import harness.engines
 from harness import evaluate, provenance
-from harness.errors import EntryInvalid, StoreConflict
-from harness.statuses import Status
+from harness.common.errors import EntryInvalid, StoreConflict
+from harness.common.statuses import Status
 from tests.hostile.conftest import ENTRIES
 
 pytestmark = pytest.mark.engine

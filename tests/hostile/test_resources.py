@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.statuses import Status
+from harness.common.statuses import Status
 
 pytestmark = pytest.mark.engine
 

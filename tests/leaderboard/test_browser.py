@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from harness.statuses import Status
+from harness.common.statuses import Status
 
 pytestmark = pytest.mark.browser
 

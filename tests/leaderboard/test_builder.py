@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from harness.common.statuses import Status
 from harness.material import Material
 from harness.statistics import summarise
-from harness.statuses import Status
 from leaderboard.builder import build
 from leaderboard.paper import read_paper
 

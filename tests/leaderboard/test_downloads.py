@@ -44,7 +44,7 @@ def test_the_json_is_versioned_and_says_who_built_it(build_site, make_record):
 
 
 def test_a_row_without_a_metric_is_still_a_line(build_site, make_record):
-    from harness.statuses import Status
+    from harness.common.statuses import Status
 
     lines = lines_of(build_site([make_record(status=Status.CRASHED)]))
     assert [line["status"] for line in lines if line["source"] == "measured"] == ["crashed"]

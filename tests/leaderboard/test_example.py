@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from harness.errors import StoreUnusable, UsageError
+from harness.common.errors import StoreUnusable, UsageError
 from harness.site import build_site, main
 from leaderboard.builder import build, site_files
 from tests.leaderboard.test_builder import Page

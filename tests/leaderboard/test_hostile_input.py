@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from harness.statuses import Status
+from harness.common.statuses import Status
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(2)>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html5lib
 import pytest
 
-from harness.statuses import Status
+from harness.common.statuses import Status
 from leaderboard.builder import STATIC
 
 SECTIONING = {"p", "small", "span", "a", "b", "i", "strong", "em", "code", "h1", "h2", "h3", "dt", "summary", "label", "button", "figcaption"}  # fmt: skip

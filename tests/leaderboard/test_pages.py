@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.common.statuses import STATUS_TABLE, Fault, Status
 from harness.comparisons import Standing
 from harness.material import (
     BenchmarkCard,
@@ -22,7 +23,6 @@ from harness.material import (
 from harness.site import benchmark_cards
 from harness.standings import not_above_trivial
 from harness.statistics import summarise
-from harness.statuses import STATUS_TABLE, Fault, Status
 from leaderboard.builder import build
 from tests.record_factory import comparison
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from harness.errors import StoreUnusable
+from harness.common.errors import StoreUnusable
 from leaderboard.publishing import MANIFEST, publish
 
 

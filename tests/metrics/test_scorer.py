@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError, StoreUnusable
+from harness.common.errors import HarnessError, StoreUnusable
 from harness.metrics import MetricsInputError, RunScorer, checkpoint_value, exact
 from harness.metrics.errors import (
     ImagesMissing,

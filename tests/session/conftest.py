@@ -12,13 +12,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
+from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import HelloFrame, ImageFrame, MapFrame, ReadyFrame
 from harness.contract.pipe import FrameReader, FrameWriter
 from harness.engines.base import Launch, Limits, Program, Running
 from harness.engines.double import EntryFunction, run_function
 from harness.engines.process import ProcessEngine
 from harness.session import Answer, Hello, PredictSession, Question
-from harness.statuses import RunEnded, Status
 
 ENTRIES = Path(__file__).parents[1] / "entries"
 HELLO = Hello(benchmark="demo", seed=0, device="cpu", maps_wanted=True, params={})

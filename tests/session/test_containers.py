@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.common.statuses import Status
 from harness.engines.base import Launch
 from harness.provenance import folder_identity
 from harness.session import PredictSession, Question, Verdict, read_description, train_session
-from harness.statuses import Status
 
 pytestmark = pytest.mark.engine
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Program
 from harness.session import Verdict, read_description, train_session
-from harness.statuses import RunEnded, Status
 
 PERL_ENTRY = Path(__file__).parents[1] / "contract" / "entries" / "mean_grey.pl"
 

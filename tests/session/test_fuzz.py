@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from harness.common.statuses import Fault, Status
 from harness.contract.frames import MapFrame, ReadyFrame
-from harness.statuses import Fault, Status
 
 STREAMS = int(os.environ.get("BMAD_FUZZ_STREAMS", "10000"))
 FIRST_SEED = int(os.environ.get("BMAD_FUZZ_SEED", "0"))

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import CheckpointFrame, DoneFrame, ProgressFrame
 from harness.engines.base import Launch, Program
 from harness.engines.double import run_function
 from harness.session import PredictSession, Question, Verdict, train_session
-from harness.statuses import RunEnded, Status
 
 KEEP = Verdict(keep=True, stop=False)
 DROP = Verdict(keep=False, stop=False)

@@ -37,7 +37,7 @@ from harness.benchmarks.prepare.running import in_parallel
 from harness.benchmarks.prepare.writing import Done, Work, do_job, jobs_of, recipe_of
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.specs import BENCHMARKS
-from harness.errors import EnvironmentFault, RawDataInvalid, UsageError
+from harness.common.errors import EnvironmentFault, RawDataInvalid, UsageError
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a label, how much is done, and of how much."""

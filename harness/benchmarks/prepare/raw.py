@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from harness.benchmarks.problems import Problem
-from harness.errors import DataMissing
+from harness.common.errors import DataMissing
 
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")

@@ -36,7 +36,7 @@ from harness.benchmarks.prepare.recipe import (
     Unusable,
 )
 from harness.benchmarks.problems import Problem
-from harness.errors import UsageError
+from harness.common.errors import UsageError
 
 VERSION = 1
 GROUP_UNIT = "patient"

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from harness.errors import EnvironmentFault
+from harness.common.errors import EnvironmentFault
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

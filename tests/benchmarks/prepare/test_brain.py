@@ -14,7 +14,7 @@ from harness.benchmarks.prepare import brain, expected, splits
 from harness.benchmarks.prepare.grey import bone_map
 from harness.benchmarks.prepare.recipe import Options
 from harness.benchmarks.spec import KnownCounts, SplitCounts
-from harness.errors import RawDataInvalid
+from harness.common.errors import RawDataInvalid
 
 from . import raw_fixtures as fixtures
 from .conftest import Preparing, Ready, form_of, keys_of, pixels_of, rows_of

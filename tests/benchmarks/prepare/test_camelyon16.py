@@ -12,7 +12,7 @@ import tifffile
 
 from harness.benchmarks.prepare import annotations, camelyon16, splits
 from harness.benchmarks.prepare.recipe import Options
-from harness.errors import RawDataInvalid
+from harness.common.errors import RawDataInvalid
 
 from . import raw_fixtures as fixtures
 from .conftest import Preparing, Ready, form_of, keys_of, pixels_of, rows_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.benchmarks import open_pack
-from harness.errors import RawDataInvalid
+from harness.common.errors import RawDataInvalid
 
 from . import raw_fixtures as fixtures
 from .conftest import Preparing, form_of, pixels_of, rows_of

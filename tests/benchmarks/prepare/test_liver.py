@@ -11,7 +11,7 @@ import pytest
 from harness.benchmarks import open_pack
 from harness.benchmarks.prepare import liver
 from harness.benchmarks.prepare.recipe import Item, Options
-from harness.errors import RawDataInvalid
+from harness.common.errors import RawDataInvalid
 
 from . import raw_fixtures as fixtures
 from .conftest import Preparing, Ready, keys_of, pixels_of, rows_of

@@ -22,7 +22,7 @@ from harness.benchmarks.prepare import preparing as module
 from harness.benchmarks.prepare import raw as walking
 from harness.benchmarks.prepare.manifest import MANIFEST_NAME, SOURCES_NAME
 from harness.benchmarks.prepare.writing import NOTES, do_job
-from harness.errors import DataMissing, EnvironmentFault, RawDataInvalid, UsageError
+from harness.common.errors import DataMissing, EnvironmentFault, RawDataInvalid, UsageError
 
 from . import raw_fixtures as fixtures
 from .conftest import ALL, Preparing, Ready, rows_of

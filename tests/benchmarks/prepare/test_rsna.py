@@ -15,7 +15,7 @@ from harness.benchmarks import open_pack
 from harness.benchmarks.prepare import rsna
 from harness.benchmarks.prepare.raw import RawFile
 from harness.benchmarks.prepare.recipe import Item, Options, Unusable
-from harness.errors import RawDataInvalid, UsageError
+from harness.common.errors import RawDataInvalid, UsageError
 
 from . import raw_fixtures as fixtures
 from .conftest import Preparing, Ready, form_of, keys_of, pixels_of, rows_of

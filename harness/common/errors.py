@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.statuses import Status
+from harness.common.statuses import Status
 
 
 class HarnessError(Exception):
