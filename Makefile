@@ -48,7 +48,7 @@ cost-page: env  ## bring it into the table that campaigns plan with, and into do
 	@$(RUN) tests/benchmarks/bench_baselines.py --write
 
 schema: env  ## write the JSON Schema of a record to docs/record.schema.json
-	@$(RUN) -c "import json, pathlib, harness.records as r; p = pathlib.Path('docs/record.schema.json'); p.parent.mkdir(exist_ok=True); p.write_text(json.dumps(r.json_schema(), indent=1) + '\n')"
+	@$(RUN) -c "import json, pathlib, harness.records.record as r; p = pathlib.Path('docs/record.schema.json'); p.parent.mkdir(exist_ok=True); p.write_text(json.dumps(r.json_schema(), indent=1) + '\n')"
 
 lock: env  ## renew requirements.lock from pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \

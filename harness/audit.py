@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.benchmarks import Sample
-from harness.records import AuditPart, AuditVerdict, canonical_json
+from harness.records.record import AuditPart, AuditVerdict, canonical_json
 from harness.session import Answer
 
 IMAGES = 32

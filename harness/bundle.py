@@ -86,8 +86,8 @@ def export(options: argparse.Namespace) -> list[Path]:
         DataMissing: there is no run, or a run's evidence is not there.
         StoreUnusable: a record or its evidence was changed, or nothing can be written.
     """
+    from harness.records.store import Store
     from harness.signing import read_private
-    from harness.store import Store
 
     signer = read_private(options.key.expanduser())
     paths = options.records or Store(options.results).record_paths()
@@ -103,7 +103,7 @@ def export_run(path: Path, signer: Signer, out: Path) -> Path | None:
     """The bundle of one run, or None where it must not be published (infrastructure faults)."""
     from harness.bundles import EVIDENCE, RECORD, SUFFIX, seal
     from harness.public_form import public_form
-    from harness.store import Store, evidence_of, read_record
+    from harness.records.store import Store, evidence_of, read_record
 
     record = read_record(path)
     if not record.is_publishable:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.common.errors import BundleBroken
-from harness.records import canonical_json
+from harness.records.record import canonical_json
 from harness.signing import SIGNATURE_BYTES, Signer, Verifier
 
 FORMAT = "bmad-bundle-1"

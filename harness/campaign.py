@@ -139,7 +139,7 @@ def run(
 
 def _recorded(plan: Plan, ended: Done) -> str:
     """Status and detail of the record that a failed run left."""
-    from harness.store import RunName
+    from harness.records.store import RunName
 
     cell = ended.cell
     record = plan.store.find(RunName(cell.benchmark, cell.variant.name, cell.seed))

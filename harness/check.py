@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from harness.engines.base import Engine, Limits, Program
     from harness.entries import Entry
-    from harness.records import AuditPart, Record
+    from harness.records.record import AuditPart, Record
 
 # What an archive may unpack to as well (harness/engines/docker_images.py).
 MAX_IMAGE_BYTES = 64 * 1024**3
@@ -221,9 +221,9 @@ def _run(
     """The run on the demo pack, with the limits of production."""
     from harness.benchmarks import check_cache, default_cache, demo_pack
     from harness.evaluate import is_audited
+    from harness.records.store import Store
     from harness.requests import Place, Request
     from harness.runs import execute
-    from harness.store import Store
     from harness.weights import default_folder, require_for
 
     cache = default_cache()

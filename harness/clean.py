@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.benchmarks import default_cache
     from harness.common.errors import EngineUnavailable
     from harness.engines import choose_engine
+    from harness.records.store import Store
     from harness.runs import sweep_work_folders
-    from harness.store import Store
 
     cache = default_cache()
     print(f"work folders removed        {sweep_work_folders(cache)}")

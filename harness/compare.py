@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from harness import cli
 from harness.common.errors import DataMissing, StoreUnusable
-from harness.records import Grid, Track
+from harness.records.record import Grid, Track
 
 if TYPE_CHECKING:
     from harness.comparisons import Column, Comparison, Standing
     from harness.metrics import Resampled
-    from harness.records import Record
-    from harness.store import Store
+    from harness.records.record import Record
+    from harness.records.store import Store
 
 EXAMPLES = """
   python -m harness.compare                      every benchmark under results/
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None) -> int:
     """Compare, write and print; returns the exit code."""
     options = build_parser().parse_args(argv)
     from harness.comparisons import comparison_bytes, comparison_path
+    from harness.records.store import Store
     from harness.statistics import ranked_records, with_withdrawals
-    from harness.store import Store
     from harness.submissions import withdrawals
 
     store = Store(options.results)
@@ -157,7 +157,7 @@ def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -
 def _resampled(records: Sequence[Record], store: Store, seed: int) -> Runs:
     """By entry, one table of resampled metrics per seed."""
     from harness.metrics import Evidence, resample
-    from harness.store import evidence_of
+    from harness.records.store import evidence_of
 
     runs: Runs = {}
     for record in records:

@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.common.errors import StoreUnusable
-from harness.records import Grid, Record, Track
+from harness.records.record import Grid, Record, Track
 
 FOLDER = "comparisons"
 SCHEMA_VERSION = 1

@@ -22,8 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.common.errors import StoreUnusable
 from harness.material import BandedCurve, CurveKind, RunCurves
-from harness.records import Grid, Record
-from harness.store import RunName, Store, replacing, writing_problems
+from harness.records.record import Grid, Record
+from harness.records.store import RunName, Store, replacing, writing_problems
 
 if TYPE_CHECKING:
     from harness.metrics import Evidence

@@ -28,7 +28,7 @@ from harness.benchmarks.likeness import Look, look_of, near_duplicates
 from harness.benchmarks.pixels import in_mode, mode_of, read_image
 from harness.benchmarks.spec import SPLITS, BenchmarkSpec
 from harness.metrics import GroundTruth, RunScorer, TruthImage
-from harness.records import MetricValue
+from harness.records.record import MetricValue
 
 Progress = Callable[[str, int, int | None], None]
 

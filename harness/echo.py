@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from harness.records import Record
+from harness.records.record import Record
 
 ECHO = "echo"
 _Where = tuple[str, str, str, int, str | None]

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import EntryInvalid, UsageError
-from harness.records import Parameter, Sha256
+from harness.records.record import Parameter, Sha256
 
 Kind = Literal["folder", "submission", "image", "archive"]
 Family = Literal[

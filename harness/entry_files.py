@@ -27,7 +27,7 @@ from harness.entries import (
     SubmissionTable,
     parse,
 )
-from harness.records import Parameter
+from harness.records.record import Parameter
 
 # host:port/path/name:tag@sha256:… without spaces or a leading slash or dot.
 IMAGE_PATTERN = re.compile(

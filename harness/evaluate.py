@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.entries import Entry
     from harness.given_model import GivenModel
     from harness.model_store import ModelStore
-    from harness.records import Record
+    from harness.records.record import Record
     from harness.requests import Place, Request
 
 EXAMPLES = """
@@ -129,9 +129,9 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.entry_files import open_entry
     from harness.model_store import ModelStore, default_models
     from harness.provenance import REPOSITORY
+    from harness.records.store import Store
     from harness.requests import Place
     from harness.runs import sweep_work_folders
-    from harness.store import Store
     from harness.weights import default_folder
 
     limits = cli.read_limits(options.limit)
@@ -373,8 +373,8 @@ def _is_finished(record: Record, request: Request) -> bool:
 
 def _check_conflicts(plan: Plan) -> None:
     from harness.metrics import METRICS_VERSION
+    from harness.records.store import describe_difference
     from harness.requests import key_parts, request_key
-    from harness.store import describe_difference
 
     place = plan.place
     for request in plan.requests:

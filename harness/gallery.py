@@ -30,9 +30,9 @@ from harness.benchmarks import Pack, Sample
 from harness.common.errors import PackInvalid
 from harness.material import Gallery, GalleryCard, Picture, Role
 from harness.metrics import GroundTruth
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import RunName, Store
 from harness.scoring import Progress, ground_truth
-from harness.store import RunName, Store
 
 Map = NDArray[np.floating[Any]]
 

@@ -16,7 +16,7 @@ from harness.common.errors import StoreUnusable, UsageError
 from harness.engines.base import Limits
 from harness.model_card import CARD_NAME, FILES_FOLDER, ModelCard, hash_of, list_files, read_card
 from harness.model_store import ModelStore, StoredModel
-from harness.records import ModelPart, TrainingPart
+from harness.records.record import ModelPart, TrainingPart
 
 # Parts of a run key that make a model what it is; device, threads and versions do not count.
 DECISIVE = ("identity", "params", "training", "pack", "seed", "engine")

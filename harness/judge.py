@@ -12,7 +12,7 @@ from harness.benchmarks import Pack
 from harness.entries import TrainingTable
 from harness.metrics import GroundTruth, checkpoint_value
 from harness.questions import questions_of, sample_of, shuffled
-from harness.records import CheckpointPart
+from harness.records.record import CheckpointPart
 from harness.session import Answer, Question, Verdict
 
 

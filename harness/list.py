@@ -140,7 +140,7 @@ def _statuses(_root: Path | None, _results: Path) -> Rows:
 
 
 def _runs(_root: Path | None, results: Path) -> Rows:
-    from harness.store import Store
+    from harness.records.store import Store
 
     return [
         {

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from harness.comparisons import Comparison
-from harness.records import Grid, Record
+from harness.records.record import Grid, Record
 from harness.statistics import Row
 
 CurveKind = Literal["roc", "precision_recall", "pro"]

@@ -29,7 +29,7 @@ from harness.model_card import (
     read_card,
 )
 from harness.model_store import ModelStore, StoredModel, copy_hashed
-from harness.store import replacing
+from harness.records.store import replacing
 
 MAX_BYTES = 16 * 1024**3  # of a model, as much as a training may leave by default
 _BLOCK = tarfile.BLOCKSIZE

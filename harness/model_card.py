@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from harness.common.errors import StoreUnusable
 from harness.model_folder import MAX_DEPTH, NotOrdinary, files_hash, ordinary_files
-from harness.records import Part, Sha256, TrainingPart, content_hash
+from harness.records.record import Part, Sha256, TrainingPart, content_hash
 
 CARD_NAME = "model-card.json"
 FILES_FOLDER = "files"

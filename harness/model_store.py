@@ -31,7 +31,7 @@ from harness import model_folder
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.model_card import ModelCard, ModelFile, read_card
-from harness.store import TEMPORARY_PREFIX, replacing
+from harness.records.store import TEMPORARY_PREFIX, replacing
 
 Origin = Literal["trained", "imported"]
 ORIGINS: tuple[Origin, ...] = ("trained", "imported")

@@ -20,7 +20,7 @@ from harness import nvidia
 from harness.contract import CONTRACT_VERSION
 from harness.engines.base import Engine, Program
 from harness.entries import Settings
-from harness.records import MachinePart, Record, SourcePart, content_hash
+from harness.records.record import MachinePart, Record, SourcePart, content_hash
 
 REPOSITORY = Path(harness.__file__).resolve().parent.parent
 LOCK_FILE = REPOSITORY / "requirements.lock"

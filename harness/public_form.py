@@ -15,7 +15,7 @@ So the public form commits to it with a secret salt, which stays beside the priv
 from __future__ import annotations
 
 from harness.public_rows import digits, step_of, to_step
-from harness.records import (
+from harness.records.record import (
     AuditPart,
     CostPart,
     MetricValue,

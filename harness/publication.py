@@ -31,9 +31,9 @@ from harness.comparisons import (
     without_numbers,
 )
 from harness.public_form import public_form, public_problems
-from harness.records import MetricValue, Record, content_hash
+from harness.records.record import MetricValue, Record, content_hash
+from harness.records.store import RunName, Store, read_record
 from harness.statistics import ranked_records, with_withdrawals
-from harness.store import RunName, Store, read_record
 from harness.submissions import withdrawals
 
 RECORDS = PurePosixPath("leaderboard/records")

@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None) -> int:
 def _add(options: argparse.Namespace) -> int:
     from harness import curves
     from harness.publication import publish_comparisons, publish_run
+    from harness.records.store import Store, read_record
     from harness.site import PUBLISHED_RECORDS
-    from harness.store import Store, read_record
 
     source, target = Store(options.results), Store(options.records or PUBLISHED_RECORDS)
     if options.runs:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from harness.benchmarks import Pack
     from harness.entries import Entry
-    from harness.store import Store
+    from harness.records.store import Store
     from harness.waiting import Job
 
 EXAMPLES = """
@@ -123,8 +123,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def check_files(folder: Path) -> list[str]:
     """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
+    from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.store import Store
     from harness.submissions import (
         baselines,
         find_published_twin,
@@ -173,7 +173,7 @@ def _one_line(error: HarnessError) -> str:
 
 def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     from harness.benchmarks import check_cache, default_cache
-    from harness.store import Store
+    from harness.records.store import Store
     from harness.submissions import open_all
 
     cache = default_cache()
@@ -200,8 +200,8 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
 
 def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     """How many scored submissions each team has, of how many it may have."""
+    from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.store import Store
     from harness.waiting import team_counts
 
     counts = team_counts([*store.records(), *Store(PUBLISHED_RECORDS).records()])
@@ -215,8 +215,8 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
 def _jobs(
     options: argparse.Namespace, entries: Sequence[Entry], packs: Sequence[Pack], store: Store
 ) -> list[Job]:
+    from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.store import Store
     from harness.waiting import MOST_SCORED, jobs_of
 
     return jobs_of(

@@ -16,7 +16,7 @@ from harness.benchmarks import Pack
 from harness.common.statuses import Status
 from harness.gallery import GalleryMaker
 from harness.metrics import METRICS_VERSION, RunScores
-from harness.records import (
+from harness.records.record import (
     AuditPart,
     CostPart,
     EntryPart,

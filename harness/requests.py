@@ -14,8 +14,8 @@ from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.entries import Entry, Settings
 from harness.given_model import GivenModel
 from harness.model_store import ModelStore
-from harness.records import content_hash
-from harness.store import RunName, Store
+from harness.records.record import content_hash
+from harness.records.store import RunName, Store
 
 DEVICE = re.compile(r"cpu|cuda:(\d+|[A-Za-z0-9/-]{8,})")
 

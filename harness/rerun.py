@@ -22,7 +22,7 @@ from harness.common.errors import EntryFailed, UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from harness.records import MetricValue, Record
+    from harness.records.record import MetricValue, Record
 
 GPU_TOLERANCE = 1e-3
 """Largest difference of a metric (0 to 1) between two runs on a GPU."""
@@ -70,7 +70,7 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Run again and compare; returns the exit code."""
     options = build_parser().parse_args(argv)
-    from harness.store import read_record
+    from harness.records.store import read_record
 
     record = read_record(options.record)
     if not record.is_ok:
@@ -100,9 +100,9 @@ def run_again(
         UsageError: what is here now is not what ran then, and what differs.
     """
     from harness import evaluate
+    from harness.records.store import describe_difference
     from harness.requests import key_parts, request_key
     from harness.runs import execute
-    from harness.store import describe_difference
 
     asked = evaluate.build_parser().parse_args(evaluate_call(record, options, results))
     plan = evaluate.make_plan(asked, reporter)

@@ -25,7 +25,7 @@ from harness.model_card import BadName, ModelCard, ModelFile, hash_of, list_file
 from harness.model_store import ModelStore, default_models
 from harness.provenance import source
 from harness.recording import Progress, peak_mib
-from harness.records import ModelPart, TrainingPart
+from harness.records.record import ModelPart, TrainingPart
 from harness.requests import Place, Request, launch_of, request_key, training_parts
 from harness.scoring import ground_truth
 from harness.session import Hello, train_session

@@ -30,10 +30,10 @@ from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.gallery import open_gallery
 from harness.gpu_memory import GpuMemoryGauge
-from harness.kept_maps import MapKeeper
 from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of
-from harness.records import OutcomePart, Record
+from harness.records.kept_maps import MapKeeper
+from harness.records.record import OutcomePart, Record
 from harness.requests import Place, Request, by_uuid, launch_of, request_key
 from harness.run_model import RunModel
 from harness.scoring import ground_truth, new_scorer

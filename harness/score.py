@@ -68,7 +68,7 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Recompute and compare; returns the exit code."""
     options = build_parser().parse_args(argv)
-    from harness.store import Store
+    from harness.records.store import Store
 
     paths = options.records or Store(options.results).record_paths()
     rows = [row for path in paths for row in recompute(path)]
@@ -86,7 +86,7 @@ def recompute(path: Path) -> list[Recomputed]:
         DataMissing: the evidence is not there.
     """
     from harness.metrics import Evidence
-    from harness.store import evidence_of, read_record
+    from harness.records.store import evidence_of, read_record
 
     record = read_record(path)
     if not record.is_ok:
@@ -114,8 +114,8 @@ def rescore_maps(
     """Every metric anew from the kept maps, or None where they or the truth are not there."""
     import tempfile
 
-    from harness.kept_maps import read_maps
     from harness.metrics import RunScorer
+    from harness.records.kept_maps import read_maps
 
     if not maps.is_file() or (truths := _truths_of(evidence, pack_version)) is None:
         return None

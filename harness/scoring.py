@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.benchmarks import Pack
 from harness.metrics import GroundTruth, RunScorer, TruthImage
-from harness.records import content_hash
+from harness.records.record import content_hash
 
 Progress = Callable[[str, int, int | None], None]
 

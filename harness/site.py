@@ -13,7 +13,7 @@ from harness.common.errors import EntryInvalid, UsageError
 if TYPE_CHECKING:
     from harness.comparisons import Comparison
     from harness.material import BenchmarkCard, Material, Waiting
-    from harness.records import Record
+    from harness.records.record import Record
 
 EXAMPLES = """
   python -m harness.site
@@ -112,8 +112,8 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     from harness.datacards import read_verified_packs
     from harness.material import Material
     from harness.public_rows import published as publishable
+    from harness.records.store import Store
     from harness.statistics import ranked_records, summarise, with_withdrawals
-    from harness.store import Store
     from harness.submissions import withdrawals
     from harness.waiting import team_counts
 

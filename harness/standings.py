@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.comparisons import Comparison
 from harness.material import Gallery, HardImage, Overall, Picture, is_canary, is_trivial
-from harness.records import Record
+from harness.records.record import Record
 from harness.statistics import Row
 
 MOST_HARD = 8

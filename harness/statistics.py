@@ -17,7 +17,7 @@ from typing import Any, Literal
 from harness.common.statuses import Status
 from harness.comparisons import Comparison, Standing
 from harness.echo import EchoTimes
-from harness.records import Grid, MetricValue, Record, Track
+from harness.records.record import Grid, MetricValue, Record, Track
 
 Isolation = Literal["container", "none"]
 # The value of the parameter `weights` that tests the machinery and not the method.

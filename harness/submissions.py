@@ -22,17 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import store
 from harness.common.declared_text import text_problems
 from harness.common.errors import EntryInvalid, HarnessError, UsageError
 from harness.entries import Entry, SubmissionTable
 from harness.entry_files import open_entry
 from harness.provenance import REPOSITORY, method_hash
-from harness.store import replacing
+from harness.records import store
+from harness.records.store import replacing
 
 if TYPE_CHECKING:
     from harness.engines.base import Engine, Program
-    from harness.records import Record
+    from harness.records.record import Record
 
 FOLDER = REPOSITORY / "submissions"
 ARCHIVES_VARIABLE = "BMAD_ARCHIVES"

@@ -180,8 +180,8 @@ DECLARED = (
 
 def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[str]:
     """Why the file cannot be written under this name."""
+    from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.store import Store
     from harness.submissions import name_problem
     from harness.tracks import unreviewable_files
 
@@ -226,8 +226,8 @@ def _twin_problems(
 ) -> list[str]:
     """Whether the same program stands on the board under another name already."""
     from harness import submissions
+    from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.store import Store
 
     name = candidate.table.name
     wanted = {program.content: "image content"} if program.content else {}

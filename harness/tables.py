@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from harness.records import Grid, Record
+from harness.records.record import Grid, Record
 from harness.statistics import Row, summarise
 
 WIDTH = 200

@@ -15,7 +15,7 @@ from harness.benchmarks import Pack
 from harness.engines.base import Engine
 from harness.entries import DEMO_PRESET, Entry, Settings
 from harness.provenance import tree_files
-from harness.records import ModelPart, Parameter, Track
+from harness.records.record import ModelPart, Parameter, Track
 from harness.statistics import EXTRA_MAP, has_extra_map
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.

@@ -23,8 +23,8 @@ from pydantic import ValidationError
 
 from harness import model_folder
 from harness.common.errors import EnvironmentFault, StoreConflict
-from harness.records import CheckpointPart, CurvePoint, Part, TrainingPart
-from harness.store import replacing
+from harness.records.record import CheckpointPart, CurvePoint, Part, TrainingPart
+from harness.records.store import replacing
 from harness.training_curve import ProgressPoint, TrainingCurve
 
 FOLDER = "unfinished"

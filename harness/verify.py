@@ -20,7 +20,7 @@ from harness.common.errors import BundleBroken
 if TYPE_CHECKING:
     from harness.bundles import Bundle
     from harness.metrics import Evidence
-    from harness.records import MetricValue, Record
+    from harness.records.record import MetricValue, Record
     from harness.signing import Verifier
 
 EXAMPLES = """
@@ -154,7 +154,7 @@ def _read(path: Path) -> bytes:
 def _record(bundle: Bundle, where: str) -> Record:
     from pydantic import ValidationError
 
-    from harness.records import Record, is_intact
+    from harness.records.record import Record, is_intact
 
     try:
         record = Record.model_validate_json(bundle.record)
@@ -199,7 +199,7 @@ def _record_problems(bundle: Bundle, record: Record) -> list[str]:
 def run_key_problems(record: Record) -> list[str]:
     """Whether the run key is that of the record's own parts; nothing where they are not all there."""
     from harness.provenance import key_parts_of
-    from harness.records import content_hash
+    from harness.records.record import content_hash
 
     parts = key_parts_of(record)
     if parts is None or content_hash(parts) == record.run_key:
@@ -273,7 +273,7 @@ def compare_with_private(path: Path, record: Record, private: Path) -> None:
         StoreUnusable, DataMissing: the private record or its evidence is damaged or not there.
     """
     from harness.public_form import public_form
-    from harness.store import Store, evidence_of, read_record
+    from harness.records.store import Store, evidence_of, read_record
 
     secret = read_record(private)
     if secret.is_ok:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.entries import SubmissionTable
 from harness.material import TeamCount
-from harness.store import RunName
+from harness.records.store import RunName
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.engines.base import Limits
     from harness.entries import Entry
-    from harness.records import Record
-    from harness.store import Store
+    from harness.records.record import Record
+    from harness.records.store import Store
 
 State = Literal["finished", "waiting", "running", "failed", "held", "withdrawn"]
 # So few that comparing published numbers of near-identical entries tells no label (attack 3).

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from harness.comparisons import Column as Compared
 from harness.comparisons import Comparison, Standing
 from harness.material import BenchmarkCard, Material, TrivialAuroc, is_trivial
-from harness.records import Record
+from harness.records.record import Record
 from harness.statistics import Row
 from leaderboard import cells, charts, figures, formats, sparks, words
 from leaderboard.charts import Figure

@@ -20,7 +20,7 @@ import jinja2
 from harness.comparisons import comparison_bytes, without_numbers
 from harness.material import Material
 from harness.public_rows import published
-from harness.records import Record
+from harness.records.record import Record
 from harness.statistics import Row
 from leaderboard import formats, guide, words
 from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path

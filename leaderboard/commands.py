@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from harness.records import Parameter, Record
+from harness.records.record import Parameter, Record
 from leaderboard import words
 
 DIRTY = "+dirty"

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 
 from harness.material import Material
-from harness.records import Record
+from harness.records.record import Record
 from harness.statistics import MetricSummary, Row
 from leaderboard import formats
 from leaderboard.paper import Reported, by_cell, difference

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.material import Gallery, Material
-from harness.records import Record
+from harness.records.record import Record
 from harness.statistics import MetricSummary, Row, SeedValue
 from leaderboard import formats, guide, words
 from leaderboard.cells import COST, Cell, cell, rank_badge

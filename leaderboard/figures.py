@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.material import BandedCurve, CurveKind
-from harness.records import Grid
+from harness.records.record import Grid
 from harness.statistics import Row
 from leaderboard import charts, formats, words
 from leaderboard.charts import Figure

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.material import Gallery, HardImage, Material, Picture, Role
-from harness.records import Record
+from harness.records.record import Record
 from leaderboard import formats, words
 from leaderboard.downloads import row_key
 from leaderboard.tables import benchmark_page, entry_page

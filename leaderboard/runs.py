@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.records import Record
+from harness.records.record import Record
 from leaderboard import formats, sparks, words
 from leaderboard.downloads import record_path
 

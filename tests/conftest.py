@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import Record
+from harness.records.record import Record
 from tests.fake_nvml import Driver, install
 from tests.record_factory import record
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.common.statuses import Status
 from harness.comparisons import Column, Comparison, Standing
-from harness.records import Record, content_hash
+from harness.records.record import Record, content_hash
 from harness.statistics import ranked_records, summarise
 
 Metrics = dict[tuple[str, str | None], float | None]

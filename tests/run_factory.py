@@ -11,8 +11,8 @@ import numpy as np
 from harness.entries import TrainingTable
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.provenance import key_parts_of
-from harness.records import Record, content_hash
-from harness.store import Store
+from harness.records.record import Record, content_hash
+from harness.records.store import Store
 from tests.metrics.oracles import Case, random_cases, scored
 from tests.record_factory import record
 

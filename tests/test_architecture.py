@@ -49,7 +49,7 @@ VERBS = (
 # What modules below a prefix may import of our own packages.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "harness.contract": ("harness.contract",),
-    "harness.metrics": ("harness.metrics", "harness.records", "harness.common.errors", "harness.common.statuses"),
+    "harness.metrics": ("harness.metrics", "harness.records.record", "harness.common.errors", "harness.common.statuses"),
     "harness.benchmarks": ("harness.benchmarks", "harness.common.errors"),
     "harness.engines": (
         "harness.engines", "harness.common.errors", "harness.common.statuses", "harness.contract",
@@ -57,7 +57,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (
-        "leaderboard", "harness.records", "harness.comparisons", "harness.material",
+        "leaderboard", "harness.records.record", "harness.comparisons", "harness.material",
         "harness.public_rows", "harness.statistics", "harness.common.statuses", "harness.common.errors", "harness.metrics.names",
     ),
 }  # fmt: skip

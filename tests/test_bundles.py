@@ -22,9 +22,9 @@ from harness import bundle, bundles, signing, verify
 from harness.bundles import EVIDENCE, MANIFEST, RECORD, SIGNATURE, seal, unseal
 from harness.common.errors import BundleBroken, DataMissing, KeyUnusable
 from harness.common.statuses import Status
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import Store, read_record
 from harness.signing import Signer, Verifier
-from harness.store import Store, read_record
 from tests.run_factory import finished, random_scores, save_run, scores_of
 from tests.run_factory import record as made_up
 

@@ -32,9 +32,9 @@ from harness.campaigns.outcome import choices, reproduction, validation_value
 from harness.campaigns.runner import Runner
 from harness.common.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.entry_files import open_folder
-from harness.records import CheckpointPart, TrainingPart
+from harness.records.record import CheckpointPart, TrainingPart
+from harness.records.store import Store
 from harness.statistics import summarise
-from harness.store import Store
 from leaderboard.paper import method_key, read_paper
 from tests.fake_nvml import FakeGpu
 

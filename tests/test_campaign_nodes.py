@@ -39,7 +39,7 @@ from harness.common.errors import (
 )
 from harness.engines import make_engine
 from harness.provenance import folder_identity, key_parts_of
-from harness.store import Store, file_hash
+from harness.records.store import Store, file_hash
 from tests.engine_images import LightDockerEngine
 from tests.fake_nvml import Driver, FakeGpu
 from tests.run_factory import random_scores, save_run

@@ -19,7 +19,7 @@ import pytest
 from harness import campaign
 from harness.benchmarks.demo import demo_pack
 from harness.common.errors import ClusterUnavailable
-from harness.store import Store
+from harness.records.store import Store
 from tests.ray_cluster import QUIET, RayNodes, of_cluster, ray_cluster
 from tests.test_campaign import left_running
 

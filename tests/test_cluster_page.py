@@ -17,7 +17,7 @@ import yaml
 
 from harness import campaign
 from harness.campaigns import node
-from harness.store import Store
+from harness.records.store import Store
 from tests.ray_cluster import QUIET, of_cluster
 
 REPOSITORY = Path(__file__).resolve().parents[1]

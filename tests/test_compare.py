@@ -12,9 +12,9 @@ from harness import compare
 from harness.common.errors import DataMissing, StoreUnusable
 from harness.comparisons import comparison_path, read_comparisons
 from harness.metrics import GroundTruth, RunScorer, TruthImage
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import RunName, Store
 from harness.statistics import summarise
-from harness.store import RunName, Store
 
 PATIENTS, IMAGES = 40, 400
 Fill = Callable[..., Store]

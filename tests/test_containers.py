@@ -26,10 +26,10 @@ from harness.common.statuses import Status
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
 from harness.entry_files import open_folder
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import Store
 from harness.requests import Place, Request
 from harness.runs import execute
-from harness.store import Store
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
 from tests.fake_nvml import Driver, FakeGpu

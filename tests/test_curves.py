@@ -7,8 +7,8 @@ import pytest
 
 from harness.curves import MOST_POINTS, curves_of_run, read_curves, refresh
 from harness.metrics.intervals import resample_counts
-from harness.records import content_hash
-from harness.store import RunName, Store
+from harness.records.record import content_hash
+from harness.records.store import RunName, Store
 from tests.metrics.oracles import Case, scored
 
 PATIENTS = 24

@@ -12,9 +12,9 @@ from harness.echo import ECHO, is_echo
 from harness.entry_files import open_folder
 from harness.public_rows import published
 from harness.recording import Progress, _times
+from harness.records.store import RunName, Store
 from harness.site import build_site
 from harness.statistics import summarise
-from harness.store import RunName, Store
 from tests.baselines.conftest import BASELINES, open_baseline
 
 TRIVIAL = {"family": "trivial"}

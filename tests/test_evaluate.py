@@ -33,9 +33,9 @@ from harness.common.owner import owner_mark
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
-from harness.kept_maps import MapKeeper, read_maps
-from harness.records import Record
-from harness.store import RunName, Store
+from harness.records.kept_maps import MapKeeper, read_maps
+from harness.records.record import Record
+from harness.records.store import RunName, Store
 
 ENTRIES = Path(__file__).parent / "entries"
 BASELINES = Path(__file__).resolve().parent.parent / "baselines"

@@ -21,8 +21,8 @@ from harness.gallery import (
     same_images,
     within_image,
 )
+from harness.records.store import RunName, Store
 from harness.scoring import ground_truth
-from harness.store import RunName, Store
 
 
 @pytest.fixture(scope="module")

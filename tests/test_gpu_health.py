@@ -23,8 +23,8 @@ from harness.engines.base import Launch, Limits, Program, Running
 from harness.engines.double import EntryFunction, FunctionEngine
 from harness.engines.process import ProcessEngine
 from harness.gpu_health import EXPLAINED, explained, require_well
-from harness.records import Record
-from harness.store import Store
+from harness.records.record import Record
+from harness.records.store import Store
 from tests.fake_nvml import Driver, FakeGpu
 
 ENTRIES = Path(__file__).parent / "entries"

@@ -20,7 +20,7 @@ from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import owner_mark
 from harness.model_card import ModelCard, list_files
 from harness.model_store import ModelStore, default_models
-from harness.records import Record, content_hash
+from harness.records.record import Record, content_hash
 
 ENTRIES = Path(__file__).parent / "entries"
 TRAINER = ENTRIES / "trainer"

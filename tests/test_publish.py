@@ -16,9 +16,9 @@ from harness.common.errors import UsageError
 from harness.comparisons import comparison_bytes, comparison_path, read_comparisons
 from harness.provenance import REPOSITORY
 from harness.publication import PullRequest
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import Store, read_record
 from harness.site import build_site
-from harness.store import Store, read_record
 from tests.record_factory import comparison
 from tests.run_factory import finished, random_scores, save_run
 

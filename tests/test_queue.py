@@ -20,10 +20,10 @@ from harness.common.statuses import Status
 from harness.engines.base import Limits
 from harness.entry_files import open_entry
 from harness.provenance import submitted_folder_hash
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import RunName, Store
 from harness.site import waiting as waiting_on_site
 from harness.statistics import ranked_records, summarise, with_withdrawals
-from harness.store import RunName, Store
 from harness.submissions import submission_text, withdraw, withdrawals, write_new
 from harness.waiting import Versions, changes_since, jobs_of, team_key
 from tests.test_submissions import DIGEST, source_folder, submit, table
@@ -215,7 +215,7 @@ def test_a_run_in_progress_says_since_when_and_until_when(tmp_path):
 
 def test_the_lock_of_a_killed_harness_is_gone_with_it(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from harness.store import *\n"
+        "import sys, time; from pathlib import Path; from harness.records.store import *\n"
         "with Store(Path(sys.argv[1])).lock(RunName('brain', 'mine', 0)):\n"
         "    print('held', flush=True); time.sleep(60)"
     )

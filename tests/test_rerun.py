@@ -9,8 +9,8 @@ import pytest
 
 from harness import evaluate, rerun
 from harness.common.errors import UsageError
-from harness.records import Record
-from harness.store import Store
+from harness.records.record import Record
+from harness.records.store import Store
 from harness.unfinished import hold
 
 ENTRIES = Path(__file__).parent / "entries"

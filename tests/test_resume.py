@@ -20,9 +20,9 @@ from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import Store
 from harness.requests import request_key
-from harness.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 RESUMING = ROOT / "tests" / "entries" / "resuming"

@@ -11,8 +11,8 @@ from harness import publish, queue
 from harness.benchmarks import Pack, open_pack
 from harness.common.statuses import Status
 from harness.publication import record_problems
+from harness.records.store import Store
 from harness.site import build_site
-from harness.store import Store
 from harness.submissions import file_hash, submission_text, write_new
 from tests.engine_images import LightDockerEngine
 from tests.hostile.conftest import small_pack

@@ -13,8 +13,8 @@ import pytest
 
 from harness.common.errors import StoreConflict, StoreUnusable
 from harness.common.owner import owner_mark
-from harness.records import Record, canonical_json, json_schema
-from harness.store import RunName, Store, describe_difference, read_record
+from harness.records.record import Record, canonical_json, json_schema
+from harness.records.store import RunName, Store, describe_difference, read_record
 
 NAME = RunName("brain", "patchcore", 0)
 MakeRecord = Callable[..., Record]
@@ -170,7 +170,7 @@ def test_the_rest_of_a_killed_writer_is_swept_and_a_living_ones_is_not(
 ) -> None:
     code = (
         "import os, pathlib, signal, sys\n"
-        "from harness.store import Store, RunName\n"
+        "from harness.records.store import Store, RunName\n"
         "from tests.record_factory import record\n"
         "def die(path):\n"
         "    path.write_bytes(b'half')\n"

@@ -10,7 +10,7 @@ import pytest
 from harness import model_folder, unfinished
 from harness.common.statuses import RunEnded
 from harness.engines.base import Limits
-from harness.records import CheckpointPart
+from harness.records.record import CheckpointPart
 from harness.training_curve import MOST_POINTS, TrainingCurve
 
 KEY = "sha256:" + "a" * 64

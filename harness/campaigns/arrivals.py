@@ -19,8 +19,8 @@ from harness.common.owner import owner_mark
 from harness.common.statuses import Status
 from harness.metrics import METRICS_VERSION
 from harness.provenance import key_parts_of
-from harness.records import Record
-from harness.store import (
+from harness.records.record import Record
+from harness.records.store import (
     TEMPORARY_PREFIX,
     RunName,
     Store,

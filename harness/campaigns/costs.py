@@ -14,7 +14,7 @@ from statistics import mean
 
 from harness.campaigns import throughput
 from harness.campaigns.throughput import Asked
-from harness.records import Parameter, Record
+from harness.records.record import Parameter, Record
 
 
 @dataclass(frozen=True)

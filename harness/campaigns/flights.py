@@ -30,13 +30,13 @@ from harness.common.errors import (
     InfrastructureFault,
 )
 from harness.common.statuses import Status
-from harness.store import RunName
+from harness.records.store import RunName
 
 if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
     from harness.campaigns.on_ray import Tasks
     from harness.campaigns.plan import Plan
-    from harness.records import Record
+    from harness.records.record import Record
 
 WAIT_SECONDS = 1.0
 # Of Ray's errors, which fill a screen each, what has happened.

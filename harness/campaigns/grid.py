@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import UsageError
-from harness.records import Parameter
+from harness.records.record import Parameter
 
 SHIPPED = Path(__file__).parent
 ENTRY_LIMIT = 64  # characters of a name on the board

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from harness.campaigns.grid import Variant
-from harness.records import Record
+from harness.records.record import Record
 from harness.statistics import Row
 
 

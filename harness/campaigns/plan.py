@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from harness.campaigns.where import Offer, Where
     from harness.engines.base import Limits
     from harness.entries import Entry
-    from harness.records import Record
+    from harness.records.record import Record
+    from harness.records.store import RunName, Store
     from harness.requests import Request
-    from harness.store import RunName, Store
 
 
 LOGS = ".campaigns"  # below the results folder
@@ -115,7 +115,7 @@ def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter)
     from harness.campaigns.costs import Costs
     from harness.entry_files import open_entry
     from harness.provenance import REPOSITORY
-    from harness.store import Store
+    from harness.records.store import Store
 
     campaign = _campaign(options)
     given = cli.assignments(options.limit, "--limit")
@@ -199,7 +199,7 @@ def _pinned(entry: Entry) -> str:
 
 @cache
 def _hash(archive: Path) -> str:
-    from harness.store import file_hash
+    from harness.records.store import file_hash
 
     return file_hash(archive)
 
@@ -284,7 +284,7 @@ class _LookUp:
 
     def _state(self, request: Request, record: Record) -> State:
         from harness.metrics import METRICS_VERSION
-        from harness.records import content_hash
+        from harness.records.record import content_hash
         from harness.requests import key_parts
 
         if request.entry.kind == "folder":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.records import Parameter
+from harness.records.record import Parameter
 
 TABLE = Path(__file__).with_name("throughput.json")
 Params = Mapping[str, Parameter]

@@ -16,7 +16,7 @@ from harness.example.pictures import galleries
 from harness.example.runs import SIX, comparison, metrics, record
 from harness.material import BenchmarkCard, Material, Reported, Waiting
 from harness.public_rows import published
-from harness.records import Record
+from harness.records.record import Record
 from harness.standings import first_galleries, hardest, not_above_trivial, overall
 from harness.statistics import ranked_records, summarise
 

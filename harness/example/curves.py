@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.material import BandedCurve, CurveKind, RunCurves
-from harness.records import Grid, Record
+from harness.records.record import Grid, Record
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.records import content_hash
+from harness.records.record import content_hash
 
 NAMES = (
     "Heron", "Kestrel-AD", "Alder Flow", "Otter", "Birchbark", "NightJar", "Saltmarsh++", "Plover",

@@ -13,7 +13,7 @@ from harness import pictures
 from harness.example.methods import Method, generator
 from harness.example.runs import PICTURED, WITH_MASKS
 from harness.material import Gallery, GalleryCard, Picture, Role
-from harness.records import Record, content_hash
+from harness.records.record import Record, content_hash
 
 ENTRIES_WITH_PICTURES = 8
 LESIONS, NORMAL, HARD = 9, 4, 4

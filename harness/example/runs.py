@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.common.statuses import Status
 from harness.comparisons import Column, Comparison, Standing
 from harness.example.methods import Method, generator
-from harness.records import Grid, Record, content_hash
+from harness.records.record import Grid, Record, content_hash
 
 RESAMPLES = 400
 MADE_UP = "made-up data: no run stands behind this record"

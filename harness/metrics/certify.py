@@ -19,7 +19,7 @@ from harness.metrics.evidence import Evidence, GridEvidence
 from harness.metrics.exact import sweep_halves
 from harness.metrics.scores import score
 from harness.metrics.table import PixelStatistics, Statistics, find_metric
-from harness.records import Grid, MetricValue
+from harness.records.record import Grid, MetricValue
 
 ROUNDING = 1e-12
 """A stored value may differ from an exact one, or leave its bounds, by this much."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.metrics.distil import WEIGHT_UNIT
 from harness.metrics.evidence import Evidence, GridEvidence
 from harness.metrics.pixels import FPR_LIMIT
-from harness.records import Grid
+from harness.records.record import Grid
 
 MOST_POINTS = 400
 TOLERANCE = 5e-4

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.metrics.certify import Certified
     from harness.metrics.curves import Curve
     from harness.metrics.scores import RunScores
-    from harness.records import MetricValue
+    from harness.records.record import MetricValue
 
 FORMAT = "bmad-evidence-1"
 

@@ -23,7 +23,7 @@ from harness.metrics.intervals import (
     sweep_images,
 )
 from harness.metrics.table import METRICS, Facts, Metric, Rows, Statistics
-from harness.records import Grid, MapsPart, MetricValue
+from harness.records.record import Grid, MapsPart, MetricValue
 
 FEW_LEVELS = 2000
 """Fewer distinct scores than this are worth a warning."""

@@ -25,7 +25,7 @@ from harness.common.errors import DeviceUnavailable, InfrastructureFault
 from harness.common.statuses import Status
 from harness.engines import docker, docker_vetting
 from harness.engines.base import Launch, Limits, Program
-from harness.store import Store
+from harness.records.store import Store
 from tests.engine_images import LightDockerEngine, light_base
 from tests.fake_nvml import Driver, FakeGpu
 from tests.own_engine import OwnEngine, one_of_its_own

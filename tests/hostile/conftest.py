@@ -24,8 +24,8 @@ import harness.engines
 from harness import evaluate
 from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.common.owner import owner_mark
-from harness.records import Record
-from harness.store import Store
+from harness.records.record import Record
+from harness.records.store import Store
 from tests.engine_images import LightDockerEngine
 
 HOSTILE = Path(__file__).parent

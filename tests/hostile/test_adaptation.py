@@ -7,8 +7,8 @@ import pytest
 from harness import evaluate
 from harness.common.statuses import Status
 from harness.material import is_trivial
+from harness.records.store import Store
 from harness.site import default_folder
-from harness.store import Store
 from tests.hostile.conftest import ENTRIES, HOSTILE
 
 BASELINES = HOSTILE.parents[1] / "baselines"

@@ -24,7 +24,7 @@ from harness.common.errors import EnvironmentFault, StoreUnusable
 from harness.common.owner import is_owner_gone
 from harness.common.statuses import Status
 from harness.engines.process import HOME_PREFIX
-from harness.store import Store
+from harness.records.store import Store
 from tests.engine_images import LightDockerEngine
 from tests.hostile.conftest import ENTRIES
 from tests.hostile.harnesses import Nursery

@@ -17,10 +17,10 @@ from PIL import Image
 from harness.benchmarks import Pack, open_pack
 from harness.public_form import public_form, public_problems
 from harness.public_rows import published
-from harness.records import Record
+from harness.records.record import Record
+from harness.records.store import Store
 from harness.site import build_site
 from harness.statistics import summarise
-from harness.store import Store
 from tests.hostile.conftest import small_pack
 
 pytestmark = pytest.mark.engine

@@ -11,7 +11,7 @@ import pytest
 from harness.benchmarks import default_cache
 from harness.example import made_up
 from harness.material import Material
-from harness.records import Record
+from harness.records.record import Record
 from harness.site import benchmark_cards, metric_definitions
 from harness.statistics import summarise
 from leaderboard.builder import build

@@ -9,9 +9,9 @@ import pytest
 
 from harness.common.errors import StoreUnusable
 from harness.comparisons import comparison_bytes, comparison_path
+from harness.records.store import Store
 from harness.site import build_site as site_of
 from harness.site import gather, main, waiting
-from harness.store import Store
 from tests.record_factory import comparison
 
 

@@ -36,7 +36,7 @@ from pydantic import ValidationError
 
 from harness.common.errors import DataMissing, StoreConflict, StoreUnusable
 from harness.common.owner import is_owner_gone, owner_mark
-from harness.records import Record, is_intact
+from harness.records.record import Record, is_intact
 
 RECORD_FILE = re.compile(r"seed-\d+\.json")
 HISTORY = "history"
