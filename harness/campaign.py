@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli, data_options
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     import argparse

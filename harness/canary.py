@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import cli, data_options
 from harness.common.errors import UsageError
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack

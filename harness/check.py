@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
 from harness.common.errors import EntryFailed, EntryInvalid, UsageError
+from harness.console import cli
 
 if TYPE_CHECKING:
     import argparse

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import cli
+from harness.console import cli
 
 KEPT = {"weights", "work", "unfinished"}
 

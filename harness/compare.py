@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
 from harness.common.errors import DataMissing, StoreUnusable
+from harness.console import cli
 from harness.records.record import Grid, Track
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli, data_options
 from harness.common.errors import InfrastructureFault, UsageError
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     import argparse

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness import cli
+from harness.console import cli
 
 EXAMPLES = """
   python -m harness.list benchmarks --data-root /data/bmad

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
+from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.model_store import ModelStore, StoredModel

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import cli
 from harness.common.errors import EnvironmentFault, UsageError
+from harness.console import cli
 
 if TYPE_CHECKING:
     import argparse

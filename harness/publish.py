@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
 from harness.common.errors import DataMissing, StoreUnusable, UsageError
+from harness.console import cli
 
 if TYPE_CHECKING:
     import argparse

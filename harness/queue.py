@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli, data_options
 from harness.common.errors import (
     EntryFailed,
     EntryInvalid,
@@ -24,6 +23,7 @@ from harness.common.errors import (
     StoreConflict,
     UsageError,
 )
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     import argparse

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness import nvidia, provenance, unfinished
 from harness.benchmarks import Pack
-from harness.cli import Reporter
 from harness.common.errors import UsageError
+from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.entries import Entry, Settings
 from harness.given_model import GivenModel

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
 from harness.common.errors import EntryFailed, UsageError
+from harness.console import cli
 
 if TYPE_CHECKING:
     import argparse

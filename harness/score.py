@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
 from harness.common.errors import DataMissing
+from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.metrics import Evidence, GroundTruth

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli
 from harness.common.errors import BundleBroken
+from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.bundles import Bundle

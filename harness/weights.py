@@ -27,8 +27,8 @@ from baselines.kit.weight_files import (
     problem_with,
     sha256_of,
 )
-from harness import cli
 from harness.common.errors import UsageError, WeightsMissing
+from harness.console import cli
 
 EXAMPLES = """
   python -m harness.weights fetch                        all four files, 822 MiB

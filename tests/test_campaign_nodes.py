@@ -28,7 +28,6 @@ from harness.campaigns.nodes import Need, Node, Nodes
 from harness.campaigns.on_ray import RayCluster, _for_nodes
 from harness.campaigns.plan import Plan, make_plan
 from harness.campaigns.where import Offer, find
-from harness.cli import Reporter
 from harness.common.errors import (
     ClusterUnavailable,
     DeviceUnavailable,
@@ -37,6 +36,7 @@ from harness.common.errors import (
     StoreUnusable,
     UsageError,
 )
+from harness.console.cli import Reporter
 from harness.engines import make_engine
 from harness.provenance import folder_identity, key_parts_of
 from harness.records.store import Store, file_hash

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness import cli
 from harness.common import errors
 from harness.common.statuses import STATUS_TABLE, Fault, Status
+from harness.console import cli
 
 
 @pytest.mark.parametrize(

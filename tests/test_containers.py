@@ -20,9 +20,9 @@ from harness.benchmarks import demo_pack, open_pack
 from harness.campaigns.plan import State, make_plan
 from harness.campaigns.this_machine import ThisMachine
 from harness.campaigns.where import Offer
-from harness.cli import Reporter
 from harness.common.errors import DeviceUnavailable, InfrastructureFault
 from harness.common.statuses import Status
+from harness.console.cli import Reporter
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
 from harness.entry_files import open_folder

@@ -18,7 +18,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from harness import check, clean, evaluate, score
 from harness import list as listing
 from harness.benchmarks import demo_pack
-from harness.cli import Reporter
 from harness.common.errors import (
     DataMissing,
     DeviceUnavailable,
@@ -31,6 +30,7 @@ from harness.common.errors import (
 )
 from harness.common.owner import owner_mark
 from harness.common.statuses import RunEnded, Status
+from harness.console.cli import Reporter
 from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
 from harness.records.kept_maps import MapKeeper, read_maps

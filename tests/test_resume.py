@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from harness import clean, evaluate, unfinished
-from harness.cli import Reporter
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.statuses import RunEnded, Status
+from harness.console.cli import Reporter
 from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
 from harness.records.record import Record

@@ -21,7 +21,7 @@ class Command:
     name: str
     """Its name on the board."""
     place: tuple[str, ...]
-    """The options that name the images (`harness.data_options.places`)."""
+    """The options that name the images (`harness.console.data_options.places`)."""
     seed: int
     """Seed of the run."""
     device: str

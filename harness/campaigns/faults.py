@@ -12,8 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.campaigns.grid import Cell
-from harness.cli import EXIT_INTERRUPTED
 from harness.common.errors import EntryFailed, EntryInvalid, EnvironmentFault, UsageError
+from harness.console.cli import EXIT_INTERRUPTED
 
 PAUSES = (10.0, 60.0)  # seconds before the second and the third try
 

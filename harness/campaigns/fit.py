@@ -23,11 +23,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import data_options, provenance
+from harness import provenance
 from harness.campaigns import slots
 from harness.campaigns.command import Command
-from harness.cli import Parser, Reporter, read_limits
 from harness.common.errors import EntryInvalid, HarnessError, InfrastructureFault
+from harness.console import data_options
+from harness.console.cli import Parser, Reporter, read_limits
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack

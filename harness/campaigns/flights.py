@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import cli
 from harness.campaigns.arrivals import Arrival, arriving, differences_of
 from harness.campaigns.faults import Done, End, Try
 from harness.campaigns.plan import LOGS
@@ -30,6 +29,7 @@ from harness.common.errors import (
     InfrastructureFault,
 )
 from harness.common.statuses import Status
+from harness.console import cli
 from harness.records.store import RunName
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import cli
 from harness.campaigns import node as on_node
 from harness.campaigns.command import Command, command_of
 from harness.campaigns.faults import Done
@@ -36,6 +35,7 @@ from harness.common.errors import (
     DeviceUnavailable,
     UsageError,
 )
+from harness.console import cli
 from harness.provenance import REPOSITORY
 
 if TYPE_CHECKING:

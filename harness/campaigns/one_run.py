@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 
-from harness import cli, evaluate
+from harness import evaluate
+from harness.console import cli
 
 
 def end_with_the_campaign() -> None:

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import cli, data_options
 from harness.common.errors import StoreConflict, UsageError
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     import argparse

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.campaigns.faults import Done
     from harness.campaigns.grid import Cell
     from harness.campaigns.plan import Plan
-    from harness.cli import Reporter
+    from harness.console.cli import Reporter
     from harness.engines.base import Engine, Limits
     from harness.requests import Request
 

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, evaluate
+from harness import evaluate
 from harness.benchmarks import Pack
 from harness.common.errors import EnvironmentFault, StoreUnusable
 from harness.common.owner import is_owner_gone
 from harness.common.statuses import Status
+from harness.console import cli
 from harness.engines.process import HOME_PREFIX
 from harness.records.store import Store
 from tests.engine_images import LightDockerEngine

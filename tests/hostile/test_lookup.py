@@ -11,8 +11,8 @@ from PIL import Image
 
 from harness import canary, tracks
 from harness.benchmarks import Pack, demo_pack, open_pack
-from harness.cli import Reporter
 from harness.common.errors import UsageError
+from harness.console.cli import Reporter
 from harness.entry_files import open_folder
 
 pytestmark = pytest.mark.engine

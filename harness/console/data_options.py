@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.benchmarks import Pack
-    from harness.cli import Reporter
+    from harness.console.cli import Reporter
 
 
 def add(parser: argparse.ArgumentParser) -> None:

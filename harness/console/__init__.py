@@ -1,0 +1,1 @@
+"""The command line: what all verbs share, and the options that say which images."""
