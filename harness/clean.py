@@ -48,12 +48,12 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Clean up; returns the exit code."""
     options = build_parser().parse_args(argv)
-    from harness import unfinished
     from harness.benchmarks import default_cache
     from harness.common.errors import EngineUnavailable
     from harness.engines import choose_engine
     from harness.records.store import Store
     from harness.runs import sweep_work_folders
+    from harness.trained import interrupted_training
 
     cache = default_cache()
     print(f"work folders removed        {sweep_work_folders(cache)}")
@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None) -> int:
     if options.cache:
         print(f"cache folders emptied       {_empty(cache)} in {cache}")
     if options.unfinished:
-        print(f"interrupted trainings       {unfinished.remove_leftovers(cache)} removed")
+        print(f"interrupted trainings       {interrupted_training.remove_leftovers(cache)} removed")
     print(f"trained models removed      {_remove_models(options.models_unused_for)}")
-    for left in unfinished.leftovers(cache):
+    for left in interrupted_training.leftovers(cache):
         print(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
     print(f"leftover processes ended    {choose_engine('process').remove_leftovers()}")
     try:
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None) -> int:
 
 def _remove_models(days: float | None) -> str:
     """Remove the trained models that nobody used for so many days; says what became free."""
-    from harness.model_store import ModelStore, default_models
+    from harness.trained.model_store import ModelStore, default_models
 
     store = ModelStore(default_models())
     freed, unused = store.sweep(), []

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.engines.base import Engine, Limits, Program
     from harness.entries import Entry
-    from harness.given_model import GivenModel
-    from harness.model_store import ModelStore
     from harness.records.record import Record
     from harness.requests import Place, Request
+    from harness.trained.given_model import GivenModel
+    from harness.trained.model_store import ModelStore
 
 EXAMPLES = """
   python -m harness.evaluate baselines/rd4ad
@@ -127,11 +127,11 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.benchmarks import check_cache, default_cache
     from harness.engines import choose_engine
     from harness.entry_files import open_entry
-    from harness.model_store import ModelStore, default_models
     from harness.provenance import REPOSITORY
     from harness.records.store import Store
     from harness.requests import Place
     from harness.runs import sweep_work_folders
+    from harness.trained.model_store import ModelStore, default_models
     from harness.weights import default_folder
 
     limits = cli.read_limits(options.limit)
@@ -230,7 +230,7 @@ def is_audited(entry: Entry, program: Program, wanted: bool | None) -> bool:
 def _given_model(
     options: argparse.Namespace, entries: Sequence[Entry], store: ModelStore
 ) -> GivenModel | None:
-    from harness import given_model
+    from harness.trained import given_model
 
     if options.model is None and options.stored_model is None:
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.console import cli
 
 if TYPE_CHECKING:
-    from harness.model_store import ModelStore, StoredModel
+    from harness.trained.model_store import ModelStore, StoredModel
 
 EXAMPLES = """
   python -m harness.models list
@@ -52,7 +52,7 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     options = build_parser().parse_args(argv)
-    from harness.model_store import ModelStore, default_models
+    from harness.trained.model_store import ModelStore, default_models
 
     _check_names(options.action, options.names)
     store = ModelStore(options.models or default_models())
@@ -83,8 +83,8 @@ def _check_names(action: str, names: Sequence[str]) -> None:
 
 
 def _export(store: ModelStore, name: str, target: Path | None) -> int:
-    from harness import model_archive
     from harness.common.errors import UsageError
+    from harness.trained import model_archive
 
     model = store.named(name)
     if target is None:
@@ -97,7 +97,7 @@ def _export(store: ModelStore, name: str, target: Path | None) -> int:
 
 
 def _import(store: ModelStore, files: Sequence[Path], max_bytes: int | None) -> int:
-    from harness import model_archive
+    from harness.trained import model_archive
 
     for file in files:
         most = max_bytes or model_archive.MAX_BYTES

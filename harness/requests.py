@@ -6,16 +6,17 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import nvidia, provenance, unfinished
+from harness import nvidia, provenance
 from harness.benchmarks import Pack
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.entries import Entry, Settings
-from harness.given_model import GivenModel
-from harness.model_store import ModelStore
 from harness.records.record import content_hash
 from harness.records.store import RunName, Store
+from harness.trained import interrupted_training
+from harness.trained.given_model import GivenModel
+from harness.trained.model_store import ModelStore
 
 DEVICE = re.compile(r"cpu|cuda:(\d+|[A-Za-z0-9/-]{8,})")
 
@@ -155,5 +156,5 @@ def launches(request: Request, place: Place) -> list[Launch]:
         return [predict]
     staged = work / "train"
     key = request_key(request, place.engine).removeprefix("sha256:")
-    written = place.cache / unfinished.FOLDER / key / "part-1"
+    written = place.cache / interrupted_training.FOLDER / key / "part-1"
     return [launch_of(request, place, "train", model=written, train=staged), predict]

@@ -14,22 +14,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from harness import model_folder
 from harness.benchmarks import stage_training
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
-from harness.given_model import GivenModel
 from harness.judge import Judge
 from harness.metrics import METRICS_VERSION
-from harness.model_card import BadName, ModelCard, ModelFile, hash_of, list_files
-from harness.model_store import ModelStore, default_models
 from harness.provenance import source
 from harness.recording import Progress, peak_mib
 from harness.records.record import ModelPart, TrainingPart
 from harness.requests import Place, Request, launch_of, request_key, training_parts
 from harness.scoring import ground_truth
 from harness.session import Hello, train_session
-from harness.unfinished import UnfinishedTraining
+from harness.trained import model_folder
+from harness.trained.given_model import GivenModel
+from harness.trained.interrupted_training import UnfinishedTraining
+from harness.trained.model_card import BadName, ModelCard, ModelFile, hash_of, list_files
+from harness.trained.model_store import ModelStore, default_models
 
 TRAINING_LABEL = "bmad.training"  # of a container: the folder of its training
 FULL_DISK_BYTES = 16 * 1024**2  # an entry that crashes with less to write to is not to blame

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import gpu_health, unfinished
+from harness import gpu_health
 from harness.audit import Audit
 from harness.benchmarks import Sample
 from harness.common.errors import InfrastructureFault, StoreConflict
@@ -38,7 +38,8 @@ from harness.requests import Place, Request, by_uuid, launch_of, request_key
 from harness.run_model import RunModel
 from harness.scoring import ground_truth, new_scorer
 from harness.session import Answer, Hello, PredictSession
-from harness.unfinished import UnfinishedTraining
+from harness.trained import interrupted_training
+from harness.trained.interrupted_training import UnfinishedTraining
 
 
 def execute(request: Request, place: Place, *, before: Record | None = None) -> Record:
@@ -102,7 +103,7 @@ def _held_training(
     if not request.trains:
         return contextlib.nullcontext()
     root = place.trainings or place.cache
-    return unfinished.hold(root, request_key(request, place.engine), str(request.name))
+    return interrupted_training.hold(root, request_key(request, place.engine), str(request.name))
 
 
 @contextlib.contextmanager

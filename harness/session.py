@@ -37,7 +37,7 @@ from harness.contract.frames import (
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame
 from harness.engines.base import DeadlinePassed, Launch, Running
 from harness.entry_pipe import Deadline, EntryPipe
-from harness.training_curve import ProgressPoint, TrainingCurve
+from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
 __all__ = [
     "Answer",

@@ -53,7 +53,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "harness.benchmarks": ("harness.benchmarks", "harness.common.errors"),
     "harness.engines": (
         "harness.engines", "harness.common.errors", "harness.common.statuses", "harness.contract",
-        "harness.model_folder", "harness.nvidia",
+        "harness.trained.model_folder", "harness.nvidia",
     ),
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (

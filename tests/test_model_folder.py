@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import model_folder
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Limits
 from harness.engines.double import run_function
+from harness.trained import model_folder
 
 SMALL = Limits(model_bytes=1_000_000, model_files=20)
 

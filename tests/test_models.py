@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import clean, evaluate, model_archive, model_folder, model_store, models
+from harness import clean, evaluate, models
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import owner_mark
-from harness.model_card import ModelCard, list_files
-from harness.model_store import ModelStore, default_models
 from harness.records.record import Record, content_hash
+from harness.trained import model_archive, model_folder, model_store
+from harness.trained.model_card import ModelCard, list_files
+from harness.trained.model_store import ModelStore, default_models
 
 ENTRIES = Path(__file__).parent / "entries"
 TRAINER = ENTRIES / "trainer"

@@ -11,7 +11,7 @@ from harness import evaluate, rerun
 from harness.common.errors import UsageError
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.unfinished import hold
+from harness.trained.interrupted_training import hold
 
 ENTRIES = Path(__file__).parent / "entries"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import clean, evaluate, unfinished
+from harness import clean, evaluate
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.statuses import RunEnded, Status
 from harness.console.cli import Reporter
@@ -23,6 +23,7 @@ from harness.engines.process import ProcessEngine
 from harness.records.record import Record
 from harness.records.store import Store
 from harness.requests import request_key
+from harness.trained import interrupted_training
 
 ROOT = Path(__file__).resolve().parent.parent
 RESUMING = ROOT / "tests" / "entries" / "resuming"
@@ -61,11 +62,15 @@ Moment = tuple[str, int, str]
 # Each goes on from where the one before was killed.
 MOMENTS: list[Moment] = [
     ("harness.judge:Judge._measure", 1, "before"),  # the state is written, nothing is judged
-    ("harness.unfinished:UnfinishedTraining.save", 3, "after"),  # judged, and nobody knows
+    (
+        "harness.trained.interrupted_training:UnfinishedTraining.save",
+        3,
+        "after",
+    ),  # judged, and nobody knows
     ("harness.session:_Training._judge_checkpoint", 2, "after"),  # the model is being saved
-    ("harness.training_curve:TrainingCurve.add", 1, "after"),  # between two checkpoints
+    ("harness.trained.training_curve:TrainingCurve.add", 1, "after"),  # between two checkpoints
     ("harness.judge:Judge._measure", 2, "after"),  # asked, the verdict not taken down
-    ("harness.model_folder:copy", 1, "before"),  # trained, the model not copied
+    ("harness.trained.model_folder:copy", 1, "before"),  # trained, the model not copied
     ("harness.session:PredictSession.start", 1, "before"),  # copied, nothing asked
 ]
 
@@ -152,7 +157,7 @@ def test_a_training_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(
     assert killed.times.train is not None
     assert whole.times.train is not None
     assert killed.times.train > whole.times.train
-    assert unfinished.leftovers(cache) == []
+    assert interrupted_training.leftovers(cache) == []
 
 
 @pytest.mark.engine
@@ -169,7 +174,7 @@ def test_a_training_in_a_container_goes_on_too(
     # A container outlives its harness for a moment: its last steps were heard by nobody.
     assert curve(killed).items() <= curve(whole).items()
     assert outcome(killed) == outcome(whole)
-    assert unfinished.leftovers(cache) == []
+    assert interrupted_training.leftovers(cache) == []
 
 
 @pytest.mark.engine
@@ -275,14 +280,14 @@ def test_ctrl_c_keeps_the_training_for_the_next_call(
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         list(evaluate.run_all(interrupted(plan("--seed", "2"), press_ctrl_c)))
-    assert [left.name for left in unfinished.leftovers(cache)] == ["demo/resuming/seed-2"]
+    assert [left.name for left in interrupted_training.leftovers(cache)] == ["demo/resuming/seed-2"]
     clean.main(["--results", str(tmp_path / "results")])
     assert "interrupted training kept   demo/resuming/seed-2" in capsys.readouterr().out
     # Another results folder: it is the same training.
     (record,) = evaluate.run_all(plan("--seed", "2", results="others"))
     assert record.training is not None
     assert record.training.resumed == 1
-    assert unfinished.leftovers(cache) == []
+    assert interrupted_training.leftovers(cache) == []
 
 
 def test_clean_removes_interrupted_trainings_when_asked(
@@ -292,7 +297,7 @@ def test_clean_removes_interrupted_trainings_when_asked(
         list(evaluate.run_all(interrupted(plan("--seed", "3"), press_ctrl_c)))
     clean.main(["--results", str(tmp_path / "results"), "--unfinished"])
     assert "interrupted trainings       1 removed" in capsys.readouterr().out
-    assert unfinished.leftovers(cache) == []
+    assert interrupted_training.leftovers(cache) == []
 
 
 def test_other_settings_never_go_on_from_a_training(plan: Callable[..., Any], cache: Path) -> None:
@@ -301,7 +306,7 @@ def test_other_settings_never_go_on_from_a_training(plan: Callable[..., Any], ca
     (record,) = evaluate.run_all(plan("--seed", "4", "--set", "best=9", results="others"))
     assert record.training is not None
     assert record.training.resumed == 0
-    assert unfinished.remove_leftovers(cache) == 1
+    assert interrupted_training.remove_leftovers(cache) == 1
 
 
 def test_the_entrys_own_fault_removes_its_training(plan: Callable[..., Any], cache: Path) -> None:
@@ -311,14 +316,14 @@ def test_the_entrys_own_fault_removes_its_training(plan: Callable[..., Any], cac
     assert record.training is not None
     assert len(record.training.checkpoints) > 0
     assert record.training.stop_reason == "not finished"
-    assert unfinished.leftovers(cache) == []
+    assert interrupted_training.leftovers(cache) == []
 
 
 def test_the_time_limit_counts_all_parts(plan: Callable[..., Any], cache: Path) -> None:
     whole = plan("--seed", "6", "--limit", "train_seconds=60")
     with pytest.raises(KeyboardInterrupt):
         list(evaluate.run_all(interrupted(whole, press_ctrl_c)))
-    (left,) = unfinished.leftovers(cache)
+    (left,) = interrupted_training.leftovers(cache)
     state = json.loads((left.home / "state.json").read_text())
     (left.home / "state.json").write_text(json.dumps({**state, "seconds": 60.5}))
     (record,) = evaluate.run_all(whole)
@@ -332,7 +337,7 @@ def test_two_harnesses_are_never_at_the_same_training(plan: Callable[..., Any]) 
     (request,) = one.requests
     key = request_key(request, one.place.engine)
     with (
-        unfinished.hold(one.place.cache, key, "one"),
+        interrupted_training.hold(one.place.cache, key, "one"),
         pytest.raises(StoreConflict, match="this very training"),
     ):
         list(evaluate.run_all(other))

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from harness import model_folder, unfinished
 from harness.common.statuses import RunEnded
 from harness.engines.base import Limits
 from harness.records.record import CheckpointPart
-from harness.training_curve import MOST_POINTS, TrainingCurve
+from harness.trained import interrupted_training, model_folder
+from harness.trained.training_curve import MOST_POINTS, TrainingCurve
 
 KEY = "sha256:" + "a" * 64
 
 
 def interrupt(cache: Path, *, has_state: bool = True) -> None:
     """A training with one kept checkpoint, cut short."""
-    with unfinished.hold(cache, KEY, "demo/x/seed-0") as training:
+    with interrupted_training.hold(cache, KEY, "demo/x/seed-0") as training:
         training.curve.add(1, 0.5)
         training.checkpoints.append(CheckpointPart(step=1, metric="m", value=0.5, kept=True))
         (training.written / "model").write_text("kept")
@@ -30,7 +30,7 @@ def interrupt(cache: Path, *, has_state: bool = True) -> None:
 
 def test_what_was_kept_comes_back_in_a_folder_of_another_name(tmp_path: Path) -> None:
     interrupt(tmp_path)
-    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
         assert training.resumed == 1
         assert training.written.name == "part-2"
         assert (training.written / "model").read_text() == "kept"
@@ -42,7 +42,7 @@ def test_what_was_kept_comes_back_in_a_folder_of_another_name(tmp_path: Path) ->
 
 def test_without_a_state_of_its_own_a_training_starts_again(tmp_path: Path) -> None:
     interrupt(tmp_path, has_state=False)
-    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
         assert training.resumed == 0
         assert training.checkpoints == []
         assert list(training.written.iterdir()) == []
@@ -52,7 +52,7 @@ def test_a_kill_in_the_middle_of_taking_it_up_again_loses_nothing(tmp_path: Path
     interrupt(tmp_path)
     (home,) = (tmp_path / "unfinished").glob("a*")
     (home / "part-1").rename(home / "part-2")  # renamed, and the state not written
-    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
         assert training.resumed == 1
         assert (training.written / "model").read_text() == "kept"
 
@@ -67,7 +67,7 @@ def test_a_link_or_a_broken_state_is_never_gone_on_from(tmp_path: Path, what: st
         (home / what).write_text("{}")
     else:
         (home / what).symlink_to(elsewhere)
-    with unfinished.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
         assert training.resumed == 0
         assert list(training.written.iterdir()) == []
     assert elsewhere.exists()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import model_folder
 from harness.engines.base import Engine, Launch, Limits
 from harness.provenance import folder_identity
 from harness.session import Answer, Hello, PredictSession, Question, Verdict, train_session
+from harness.trained import model_folder
 
 from .conftest import Listener, open_baseline
 

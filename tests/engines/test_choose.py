@@ -71,7 +71,7 @@ def test_a_new_engine_is_one_new_file(tmp_path: Path, monkeypatch) -> None:
 def test_nothing_heavy_is_imported_before_an_engine_is_chosen() -> None:
     code = (
         "import sys, harness.engines, harness.engines.base, harness.engines.double;"
-        "import harness.model_folder, harness.engines.process;"
+        "import harness.trained.model_folder, harness.engines.process;"
         "print([m for m in ('docker', 'requests', 'numpy', 'torch') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from harness.common.errors import StoreUnusable
-from harness.model_folder import MAX_DEPTH, NotOrdinary, files_hash, ordinary_files
 from harness.records.record import Part, Sha256, TrainingPart, content_hash
+from harness.trained.model_folder import MAX_DEPTH, NotOrdinary, files_hash, ordinary_files
 
 CARD_NAME = "model-card.json"
 FILES_FOLDER = "files"

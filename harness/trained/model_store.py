@@ -27,11 +27,11 @@ from typing import BinaryIO, Literal
 
 import platformdirs
 
-from harness import model_folder
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import is_owner_gone, owner_mark
-from harness.model_card import ModelCard, ModelFile, read_card
 from harness.records.store import TEMPORARY_PREFIX, replacing
+from harness.trained import model_folder
+from harness.trained.model_card import ModelCard, ModelFile, read_card
 
 Origin = Literal["trained", "imported"]
 ORIGINS: tuple[Origin, ...] = ("trained", "imported")

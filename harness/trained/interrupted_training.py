@@ -21,11 +21,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness import model_folder
 from harness.common.errors import EnvironmentFault, StoreConflict
 from harness.records.record import CheckpointPart, CurvePoint, Part, TrainingPart
 from harness.records.store import replacing
-from harness.training_curve import ProgressPoint, TrainingCurve
+from harness.trained import model_folder
+from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
 FOLDER = "unfinished"
 LOCKS = ".locks"

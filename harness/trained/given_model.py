@@ -11,12 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import model_folder
 from harness.common.errors import StoreUnusable, UsageError
 from harness.engines.base import Limits
-from harness.model_card import CARD_NAME, FILES_FOLDER, ModelCard, hash_of, list_files, read_card
-from harness.model_store import ModelStore, StoredModel
 from harness.records.record import ModelPart, TrainingPart
+from harness.trained import model_folder
+from harness.trained.model_card import (
+    CARD_NAME,
+    FILES_FOLDER,
+    ModelCard,
+    hash_of,
+    list_files,
+    read_card,
+)
+from harness.trained.model_store import ModelStore, StoredModel
 
 # Parts of a run key that make a model what it is; device, threads and versions do not count.
 DECISIVE = ("identity", "params", "training", "pack", "seed", "engine")

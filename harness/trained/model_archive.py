@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
-from harness.model_card import (
+from harness.records.store import replacing
+from harness.trained.model_card import (
     CARD_NAME,
     FILES_FOLDER,
     MAX_CARD_BYTES,
@@ -28,8 +29,7 @@ from harness.model_card import (
     ModelFile,
     read_card,
 )
-from harness.model_store import ModelStore, StoredModel, copy_hashed
-from harness.records.store import replacing
+from harness.trained.model_store import ModelStore, StoredModel, copy_hashed
 
 MAX_BYTES = 16 * 1024**3  # of a model, as much as a training may leave by default
 _BLOCK = tarfile.BLOCKSIZE
