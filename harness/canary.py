@@ -96,13 +96,13 @@ def canary_model() -> Any:
 
 
 def _canary_folder() -> Path:
-    from harness.provenance import REPOSITORY
+    from harness.entries.provenance import REPOSITORY
 
     return REPOSITORY / "baselines" / "canary-lookup"
 
 
 def _check_target(out: Path) -> None:
-    from harness.entries import check_name
+    from harness.entries.entry import check_name
 
     check_name(out.name)
     if not out.name.startswith("canary"):

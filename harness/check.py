@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.engines.base import Engine, Limits, Program
-    from harness.entries import Entry
+    from harness.entries.entry import Entry
     from harness.records.record import AuditPart, Record
 
 # What an archive may unpack to as well (harness/engines/docker_images.py).
@@ -120,9 +120,9 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
     from harness.engines import choose_engine
-    from harness.entry_files import open_entry
+    from harness.entries.opening import open_entry
+    from harness.entries.provenance import REPOSITORY
     from harness.evaluate import prepare
-    from harness.provenance import REPOSITORY
 
     cli.read_limits(options.limit)
     engine = choose_engine(options.engine)

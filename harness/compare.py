@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None) -> int:
     """Compare, write and print; returns the exit code."""
     options = build_parser().parse_args(argv)
     from harness.comparisons import comparison_bytes, comparison_path
+    from harness.entries.submissions import withdrawals
     from harness.records.store import Store
     from harness.statistics import ranked_records, with_withdrawals
-    from harness.submissions import withdrawals
 
     store = Store(options.results)
     records = with_withdrawals(store.records(), withdrawals())
@@ -100,8 +100,9 @@ def compare(records: Sequence[Record], store: Store, *, seed: int = 0) -> Compar
         StoreUnusable: the runs are of several pack versions, or an evidence file was changed.
         DataMissing: an evidence file is not there.
     """
-    from harness import __version__, provenance
+    from harness import __version__
     from harness.comparisons import Comparison
+    from harness.entries import provenance
     from harness.metrics import METRICS_VERSION
     from harness.metrics.intervals import RESAMPLES
     from harness.metrics.ranks import SIGNIFICANCE

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness.benchmarks import Pack
     from harness.engines.base import Engine, Limits, Program
-    from harness.entries import Entry
+    from harness.entries.entry import Entry
     from harness.records.record import Record
     from harness.requests import Place, Request
     from harness.trained.given_model import GivenModel
@@ -126,8 +126,8 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     """
     from harness.benchmarks import check_cache, default_cache
     from harness.engines import choose_engine
-    from harness.entry_files import open_entry
-    from harness.provenance import REPOSITORY
+    from harness.entries.opening import open_entry
+    from harness.entries.provenance import REPOSITORY
     from harness.records.store import Store
     from harness.requests import Place
     from harness.runs import sweep_work_folders
@@ -272,9 +272,9 @@ def prepare(entry: Entry, engine: Engine) -> Program:
         EntryInvalid: the entry cannot be built, or its image is not acceptable.
         InfrastructureFault: the image can be neither found nor pulled.
     """
-    from harness import provenance
     from harness.common.statuses import RunEnded
-    from harness.submissions import prepare_submission
+    from harness.entries import provenance
+    from harness.entries.submissions import prepare_submission
 
     try:
         if entry.kind == "folder":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from harness.benchmarks import Pack
-from harness.entries import TrainingTable
+from harness.entries.entry import TrainingTable
 from harness.metrics import GroundTruth, checkpoint_value
 from harness.questions import questions_of, sample_of, shuffled
 from harness.records.record import CheckpointPart

@@ -91,8 +91,8 @@ def _next_command(name: str, folder: Path | None, root: Path | None) -> str:
 
 
 def _baselines(_root: Path | None, _results: Path) -> Rows:
-    from harness.entry_files import open_folder
-    from harness.provenance import REPOSITORY
+    from harness.entries.opening import open_folder
+    from harness.entries.provenance import REPOSITORY
 
     rows: Rows = []
     for path in sorted((REPOSITORY / "baselines").glob("*/entry.toml")):

@@ -30,11 +30,11 @@ from harness.comparisons import (
     read_comparisons,
     without_numbers,
 )
+from harness.entries.submissions import withdrawals
 from harness.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record, content_hash
 from harness.records.store import RunName, Store, read_record
 from harness.statistics import ranked_records, with_withdrawals
-from harness.submissions import withdrawals
 
 RECORDS = PurePosixPath("leaderboard/records")
 MAX_FILE_BYTES = 32 * 1024**2

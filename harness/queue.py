@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.benchmarks import Pack
-    from harness.entries import Entry
+    from harness.entries.entry import Entry
     from harness.records.store import Store
     from harness.waiting import Job
 
@@ -81,7 +81,7 @@ def build_parser() -> cli.Parser:
 
 def main(argv: Sequence[str] | None) -> int:
     """List, run, check or withdraw; returns the exit code."""
-    from harness import submissions
+    from harness.entries import submissions
 
     options = build_parser().parse_args(argv)
     options.submissions = options.submissions or submissions.FOLDER
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None) -> int:
 
 
 def _withdraw(options: argparse.Namespace) -> int:
-    from harness.submissions import withdraw
+    from harness.entries.submissions import withdraw
 
     path = options.submissions / f"{options.name}.toml"
     withdraw(path, options.reason)
@@ -123,9 +123,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def check_files(folder: Path) -> list[str]:
     """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
-    from harness.records.store import Store
-    from harness.site import PUBLISHED_RECORDS
-    from harness.submissions import (
+    from harness.entries.submissions import (
         baselines,
         find_published_twin,
         find_twin,
@@ -134,6 +132,8 @@ def check_files(folder: Path) -> list[str]:
         name_problem,
         open_all,
     )
+    from harness.records.store import Store
+    from harness.site import PUBLISHED_RECORDS
     from harness.tracks import unreviewable_files
 
     published = Store(PUBLISHED_RECORDS).records()
@@ -173,8 +173,8 @@ def _one_line(error: HarnessError) -> str:
 
 def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     from harness.benchmarks import check_cache, default_cache
+    from harness.entries.submissions import open_all
     from harness.records.store import Store
-    from harness.submissions import open_all
 
     cache = default_cache()
     check_cache(cache)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import provenance
 from harness.audit import AnswersHash
 from harness.benchmarks import Pack
 from harness.common.statuses import Status
+from harness.entries import provenance
 from harness.gallery import GalleryMaker
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records.record import (

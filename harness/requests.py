@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import nvidia, provenance
+from harness import nvidia
 from harness.benchmarks import Pack
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
-from harness.entries import Entry, Settings
+from harness.entries import provenance
+from harness.entries.entry import Entry, Settings
 from harness.records.record import content_hash
 from harness.records.store import RunName, Store
 from harness.trained import interrupted_training

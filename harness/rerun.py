@@ -144,7 +144,7 @@ def evaluate_call(record: Record, options: argparse.Namespace, results: Path) ->
 
 def _source(record: Record) -> str:
     """The entry as the record names it: a folder of this checkout, or the image by its id."""
-    from harness.provenance import REPOSITORY
+    from harness.entries.provenance import REPOSITORY
 
     told = str(record.entry.metadata.get("source") or "")
     if record.entry.kind in ("folder", "submission", "archive") and told:

@@ -17,9 +17,9 @@ from pathlib import Path
 from harness.benchmarks import stage_training
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
+from harness.entries.provenance import source
 from harness.judge import Judge
 from harness.metrics import METRICS_VERSION
-from harness.provenance import source
 from harness.recording import Progress, peak_mib
 from harness.records.record import ModelPart, TrainingPart
 from harness.requests import Place, Request, launch_of, request_key, training_parts

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import KeyUnusable
-from harness.provenance import REPOSITORY
+from harness.entries.provenance import REPOSITORY
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (

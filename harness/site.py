@@ -110,11 +110,11 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     from harness import curves, gallery, standings
     from harness.comparisons import without_numbers
     from harness.datacards import read_verified_packs
+    from harness.entries.submissions import withdrawals
     from harness.material import Material
     from harness.public_rows import published as publishable
     from harness.records.store import Store
     from harness.statistics import ranked_records, summarise, with_withdrawals
-    from harness.submissions import withdrawals
     from harness.waiting import team_counts
 
     if os.access(results, os.W_OK):
@@ -183,7 +183,7 @@ def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
     """Submissions without a record, by date. A file that is no submission is passed over here:
     `harness.check` says what is wrong with it.
     """
-    from harness.entry_files import open_entry
+    from harness.entries.opening import open_entry
     from harness.material import Waiting
 
     found = []
@@ -224,8 +224,9 @@ def benchmark_cards() -> dict[str, BenchmarkCard]:
 
 
 def _write(material: Material, out: Path) -> Path:
-    from harness import __version__, provenance
+    from harness import __version__
     from harness.engines.base import Limits
+    from harness.entries import provenance
     from leaderboard.builder import build
 
     return build(

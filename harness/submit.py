@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.engines.base import Engine, Program
-    from harness.entries import Entry, SubmissionTable
+    from harness.entries.entry import Entry, SubmissionTable
 
 EXAMPLES = """
   python -m harness.submit registry.example/me/my-method:1.0 --name my-method \\
@@ -93,7 +93,7 @@ def submit(options: argparse.Namespace, reporter: cli.Reporter) -> str:
         EntryFailed: it does not keep the contract on the demo pack.
         EnvironmentFault: the check itself cannot be made.
     """
-    from harness import submissions
+    from harness.entries import submissions
 
     options.submissions = options.submissions or submissions.FOLDER
     cli.read_limits(options.limit)
@@ -125,7 +125,7 @@ class Candidate:
 
 def _open(options: argparse.Namespace) -> Candidate:
     from harness.engines import choose_engine
-    from harness.entry_files import open_entry
+    from harness.entries.opening import open_entry
 
     entry = open_entry(options.entry)
     if entry.kind == "submission":
@@ -151,7 +151,7 @@ def _table(options: argparse.Namespace, entry: Entry) -> tuple[SubmissionTable, 
     from pydantic import ValidationError
 
     from harness.common.declared_text import text_problems
-    from harness.entries import EntryTable, SubmissionTable
+    from harness.entries.entry import EntryTable, SubmissionTable
 
     given = {name: getattr(options, name) for name in DECLARED if getattr(options, name)}
     base = entry.table.model_dump(include=set(EntryTable.model_fields) - {"image"})
@@ -180,9 +180,9 @@ DECLARED = (
 
 def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[str]:
     """Why the file cannot be written under this name."""
+    from harness.entries.submissions import name_problem
     from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.submissions import name_problem
     from harness.tracks import unreviewable_files
 
     entry, name = candidate.entry, candidate.table.name
@@ -225,7 +225,7 @@ def _twin_problems(
     options: argparse.Namespace, candidate: Candidate, program: Program
 ) -> list[str]:
     """Whether the same program stands on the board under another name already."""
-    from harness import submissions
+    from harness.entries import submissions
     from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
 
@@ -290,7 +290,7 @@ def _pin(options: argparse.Namespace, candidate: Candidate, program: Program) ->
     Raises:
         EntryInvalid: no registry holds the image, or its name has moved on meanwhile.
     """
-    from harness import provenance
+    from harness.entries import provenance
 
     entry, table = candidate.entry, candidate.table
     if entry.kind == "folder":
@@ -319,7 +319,7 @@ def _pin(options: argparse.Namespace, candidate: Candidate, program: Program) ->
 
 
 def _with_archive(table: SubmissionTable, archive: Path, program: Program) -> SubmissionTable:
-    from harness.submissions import file_hash
+    from harness.entries.submissions import file_hash
 
     return table.model_copy(
         update={
@@ -345,7 +345,7 @@ def _save(engine: Engine, program: Program, path: Path) -> None:
 
 def _write(options: argparse.Namespace, candidate: Candidate, table: SubmissionTable) -> str:
     """Write the file, and a folder's copy beside it; returns what happens next."""
-    from harness import submissions
+    from harness.entries import submissions
 
     entry, path = candidate.entry, options.submissions / f"{table.name}.toml"
     target = options.submissions / table.name
@@ -367,7 +367,7 @@ def _copy_folder(source: Path, target: Path, table: SubmissionTable) -> None:
     Raises:
         EntryInvalid: a file was changed since it was checked.
     """
-    from harness.provenance import submitted_folder_hash, tree_files
+    from harness.entries.provenance import submitted_folder_hash, tree_files
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from harness.benchmarks import Pack
 from harness.engines.base import Engine
-from harness.entries import DEMO_PRESET, Entry, Settings
-from harness.provenance import tree_files
+from harness.entries.entry import DEMO_PRESET, Entry, Settings
+from harness.entries.provenance import tree_files
 from harness.records.record import ModelPart, Parameter, Track
 from harness.statistics import EXTRA_MAP, has_extra_map
 

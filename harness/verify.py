@@ -198,7 +198,7 @@ def _record_problems(bundle: Bundle, record: Record) -> list[str]:
 
 def run_key_problems(record: Record) -> list[str]:
     """Whether the run key is that of the record's own parts; nothing where they are not all there."""
-    from harness.provenance import key_parts_of
+    from harness.entries.provenance import key_parts_of
     from harness.records.record import content_hash
 
     parts = key_parts_of(record)

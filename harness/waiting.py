@@ -14,14 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.entries import SubmissionTable
+from harness.entries.entry import SubmissionTable
 from harness.material import TeamCount
 from harness.records.store import RunName
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.engines.base import Limits
-    from harness.entries import Entry
+    from harness.entries.entry import Entry
     from harness.records.record import Record
     from harness.records.store import Store
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.entries import TrainingTable
+from harness.entries.entry import TrainingTable
+from harness.entries.provenance import key_parts_of
 from harness.metrics import METRICS_VERSION, RunScores
-from harness.provenance import key_parts_of
 from harness.records.record import Record, content_hash
 from harness.records.store import Store
 from tests.metrics.oracles import Case, random_cases, scored

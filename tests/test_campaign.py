@@ -31,7 +31,7 @@ from harness.campaigns.grid import (
 from harness.campaigns.outcome import choices, reproduction, validation_value
 from harness.campaigns.runner import Runner
 from harness.common.errors import DeviceUnavailable, StoreConflict, UsageError
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 from harness.records.record import CheckpointPart, TrainingPart
 from harness.records.store import Store
 from harness.statistics import summarise

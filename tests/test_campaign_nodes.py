@@ -38,7 +38,7 @@ from harness.common.errors import (
 )
 from harness.console.cli import Reporter
 from harness.engines import make_engine
-from harness.provenance import folder_identity, key_parts_of
+from harness.entries.provenance import folder_identity, key_parts_of
 from harness.records.store import Store, file_hash
 from tests.engine_images import LightDockerEngine
 from tests.fake_nvml import Driver, FakeGpu

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import campaign, evaluate, provenance
+from harness import campaign, evaluate
 from harness.benchmarks import demo_pack, open_pack
 from harness.campaigns.plan import State, make_plan
 from harness.campaigns.this_machine import ThisMachine
@@ -25,7 +25,8 @@ from harness.common.statuses import Status
 from harness.console.cli import Reporter
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
-from harness.entry_files import open_folder
+from harness.entries import provenance
+from harness.entries.opening import open_folder
 from harness.records.record import Record
 from harness.records.store import Store
 from harness.requests import Place, Request

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from harness.common.declared_text import text_problems
-from harness.entries import Family
+from harness.entries.entry import Family
 from harness.submit import FAMILIES
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.echo import ECHO, is_echo
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 from harness.public_rows import published
 from harness.recording import Progress, _times
 from harness.records.store import RunName, Store

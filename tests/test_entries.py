@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.common.errors import EntryInvalid, UsageError
-from harness.entry_files import open_entry
+from harness.entries.opening import open_entry
 
 ENTRY_TOML = """
 [entry]

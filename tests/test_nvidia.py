@@ -7,9 +7,10 @@ import time
 import pynvml
 import pytest
 
-from harness import nvidia, provenance
+from harness import nvidia
 from harness.common.errors import DeviceUnavailable
 from harness.engines.process import ProcessEngine
+from harness.entries import provenance
 from tests.fake_nvml import Driver, FakeGpu
 
 MIB = 1024**2

@@ -14,7 +14,7 @@ import pytest
 from harness import curves, publish
 from harness.common.errors import UsageError
 from harness.comparisons import comparison_bytes, comparison_path, read_comparisons
-from harness.provenance import REPOSITORY
+from harness.entries.provenance import REPOSITORY
 from harness.publication import PullRequest
 from harness.records.record import Record
 from harness.records.store import Store, read_record

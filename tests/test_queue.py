@@ -14,17 +14,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import evaluate, provenance, queue, submissions
+from harness import evaluate, queue
 from harness.common.errors import EntryInvalid, StoreConflict, UsageError
 from harness.common.statuses import Status
 from harness.engines.base import Limits
-from harness.entry_files import open_entry
-from harness.provenance import submitted_folder_hash
+from harness.entries import provenance, submissions
+from harness.entries.opening import open_entry
+from harness.entries.provenance import submitted_folder_hash
+from harness.entries.submissions import submission_text, withdraw, withdrawals, write_new
 from harness.records.record import Record
 from harness.records.store import RunName, Store
 from harness.site import waiting as waiting_on_site
 from harness.statistics import ranked_records, summarise, with_withdrawals
-from harness.submissions import submission_text, withdraw, withdrawals, write_new
 from harness.waiting import Versions, changes_since, jobs_of, team_key
 from tests.test_submissions import DIGEST, source_folder, submit, table
 
@@ -117,7 +118,7 @@ def test_a_new_version_is_a_reason_to_run_again_and_the_old_record_goes_to_histo
     with pytest.raises(StoreConflict, match=r"9\.9"):
         evaluate.main([str(path), *options, "--no-site"])
     # What a record says of its maker was noted when this process began.
-    monkeypatch.setattr("harness.provenance.source", provenance.source.__wrapped__)
+    monkeypatch.setattr("harness.entries.provenance.source", provenance.source.__wrapped__)
     if "metrics" in where:
         monkeypatch.setattr("harness.recording.METRICS_VERSION", "9.9")
     code, jobs = call("run")

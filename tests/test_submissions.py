@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from harness import submissions
 from harness.common.errors import EntryInvalid, UsageError
 from harness.engines.base import Program
-from harness.entries import SubmissionTable
-from harness.entry_files import open_entry
-from harness.provenance import REPOSITORY, method_hash, submitted_folder_hash
-from harness.submissions import find_recorded_twin, find_twin, marks, submission_text, write_new
+from harness.entries import submissions
+from harness.entries.entry import SubmissionTable
+from harness.entries.opening import open_entry
+from harness.entries.provenance import REPOSITORY, method_hash, submitted_folder_hash
+from harness.entries.submissions import (
+    find_recorded_twin,
+    find_twin,
+    marks,
+    submission_text,
+    write_new,
+)
 
 DIGEST = "sha256:" + "1" * 64
 OTHER = "sha256:" + "2" * 64

@@ -19,7 +19,7 @@ from harness import evaluate, submit
 from harness.benchmarks import demo_pack
 from harness.common.errors import EntryFailed, EntryInvalid, UsageError
 from harness.engines import docker_images
-from harness.entry_files import open_entry
+from harness.entries.opening import open_entry
 from harness.records.record import Record
 from tests import engine_images
 from tests.engine_images import LightDockerEngine

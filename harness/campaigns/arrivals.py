@@ -17,8 +17,8 @@ from harness.campaigns.fit import differences
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import owner_mark
 from harness.common.statuses import Status
+from harness.entries.provenance import key_parts_of
 from harness.metrics import METRICS_VERSION
-from harness.provenance import key_parts_of
 from harness.records.record import Record
 from harness.records.store import (
     TEMPORARY_PREFIX,

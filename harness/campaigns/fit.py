@@ -23,17 +23,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import provenance
 from harness.campaigns import slots
 from harness.campaigns.command import Command
 from harness.common.errors import EntryInvalid, HarnessError, InfrastructureFault
 from harness.console import data_options
 from harness.console.cli import Parser, Reporter, read_limits
+from harness.entries import provenance
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.engines.base import Engine
-    from harness.entries import Entry
+    from harness.entries.entry import Entry
 
 BUSY_SECONDS = 30.0  # a GPU may still be freed by the run before this one
 POLL_SECONDS = 1.0
@@ -156,7 +156,7 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
     from harness.campaigns.plan import key_parts_of, request_for
     from harness.campaigns.where import Offer
     from harness.engines import make_engine
-    from harness.entry_files import open_entry
+    from harness.entries.opening import open_entry
     from harness.weights import default_folder, require_for
 
     problems: list[str] = []
@@ -217,9 +217,9 @@ def _find_image(entry: Entry, engine: Engine) -> None:
     Raises:
         HarnessError: it is not, or its archive is not here.
     """
-    from harness.entries import SubmissionTable
+    from harness.entries.entry import SubmissionTable
+    from harness.entries.submissions import find_archive
     from harness.evaluate import prepare
-    from harness.submissions import find_archive
 
     if isinstance(entry.table, SubmissionTable) and entry.table.archive:
         find_archive(entry.table, entry.submission)

@@ -36,7 +36,7 @@ from harness.common.errors import (
     UsageError,
 )
 from harness.console import cli
-from harness.provenance import REPOSITORY
+from harness.entries.provenance import REPOSITORY
 
 if TYPE_CHECKING:
     import argparse

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.campaigns.grid import Campaign, Cell, Variant
     from harness.campaigns.where import Offer, Where
     from harness.engines.base import Limits
-    from harness.entries import Entry
+    from harness.entries.entry import Entry
     from harness.records.record import Record
     from harness.records.store import RunName, Store
     from harness.requests import Request
@@ -113,8 +113,8 @@ def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter)
     from harness.benchmarks import check_cache, default_cache
     from harness.campaigns import grid
     from harness.campaigns.costs import Costs
-    from harness.entry_files import open_entry
-    from harness.provenance import REPOSITORY
+    from harness.entries.opening import open_entry
+    from harness.entries.provenance import REPOSITORY
     from harness.records.store import Store
 
     campaign = _campaign(options)
@@ -190,7 +190,7 @@ def key_parts_of(request: Request, offer: Offer) -> dict[str, object]:
 
 def _pinned(entry: Entry) -> str:
     """What an image must be, as far as it can be said without an engine."""
-    from harness.entries import SubmissionTable
+    from harness.entries.entry import SubmissionTable
 
     if isinstance(entry.table, SubmissionTable):
         return entry.table.pinned
@@ -215,8 +215,8 @@ def request_for(
     limits: Limits,
 ) -> Request:
     """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is."""
-    from harness import provenance
     from harness.engines.base import Program
+    from harness.entries import provenance
     from harness.requests import Request
 
     identity = UNKNOWN_IMAGE

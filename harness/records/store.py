@@ -372,7 +372,7 @@ def describe_difference(old: Record, new: dict[str, object]) -> str:
 
     Args:
         old: the stored record.
-        new: the parts of the new run's key (`harness.provenance.run_key_parts`).
+        new: the parts of the new run's key (`harness.entries.provenance.run_key_parts`).
     """
     before: dict[str, object] = {
         "identity": old.entry.identity,

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from harness.contract import Verdict
-from harness.entries import Entry
-from harness.entry_files import open_folder
+from harness.entries.entry import Entry
+from harness.entries.opening import open_folder
 
 BASELINES = Path(__file__).resolve().parents[2] / "baselines"
 FOLDERS = sorted(path.parent for path in BASELINES.glob("*/entry.toml"))

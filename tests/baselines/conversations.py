@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.engines.base import Engine, Launch, Limits
-from harness.provenance import folder_identity
+from harness.entries.provenance import folder_identity
 from harness.session import Answer, Hello, PredictSession, Question, Verdict, train_session
 from harness.trained import model_folder
 

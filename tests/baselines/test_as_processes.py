@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.engines.process import ProcessEngine
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 
 from .conftest import FOLDERS
 from .conversations import assert_answers_like_the_class

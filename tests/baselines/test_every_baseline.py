@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 
 from .conftest import FOLDERS, Baseline, Listener, open_baseline
 

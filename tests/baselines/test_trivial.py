@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from baselines.kit.trivial import STATISTICS, grey
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 
 from .conftest import BASELINES, open_baseline
 

@@ -208,7 +208,7 @@ class Bench:
 
     def _task(self, entry: str, part: str) -> dict[str, Any]:
         """What the part's process is told."""
-        from harness.entry_files import open_folder
+        from harness.entries.opening import open_folder
         from tests.benchmarks.baseline_costs.generated import forms
         from tests.benchmarks.baseline_costs.settings import batched, full_size
 
@@ -292,7 +292,7 @@ def _in_short(part: str, found: Mapping[str, Any]) -> str:
 
 
 def _identity(entry: str) -> str:
-    from harness.provenance import folder_identity
+    from harness.entries.provenance import folder_identity
 
     return folder_identity(ROOT / "baselines" / entry)
 

@@ -16,7 +16,7 @@ from baselines.kit import training
 from harness.campaigns import throughput
 from harness.campaigns.grid import is_left_out, read_campaign
 from harness.campaigns.throughput import Asked, Batches, Counts, Device, Machine, Row, Table, Work
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 from tests.baselines.conftest import BASELINES, module_of, open_baseline
 from tests.benchmarks.baseline_costs import host, page, table
 from tests.benchmarks.baseline_costs.bounded import Listener, watched

@@ -67,7 +67,7 @@ def test_6_the_baselines_pass_the_audit(folder, tmp_path, monkeypatch, cache, op
 
 
 def test_6_a_strangers_image_is_audited_without_being_asked_to(attack, docker_engine) -> None:
-    from harness import provenance
+    from harness.entries import provenance
 
     folder = HOSTILE / "running_mean"
     program = docker_engine.prepare_folder(

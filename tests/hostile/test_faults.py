@@ -278,7 +278,7 @@ def own_engine() -> Iterator[OwnEngine]:
 def test_an_engine_that_is_restarted_in_mid_run_is_nobodys_record_and_the_next_run_is_clean(
     own_engine, open_small, cache, tmp_path, monkeypatch, capfd
 ) -> None:
-    from harness import provenance
+    from harness.entries import provenance
 
     shared = LightDockerEngine()
     images = {}

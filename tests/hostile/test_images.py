@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import harness.engines
-from harness import evaluate, provenance
+from harness import evaluate
 from harness.common.errors import EntryInvalid, StoreConflict
 from harness.common.statuses import Status
+from harness.entries import provenance
 from tests.hostile.conftest import ENTRIES
 
 pytestmark = pytest.mark.engine
@@ -142,7 +143,7 @@ def test_14_a_tag_that_moves_after_a_run_is_refused_and_a_digest_runs_what_it_na
 
 
 def test_14_a_submission_that_names_a_tag_is_refused(tmp_path) -> None:
-    from harness.entry_files import open_submission
+    from harness.entries.opening import open_submission
 
     path = tmp_path / "mine.toml"
     path.write_text('[entry]\nname = "mine"\ntitle = "Mine"\nimage = "hostile.example/moving:v1"\n')

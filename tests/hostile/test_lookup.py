@@ -13,7 +13,7 @@ from harness import canary, tracks
 from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 
 pytestmark = pytest.mark.engine
 

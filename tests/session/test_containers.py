@@ -9,7 +9,7 @@ import pytest
 
 from harness.common.statuses import Status
 from harness.engines.base import Launch
-from harness.provenance import folder_identity
+from harness.entries.provenance import folder_identity
 from harness.session import PredictSession, Question, Verdict, read_description, train_session
 
 pytestmark = pytest.mark.engine

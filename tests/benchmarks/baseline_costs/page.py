@@ -14,7 +14,7 @@ from harness.campaigns import throughput
 from harness.campaigns.grid import is_left_out, read_campaign
 from harness.campaigns.report import duration
 from harness.campaigns.throughput import Asked, Counts, Parts, Presumed, Row, Table
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 from tests.benchmarks.baseline_costs.generated import forms
 
 PAGE = Path("docs") / "cost.md"

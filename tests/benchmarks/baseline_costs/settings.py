@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.entries import Entry
+from harness.entries.entry import Entry
 
 # Random weights cost what pretrained ones do, and nothing is downloaded. They might diverge under
 # rates that suit pretrained ones, so hardly anything is learned, at the same cost. CutPaste's

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from harness.campaigns.throughput import TABLE, Anomalib, Counts, Device, Machine, Row, Table
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
 from tests.benchmarks.baseline_costs.settings import costly, full_size
 
 BASELINES = Path(__file__).resolve().parents[3] / "baselines"

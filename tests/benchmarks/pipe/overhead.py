@@ -19,9 +19,9 @@ from PIL import Image
 
 from harness.contract import Verdict
 from harness.engines.base import Engine, Launch
-from harness.entry_files import open_folder
+from harness.entries.opening import open_folder
+from harness.entries.provenance import folder_identity
 from harness.metrics import GroundTruth, RunScorer, TruthImage
-from harness.provenance import folder_identity
 from harness.session import Hello, PredictSession, Question, train_session
 from tests.benchmarks.pipe.copies import RAW
 from tests.benchmarks.pipe.starting import ROOT, Size, engine_of, started

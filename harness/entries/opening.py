@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.common.declared_text import text_problems
 from harness.common.errors import EntryInvalid, UsageError
-from harness.entries import (
+from harness.entries.entry import (
     Deviation,
     Entry,
     EntryTable,
@@ -180,7 +180,7 @@ def _check_archive_name(table: SubmissionTable, where: str) -> None:
 
 def _submitted_folder(path: Path, table: SubmissionTable) -> Entry:
     """The folder beside a submission file, if it is still the one that was reviewed."""
-    from harness.provenance import submitted_folder_hash  # it imports this module
+    from harness.entries.provenance import submitted_folder_hash  # it imports this module
 
     if table.folder != table.name:
         raise EntryInvalid(

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 
 from harness.common.declared_text import text_problems
 from harness.common.errors import EntryInvalid, HarnessError, UsageError
-from harness.entries import Entry, SubmissionTable
-from harness.entry_files import open_entry
-from harness.provenance import REPOSITORY, method_hash
+from harness.entries.entry import Entry, SubmissionTable
+from harness.entries.opening import open_entry
+from harness.entries.provenance import REPOSITORY, method_hash
 from harness.records import store
 from harness.records.store import replacing
 

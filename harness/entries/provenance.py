@@ -19,7 +19,7 @@ import harness
 from harness import nvidia
 from harness.contract import CONTRACT_VERSION
 from harness.engines.base import Engine, Program
-from harness.entries import Settings
+from harness.entries.entry import Settings
 from harness.records.record import MachinePart, Record, SourcePart, content_hash
 
 REPOSITORY = Path(harness.__file__).resolve().parent.parent
