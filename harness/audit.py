@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from harness.benchmarks import Sample
 from harness.records.record import AuditPart, AuditVerdict, canonical_json
-from harness.session import Answer
+from harness.session.conversation import Answer
 
 IMAGES = 32
 GPU_TOLERANCE = 1e-3

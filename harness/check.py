@@ -190,7 +190,7 @@ def _described(
     verdict: Verdict, entry: Entry, program: Program, engine: Engine, limits: Limits
 ) -> Entry | None:
     """Ask the program to describe itself; the entry with what it said, or None where it failed."""
-    from harness.describe import describe
+    from harness.session.describe import describe
 
     try:
         said = describe(program, engine, limits)

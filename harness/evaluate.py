@@ -259,7 +259,7 @@ def _answered_by(model: GivenModel, request: Request) -> Request:
 
 def _described(entry: Entry, program: Program, place: Place, limits: Limits) -> Entry:
     """A folder says in entry.toml whether it trains; an image is asked."""
-    from harness.describe import describe
+    from harness.session.describe import describe
 
     said = describe(program, place.engine, limits)
     return entry.described(maps=said.maps, trains="train" in said.verbs)

@@ -32,7 +32,7 @@ from harness.material import Gallery, GalleryCard, Picture, Role
 from harness.metrics import GroundTruth
 from harness.records.record import Record
 from harness.records.store import RunName, Store
-from harness.scoring import Progress, ground_truth
+from harness.session.scoring import Progress, ground_truth
 
 Map = NDArray[np.floating[Any]]
 

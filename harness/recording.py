@@ -29,7 +29,7 @@ from harness.records.record import (
     TrainingPart,
 )
 from harness.requests import Place, Request, request_key
-from harness.scoring import ground_truth
+from harness.session.scoring import ground_truth
 from harness.tracks import ranking, track_of
 
 

@@ -18,13 +18,13 @@ from harness.benchmarks import stage_training
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.entries.provenance import source
-from harness.judge import Judge
 from harness.metrics import METRICS_VERSION
 from harness.recording import Progress, peak_mib
 from harness.records.record import ModelPart, TrainingPart
 from harness.requests import Place, Request, launch_of, request_key, training_parts
-from harness.scoring import ground_truth
-from harness.session import Hello, train_session
+from harness.session.checkpoint_choice import Judge
+from harness.session.conversation import Hello, train_session
+from harness.session.scoring import ground_truth
 from harness.trained import model_folder
 from harness.trained.given_model import GivenModel
 from harness.trained.interrupted_training import UnfinishedTraining

@@ -30,14 +30,14 @@ from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.gallery import open_gallery
 from harness.gpu_memory import GpuMemoryGauge
-from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of
 from harness.records.kept_maps import MapKeeper
 from harness.records.record import OutcomePart, Record
 from harness.requests import Place, Request, by_uuid, launch_of, request_key
 from harness.run_model import RunModel
-from harness.scoring import ground_truth, new_scorer
-from harness.session import Answer, Hello, PredictSession
+from harness.session.conversation import Answer, Hello, PredictSession
+from harness.session.order import questions_of, sample_of, shuffled
+from harness.session.scoring import ground_truth, new_scorer
 from harness.trained import interrupted_training
 from harness.trained.interrupted_training import UnfinishedTraining
 

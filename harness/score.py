@@ -135,7 +135,7 @@ def _truths_of(evidence: Evidence, pack_version: str) -> tuple[GroundTruth, Grou
     """The cached truths of the test and validation split that this evidence was scored against."""
     from harness.benchmarks import default_cache
     from harness.metrics import GroundTruth, MetricsInputError
-    from harness.scoring import truth_folder
+    from harness.session.scoring import truth_folder
 
     stored = [
         [

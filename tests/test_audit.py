@@ -9,7 +9,7 @@ import pytest
 
 from harness.audit import IMAGES, AnswersHash, Audit
 from harness.benchmarks import Sample
-from harness.session import Answer
+from harness.session.conversation import Answer
 
 
 def sample(number: int) -> Sample:

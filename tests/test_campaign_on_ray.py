@@ -290,7 +290,7 @@ def test_a_node_that_is_not_fit_is_told_once_and_never_used(
     shutil.copytree(checkout, tmp_path / "other-harness")
     with (checkout / "tests/entries/honest/model.py").open("a") as file:
         file.write("#")
-    with (tmp_path / "other-harness/harness/session.py").open("a") as file:
+    with (tmp_path / "other-harness/harness/session/conversation.py").open("a") as file:
         file.write("#")
     packs = {}
     for seed in ("1", "2"):

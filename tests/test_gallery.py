@@ -22,7 +22,7 @@ from harness.gallery import (
     within_image,
 )
 from harness.records.store import RunName, Store
-from harness.scoring import ground_truth
+from harness.session.scoring import ground_truth
 
 
 @pytest.fixture(scope="module")

@@ -61,17 +61,29 @@ sys.exit(cli.run_verb(lambda _: evaluate.main(sys.argv[1:])))
 Moment = tuple[str, int, str]
 # Each goes on from where the one before was killed.
 MOMENTS: list[Moment] = [
-    ("harness.judge:Judge._measure", 1, "before"),  # the state is written, nothing is judged
+    (
+        "harness.session.checkpoint_choice:Judge._measure",
+        1,
+        "before",
+    ),  # the state is written, nothing is judged
     (
         "harness.trained.interrupted_training:UnfinishedTraining.save",
         3,
         "after",
     ),  # judged, and nobody knows
-    ("harness.session:_Training._judge_checkpoint", 2, "after"),  # the model is being saved
+    (
+        "harness.session.conversation:_Training._judge_checkpoint",
+        2,
+        "after",
+    ),  # the model is being saved
     ("harness.trained.training_curve:TrainingCurve.add", 1, "after"),  # between two checkpoints
-    ("harness.judge:Judge._measure", 2, "after"),  # asked, the verdict not taken down
+    (
+        "harness.session.checkpoint_choice:Judge._measure",
+        2,
+        "after",
+    ),  # asked, the verdict not taken down
     ("harness.trained.model_folder:copy", 1, "before"),  # trained, the model not copied
-    ("harness.session:PredictSession.start", 1, "before"),  # copied, nothing asked
+    ("harness.session.conversation:PredictSession.start", 1, "before"),  # copied, nothing asked
 ]
 
 

@@ -1,6 +1,6 @@
 """What every engine offers: start one program, talk to it through one pipe, stop it for certain.
 
-The session (harness/session.py) knows only these classes. Deadlines are instants of
+The session (harness/session/conversation.py) knows only these classes. Deadlines are instants of
 `time.monotonic()`, never durations, so that a chain of calls shares one limit.
 """
 

@@ -9,7 +9,14 @@ import numpy as np
 
 from harness.engines.base import Engine, Launch, Limits
 from harness.entries.provenance import folder_identity
-from harness.session import Answer, Hello, PredictSession, Question, Verdict, train_session
+from harness.session.conversation import (
+    Answer,
+    Hello,
+    PredictSession,
+    Question,
+    Verdict,
+    train_session,
+)
 from harness.trained import model_folder
 
 from .conftest import Listener, open_baseline

@@ -20,8 +20,8 @@ from harness.contract.frames import HelloFrame, ImageFrame, MapFrame, ReadyFrame
 from harness.contract.pipe import FrameReader, FrameWriter
 from harness.engines.base import Launch, Limits, Program
 from harness.engines.double import run_function
-from harness.questions import questions_of, sample_of, shuffled
-from harness.session import Hello, PredictSession
+from harness.session.conversation import Hello, PredictSession
+from harness.session.order import questions_of, sample_of, shuffled
 
 BENCHMARKS = ("brain", "camelyon16")
 

@@ -18,7 +18,7 @@ from harness.contract.pipe import FrameReader, FrameWriter
 from harness.engines.base import Launch, Limits, Program, Running
 from harness.engines.double import EntryFunction, run_function
 from harness.engines.process import ProcessEngine
-from harness.session import Answer, Hello, PredictSession, Question
+from harness.session.conversation import Answer, Hello, PredictSession, Question
 
 ENTRIES = Path(__file__).parents[1] / "entries"
 HELLO = Hello(benchmark="demo", seed=0, device="cpu", maps_wanted=True, params={})

@@ -10,7 +10,13 @@ import pytest
 from harness.common.statuses import Status
 from harness.engines.base import Launch
 from harness.entries.provenance import folder_identity
-from harness.session import PredictSession, Question, Verdict, read_description, train_session
+from harness.session.conversation import (
+    PredictSession,
+    Question,
+    Verdict,
+    read_description,
+    train_session,
+)
 
 pytestmark = pytest.mark.engine
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Program
-from harness.session import Verdict, read_description, train_session
+from harness.session.conversation import Verdict, read_description, train_session
 
 PERL_ENTRY = Path(__file__).parents[1] / "contract" / "entries" / "mean_grey.pl"
 

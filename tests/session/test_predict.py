@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.asking import _is_finite
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import MapFrame, ReadyFrame
 from harness.engines.base import Launch, Program
 from harness.engines.double import run_function
-from harness.session import PredictSession, Question
+from harness.session.conversation import PredictSession, Question
+from harness.session.one_image import _is_finite
 
 
 def zeros(frame, dtype=np.float32):

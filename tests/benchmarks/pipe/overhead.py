@@ -22,7 +22,7 @@ from harness.engines.base import Engine, Launch
 from harness.entries.opening import open_folder
 from harness.entries.provenance import folder_identity
 from harness.metrics import GroundTruth, RunScorer, TruthImage
-from harness.session import Hello, PredictSession, Question, train_session
+from harness.session.conversation import Hello, PredictSession, Question, train_session
 from tests.benchmarks.pipe.copies import RAW
 from tests.benchmarks.pipe.starting import ROOT, Size, engine_of, started
 

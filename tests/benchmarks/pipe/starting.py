@@ -11,7 +11,7 @@ from harness.engines.base import Engine, Launch, Running
 from harness.engines.docker import DockerEngine
 from harness.engines.process import ProcessEngine
 from harness.entries.provenance import folder_identity
-from harness.session import Hello
+from harness.session.conversation import Hello
 from tests.engine_images import LightDockerEngine
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -24,8 +24,8 @@ from harness.benchmarks import Pack, Sample, open_pack
 from harness.benchmarks import pack as pack_module
 from harness.engines.base import Launch, Program
 from harness.engines.double import FunctionEngine
-from harness.questions import questions_of, sample_of, shuffled
-from harness.session import Hello, PredictSession
+from harness.session.conversation import Hello, PredictSession
+from harness.session.order import questions_of, sample_of, shuffled
 
 from . import raw_fixtures as fixtures
 from .conftest import ALL, Ready

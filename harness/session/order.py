@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.benchmarks import Pack, Sample
-from harness.session import Answer, Question
+from harness.session.conversation import Answer, Question
 
 
 def questions_of(pack: Pack, samples: Sequence[Sample]) -> Iterator[Question]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from harness.benchmarks import Pack
 from harness.entries.entry import TrainingTable
 from harness.metrics import GroundTruth, checkpoint_value
-from harness.questions import questions_of, sample_of, shuffled
 from harness.records.record import CheckpointPart
-from harness.session import Answer, Question, Verdict
+from harness.session.conversation import Answer, Question, Verdict
+from harness.session.order import questions_of, sample_of, shuffled
 
 
 class Judge:

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from harness.asking import Ahead, Answer, Asked, Prepared, Question, Received
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import (
     MAP_DTYPES,
@@ -36,7 +35,8 @@ from harness.contract.frames import (
 )
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame
 from harness.engines.base import DeadlinePassed, Launch, Running
-from harness.entry_pipe import Deadline, EntryPipe
+from harness.session.one_image import Ahead, Answer, Asked, Prepared, Question, Received
+from harness.session.pipe import Deadline, EntryPipe
 from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
 __all__ = [

@@ -6,7 +6,7 @@ from harness.common.errors import EntryInvalid, InfrastructureFault
 from harness.common.statuses import Fault, RunEnded
 from harness.contract.frames import Description
 from harness.engines.base import Engine, Launch, Limits, Program
-from harness.session import read_description
+from harness.session.conversation import read_description
 
 LOG_TAIL_BYTES = 64 * 1024
 
