@@ -18,7 +18,7 @@ from harness.console import cli
 from harness.records.record import Grid, Track
 
 if TYPE_CHECKING:
-    from harness.comparisons import Column, Comparison, Standing
+    from harness.board.comparison import Column, Comparison, Standing
     from harness.metrics import Resampled
     from harness.records.record import Record
     from harness.records.store import Store
@@ -54,10 +54,10 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Compare, write and print; returns the exit code."""
     options = build_parser().parse_args(argv)
-    from harness.comparisons import comparison_bytes, comparison_path
+    from harness.board.comparison import comparison_bytes, comparison_path
+    from harness.board.rows import ranked_records, with_withdrawals
     from harness.entries.submissions import withdrawals
     from harness.records.store import Store
-    from harness.statistics import ranked_records, with_withdrawals
 
     store = Store(options.results)
     records = with_withdrawals(store.records(), withdrawals())
@@ -101,7 +101,7 @@ def compare(records: Sequence[Record], store: Store, *, seed: int = 0) -> Compar
         DataMissing: an evidence file is not there.
     """
     from harness import __version__
-    from harness.comparisons import Comparison
+    from harness.board.comparison import Comparison
     from harness.entries import provenance
     from harness.metrics import METRICS_VERSION
     from harness.metrics.intervals import RESAMPLES
@@ -143,7 +143,7 @@ def _one_ground_truth(records: Sequence[Record]) -> None:
 
 def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -> list[Column]:
     """Every metric and grid that some entry has, in the table's order."""
-    from harness.comparisons import Column
+    from harness.board.comparison import Column
 
     runs = _resampled(records, store, seed)
     keys = list(dict.fromkeys(key for seeds in runs.values() for run in seeds for key in run))
@@ -172,7 +172,7 @@ def _standings(runs: Runs, key: Key, seed: int) -> tuple[Standing, ...]:
     """Entries that have the metric for every seed; the others are not compared in this column."""
     import numpy as np
 
-    from harness.comparisons import Standing
+    from harness.board.comparison import Standing
     from harness.metrics.ranks import over_seeds, standings
 
     whole = {name: tables for name, tables in runs.items() if all(key in table for table in tables)}

@@ -314,7 +314,7 @@ def _check_seeds(seeds: Sequence[int]) -> None:
 
 
 def _tell_unreviewable(entries: Sequence[Entry], reporter: cli.Reporter) -> None:
-    from harness.tracks import unreviewable_files
+    from harness.board.tracks import unreviewable_files
 
     for entry in entries:
         if entry.kind == "folder" and (problems := unreviewable_files(entry.folder)):
@@ -424,8 +424,8 @@ def show(records: Sequence[Record], plan: Plan, *, is_json: bool, rebuild_site: 
     """Print the results and rebuild the site."""
     import json
 
+    from harness.board.terminal_tables import result_tables
     from harness.site import build_site
-    from harness.tables import result_tables
 
     store = plan.place.store
     if is_json:

@@ -12,7 +12,7 @@ from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
-    from harness.datacard import DataCard
+    from harness.board.data_card import DataCard
 
 EXAMPLES = """
   python -m harness.pack verify /data/bmad/Brain
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None) -> int:
     """Verify; returns the exit code."""
     options = build_parser().parse_args(argv)
     with cli.reporting() as reporter:
-        from harness.datacard import make_card
+        from harness.board.data_card import make_card
 
         pack = _open(options.folder, options.benchmark, reporter)
         card = make_card(pack, reporter.progress)
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None) -> int:
     if options.json:
         print(card.model_dump_json(indent=1))
     else:
-        from harness.datacard_text import to_markdown
+        from harness.board.data_card_text import to_markdown
 
         print(to_markdown(card))
     for path in paths:
@@ -98,7 +98,7 @@ def _benchmark_of(folder: Path) -> str | None:
 def write_card(card: DataCard, results: Path) -> list[Path]:
     """Write both forms, each whole or not at all; returns their paths."""
     from harness.benchmarks.cache import write_atomically
-    from harness.datacard_text import to_markdown
+    from harness.board.data_card_text import to_markdown
 
     texts = (card.model_dump_json(indent=1) + "\n", to_markdown(card))
     paths = [results / card.name / name for name in CARD_FILES]

@@ -14,7 +14,8 @@ So the public form commits to it with a secret salt, which stays beside the priv
 
 from __future__ import annotations
 
-from harness.public_rows import digits, step_of, to_step
+from harness.board.public_rows import digits, step_of, to_step
+from harness.board.rows import SeedValue
 from harness.records.record import (
     AuditPart,
     CostPart,
@@ -25,7 +26,6 @@ from harness.records.record import (
     TimesPart,
     content_hash,
 )
-from harness.statistics import SeedValue
 
 
 def commitment(record: Record, salt: str) -> str:

@@ -22,19 +22,19 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from harness.common.errors import HarnessError, StoreUnusable, UsageError
-from harness.comparisons import (
+from harness.board.comparison import (
     Comparison,
     comparison_bytes,
     comparison_path,
     read_comparisons,
     without_numbers,
 )
+from harness.board.rows import ranked_records, with_withdrawals
+from harness.common.errors import HarnessError, StoreUnusable, UsageError
 from harness.entries.submissions import withdrawals
 from harness.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record, content_hash
 from harness.records.store import RunName, Store, read_record
-from harness.statistics import ranked_records, with_withdrawals
 
 RECORDS = PurePosixPath("leaderboard/records")
 MAX_FILE_BYTES = 32 * 1024**2
@@ -100,7 +100,7 @@ def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None
 
 def _copy_what_may_be_seen(record: Record, name: RunName, source: Store, target: Store) -> None:
     """Curves and pictures of an open run."""
-    from harness import curves, gallery
+    from harness.board import curves, gallery
 
     if curves.read_curves(source.root, [record]):
         target.write(target.curves_path(name), source.curves_path(name).read_bytes())
@@ -162,7 +162,7 @@ def record_problems(record: Record) -> list[str]:
 
 
 def _track_problems(record: Record) -> Iterator[str]:
-    from harness.tracks import is_foreign, unranked_reasons
+    from harness.board.tracks import is_foreign, unranked_reasons
 
     is_hidden = record.pack.visibility == "hidden"
     if (record.track == "sealed") != is_hidden:
@@ -309,7 +309,7 @@ class PullRequest:
                 yield f"{name} {told!r} is not that of its commit"
 
     def _of_picture(self, kind: str, match: re.Match[str], path: Path) -> Iterator[str]:
-        from harness import curves, gallery
+        from harness.board import curves, gallery
 
         record = self.records.find(RunName(match["benchmark"], match["entry"], int(match["seed"])))
         if record is None:
@@ -401,7 +401,7 @@ def _classify(path: str) -> tuple[re.Match[str] | None, str]:
 
 
 def _card_problems(path: Path, benchmark: str) -> Iterator[str]:
-    from harness.datacards import read_card
+    from harness.board.verified_packs import read_card
 
     card = read_card(path)
     if card.visibility != "open" or card.name != benchmark:

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from harness import curves
+    from harness.board import curves
     from harness.publication import publish_comparisons, publish_run
     from harness.records.store import Store, read_record
     from harness.site import PUBLISHED_RECORDS

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.benchmarks import Pack
+    from harness.board.submission_states import Job
     from harness.entries.entry import Entry
     from harness.records.store import Store
-    from harness.waiting import Job
 
 EXAMPLES = """
   python -m harness.queue list --data-root /data/bmad --pack /data/sealed
@@ -123,6 +123,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def check_files(folder: Path) -> list[str]:
     """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
+    from harness.board.tracks import unreviewable_files
     from harness.entries.submissions import (
         baselines,
         find_published_twin,
@@ -134,7 +135,6 @@ def check_files(folder: Path) -> list[str]:
     )
     from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.tracks import unreviewable_files
 
     published = Store(PUBLISHED_RECORDS).records()
     entries, invalid = open_all(folder)
@@ -200,9 +200,9 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
 
 def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     """How many scored submissions each team has, of how many it may have."""
+    from harness.board.submission_states import team_counts
     from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.waiting import team_counts
 
     counts = team_counts([*store.records(), *Store(PUBLISHED_RECORDS).records()])
     return [
@@ -215,9 +215,9 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
 def _jobs(
     options: argparse.Namespace, entries: Sequence[Entry], packs: Sequence[Pack], store: Store
 ) -> list[Job]:
+    from harness.board.submission_states import MOST_SCORED, jobs_of
     from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.waiting import MOST_SCORED, jobs_of
 
     return jobs_of(
         entries,

@@ -12,9 +12,10 @@ import numpy as np
 
 from harness.audit import AnswersHash
 from harness.benchmarks import Pack
+from harness.board.gallery import GalleryMaker
+from harness.board.tracks import ranking, track_of
 from harness.common.statuses import Status
 from harness.entries import provenance
-from harness.gallery import GalleryMaker
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records.record import (
     AuditPart,
@@ -30,7 +31,6 @@ from harness.records.record import (
 )
 from harness.requests import Place, Request, request_key
 from harness.session.scoring import ground_truth
-from harness.tracks import ranking, track_of
 
 
 @dataclass

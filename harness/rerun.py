@@ -170,7 +170,7 @@ def compare(record: Record, again: Record) -> list[Compared]:
 
 def _is_same(one: MetricValue, other: MetricValue, *, is_cpu: bool) -> bool:
     """Value and interval to the last digit; a public record's to its step; else the tolerance."""
-    from harness.public_rows import to_step
+    from harness.board.public_rows import to_step
 
     if one.step is not None:
         return to_step(other.value, one.step) == one.value

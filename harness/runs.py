@@ -24,11 +24,11 @@ from pathlib import Path
 from harness import gpu_health
 from harness.audit import Audit
 from harness.benchmarks import Sample
+from harness.board.gallery import open_gallery
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
-from harness.gallery import open_gallery
 from harness.gpu_memory import GpuMemoryGauge
 from harness.recording import Progress, record_of
 from harness.records.kept_maps import MapKeeper

@@ -11,8 +11,8 @@ from harness.common.errors import EntryInvalid, UsageError
 from harness.console import cli
 
 if TYPE_CHECKING:
-    from harness.comparisons import Comparison
-    from harness.material import BenchmarkCard, Material, Waiting
+    from harness.board.comparison import Comparison
+    from harness.board.site_data import BenchmarkCard, Material, Waiting
     from harness.records.record import Record
 
 EXAMPLES = """
@@ -107,15 +107,15 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
 
     Curves that are missing beside records with evidence are made and kept there.
     """
-    from harness import curves, gallery, standings
-    from harness.comparisons import without_numbers
-    from harness.datacards import read_verified_packs
+    from harness.board import curves, gallery, overall_ranks
+    from harness.board.comparison import without_numbers
+    from harness.board.public_rows import published as publishable
+    from harness.board.rows import ranked_records, summarise, with_withdrawals
+    from harness.board.site_data import Material
+    from harness.board.submission_states import team_counts
+    from harness.board.verified_packs import read_verified_packs
     from harness.entries.submissions import withdrawals
-    from harness.material import Material
-    from harness.public_rows import published as publishable
     from harness.records.store import Store
-    from harness.statistics import ranked_records, summarise, with_withdrawals
-    from harness.waiting import team_counts
 
     if os.access(results, os.W_OK):
         curves.refresh(Store(results))
@@ -132,7 +132,9 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
         for folder, group in own.items()
         for key, found in gallery.read_galleries(folder, group).items()
     }
-    shown = {run.run_key: drawn[run.run_key] for run in standings.first_galleries(records, drawn)}
+    shown = {
+        run.run_key: drawn[run.run_key] for run in overall_ranks.first_galleries(records, drawn)
+    }
     return Material(
         rows=rows,
         records=tuple(records),
@@ -144,11 +146,11 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
             for key, found in curves.read_curves(folder, group).items()
         },
         galleries=shown,
-        hardest=standings.hardest(records, shown),
-        overall=standings.overall(
+        hardest=overall_ranks.hardest(records, shown),
+        overall=overall_ranks.overall(
             compared, [n for n in compared if n in cards and cards[n].table1]
         ),
-        not_above_trivial=standings.not_above_trivial(rows),
+        not_above_trivial=overall_ranks.not_above_trivial(rows),
         waiting=waiting(SUBMISSIONS, {record.entry.name for record in records}),
         teams=team_counts(records),
         cards=cards,
@@ -170,7 +172,7 @@ def _comparisons(
     folders: Iterable[Path], ranked: Mapping[str, Sequence[Record]]
 ) -> tuple[dict[str, Comparison], tuple[str, ...]]:
     """The comparisons of exactly these records, and the benchmarks that have only another one."""
-    from harness.comparisons import read_comparisons
+    from harness.board.comparison import read_comparisons
 
     found = [each for folder in folders for each in read_comparisons(folder).values()]
     current = {
@@ -183,8 +185,8 @@ def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
     """Submissions without a record, by date. A file that is no submission is passed over here:
     `harness.check` says what is wrong with it.
     """
+    from harness.board.site_data import Waiting
     from harness.entries.opening import open_entry
-    from harness.material import Waiting
 
     found = []
     for path in sorted(submissions.glob("*.toml")):
@@ -201,7 +203,7 @@ def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
 def benchmark_cards() -> dict[str, BenchmarkCard]:
     """What the specs say of every known benchmark."""
     from harness.benchmarks import BENCHMARKS
-    from harness.material import BenchmarkCard
+    from harness.board.site_data import BenchmarkCard
 
     return {
         name: BenchmarkCard(

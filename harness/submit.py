@@ -180,10 +180,10 @@ DECLARED = (
 
 def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[str]:
     """Why the file cannot be written under this name."""
+    from harness.board.tracks import unreviewable_files
     from harness.entries.submissions import name_problem
     from harness.records.store import Store
     from harness.site import PUBLISHED_RECORDS
-    from harness.tracks import unreviewable_files
 
     entry, name = candidate.entry, candidate.table.name
     path = options.submissions / f"{name}.toml"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.comparisons import Column as Compared
-from harness.comparisons import Comparison, Standing
-from harness.material import BenchmarkCard, Material, TrivialAuroc, is_trivial
+from harness.board.comparison import Column as Compared
+from harness.board.comparison import Comparison, Standing
+from harness.board.rows import Row
+from harness.board.site_data import BenchmarkCard, Material, TrivialAuroc, is_trivial
 from harness.records.record import Record
-from harness.statistics import Row
 from leaderboard import cells, charts, figures, formats, sparks, words
 from leaderboard.charts import Figure
 from leaderboard.downloads import row_key

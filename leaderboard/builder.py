@@ -17,11 +17,11 @@ from typing import Any
 
 import jinja2
 
-from harness.comparisons import comparison_bytes, without_numbers
-from harness.material import Material
-from harness.public_rows import published
+from harness.board.comparison import comparison_bytes, without_numbers
+from harness.board.public_rows import published
+from harness.board.rows import Row
+from harness.board.site_data import Material
 from harness.records.record import Record
-from harness.statistics import Row
 from leaderboard import formats, guide, words
 from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path
 from leaderboard.downloads import (

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from harness.material import Overall
-from harness.statistics import MetricSummary, Row
+from harness.board.rows import MetricSummary, Row
+from harness.board.site_data import Overall
 from leaderboard import formats
 from leaderboard.paper import Reported, difference
 

@@ -11,9 +11,9 @@ import io
 import json
 from collections.abc import Sequence
 
-from harness.material import Material
+from harness.board.rows import MetricSummary, Row
+from harness.board.site_data import Material
 from harness.records.record import Record
-from harness.statistics import MetricSummary, Row
 from leaderboard import formats
 from leaderboard.paper import Reported, by_cell, difference
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.material import Gallery, Material
+from harness.board.rows import MetricSummary, Row, SeedValue
+from harness.board.site_data import Gallery, Material
 from harness.records.record import Record
-from harness.statistics import MetricSummary, Row, SeedValue
 from leaderboard import formats, guide, words
 from leaderboard.cells import COST, Cell, cell, rank_badge
 from leaderboard.commands import rerun_command

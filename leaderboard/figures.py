@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.material import BandedCurve, CurveKind
+from harness.board.rows import Row
+from harness.board.site_data import BandedCurve, CurveKind
 from harness.records.record import Grid
-from harness.statistics import Row
 from leaderboard import charts, formats, words
 from leaderboard.charts import Figure
 

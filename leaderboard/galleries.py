@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.material import Gallery, HardImage, Material, Picture, Role
+from harness.board.site_data import Gallery, HardImage, Material, Picture, Role
 from harness.records.record import Record
 from leaderboard import formats, words
 from leaderboard.downloads import row_key

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from harness.board.rows import Row
+from harness.board.site_data import Material, TeamCount
 from harness.common.statuses import STATUS_TABLE, Fault, Status
-from harness.material import Material, TeamCount
-from harness.statistics import Row
 from leaderboard import cells, formats, words
 from leaderboard.cells import COST, NOT_RUN, Cell, Context
 from leaderboard.paper import Reported, difference, method_key

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.material import Reported
-from harness.statistics import Row, place
+from harness.board.rows import Row, place
+from harness.board.site_data import Reported
 
 __all__ = ["Reported", "by_cell", "difference", "method_key", "read_paper"]
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.material import Material, Overall, Waiting, is_canary, is_trivial
-from harness.statistics import Row
+from harness.board.rows import Row
+from harness.board.site_data import Material, Overall, Waiting, is_canary, is_trivial
 from leaderboard import formats, words
 from leaderboard.cells import COST, NOT_RUN, Cell, Context, cell, paper_cell
 from leaderboard.paper import Reported, by_cell, method_key

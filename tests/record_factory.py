@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.board.comparison import Column, Comparison, Standing
+from harness.board.rows import ranked_records, summarise
 from harness.common.statuses import Status
-from harness.comparisons import Column, Comparison, Standing
 from harness.records.record import Record, content_hash
-from harness.statistics import ranked_records, summarise
 
 Metrics = dict[tuple[str, str | None], float | None]
 

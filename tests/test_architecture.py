@@ -57,8 +57,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (
-        "leaderboard", "harness.records.record", "harness.comparisons", "harness.material",
-        "harness.public_rows", "harness.statistics", "harness.common.statuses", "harness.common.errors", "harness.metrics.names",
+        "leaderboard", "harness.records.record", "harness.board.comparison", "harness.board.site_data",
+        "harness.board.public_rows", "harness.board.rows", "harness.common.statuses", "harness.common.errors", "harness.metrics.names",
     ),
 }  # fmt: skip
 

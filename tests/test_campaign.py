@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import campaign
+from harness.board.rows import summarise
 from harness.campaigns import plan, report, slots
 from harness.campaigns.costs import Costs, Images, Method
 from harness.campaigns.faults import Done, End, Try
@@ -34,7 +35,6 @@ from harness.common.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.entries.opening import open_folder
 from harness.records.record import CheckpointPart, TrainingPart
 from harness.records.store import Store
-from harness.statistics import summarise
 from leaderboard.paper import method_key, read_paper
 from tests.fake_nvml import FakeGpu
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from harness import compare
+from harness.board.comparison import comparison_path, read_comparisons
+from harness.board.rows import summarise
 from harness.common.errors import DataMissing, StoreUnusable
-from harness.comparisons import comparison_path, read_comparisons
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.records.record import Record
 from harness.records.store import RunName, Store
-from harness.statistics import summarise
 
 PATIENTS, IMAGES = 40, 400
 Fill = Callable[..., Store]

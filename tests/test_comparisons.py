@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from harness.common.errors import StoreUnusable
-from harness.comparisons import (
+from harness.board.comparison import (
     Standing,
     comparison_bytes,
     comparison_path,
     read_comparisons,
     without_numbers,
 )
+from harness.common.errors import StoreUnusable
 from tests.record_factory import comparison, record
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.curves import MOST_POINTS, curves_of_run, read_curves, refresh
+from harness.board.curves import MOST_POINTS, curves_of_run, read_curves, refresh
 from harness.metrics.intervals import resample_counts
 from harness.records.record import content_hash
 from harness.records.store import RunName, Store

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.echo import ECHO, is_echo
+from harness.board.echo_times import ECHO, is_echo
+from harness.board.public_rows import published
+from harness.board.rows import summarise
 from harness.entries.opening import open_folder
-from harness.public_rows import published
 from harness.recording import Progress, _times
 from harness.records.store import RunName, Store
 from harness.site import build_site
-from harness.statistics import summarise
 from tests.baselines.conftest import BASELINES, open_baseline
 
 TRIVIAL = {"family": "trivial"}

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from harness.benchmarks import default_cache, demo_pack
-from harness.common.errors import StoreUnusable
-from harness.gallery import (
+from harness.board.gallery import (
     CARD,
     GalleryMaker,
     open_gallery,
@@ -21,6 +20,7 @@ from harness.gallery import (
     same_images,
     within_image,
 )
+from harness.common.errors import StoreUnusable
 from harness.records.store import RunName, Store
 from harness.session.scoring import ground_truth
 

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from harness import pack as verb
 from harness.benchmarks import Pack, demo_pack, open_pack
+from harness.board.data_card import DataCard, image_auroc, make_card
+from harness.board.data_card_text import is_give_away, to_markdown
 from harness.common.errors import DataMissing, PackInvalid
-from harness.datacard import DataCard, image_auroc, make_card
-from harness.datacard_text import is_give_away, to_markdown
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import pictures
+from harness.board import pictures
 
 
 @pytest.mark.parametrize(

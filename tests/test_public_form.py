@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from harness.board.public_rows import published, step_of, to_step
+from harness.board.rows import SeedValue, summarise
 from harness.common.statuses import Status
 from harness.metrics import RunScores
 from harness.public_form import commitment, public_form, public_problems
-from harness.public_rows import published, step_of, to_step
 from harness.records.record import Record, content_hash
 from harness.records.store import Store, read_record
 from harness.site import build_site
-from harness.statistics import SeedValue, summarise
 from harness.verify import run_key_problems
 from tests.metrics.oracles import Case, scored
 from tests.run_factory import finished, random_scores, save_run, scores_of

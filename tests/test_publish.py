@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import curves, publish
+from harness import publish
+from harness.board import curves
+from harness.board.comparison import comparison_bytes, comparison_path, read_comparisons
 from harness.common.errors import UsageError
-from harness.comparisons import comparison_bytes, comparison_path, read_comparisons
 from harness.entries.provenance import REPOSITORY
 from harness.publication import PullRequest
 from harness.records.record import Record

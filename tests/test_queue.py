@@ -15,6 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from harness import evaluate, queue
+from harness.board.rows import ranked_records, summarise, with_withdrawals
+from harness.board.submission_states import Versions, changes_since, jobs_of, team_key
 from harness.common.errors import EntryInvalid, StoreConflict, UsageError
 from harness.common.statuses import Status
 from harness.engines.base import Limits
@@ -25,8 +27,6 @@ from harness.entries.submissions import submission_text, withdraw, withdrawals, 
 from harness.records.record import Record
 from harness.records.store import RunName, Store
 from harness.site import waiting as waiting_on_site
-from harness.statistics import ranked_records, summarise, with_withdrawals
-from harness.waiting import Versions, changes_since, jobs_of, team_key
 from tests.test_submissions import DIGEST, source_folder, submit, table
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -183,7 +183,7 @@ def test_a_team_has_a_bounded_number_of_scored_submissions_on_each_benchmark(tmp
 
 def test_a_published_record_counts_like_ones_own(tmp_path, make_record):
     (entry,) = image_entries(tmp_path, ["mine"])
-    from harness.waiting import current_versions
+    from harness.board.submission_states import current_versions
 
     now = current_versions()
     published = record_of(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.comparisons import Column, Standing
-from harness.material import Gallery, GalleryCard, Picture
-from harness.standings import first_galleries, hardest, not_above_trivial, overall
-from harness.statistics import summarise
+from harness.board.comparison import Column, Standing
+from harness.board.overall_ranks import first_galleries, hardest, not_above_trivial, overall
+from harness.board.rows import summarise
+from harness.board.site_data import Gallery, GalleryCard, Picture
 from tests.record_factory import comparison
 
 ONE = ("image_auroc", None)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from harness.board.rows import Row
 from harness.campaigns.grid import Variant
 from harness.records.record import Record
-from harness.statistics import Row
 
 
 @dataclass(frozen=True)

@@ -108,10 +108,10 @@ def as_json(plan: Plan) -> str:
 
 def show(plan: Plan, done: Sequence[Done], options: argparse.Namespace) -> None:
     """The results, the settings that validation chose, and counts that add up; rebuilds the site."""
+    from harness.board.rows import summarise
+    from harness.board.terminal_tables import result_tables
     from harness.campaigns.outcome import choices, reproduction
     from harness.site import build_site
-    from harness.statistics import summarise
-    from harness.tables import result_tables
 
     names = {planned.cell.variant.name for planned in plan.runs}
     benchmarks = {planned.cell.benchmark for planned in plan.runs}

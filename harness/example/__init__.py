@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.comparisons import without_numbers
+from harness.board.comparison import without_numbers
+from harness.board.overall_ranks import first_galleries, hardest, not_above_trivial, overall
+from harness.board.public_rows import published
+from harness.board.rows import ranked_records, summarise
+from harness.board.site_data import BenchmarkCard, Material, Reported, Waiting
 from harness.example.curves import curves, has_curves
 from harness.example.methods import Method, methods
 from harness.example.pictures import galleries
 from harness.example.runs import SIX, comparison, metrics, record
-from harness.material import BenchmarkCard, Material, Reported, Waiting
-from harness.public_rows import published
 from harness.records.record import Record
-from harness.standings import first_galleries, hardest, not_above_trivial, overall
-from harness.statistics import ranked_records, summarise
 
 SEEDS = 5
 # Trivial entries and the canary come last.

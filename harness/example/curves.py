@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.material import BandedCurve, CurveKind, RunCurves
+from harness.board.site_data import BandedCurve, CurveKind, RunCurves
 from harness.records.record import Grid, Record
 
 Floats = NDArray[np.float64]

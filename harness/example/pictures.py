@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import pictures
+from harness.board import pictures
+from harness.board.site_data import Gallery, GalleryCard, Picture, Role
 from harness.example.methods import Method, generator
 from harness.example.runs import PICTURED, WITH_MASKS
-from harness.material import Gallery, GalleryCard, Picture, Role
 from harness.records.record import Record, content_hash
 
 ENTRIES_WITH_PICTURES = 8
@@ -110,7 +110,7 @@ def _picture(
     *,
     has_masks: bool,
 ) -> Picture:
-    from harness.gallery import within_image
+    from harness.board.gallery import within_image
 
     return Picture(
         role=role,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.board.comparison import Column, Comparison, Standing
 from harness.common.statuses import Status
-from harness.comparisons import Column, Comparison, Standing
 from harness.example.methods import Method, generator
 from harness.records.record import Grid, Record, content_hash
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness import evaluate
+from harness.board.site_data import is_trivial
 from harness.common.statuses import Status
-from harness.material import is_trivial
 from harness.records.store import Store
 from harness.site import default_folder
 from tests.hostile.conftest import ENTRIES, HOSTILE

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from harness.benchmarks import Pack, open_pack
+from harness.board.public_rows import published
+from harness.board.rows import summarise
 from harness.public_form import public_form, public_problems
-from harness.public_rows import published
 from harness.records.record import Record
 from harness.records.store import Store
 from harness.site import build_site
-from harness.statistics import summarise
 from tests.hostile.conftest import small_pack
 
 pytestmark = pytest.mark.engine

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import canary, tracks
+from harness import canary
 from harness.benchmarks import Pack, demo_pack, open_pack
+from harness.board import tracks
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
 from harness.entries.opening import open_folder

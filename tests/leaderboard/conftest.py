@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.benchmarks import default_cache
+from harness.board.rows import summarise
+from harness.board.site_data import Material
 from harness.example import made_up
-from harness.material import Material
 from harness.records.record import Record
 from harness.site import benchmark_cards, metric_definitions
-from harness.statistics import summarise
 from leaderboard.builder import build
 from tests.conftest import find_browser
 

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from harness.board.rows import summarise
+from harness.board.site_data import Material
 from harness.common.statuses import Status
-from harness.material import Material
-from harness.statistics import summarise
 from leaderboard.builder import build
 from leaderboard.paper import read_paper
 

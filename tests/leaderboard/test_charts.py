@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from harness.material import BandedCurve
-from harness.statistics import summarise
+from harness.board.rows import summarise
+from harness.board.site_data import BandedCurve
 from leaderboard import charts, sparks
 from leaderboard.figures import CURVES, Line, cost_figure, curve_figures
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.common.statuses import STATUS_TABLE, Fault, Status
-from harness.comparisons import Standing
-from harness.material import (
+from harness.board.comparison import Standing
+from harness.board.overall_ranks import not_above_trivial
+from harness.board.rows import summarise
+from harness.board.site_data import (
     BenchmarkCard,
     Material,
     Overall,
@@ -20,9 +21,8 @@ from harness.material import (
     VerifiedPack,
     Waiting,
 )
+from harness.common.statuses import STATUS_TABLE, Fault, Status
 from harness.site import benchmark_cards
-from harness.standings import not_above_trivial
-from harness.statistics import summarise
 from leaderboard.builder import build
 from tests.record_factory import comparison
 
@@ -57,7 +57,7 @@ def first_is_better(made):
 
 def compared_site(build_site, records, made, **more):
     rows = summarise(records, comparisons={"brain": made})
-    from harness.material import Material
+    from harness.board.site_data import Material
     from leaderboard.builder import build
 
     return rows, lambda out: build(

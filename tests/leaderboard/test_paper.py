@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.statistics import summarise
+from harness.board.rows import summarise
 from leaderboard.paper import by_cell, difference, method_key, read_paper
 
 

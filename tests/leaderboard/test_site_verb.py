@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from harness.board.comparison import comparison_bytes, comparison_path
 from harness.common.errors import StoreUnusable
-from harness.comparisons import comparison_bytes, comparison_path
 from harness.records.store import Store
 from harness.site import build_site as site_of
 from harness.site import gather, main, waiting

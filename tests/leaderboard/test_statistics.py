@@ -8,9 +8,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from harness.board.public_rows import published
+from harness.board.rows import place, ranked_records, summarise
 from harness.common.statuses import Status
-from harness.public_rows import published
-from harness.statistics import place, ranked_records, summarise
 from tests.record_factory import comparison
 
 ONE = {("image_auroc", None): 0.5}

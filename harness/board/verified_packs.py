@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.board.data_card import DataCard
+from harness.board.data_card_text import to_markdown
+from harness.board.site_data import PackLeak, TrivialAuroc, VerifiedPack
 from harness.common.errors import StoreUnusable
-from harness.datacard import DataCard
-from harness.datacard_text import to_markdown
-from harness.material import PackLeak, TrivialAuroc, VerifiedPack
 
 CARD_FILE = "datacard.json"
 

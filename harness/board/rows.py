@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from harness.board.comparison import Comparison, Standing
+from harness.board.echo_times import EchoTimes
 from harness.common.statuses import Status
-from harness.comparisons import Comparison, Standing
-from harness.echo import EchoTimes
 from harness.records.record import Grid, MetricValue, Record, Track
 
 Isolation = Literal["container", "none"]
@@ -137,7 +137,7 @@ class Row:
     seconds_per_image: float | None
     """Mean over seeds of the median seconds per test image."""
     seconds_less_echo: float | None
-    """The same less the pipe's own share (`harness.echo`); None where that was not measured."""
+    """The same less the pipe's own share (`harness.board.echo_times`); None where that was not measured."""
     seconds_std: float | None
     """Sample standard deviation over seeds of that median."""
     train_seconds: float | None

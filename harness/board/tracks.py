@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.benchmarks import Pack
+from harness.board.rows import EXTRA_MAP, has_extra_map
 from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
 from harness.entries.provenance import tree_files
 from harness.records.record import ModelPart, Parameter, Track
-from harness.statistics import EXTRA_MAP, has_extra_map
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
 REVIEWABLE_BYTES = 1024**2

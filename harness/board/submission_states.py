@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from harness.board.site_data import TeamCount
 from harness.entries.entry import SubmissionTable
-from harness.material import TeamCount
 from harness.records.store import RunName
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from harness.comparisons import Comparison
+from harness.board.comparison import Comparison
+from harness.board.rows import Row
 from harness.records.record import Grid, Record
-from harness.statistics import Row
 
 CurveKind = Literal["roc", "precision_recall", "pro"]
 Role = Literal["best", "median", "worst", "false alarm", "same", "hard"]
 
 ROLES: tuple[Role, ...] = ("best", "median", "worst", "false alarm", "same", "hard")
-"""What a picture was chosen for; the rules stand in `harness.gallery`."""
+"""What a picture was chosen for; the rules stand in `harness.board.gallery`."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from harness.board.rows import Row, summarise
 from harness.records.record import Grid, Record
-from harness.statistics import Row, summarise
 
 WIDTH = 200
 # The paper's Table 2 and Table 3, and what a user asks next.

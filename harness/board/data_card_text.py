@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from harness.datacard import GIVE_AWAY, DataCard, SplitFacts, TrivialBaseline
+from harness.board.data_card import GIVE_AWAY, DataCard, SplitFacts, TrivialBaseline
 
 
 def to_markdown(card: DataCard) -> str:

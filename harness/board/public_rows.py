@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from harness.comparisons import bare
-from harness.statistics import MetricSummary, Row, SeedValue, with_places
+from harness.board.comparison import bare
+from harness.board.rows import MetricSummary, Row, SeedValue, with_places
 
 # Step of a value of a hidden pack where a run gives no interval: 0.01 is one point of percent.
 FALLBACK_STEP = 0.01

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from harness.board.site_data import BandedCurve, CurveKind, RunCurves
 from harness.common.errors import StoreUnusable
-from harness.material import BandedCurve, CurveKind, RunCurves
 from harness.records.record import Grid, Record
 from harness.records.store import RunName, Store, replacing, writing_problems
 

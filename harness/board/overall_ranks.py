@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.comparisons import Comparison
-from harness.material import Gallery, HardImage, Overall, Picture, is_canary, is_trivial
+from harness.board.comparison import Comparison
+from harness.board.rows import Row
+from harness.board.site_data import Gallery, HardImage, Overall, Picture, is_canary, is_trivial
 from harness.records.record import Record
-from harness.statistics import Row
 
 MOST_HARD = 8
 

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from harness import pictures
 from harness.benchmarks import Pack, Sample
+from harness.board import pictures
+from harness.board.site_data import Gallery, GalleryCard, Picture, Role
 from harness.common.errors import PackInvalid
-from harness.material import Gallery, GalleryCard, Picture, Role
 from harness.metrics import GroundTruth
 from harness.records.record import Record
 from harness.records.store import RunName, Store

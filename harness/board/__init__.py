@@ -1,0 +1,1 @@
+"""What the board shows: rows, ranks, comparisons, tracks, curves, pictures, data cards."""
