@@ -97,7 +97,7 @@ def build_example(out: Path) -> Path:
         StoreUnusable: `out` holds something else, such as a site of records.
     """
     from harness.benchmarks import default_cache
-    from harness.example import made_up
+    from harness.board.example import made_up
 
     return _write(made_up(benchmark_cards(), metric_definitions(), default_cache()), out)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.benchmarks import default_cache
+from harness.board.example import made_up
 from harness.board.rows import summarise
 from harness.board.site_data import Material
-from harness.example import made_up
 from harness.records.record import Record
 from harness.site import benchmark_cards, metric_definitions
 from leaderboard.builder import build

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.benchmarks import default_cache
-from harness.example import made_up
+from harness.board.example import made_up
 from harness.site import benchmark_cards, metric_definitions
 from leaderboard.builder import build
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.board import pictures
+from harness.board.example.methods import Method, generator
+from harness.board.example.runs import PICTURED, WITH_MASKS
 from harness.board.site_data import Gallery, GalleryCard, Picture, Role
-from harness.example.methods import Method, generator
-from harness.example.runs import PICTURED, WITH_MASKS
 from harness.records.record import Record, content_hash
 
 ENTRIES_WITH_PICTURES = 8

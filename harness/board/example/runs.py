@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.board.comparison import Column, Comparison, Standing
+from harness.board.example.methods import Method, generator
 from harness.common.statuses import Status
-from harness.example.methods import Method, generator
 from harness.records.record import Grid, Record, content_hash
 
 RESAMPLES = 400

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.board.comparison import without_numbers
+from harness.board.example.curves import curves, has_curves
+from harness.board.example.methods import Method, methods
+from harness.board.example.pictures import galleries
+from harness.board.example.runs import SIX, comparison, metrics, record
 from harness.board.overall_ranks import first_galleries, hardest, not_above_trivial, overall
 from harness.board.public_rows import published
 from harness.board.rows import ranked_records, summarise
 from harness.board.site_data import BenchmarkCard, Material, Reported, Waiting
-from harness.example.curves import curves, has_curves
-from harness.example.methods import Method, methods
-from harness.example.pictures import galleries
-from harness.example.runs import SIX, comparison, metrics, record
 from harness.records.record import Record
 
 SEEDS = 5
