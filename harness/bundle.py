@@ -13,7 +13,7 @@ from harness.console import cli
 if TYPE_CHECKING:
     import argparse
 
-    from harness.signing import Signer
+    from harness.publishing.signing import Signer
 
 EXAMPLES = """
   python -m harness.bundle key ~/.config/bmad/key.pem --name ada
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None) -> int:
 
 
 def _make_key(options: argparse.Namespace) -> str:
-    from harness.signing import PUBLIC_KEYS, generate
+    from harness.publishing.signing import PUBLIC_KEYS, generate
 
     public = (options.keys or PUBLIC_KEYS) / f"{options.name}.pem"
     key_id = generate(options.key.expanduser(), public)
@@ -86,8 +86,8 @@ def export(options: argparse.Namespace) -> list[Path]:
         DataMissing: there is no run, or a run's evidence is not there.
         StoreUnusable: a record or its evidence was changed, or nothing can be written.
     """
+    from harness.publishing.signing import read_private
     from harness.records.store import Store
-    from harness.signing import read_private
 
     signer = read_private(options.key.expanduser())
     paths = options.records or Store(options.results).record_paths()
@@ -101,8 +101,8 @@ def export(options: argparse.Namespace) -> list[Path]:
 
 def export_run(path: Path, signer: Signer, out: Path) -> Path | None:
     """The bundle of one run, or None where it must not be published (infrastructure faults)."""
-    from harness.bundles import EVIDENCE, RECORD, SUFFIX, seal
-    from harness.public_form import public_form
+    from harness.publishing.public_form import public_form
+    from harness.publishing.signed_bundle import EVIDENCE, RECORD, SUFFIX, seal
     from harness.records.store import Store, evidence_of, read_record
 
     record = read_record(path)

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     from harness.board import curves
-    from harness.publication import publish_comparisons, publish_run
+    from harness.publishing.publication import publish_comparisons, publish_run
     from harness.records.store import Store, read_record
     from harness.site import PUBLISHED_RECORDS
 
@@ -94,7 +94,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from harness.publication import PullRequest
+    from harness.publishing.publication import PullRequest
     from harness.site import REPOSITORY
 
     if not options.base:

@@ -18,10 +18,10 @@ from harness.common.errors import BundleBroken
 from harness.console import cli
 
 if TYPE_CHECKING:
-    from harness.bundles import Bundle
     from harness.metrics import Evidence
+    from harness.publishing.signed_bundle import Bundle
+    from harness.publishing.signing import Verifier
     from harness.records.record import MetricValue, Record
-    from harness.signing import Verifier
 
 EXAMPLES = """
   python -m harness.verify brain.padim.seed-0.bundle.zip
@@ -81,7 +81,7 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Verify; prints a line for each bundle and raises at the first that cannot be trusted."""
     options = build_parser().parse_args(argv)
-    from harness.signing import PUBLIC_KEYS, trusted
+    from harness.publishing.signing import PUBLIC_KEYS, trusted
 
     keys = trusted(options.keys or PUBLIC_KEYS)
     reports, broken = [], []
@@ -107,7 +107,7 @@ def verify(path: Path, keys: Mapping[str, Verifier]) -> Report:
 
     Args:
         path: its file.
-        keys: trusted public keys by id (`harness.signing.trusted`).
+        keys: trusted public keys by id (`harness.publishing.signing.trusted`).
     Raises:
         BundleBroken: it cannot be trusted; all that was found, each with the part it is about.
     """
@@ -115,7 +115,7 @@ def verify(path: Path, keys: Mapping[str, Verifier]) -> Report:
 
 
 def _verify(path: Path, keys: Mapping[str, Verifier]) -> tuple[Report, Record]:
-    from harness.bundles import unseal
+    from harness.publishing.signed_bundle import unseal
 
     bundle = unseal(_read(path), keys, where=str(path))
     record = _record(bundle, str(path))
@@ -141,7 +141,7 @@ def _verify(path: Path, keys: Mapping[str, Verifier]) -> tuple[Report, Record]:
 
 
 def _read(path: Path) -> bytes:
-    from harness.bundles import MAX_BYTES
+    from harness.publishing.signed_bundle import MAX_BYTES
 
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -173,7 +173,7 @@ def _record_problems(bundle: Bundle, record: Record) -> list[str]:
     """What contradicts itself between the bundle and its record."""
     import hashlib
 
-    from harness.public_form import public_problems
+    from harness.publishing.public_form import public_problems
 
     name = f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}"
     problems = (
@@ -272,7 +272,7 @@ def compare_with_private(path: Path, record: Record, private: Path) -> None:
         BundleBroken: it is not.
         StoreUnusable, DataMissing: the private record or its evidence is damaged or not there.
     """
-    from harness.public_form import public_form
+    from harness.publishing.public_form import public_form
     from harness.records.store import Store, evidence_of, read_record
 
     secret = read_record(private)

@@ -18,13 +18,14 @@ from tests.conftest import IS_CI
 if not IS_CI:  # where it may not be skipped
     pytest.importorskip("cryptography", reason="cryptography joined the lock: run `make env` once")
 
-from harness import bundle, bundles, signing, verify
-from harness.bundles import EVIDENCE, MANIFEST, RECORD, SIGNATURE, seal, unseal
+from harness import bundle, verify
 from harness.common.errors import BundleBroken, DataMissing, KeyUnusable
 from harness.common.statuses import Status
+from harness.publishing import signed_bundle, signing
+from harness.publishing.signed_bundle import EVIDENCE, MANIFEST, RECORD, SIGNATURE, seal, unseal
+from harness.publishing.signing import Signer, Verifier
 from harness.records.record import Record
 from harness.records.store import Store, read_record
-from harness.signing import Signer, Verifier
 from tests.run_factory import finished, random_scores, save_run, scores_of
 from tests.run_factory import record as made_up
 
@@ -169,15 +170,15 @@ def test_a_part_exchanged_with_right_checksums_is_not_the_one_that_was_signed(ke
         (EVIDENCE, b"abcd", f"{EVIDENCE}: it is not the one that was signed"),
         (SIGNATURE, bytes(64), f"{SIGNATURE}: it was not made over this"),
     ]:
-        forged = bundles._packed([(n, other if n == name else c) for n, c in signed])
+        forged = signed_bundle._packed([(n, other if n == name else c) for n, c in signed])
         with pytest.raises(BundleBroken, match=told):
             unseal(forged, keys, where="x")
     manifest = dict(signed)[MANIFEST].replace(b"seed-0", b"seed-1")
-    forged = bundles._packed([(n, manifest if n == MANIFEST else c) for n, c in signed])
+    forged = signed_bundle._packed([(n, manifest if n == MANIFEST else c) for n, c in signed])
     with pytest.raises(BundleBroken, match="not made over this manifest"):
         unseal(forged, keys, where="x")
     with pytest.raises(BundleBroken, match=f"{EVIDENCE}: it is signed and not there"):
-        unseal(bundles._packed(signed[:3]), keys, where="x")
+        unseal(signed_bundle._packed(signed[:3]), keys, where="x")
 
 
 def test_a_key_that_is_not_trusted_is_refused(tmp_path, signer, keys):

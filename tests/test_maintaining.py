@@ -100,7 +100,7 @@ def test_a_bad_pull_request_fails_also_where_it_changes_the_check(branch, recipe
     else:
         rewrite(add_record(branch, tmp_path), lambda data: data["metrics"][0].update(value=1.5))
     if what == "code":
-        (branch / "harness/publication.py").write_text("# nothing is ever wrong\n")
+        (branch / "harness/publishing/publication.py").write_text("# nothing is ever wrong\n")
         (branch / ".ci/leaderboard").write_text("#!/bin/sh\nexit 0\n")
     commit(branch)
     code, told = recipe(0)

@@ -14,7 +14,7 @@ from harness.board.public_rows import published, step_of, to_step
 from harness.board.rows import SeedValue, summarise
 from harness.common.statuses import Status
 from harness.metrics import RunScores
-from harness.public_form import commitment, public_form, public_problems
+from harness.publishing.public_form import commitment, public_form, public_problems
 from harness.records.record import Record, content_hash
 from harness.records.store import Store, read_record
 from harness.site import build_site

@@ -16,7 +16,7 @@ from harness.board import curves
 from harness.board.comparison import comparison_bytes, comparison_path, read_comparisons
 from harness.common.errors import UsageError
 from harness.entries.provenance import REPOSITORY
-from harness.publication import PullRequest
+from harness.publishing.publication import PullRequest
 from harness.records.record import Record
 from harness.records.store import Store, read_record
 from harness.site import build_site
@@ -303,7 +303,7 @@ def test_what_a_run_of_today_leaves_can_be_published(
 ) -> None:
     """The check knows what the harness writes: a real run on the demo pack has no problem."""
     from harness import evaluate
-    from harness.publication import record_problems
+    from harness.publishing.publication import record_problems
 
     monkeypatch.setenv("BMAD_CACHE", str(tmp_path / "cache"))
     entry = Path(__file__).parent / "entries" / "honest"

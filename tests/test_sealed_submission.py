@@ -11,7 +11,7 @@ from harness import publish, queue
 from harness.benchmarks import Pack, open_pack
 from harness.common.statuses import Status
 from harness.entries.submissions import file_hash, submission_text, write_new
-from harness.publication import record_problems
+from harness.publishing.publication import record_problems
 from harness.records.store import Store
 from harness.site import build_site
 from tests.engine_images import LightDockerEngine
@@ -70,7 +70,9 @@ def test_a_submission_is_ranked_on_a_sealed_pack_and_published_in_its_public_for
 
     # What these tests run from may have changes that are not committed; a maintainer's may not.
     clean = honest.source.model_copy(update={"commit": "0" * 40})
-    monkeypatch.setattr("harness.publication.DIRTY", "dirty checkouts are told apart elsewhere")
+    monkeypatch.setattr(
+        "harness.publishing.publication.DIRTY", "dirty checkouts are told apart elsewhere"
+    )
     board = tmp_path / "board"
     assert publish.main(["add", "--results", str(results), "--records", str(board)]) == 0
     published = {record.entry.name: record for record in Store(board).records()}

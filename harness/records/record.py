@@ -262,7 +262,7 @@ class OutcomePart(Part):
 
 
 class PublicPart(Part):
-    """What a record of a hidden pack holds in its public form (`harness.public_form`) alone."""
+    """What a record of a hidden pack holds in its public form (`harness.publishing.public_form`) alone."""
 
     commitment: Sha256
     """Hash of a secret salt, the exact record's hash and the evidence's: binds the maintainer to

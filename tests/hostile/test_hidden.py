@@ -17,7 +17,7 @@ from PIL import Image
 from harness.benchmarks import Pack, open_pack
 from harness.board.public_rows import published
 from harness.board.rows import summarise
-from harness.public_form import public_form, public_problems
+from harness.publishing.public_form import public_form, public_problems
 from harness.records.record import Record
 from harness.records.store import Store
 from harness.site import build_site

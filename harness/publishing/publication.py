@@ -32,7 +32,7 @@ from harness.board.comparison import (
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.errors import HarnessError, StoreUnusable, UsageError
 from harness.entries.submissions import withdrawals
-from harness.public_form import public_form, public_problems
+from harness.publishing.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record, content_hash
 from harness.records.store import RunName, Store, read_record
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.common.errors import BundleBroken
+from harness.publishing.signing import SIGNATURE_BYTES, Signer, Verifier
 from harness.records.record import canonical_json
-from harness.signing import SIGNATURE_BYTES, Signer, Verifier
 
 FORMAT = "bmad-bundle-1"
 SUFFIX = ".bundle.zip"

@@ -1,0 +1,1 @@
+"""Publishing: the public form of a record, the published folder, signed bundles."""
