@@ -222,8 +222,8 @@ def _run(
     from harness.benchmarks import check_cache, default_cache, demo_pack
     from harness.evaluate import is_audited
     from harness.records.store import Store
-    from harness.requests import Place, Request
-    from harness.runs import execute
+    from harness.running.request import Place, Request
+    from harness.running.run import execute
     from harness.weights import default_folder, require_for
 
     cache = default_cache()

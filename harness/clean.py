@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.common.errors import EngineUnavailable
     from harness.engines import choose_engine
     from harness.records.store import Store
-    from harness.runs import sweep_work_folders
+    from harness.running.run import sweep_work_folders
     from harness.trained import interrupted_training
 
     cache = default_cache()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine, Limits, Program
     from harness.entries.entry import Entry
     from harness.records.record import Record
-    from harness.requests import Place, Request
+    from harness.running.request import Place, Request
     from harness.trained.given_model import GivenModel
     from harness.trained.model_store import ModelStore
 
@@ -129,8 +129,8 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.entries.opening import open_entry
     from harness.entries.provenance import REPOSITORY
     from harness.records.store import Store
-    from harness.requests import Place
-    from harness.runs import sweep_work_folders
+    from harness.running.request import Place
+    from harness.running.run import sweep_work_folders
     from harness.trained.model_store import ModelStore, default_models
     from harness.weights import default_folder
 
@@ -183,7 +183,7 @@ def _requests(
     entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: Place,
     *, limits: Limits, overrides: dict[str, str],
 ) -> Iterator[Request]:  # fmt: skip
-    from harness.requests import Request, device_kind
+    from harness.running.request import Request, device_kind
     from harness.weights import require_for
 
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
@@ -343,7 +343,7 @@ def run_all(plan: Plan) -> Iterator[Record]:
         StoreConflict: a name is taken by another run; said before anything is run.
         InfrastructureFault: a run could not be done, twice.
     """
-    from harness.requests import request_key
+    from harness.running.request import request_key
 
     place = plan.place
     _check_conflicts(plan)
@@ -374,7 +374,7 @@ def _is_finished(record: Record, request: Request) -> bool:
 def _check_conflicts(plan: Plan) -> None:
     from harness.metrics import METRICS_VERSION
     from harness.records.store import describe_difference
-    from harness.requests import key_parts, request_key
+    from harness.running.request import key_parts, request_key
 
     place = plan.place
     for request in plan.requests:
@@ -391,7 +391,7 @@ def _check_conflicts(plan: Plan) -> None:
 
 def _run_twice_at_most(request: Request, place: Place, existing: Record | None) -> Record:
     """The infrastructure's faults say nothing about the entry: one more try, then the error."""
-    from harness.runs import execute
+    from harness.running.run import execute
 
     try:
         return execute(request, place, before=existing)
@@ -411,7 +411,7 @@ def _ending(record: Record) -> str:
 
 def dry_run(plan: Plan) -> str:
     """The exact engine calls of every session, as text; nothing is started."""
-    from harness.requests import launches
+    from harness.running.request import launches
 
     parts = []
     for request in plan.requests:

@@ -101,8 +101,8 @@ def run_again(
     """
     from harness import evaluate
     from harness.records.store import describe_difference
-    from harness.requests import key_parts, request_key
-    from harness.runs import execute
+    from harness.running.request import key_parts, request_key
+    from harness.running.run import execute
 
     asked = evaluate.build_parser().parse_args(evaluate_call(record, options, results))
     plan = evaluate.make_plan(asked, reporter)

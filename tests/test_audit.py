@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.audit import IMAGES, AnswersHash, Audit
 from harness.benchmarks import Sample
+from harness.running.audit import IMAGES, AnswersHash, Audit
 from harness.session.conversation import Answer
 
 

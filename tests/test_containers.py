@@ -29,8 +29,8 @@ from harness.entries import provenance
 from harness.entries.opening import open_folder
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.requests import Place, Request
-from harness.runs import execute
+from harness.running.request import Place, Request
+from harness.running.run import execute
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
 from tests.fake_nvml import Driver, FakeGpu

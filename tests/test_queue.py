@@ -120,7 +120,7 @@ def test_a_new_version_is_a_reason_to_run_again_and_the_old_record_goes_to_histo
     # What a record says of its maker was noted when this process began.
     monkeypatch.setattr("harness.entries.provenance.source", provenance.source.__wrapped__)
     if "metrics" in where:
-        monkeypatch.setattr("harness.recording.METRICS_VERSION", "9.9")
+        monkeypatch.setattr("harness.running.recording.METRICS_VERSION", "9.9")
     code, jobs = call("run")
     assert code == 0
     assert jobs["score_only"]["state"] == "finished"

@@ -22,7 +22,7 @@ from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.requests import request_key
+from harness.running.request import request_key
 from harness.trained import interrupted_training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -358,7 +358,7 @@ def test_two_harnesses_are_never_at_the_same_training(plan: Callable[..., Any]) 
 def test_a_crash_on_a_full_disk_is_not_the_entrys_fault(
     plan: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.run_model.FULL_DISK_BYTES", 2**63)
+    monkeypatch.setattr("harness.running.model.FULL_DISK_BYTES", 2**63)
     crashing = plan("--seed", "8", "--set", "every=0")  # a division by zero in `fit`
     with pytest.raises(InfrastructureFault, match="disk is full"):
         list(evaluate.run_all(crashing))

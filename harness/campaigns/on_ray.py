@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
     from harness.campaigns.plan import Plan
     from harness.engines.base import Engine, Limits
-    from harness.requests import Request
+    from harness.running.request import Request
 
 CONNECT_SECONDS = 10.0  # for the first answer of an address
 SURVEY_SECONDS = 180.0  # for every node to say what it has

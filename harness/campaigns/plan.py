@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.entries.entry import Entry
     from harness.records.record import Record
     from harness.records.store import RunName, Store
-    from harness.requests import Request
+    from harness.running.request import Request
 
 
 LOGS = ".campaigns"  # below the results folder
@@ -179,7 +179,7 @@ def _campaign(options: argparse.Namespace) -> Campaign:
 
 def key_parts_of(request: Request, offer: Offer) -> dict[str, object]:
     """What decides the result of a run; of an image, what pins it in the place of its identity."""
-    from harness.requests import key_parts
+    from harness.running.request import key_parts
 
     parts = key_parts(request, offer.engine, device=offer.device)
     if request.entry.kind != "folder":
@@ -217,7 +217,7 @@ def request_for(
     """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is."""
     from harness.engines.base import Program
     from harness.entries import provenance
-    from harness.requests import Request
+    from harness.running.request import Request
 
     identity = UNKNOWN_IMAGE
     if entry.kind == "folder":
@@ -285,7 +285,7 @@ class _LookUp:
     def _state(self, request: Request, record: Record) -> State:
         from harness.metrics import METRICS_VERSION
         from harness.records.record import content_hash
-        from harness.requests import key_parts
+        from harness.running.request import key_parts
 
         if request.entry.kind == "folder":
             parts = key_parts(request, self.offer.engine, device=self.offer.device)

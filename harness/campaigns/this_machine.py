@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
     from harness.campaigns.plan import Plan
     from harness.engines.base import Limits
-    from harness.requests import Request
+    from harness.running.request import Request
 
 
 class ThisMachine:
@@ -37,7 +37,7 @@ class ThisMachine:
     def offer(self, limits: Limits) -> Offer:
         """Its idle GPUs, or its cores; see `where.Where.offer`."""
         from harness.engines import choose_engine
-        from harness.requests import device_kind
+        from harness.running.request import device_kind
 
         engine = choose_engine(self._options.engine)
         engine.check()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.campaigns.plan import Plan
     from harness.console.cli import Reporter
     from harness.engines.base import Engine, Limits
-    from harness.requests import Request
+    from harness.running.request import Request
 
 
 @dataclass(frozen=True)

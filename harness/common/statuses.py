@@ -165,7 +165,7 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
 
 
 class RunEnded(Exception):
-    """Ends a session with a typed status; never leaves `harness.runs`.
+    """Ends a session with a typed status; never leaves `harness.running.run`.
 
     Args:
         status: the status of the run.

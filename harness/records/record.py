@@ -272,7 +272,7 @@ class PublicPart(Part):
 
 
 class AuditPart(Part):
-    """Whether the answer to an image hangs on what the entry saw before it (`harness.audit`)."""
+    """Whether the answer to an image hangs on what the entry saw before it (`harness.running.audit`)."""
 
     verdict: AuditVerdict
     images: int

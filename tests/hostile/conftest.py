@@ -147,7 +147,7 @@ def option_of(options: tuple[str, ...], name: str, default: str) -> str:
 
 def keep_every_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a run that ended well: there the hostile entries tell what they saw."""
-    from harness.requests import Place
+    from harness.running.request import Place
 
     made = Place.__init__
     monkeypatch.setattr(Place, "__init__", partialmethod(made, keep_log=True))

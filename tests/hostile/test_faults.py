@@ -245,7 +245,7 @@ def test_a_clock_that_is_moved_changes_no_limit_no_latency_and_no_status(
         def now(cls, tz=None):
             return datetime.datetime.fromtimestamp(time.time(), tz)
 
-    monkeypatch.setattr("harness.runs.datetime.datetime", Jumping)
+    monkeypatch.setattr("harness.running.run.datetime.datetime", Jumping)
     assert evaluate.main(command(open_small, tmp_path / "r", "process", 1, "honest")) == 0
     (record,) = Store(tmp_path / "r").records()
     latency = record.times.latency

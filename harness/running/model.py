@@ -19,9 +19,9 @@ from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.entries.provenance import source
 from harness.metrics import METRICS_VERSION
-from harness.recording import Progress, peak_mib
 from harness.records.record import ModelPart, TrainingPart
-from harness.requests import Place, Request, launch_of, request_key, training_parts
+from harness.running.recording import Progress, peak_mib
+from harness.running.request import Place, Request, launch_of, request_key, training_parts
 from harness.session.checkpoint_choice import Judge
 from harness.session.conversation import Hello, train_session
 from harness.session.scoring import ground_truth

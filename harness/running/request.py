@@ -34,7 +34,7 @@ class Request:
     device: str
     limits: Limits
     is_audited: bool = False
-    """Ask two fresh starts about some test images once more (`harness.audit`)."""
+    """Ask two fresh starts about some test images once more (`harness.running.audit`)."""
     model: GivenModel | None = None
     """A trained model that the call gives: the run trains none."""
 

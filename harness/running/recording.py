@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.audit import AnswersHash
 from harness.benchmarks import Pack
 from harness.board.gallery import GalleryMaker
 from harness.board.tracks import ranking, track_of
@@ -29,7 +28,8 @@ from harness.records.record import (
     TimesPart,
     TrainingPart,
 )
-from harness.requests import Place, Request, request_key
+from harness.running.audit import AnswersHash
+from harness.running.request import Place, Request, request_key
 from harness.session.scoring import ground_truth
 
 

@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 
 from harness import gpu_health
-from harness.audit import Audit
 from harness.benchmarks import Sample
 from harness.board.gallery import open_gallery
 from harness.common.errors import InfrastructureFault, StoreConflict
@@ -30,11 +29,12 @@ from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.gpu_memory import GpuMemoryGauge
-from harness.recording import Progress, record_of
 from harness.records.kept_maps import MapKeeper
 from harness.records.record import OutcomePart, Record
-from harness.requests import Place, Request, by_uuid, launch_of, request_key
-from harness.run_model import RunModel
+from harness.running.audit import Audit
+from harness.running.model import RunModel
+from harness.running.recording import Progress, record_of
+from harness.running.request import Place, Request, by_uuid, launch_of, request_key
 from harness.session.conversation import Answer, Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
 from harness.session.scoring import ground_truth, new_scorer
