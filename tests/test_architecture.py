@@ -147,8 +147,8 @@ def test_only_one_module_imports_ray_and_what_it_sends_to_nodes_needs_the_standa
         for name, path in modules("harness")
         if "ray" in {i.split(".")[0] for i in imports(name, path)}
     }
-    assert users == {"harness.campaigns.on_ray"}
-    sent = imports("harness.campaigns.node", REPOSITORY / "harness/campaigns/node.py")
+    assert users == {"harness.campaigns.ray.cluster"}
+    sent = imports("harness.campaigns.ray.node", REPOSITORY / "harness/campaigns/ray/node.py")
     assert {name.split(".")[0] for name in sent} <= sys.stdlib_module_names
 
 

@@ -18,15 +18,15 @@ import pytest
 
 from harness import campaign
 from harness.benchmarks import demo_pack
-from harness.campaigns import fit, node
-from harness.campaigns.arrivals import arriving
 from harness.campaigns.command import Command
 from harness.campaigns.faults import End
-from harness.campaigns.flights import InTurn, RayRunner
 from harness.campaigns.grid import Campaign, Cell, Variant
-from harness.campaigns.nodes import Need, Node, Nodes
-from harness.campaigns.on_ray import RayCluster, _for_nodes
 from harness.campaigns.plan import Plan, make_plan
+from harness.campaigns.ray import node, node_check
+from harness.campaigns.ray.arrivals import arriving
+from harness.campaigns.ray.cluster import RayCluster, _for_nodes
+from harness.campaigns.ray.nodes import Need, Node, Nodes
+from harness.campaigns.ray.runner import InTurn, RayRunner
 from harness.campaigns.where import Offer, find
 from harness.common.errors import (
     ClusterUnavailable,
@@ -79,7 +79,7 @@ def living() -> list[Node]:
 
 @pytest.fixture
 def nodes(living: list[Node], told: list[str], monkeypatch: pytest.MonkeyPatch) -> Nodes:
-    monkeypatch.setattr("harness.campaigns.nodes.LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("harness.campaigns.ray.nodes.LOOK_SECONDS", -1.0)
     return Nodes(lambda: living, Need(2, 0), told.append)
 
 
@@ -141,7 +141,7 @@ def plan_of(*arguments: object):
 
 
 @pytest.fixture
-def job(monkeypatch: pytest.MonkeyPatch) -> fit.Job:
+def job(monkeypatch: pytest.MonkeyPatch) -> node_check.Job:
     """A run of the tiny entry as a node is asked for it."""
     monkeypatch.chdir(REPOSITORY)
     plan, _ = plan_of()
@@ -151,18 +151,18 @@ def job(monkeypatch: pytest.MonkeyPatch) -> fit.Job:
         (), (), None, None, replace=False, keep_maps=False,
     )  # fmt: skip
     told = {
-        "command": dataclasses.asdict(command), "harness": fit.harness_facts(),
+        "command": dataclasses.asdict(command), "harness": node_check.harness_facts(),
         "expected": plan.expected(run), "owner": os.getpid(),
     }  # fmt: skip
-    return fit.Job.read(json.dumps(told))
+    return node_check.Job.read(json.dumps(told))
 
 
-def changed(job: fit.Job, **changes: object) -> fit.Job:
+def changed(job: node_check.Job, **changes: object) -> node_check.Job:
     return dataclasses.replace(job, command=dataclasses.replace(job.command, **changes))
 
 
 def test_a_node_that_is_fit_says_by_which_call_and_in_which_folder(job, cache: Path) -> None:
-    verdict = fit.check(job)
+    verdict = node_check.check(job)
     assert (verdict.problems, verdict.busy) == ((), "")
     work = Path(verdict.work)
     assert work.is_dir()
@@ -174,7 +174,7 @@ def test_a_node_that_is_fit_says_by_which_call_and_in_which_folder(job, cache: P
 
 def test_another_harness_is_told_by_each_fact_and_nothing_else_is_looked_at(job) -> None:
     other = dict(job.harness) | {"sources": "sha256:0", "contract": 2}
-    verdict = fit.check(dataclasses.replace(changed(job, source="nowhere"), harness=other))
+    verdict = node_check.check(dataclasses.replace(changed(job, source="nowhere"), harness=other))
     assert len(verdict.problems) == 2
     assert (
         "the harness is another one: contract is 1 here and 2 in the campaign" in verdict.problems
@@ -186,7 +186,7 @@ def test_every_difference_of_the_run_is_told_at_once(job, tmp_path: Path) -> Non
     with (tmp_path / "honest/model.py").open("a") as file:
         file.write("#")
     other = dict(job.expected) | {"pack": "demo-000000000000", "params": {"radius": 4}, "seed": 3}
-    verdict = fit.check(
+    verdict = node_check.check(
         dataclasses.replace(changed(job, source=str(tmp_path / "honest")), expected=other)
     )
     names = [problem.partition(" is ")[0] for problem in verdict.problems]
@@ -204,7 +204,7 @@ def test_every_difference_of_the_run_is_told_at_once(job, tmp_path: Path) -> Non
     ],
 )
 def test_what_a_node_lacks_is_a_problem_of_the_node(job, change, words) -> None:
-    verdict = fit.check(changed(job, **change))
+    verdict = node_check.check(changed(job, **change))
     assert any(words in problem for problem in verdict.problems)
 
 
@@ -213,9 +213,9 @@ def test_a_node_uses_its_own_data_folder_where_it_has_been_told_of_one(
 ) -> None:
     shutil.copytree(demo_pack(cache, seed="x", name="own").root, tmp_path / "data" / "own")
     own = changed(job, place=("--benchmark", "own", "--data-root", "/somewhere/else"))
-    assert any("/somewhere/else" in problem for problem in fit.check(own).problems)
+    assert any("/somewhere/else" in problem for problem in node_check.check(own).problems)
     monkeypatch.setenv("BMAD_DATA", str(tmp_path / "data"))
-    (problem,) = fit.check(own).problems
+    (problem,) = node_check.check(own).problems
     assert problem.startswith("pack is own-")
 
 
@@ -224,18 +224,20 @@ def test_a_gpu_is_handed_on_by_its_uuid_and_its_model_counts(
 ) -> None:
     driver.has(FakeGpu("GPU-a"), FakeGpu("GPU-b", name="NVIDIA L4"))
     on_gpu = dict(job.expected) | {"device": "NVIDIA H200"}
-    verdict = fit.check(dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu))
+    verdict = node_check.check(dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu))
     assert verdict.problems == ()
     assert verdict.arguments[verdict.arguments.index("--device") + 1] == "cuda:GPU-a"
     shutil.rmtree(verdict.work)
-    verdict = fit.check(dataclasses.replace(changed(job, device="cuda:GPU-b"), expected=on_gpu))
+    verdict = node_check.check(
+        dataclasses.replace(changed(job, device="cuda:GPU-b"), expected=on_gpu)
+    )
     assert verdict.problems == ("device is NVIDIA L4 here and NVIDIA H200 in the campaign",)
-    verdict = fit.check(dataclasses.replace(changed(job, device="cuda:7"), expected=on_gpu))
+    verdict = node_check.check(dataclasses.replace(changed(job, device="cuda:7"), expected=on_gpu))
     assert "there is no GPU '7' on this machine" in verdict.problems[0]
-    monkeypatch.setattr(fit, "BUSY_SECONDS", 0.0)
-    monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(node_check, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(node_check, "POLL_SECONDS", 0.0)
     driver.has(FakeGpu("GPU-a", used_mib=20000, processes={7: 19000}))
-    verdict = fit.check(dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu))
+    verdict = node_check.check(dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu))
     assert (verdict.problems, verdict.busy) == ((), "cuda:GPU-a is in use by others")
 
 
@@ -243,7 +245,7 @@ def test_a_gpu_is_handed_on_by_its_uuid_and_its_model_counts(
 def test_an_image_is_there_by_its_digest_or_the_node_says_so(monkeypatch) -> None:
     engine = LightDockerEngine()
     program = engine.prepare_folder(HONEST, "honest", folder_identity(HONEST))
-    monkeypatch.setattr(fit, "PULL_PAUSES", (0.0,))
+    monkeypatch.setattr(node_check, "PULL_PAUSES", (0.0,))
     missing = "localhost:1/none@sha256:" + "0" * 64
     for source, words in ((program.image, ""), (missing, "could not be found or pulled")):
         plan, _ = plan_of("--entries", source, "--engine", "docker")
@@ -252,7 +254,9 @@ def test_an_image_is_there_by_its_digest_or_the_node_says_so(monkeypatch) -> Non
             source, "image", ("--benchmark", "demo"), 0, "cpu", "docker", "", None,
             (), (), None, None, replace=False, keep_maps=False,
         )  # fmt: skip
-        verdict = fit.check(fit.Job(command, fit.harness_facts(), plan.expected(run), os.getpid()))
+        verdict = node_check.check(
+            node_check.Job(command, node_check.harness_facts(), plan.expected(run), os.getpid())
+        )
         if words:
             assert len(verdict.problems) == 1
             assert words in verdict.problems[0]
@@ -264,7 +268,7 @@ def test_an_image_is_there_by_its_digest_or_the_node_says_so(monkeypatch) -> Non
 # --- what a node does --------------------------------------------------------------------
 
 
-def sent(job: fit.Job) -> dict[str, object]:
+def sent(job: node_check.Job) -> dict[str, object]:
     return json.loads(json.dumps(dataclasses.asdict(job)))
 
 
@@ -333,7 +337,7 @@ def test_a_node_without_the_harness_says_where_it_looked(job, tmp_path, monkeypa
     assert "BMAD_CHECKOUT is not set, and the campaign's is /nowhere" in problems[0]
     monkeypatch.setenv("BMAD_CHECKOUT", str(tmp_path))
     assert f"$BMAD_CHECKOUT names {tmp_path}" in node.facts(str(REPOSITORY))["problem"]
-    broken = tmp_path / "harness/campaigns/fit.py"
+    broken = tmp_path / "harness/campaigns/ray/node_check.py"
     broken.parent.mkdir(parents=True)
     broken.write_text("raise SystemExit('no numpy here')\n")
     assert "does not start: no numpy here" in node.facts(str(REPOSITORY))["problem"]

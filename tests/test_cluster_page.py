@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from harness import campaign
-from harness.campaigns import node
+from harness.campaigns.ray import node
 from harness.records.store import Store
 from tests.ray_cluster import QUIET, of_cluster
 

@@ -70,7 +70,7 @@ def find(
 
         return contextlib.nullcontext(ThisMachine(options))
     if kind == "ray":
-        from harness.campaigns.on_ray import connect
+        from harness.campaigns.ray.cluster import connect
 
         return connect(options, address, reporter)
     raise UsageError(

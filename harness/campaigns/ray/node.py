@@ -93,7 +93,7 @@ def _environment() -> dict[str, str]:
 def _ask(place: str, question: str, job: Mapping[str, Any] | None) -> dict[str, Any]:
     """One question to the node's harness."""
     done = subprocess.run(
-        [sys.executable, "-m", "harness.campaigns.fit", question],
+        [sys.executable, "-m", "harness.campaigns.ray.node_check", question],
         input=json.dumps(job), capture_output=True, text=True, cwd=place, env=_environment(),
         check=False,
     )  # fmt: skip

@@ -22,13 +22,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.campaigns import node as on_node
 from harness.campaigns.command import Command, command_of
 from harness.campaigns.faults import Done
-from harness.campaigns.fit import differences, harness_facts
-from harness.campaigns.flights import WAIT_SECONDS, RayRunner, in_words
-from harness.campaigns.nodes import Need, Node, Nodes
 from harness.campaigns.plan import LOGS
+from harness.campaigns.ray import node as on_node
+from harness.campaigns.ray.node_check import differences, harness_facts
+from harness.campaigns.ray.nodes import Need, Node, Nodes
+from harness.campaigns.ray.runner import WAIT_SECONDS, RayRunner, in_words
 from harness.campaigns.where import Offer
 from harness.common.errors import (
     ClusterUnavailable,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from harness.campaigns.fit import differences
+from harness.campaigns.ray.node_check import differences
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import owner_mark
 from harness.common.statuses import Status

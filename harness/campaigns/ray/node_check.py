@@ -1,7 +1,7 @@
 """What a machine of a cluster says of itself, and whether one run may happen on it.
 
-    python -m harness.campaigns.fit facts            what this machine has
-    python -m harness.campaigns.fit check < JOB      may this run happen here, and by which call?
+    python -m harness.campaigns.ray.node_check facts            what this machine has
+    python -m harness.campaigns.ray.node_check check < JOB      may this run happen here, and by which call?
 
 One JSON object comes, one goes. The campaign sends what decides the run's result; this
 machine works out its own, from its own files, and names every difference. Trap: an error
@@ -265,7 +265,7 @@ def main(argv: Sequence[str]) -> int:
     elif argv == ["check"]:
         answer = dataclasses.asdict(check(Job.read(sys.stdin.read())))
     else:
-        print("usage: python -m harness.campaigns.fit facts|check", file=sys.stderr)
+        print("usage: python -m harness.campaigns.ray.node_check facts|check", file=sys.stderr)
         return 2
     print(json.dumps(answer))
     return 0

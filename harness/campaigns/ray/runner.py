@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.campaigns.arrivals import Arrival, arriving, differences_of
 from harness.campaigns.faults import Done, End, Try
 from harness.campaigns.plan import LOGS
+from harness.campaigns.ray.arrivals import Arrival, arriving, differences_of
 from harness.campaigns.runner import STOP_SECONDS, Runner
 from harness.common.errors import (
     ClusterUnavailable,
@@ -34,8 +34,8 @@ from harness.records.store import RunName
 
 if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
-    from harness.campaigns.on_ray import Tasks
     from harness.campaigns.plan import Plan
+    from harness.campaigns.ray.cluster import Tasks
     from harness.records.record import Record
 
 WAIT_SECONDS = 1.0
