@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None) -> int:
 
 
 def _make_key(options: argparse.Namespace) -> str:
-    from harness.publishing.signing import PUBLIC_KEYS, generate
+    from harness.common.paths import PUBLIC_KEYS
+    from harness.publishing.signing import generate
 
     public = (options.keys or PUBLIC_KEYS) / f"{options.name}.pem"
     key_id = generate(options.key.expanduser(), public)

@@ -96,9 +96,9 @@ def canary_model() -> Any:
 
 
 def _canary_folder() -> Path:
-    from harness.entries.provenance import REPOSITORY
+    from harness.common.paths import BASELINES
 
-    return REPOSITORY / "baselines" / "canary-lookup"
+    return BASELINES / "canary-lookup"
 
 
 def _check_target(out: Path) -> None:

@@ -119,15 +119,15 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
     Raises:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
+    from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry
-    from harness.entries.provenance import REPOSITORY
-    from harness.evaluate import prepare
+    from harness.entries.program import prepare_program
 
     cli.read_limits(options.limit)
     engine = choose_engine(options.engine)
     engine.check()
-    entry = open_entry(options.entry, known_folders=REPOSITORY / "baselines")
+    entry = open_entry(options.entry, known_folders=BASELINES)
     if engine.isolation == "none" and entry.kind != "folder":
         raise UsageError(
             f"{entry.name} is an image and needs an engine that isolates",
@@ -139,7 +139,7 @@ def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
         f"checking {entry.name} on the demo pack · {options.device} · {engine.describe()}"
     )
     try:
-        program = prepare(entry, engine)
+        program = prepare_program(entry, engine)
     except EntryInvalid as error:
         verdict.add("image", str(error), passed=False)
         return verdict
@@ -220,9 +220,9 @@ def _run(
 ) -> None:
     """The run on the demo pack, with the limits of production."""
     from harness.benchmarks import check_cache, default_cache, demo_pack
-    from harness.evaluate import is_audited
     from harness.records.store import Store
-    from harness.running.request import Place, Request
+    from harness.running.plan import is_audited
+    from harness.running.request import Place, request_of
     from harness.running.run import execute
     from harness.weights import default_folder, require_for
 
@@ -235,14 +235,15 @@ def _run(
     require_for(entry.table.backbones, settings.params, weights)
     with _temporary_store() as folder:
         place = Place(engine, Store(folder), cache, weights, reporter, keep_log=True)
-        request = Request(
+        request = request_of(
             entry,
             program,
             settings,
             pack,
-            options.seed,
-            options.device,
-            cli.read_limits(options.limit),
+            seed=options.seed,
+            device=options.device,
+            limits=cli.read_limits(options.limit),
+            engine=engine,
             is_audited=is_audited(entry, program, options.audit),
         )
         record = execute(request, place)

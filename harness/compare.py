@@ -102,10 +102,10 @@ def compare(records: Sequence[Record], store: Store, *, seed: int = 0) -> Compar
     """
     from harness import __version__
     from harness.board.comparison import Comparison
-    from harness.entries import provenance
     from harness.metrics import METRICS_VERSION
     from harness.metrics.intervals import RESAMPLES
     from harness.metrics.ranks import SIGNIFICANCE
+    from harness.records.source import source
 
     first = records[0]
     _one_ground_truth(records)
@@ -122,7 +122,7 @@ def compare(records: Sequence[Record], store: Store, *, seed: int = 0) -> Compar
         visibility=first.pack.visibility,
         metrics=METRICS_VERSION,
         harness=__version__,
-        commit=provenance.source(METRICS_VERSION).commit,
+        commit=source(METRICS_VERSION).commit,
         records=tuple(sorted(record.record_hash or "" for record in records)),
         unit="patient" if first.pack.patients is not None else "image",
         units=units,

@@ -91,11 +91,11 @@ def _next_command(name: str, folder: Path | None, root: Path | None) -> str:
 
 
 def _baselines(_root: Path | None, _results: Path) -> Rows:
+    from harness.common.paths import BASELINES
     from harness.entries.opening import open_folder
-    from harness.entries.provenance import REPOSITORY
 
     rows: Rows = []
-    for path in sorted((REPOSITORY / "baselines").glob("*/entry.toml")):
+    for path in sorted(BASELINES.glob("*/entry.toml")):
         entry = open_folder(path.parent)
         rows.append(
             {

@@ -68,9 +68,9 @@ def main(argv: Sequence[str] | None) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     from harness.board import curves
+    from harness.common.paths import PUBLISHED_RECORDS
     from harness.publishing.publication import publish_comparisons, publish_run
     from harness.records.store import Store, read_record
-    from harness.site import PUBLISHED_RECORDS
 
     source, target = Store(options.results), Store(options.records or PUBLISHED_RECORDS)
     if options.runs:
@@ -94,8 +94,8 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from harness.common.paths import REPOSITORY
     from harness.publishing.publication import PullRequest
-    from harness.site import REPOSITORY
 
     if not options.base:
         raise UsageError("with which branch is it to be compared?", where="--base")

@@ -81,10 +81,10 @@ def build_parser() -> cli.Parser:
 
 def main(argv: Sequence[str] | None) -> int:
     """List, run, check or withdraw; returns the exit code."""
-    from harness.entries import submissions
+    from harness.common.paths import SUBMISSIONS
 
     options = build_parser().parse_args(argv)
-    options.submissions = options.submissions or submissions.FOLDER
+    options.submissions = options.submissions or SUBMISSIONS
     wanted = 2 if options.verb == "withdraw" else 0
     if sum(map(bool, (options.name, options.reason))) != wanted:
         raise UsageError(
@@ -124,6 +124,7 @@ def _check(options: argparse.Namespace) -> int:
 def check_files(folder: Path) -> list[str]:
     """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
     from harness.board.tracks import unreviewable_files
+    from harness.common.paths import PUBLISHED_RECORDS
     from harness.entries.submissions import (
         baselines,
         find_published_twin,
@@ -134,7 +135,6 @@ def check_files(folder: Path) -> list[str]:
         open_all,
     )
     from harness.records.store import Store
-    from harness.site import PUBLISHED_RECORDS
 
     published = Store(PUBLISHED_RECORDS).records()
     entries, invalid = open_all(folder)
@@ -201,8 +201,8 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
 def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     """How many scored submissions each team has, of how many it may have."""
     from harness.board.submission_states import team_counts
+    from harness.common.paths import PUBLISHED_RECORDS
     from harness.records.store import Store
-    from harness.site import PUBLISHED_RECORDS
 
     counts = team_counts([*store.records(), *Store(PUBLISHED_RECORDS).records()])
     return [
@@ -216,8 +216,8 @@ def _jobs(
     options: argparse.Namespace, entries: Sequence[Entry], packs: Sequence[Pack], store: Store
 ) -> list[Job]:
     from harness.board.submission_states import MOST_SCORED, jobs_of
+    from harness.common.paths import PUBLISHED_RECORDS
     from harness.records.store import Store
-    from harness.site import PUBLISHED_RECORDS
 
     return jobs_of(
         entries,
@@ -273,11 +273,11 @@ def _arguments(
 
 def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
     """One evaluation; its exit code, whatever happens to it."""
-    from harness import evaluate
+    from harness.running.options import read_run_options
+    from harness.running.plan import make_plan, run_all
 
-    options = evaluate.build_parser().parse_args(list(arguments))
     try:
-        records = list(evaluate.run_all(evaluate.make_plan(options, reporter)))
+        records = list(run_all(make_plan(read_run_options(arguments), reporter)))
     except StoreConflict as error:  # another process does it, or has just done it
         reporter.event(f"  {_one_line(error)}")
         return 0

@@ -99,16 +99,15 @@ def run_again(
     Raises:
         UsageError: what is here now is not what ran then, and what differs.
     """
-    from harness import evaluate
-    from harness.records.store import describe_difference
-    from harness.running.request import key_parts, request_key
+    from harness.running.options import read_run_options
+    from harness.running.plan import make_plan
     from harness.running.run import execute
 
-    asked = evaluate.build_parser().parse_args(evaluate_call(record, options, results))
-    plan = evaluate.make_plan(asked, reporter)
+    asked = read_run_options(evaluate_call(record, options, results))
+    plan = make_plan(asked, reporter)
     (request,) = plan.requests
-    if request_key(request, plan.place.engine) != record.run_key:
-        difference = describe_difference(record, key_parts(request, plan.place.engine))
+    if request.key.hash != record.run_key:
+        difference = request.key.difference(record)
         raise UsageError(
             f"what is here now is not what ran then: {difference}",
             where=str(options.record),
@@ -144,7 +143,7 @@ def evaluate_call(record: Record, options: argparse.Namespace, results: Path) ->
 
 def _source(record: Record) -> str:
     """The entry as the record names it: a folder of this checkout, or the image by its id."""
-    from harness.entries.provenance import REPOSITORY
+    from harness.common.paths import REPOSITORY
 
     told = str(record.entry.metadata.get("source") or "")
     if record.entry.kind in ("folder", "submission", "archive") and told:

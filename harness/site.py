@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import EntryInvalid, UsageError
+from harness.common.paths import PUBLISHED_RECORDS, SUBMISSIONS
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ EXAMPLES = """
   python -m harness.site --example --out /tmp/example
       a made-up data set, marked as such on every page: how full tables look
 """
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-PUBLISHED_RECORDS = REPOSITORY / "leaderboard" / "records"
-SUBMISSIONS = REPOSITORY / "submissions"
 
 
 def build_parser() -> cli.Parser:
@@ -228,14 +225,14 @@ def benchmark_cards() -> dict[str, BenchmarkCard]:
 def _write(material: Material, out: Path) -> Path:
     from harness import __version__
     from harness.engines.base import Limits
-    from harness.entries import provenance
+    from harness.records.source import source
     from leaderboard.builder import build
 
     return build(
         material,
         out,
         version=__version__,
-        commit=provenance.source(metrics_version="").commit,
+        commit=source(metrics_version="").commit,
         default_limits=Limits().as_dict(),
     )
 

@@ -93,9 +93,9 @@ def submit(options: argparse.Namespace, reporter: cli.Reporter) -> str:
         EntryFailed: it does not keep the contract on the demo pack.
         EnvironmentFault: the check itself cannot be made.
     """
-    from harness.entries import submissions
+    from harness.common.paths import SUBMISSIONS
 
-    options.submissions = options.submissions or submissions.FOLDER
+    options.submissions = options.submissions or SUBMISSIONS
     cli.read_limits(options.limit)
     candidate = _open(options)
     problems = [*candidate.problems, *_name_problems(options, candidate)]
@@ -181,9 +181,9 @@ DECLARED = (
 def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[str]:
     """Why the file cannot be written under this name."""
     from harness.board.tracks import unreviewable_files
+    from harness.common.paths import PUBLISHED_RECORDS
     from harness.entries.submissions import name_problem
     from harness.records.store import Store
-    from harness.site import PUBLISHED_RECORDS
 
     entry, name = candidate.entry, candidate.table.name
     path = options.submissions / f"{name}.toml"
@@ -205,10 +205,10 @@ def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[st
 
 def _prepare(candidate: Candidate, problems: list[str]) -> Program | None:
     """The program, or None with one more problem."""
-    from harness.evaluate import prepare
+    from harness.entries.program import prepare_program
 
     try:
-        program = prepare(candidate.entry, candidate.engine)
+        program = prepare_program(candidate.entry, candidate.engine)
         if not program.refusal:
             return program
         problems.append(f"the image cannot be run: {program.refusal}")
@@ -225,9 +225,9 @@ def _twin_problems(
     options: argparse.Namespace, candidate: Candidate, program: Program
 ) -> list[str]:
     """Whether the same program stands on the board under another name already."""
+    from harness.common.paths import PUBLISHED_RECORDS
     from harness.entries import submissions
     from harness.records.store import Store
-    from harness.site import PUBLISHED_RECORDS
 
     name = candidate.table.name
     wanted = {program.content: "image content"} if program.content else {}
@@ -290,11 +290,11 @@ def _pin(options: argparse.Namespace, candidate: Candidate, program: Program) ->
     Raises:
         EntryInvalid: no registry holds the image, or its name has moved on meanwhile.
     """
-    from harness.entries import provenance
+    from harness.entries.identity import submitted_folder_hash
 
     entry, table = candidate.entry, candidate.table
     if entry.kind == "folder":
-        digest = provenance.submitted_folder_hash(entry.folder)
+        digest = submitted_folder_hash(entry.folder)
         return table.model_copy(update={"folder": table.name, "folder_hash": digest})
     if entry.kind == "archive":
         return _with_archive(table, Path(entry.source), program)
@@ -367,7 +367,7 @@ def _copy_folder(source: Path, target: Path, table: SubmissionTable) -> None:
     Raises:
         EntryInvalid: a file was changed since it was checked.
     """
-    from harness.entries.provenance import submitted_folder_hash, tree_files
+    from harness.entries.identity import submitted_folder_hash, tree_files
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder:

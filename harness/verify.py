@@ -81,7 +81,8 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Verify; prints a line for each bundle and raises at the first that cannot be trusted."""
     options = build_parser().parse_args(argv)
-    from harness.publishing.signing import PUBLIC_KEYS, trusted
+    from harness.common.paths import PUBLIC_KEYS
+    from harness.publishing.signing import trusted
 
     keys = trusted(options.keys or PUBLIC_KEYS)
     reports, broken = [], []
@@ -198,11 +199,10 @@ def _record_problems(bundle: Bundle, record: Record) -> list[str]:
 
 def run_key_problems(record: Record) -> list[str]:
     """Whether the run key is that of the record's own parts; nothing where they are not all there."""
-    from harness.entries.provenance import key_parts_of
-    from harness.records.record import content_hash
+    from harness.records.run_key import RunKey
 
-    parts = key_parts_of(record)
-    if parts is None or content_hash(parts) == record.run_key:
+    key = RunKey.of_record(record)
+    if key is None or key.hash == record.run_key:
         return []
     return ["its run key is not that of its own parts"]
 

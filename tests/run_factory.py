@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.entries.entry import TrainingTable
-from harness.entries.provenance import key_parts_of
 from harness.metrics import METRICS_VERSION, RunScores
-from harness.records.record import Record, content_hash
+from harness.records.record import Record
+from harness.records.run_key import RunKey
 from harness.records.store import Store
 from tests.metrics.oracles import Case, random_cases, scored
 from tests.record_factory import record
@@ -22,8 +22,7 @@ def finished(record: Record) -> Record:
     rule = TrainingTable().model_dump()
     entry = record.entry.model_copy(update={"checkpoint_rule": rule})
     known = record.model_copy(update={"entry": entry})
-    parts = key_parts_of(known)
-    return known.model_copy(update={"run_key": content_hash(parts)}).sealed()
+    return known.model_copy(update={"run_key": RunKey.of_record(known).hash}).sealed()
 
 
 def save_run(root: Path, scores: RunScores, **changes: Any) -> Path:

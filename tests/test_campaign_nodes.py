@@ -38,7 +38,8 @@ from harness.common.errors import (
 )
 from harness.console.cli import Reporter
 from harness.engines import make_engine
-from harness.entries.provenance import folder_identity, key_parts_of
+from harness.entries.identity import folder_identity
+from harness.records.run_key import RunKey
 from harness.records.store import Store, file_hash
 from tests.engine_images import LightDockerEngine
 from tests.fake_nvml import Driver, FakeGpu
@@ -358,7 +359,7 @@ def came(tmp_path: Path):
 
 def deliver(came, store: Store, *, leave_out: str = "", replace: bool = False, **expected: object):
     source, name, record = came
-    parts = key_parts_of(record) | expected
+    parts = RunKey.of_record(record).parts | expected
     with arriving(store.root / ".campaigns") as arrival:
         for path in sorted(source.root.rglob("*")):
             if path.is_file() and not (leave_out and path.name.endswith(leave_out)):
@@ -490,7 +491,7 @@ def fly(came, nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         store = Store(tmp_path / "results")
         plan = Plan(
             Campaign(name="x", entries=("x",)), (), (), store, {}, ("a",), "docker",
-            lambda _: key_parts_of(record),
+            lambda _: RunKey.of_record(record).parts,
         )  # fmt: skip
         whole = [[each for m in one for each in (files if m == "files" else [m])] for one in tries]
         tasks = PlayedTasks(nodes, *whole)

@@ -25,11 +25,11 @@ from harness.common.statuses import Status
 from harness.console.cli import Reporter
 from harness.engines.base import Engine, Limits
 from harness.engines.process import ProcessEngine
-from harness.entries import provenance
+from harness.entries.identity import folder_identity
 from harness.entries.opening import open_folder
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.running.request import Place, Request
+from harness.running.request import Place, request_of
 from harness.running.run import execute
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
@@ -64,12 +64,15 @@ def run_on(cache: Path, tmp_path: Path) -> RunOn:
     def call(engine: Engine, name: str, device: str = "cpu", **overrides: str) -> Record:
         entry = open_folder(ENTRIES / name)
         pack = demo_pack(cache)
-        program = engine.prepare_folder(
-            entry.folder, name, provenance.folder_identity(entry.folder)
-        )
+        program = engine.prepare_folder(entry.folder, name, folder_identity(entry.folder))
         settings = entry.settings(pack.name, overrides=overrides)
         place = Place(engine, Store(tmp_path / engine.name), cache, None, Reporter())
-        return execute(Request(entry, program, settings, pack, 0, device, LIMITS), place)
+        return execute(
+            request_of(
+                entry, program, settings, pack, seed=0, device=device, limits=LIMITS, engine=engine
+            ),
+            place,
+        )
 
     return call
 
@@ -204,7 +207,7 @@ def test_an_image_is_an_entry_in_every_form_and_says_itself_whether_it_trains(
     form: str,
 ) -> None:
     folder = ENTRIES / "trainer"
-    program = docker_engine.prepare_folder(folder, "trainer", provenance.folder_identity(folder))
+    program = docker_engine.prepare_folder(folder, "trainer", folder_identity(folder))
     entry = program.image
     if form == "archive":
         entry = str(tmp_path / "trainer.tar")

@@ -36,6 +36,7 @@ from harness.engines.process import ProcessEngine
 from harness.records.kept_maps import MapKeeper, read_maps
 from harness.records.record import Record
 from harness.records.store import RunName, Store
+from harness.running.plan import make_plan, run_all
 
 ENTRIES = Path(__file__).parent / "entries"
 BASELINES = Path(__file__).resolve().parent.parent / "baselines"
@@ -178,13 +179,13 @@ def test_the_infrastructures_fault_is_tried_once_more_and_never_a_record(
             "1",
         ]
     )
-    plan = evaluate.make_plan(options, Reporter())
+    plan = make_plan(options, Reporter())
     plan = replace(plan, place=replace(plan.place, engine=FlakyEngine(lost)))
     records = []
     with contextlib.ExitStack() as stack:
         if finished < 2:
             stack.enter_context(pytest.raises(InfrastructureFault, match="engine went away"))
-        for record in evaluate.run_all(plan):
+        for record in run_all(plan):
             records.append(record)
     assert len(records) == len(Store(results).records()) == finished
 

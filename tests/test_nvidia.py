@@ -10,7 +10,7 @@ import pytest
 from harness import nvidia
 from harness.common.errors import DeviceUnavailable
 from harness.engines.process import ProcessEngine
-from harness.entries import provenance
+from harness.running.machine import machine
 from tests.fake_nvml import Driver, FakeGpu
 
 MIB = 1024**2
@@ -98,7 +98,7 @@ def test_an_error_of_ours_is_no_fault_of_the_driver(driver: Driver, monkeypatch)
 
 def test_the_record_holds_model_driver_and_cuda_version(driver: Driver) -> None:
     driver.has(FakeGpu("GPU-a"))
-    machine = provenance.machine(ProcessEngine(), "cuda:0", 2)
-    assert (machine.device, machine.driver, machine.cuda) == ("NVIDIA H200", "580.95.05", "13.0")
-    cpu = provenance.machine(ProcessEngine(), "cpu", 2)
+    here = machine(ProcessEngine(), "cuda:0", 2)
+    assert (here.device, here.driver, here.cuda) == ("NVIDIA H200", "580.95.05", "13.0")
+    cpu = machine(ProcessEngine(), "cpu", 2)
     assert (cpu.device, cpu.driver, cpu.cuda) == ("cpu", None, None)

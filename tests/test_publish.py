@@ -15,7 +15,7 @@ from harness import publish
 from harness.board import curves
 from harness.board.comparison import comparison_bytes, comparison_path, read_comparisons
 from harness.common.errors import UsageError
-from harness.entries.provenance import REPOSITORY
+from harness.common.paths import REPOSITORY
 from harness.publishing.publication import PullRequest
 from harness.records.record import Record
 from harness.records.store import Store, read_record

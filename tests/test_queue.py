@@ -18,12 +18,13 @@ from harness import evaluate, queue
 from harness.board.rows import ranked_records, summarise, with_withdrawals
 from harness.board.submission_states import Versions, changes_since, jobs_of, team_key
 from harness.common.errors import EntryInvalid, StoreConflict, UsageError
+from harness.common.paths import SUBMISSIONS
 from harness.common.statuses import Status
 from harness.engines.base import Limits
-from harness.entries import provenance, submissions
+from harness.entries.identity import submitted_folder_hash
 from harness.entries.opening import open_entry
-from harness.entries.provenance import submitted_folder_hash
 from harness.entries.submissions import submission_text, withdraw, withdrawals, write_new
+from harness.records import source
 from harness.records.record import Record
 from harness.records.store import RunName, Store
 from harness.site import waiting as waiting_on_site
@@ -118,7 +119,7 @@ def test_a_new_version_is_a_reason_to_run_again_and_the_old_record_goes_to_histo
     with pytest.raises(StoreConflict, match=r"9\.9"):
         evaluate.main([str(path), *options, "--no-site"])
     # What a record says of its maker was noted when this process began.
-    monkeypatch.setattr("harness.entries.provenance.source", provenance.source.__wrapped__)
+    monkeypatch.setattr("harness.records.source.source", source.source.__wrapped__)
     if "metrics" in where:
         monkeypatch.setattr("harness.running.recording.METRICS_VERSION", "9.9")
     code, jobs = call("run")
@@ -298,7 +299,7 @@ def test_the_check_finds_copies_missing_fields_strays_and_what_cannot_be_reviewe
 
 
 def test_the_projects_own_submissions_are_valid():
-    assert queue.check_files(submissions.FOLDER) == []
+    assert queue.check_files(SUBMISSIONS) == []
 
 
 def test_the_site_shows_how_many_scored_submissions_each_team_has(tmp_path, make_record):
@@ -322,7 +323,7 @@ def test_what_was_published_under_another_name_is_a_copy(tmp_path, make_record, 
     store = Store(tmp_path / "published")
     made = make_record(entry="first", metadata={"pinned": content})
     store.save(store.name_of(made), made)
-    monkeypatch.setattr("harness.site.PUBLISHED_RECORDS", store.root)
+    monkeypatch.setattr("harness.common.paths.PUBLISHED_RECORDS", store.root)
     folder = tmp_path / "s"
     folder.mkdir()
     submit(folder, "second", content=content)
@@ -337,7 +338,7 @@ def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
     folder.mkdir()
     other = make_record(entry="patchcore-r18")
     published.save(published.name_of(other), other)
-    monkeypatch.setattr("harness.site.PUBLISHED_RECORDS", published.root)
+    monkeypatch.setattr("harness.common.paths.PUBLISHED_RECORDS", published.root)
     for number, name in enumerate(("padim", "patchcore-r18")):
         digest = f"sha256:{number}" + "a" * 63
         submit(folder, name, content=digest, image=f"r.example/{name}@{digest}")

@@ -22,7 +22,7 @@ from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.running.request import request_key
+from harness.running.plan import Plan, make_plan, run_all
 from harness.trained import interrupted_training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -257,16 +257,16 @@ class Interrupting(Reporter):
 def plan(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("BMAD_CACHE", str(cache))
 
-    def call(*arguments: str, results: str = "results") -> evaluate.Plan:
+    def call(*arguments: str, results: str = "results") -> Plan:
         options = evaluate.build_parser().parse_args(
             [str(RESUMING), "--engine", "process", "--results", str(tmp_path / results), *arguments]
         )
-        return evaluate.make_plan(options, Reporter())
+        return make_plan(options, Reporter())
 
     return call
 
 
-def interrupted(plan: evaluate.Plan, act: Callable[[LosingEngine], None]) -> evaluate.Plan:
+def interrupted(plan: Plan, act: Callable[[LosingEngine], None]) -> Plan:
     engine = LosingEngine()
     reporter = Interrupting(lambda: act(engine))
     return replace(plan, place=replace(plan.place, engine=engine, reporter=reporter))
@@ -281,7 +281,7 @@ def press_ctrl_c(engine: LosingEngine) -> None:
 
 
 def test_the_second_try_after_an_infrastructure_fault_goes_on(plan: Callable[..., Any]) -> None:
-    (record,) = evaluate.run_all(interrupted(plan("--seed", "1"), lose))
+    (record,) = run_all(interrupted(plan("--seed", "1"), lose))
     assert record.is_ok
     assert record.training is not None
     assert record.training.resumed == 1
@@ -291,12 +291,12 @@ def test_ctrl_c_keeps_the_training_for_the_next_call(
     plan: Callable[..., Any], cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        list(evaluate.run_all(interrupted(plan("--seed", "2"), press_ctrl_c)))
+        list(run_all(interrupted(plan("--seed", "2"), press_ctrl_c)))
     assert [left.name for left in interrupted_training.leftovers(cache)] == ["demo/resuming/seed-2"]
     clean.main(["--results", str(tmp_path / "results")])
     assert "interrupted training kept   demo/resuming/seed-2" in capsys.readouterr().out
     # Another results folder: it is the same training.
-    (record,) = evaluate.run_all(plan("--seed", "2", results="others"))
+    (record,) = run_all(plan("--seed", "2", results="others"))
     assert record.training is not None
     assert record.training.resumed == 1
     assert interrupted_training.leftovers(cache) == []
@@ -306,7 +306,7 @@ def test_clean_removes_interrupted_trainings_when_asked(
     plan: Callable[..., Any], cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        list(evaluate.run_all(interrupted(plan("--seed", "3"), press_ctrl_c)))
+        list(run_all(interrupted(plan("--seed", "3"), press_ctrl_c)))
     clean.main(["--results", str(tmp_path / "results"), "--unfinished"])
     assert "interrupted trainings       1 removed" in capsys.readouterr().out
     assert interrupted_training.leftovers(cache) == []
@@ -314,8 +314,8 @@ def test_clean_removes_interrupted_trainings_when_asked(
 
 def test_other_settings_never_go_on_from_a_training(plan: Callable[..., Any], cache: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        list(evaluate.run_all(interrupted(plan("--seed", "4"), press_ctrl_c)))
-    (record,) = evaluate.run_all(plan("--seed", "4", "--set", "best=9", results="others"))
+        list(run_all(interrupted(plan("--seed", "4"), press_ctrl_c)))
+    (record,) = run_all(plan("--seed", "4", "--set", "best=9", results="others"))
     assert record.training is not None
     assert record.training.resumed == 0
     assert interrupted_training.remove_leftovers(cache) == 1
@@ -323,7 +323,7 @@ def test_other_settings_never_go_on_from_a_training(plan: Callable[..., Any], ca
 
 def test_the_entrys_own_fault_removes_its_training(plan: Callable[..., Any], cache: Path) -> None:
     slow = ("--set", "pause=0.2", "--set", "steps=100", "--limit", "train_seconds=4")
-    (record,) = evaluate.run_all(plan("--seed", "5", *slow))
+    (record,) = run_all(plan("--seed", "5", *slow))
     assert record.outcome.status is Status.TOTAL_TIMEOUT
     assert record.training is not None
     assert len(record.training.checkpoints) > 0
@@ -334,11 +334,11 @@ def test_the_entrys_own_fault_removes_its_training(plan: Callable[..., Any], cac
 def test_the_time_limit_counts_all_parts(plan: Callable[..., Any], cache: Path) -> None:
     whole = plan("--seed", "6", "--limit", "train_seconds=60")
     with pytest.raises(KeyboardInterrupt):
-        list(evaluate.run_all(interrupted(whole, press_ctrl_c)))
+        list(run_all(interrupted(whole, press_ctrl_c)))
     (left,) = interrupted_training.leftovers(cache)
     state = json.loads((left.home / "state.json").read_text())
     (left.home / "state.json").write_text(json.dumps({**state, "seconds": 60.5}))
-    (record,) = evaluate.run_all(whole)
+    (record,) = run_all(whole)
     assert record.outcome.status is Status.TOTAL_TIMEOUT
     assert record.times.train is not None
     assert record.times.train > 60
@@ -347,12 +347,12 @@ def test_the_time_limit_counts_all_parts(plan: Callable[..., Any], cache: Path) 
 def test_two_harnesses_are_never_at_the_same_training(plan: Callable[..., Any]) -> None:
     one, other = plan("--seed", "7"), plan("--seed", "7", results="others")
     (request,) = one.requests
-    key = request_key(request, one.place.engine)
+    key = request.key.hash
     with (
         interrupted_training.hold(one.place.cache, key, "one"),
         pytest.raises(StoreConflict, match="this very training"),
     ):
-        list(evaluate.run_all(other))
+        list(run_all(other))
 
 
 def test_a_crash_on_a_full_disk_is_not_the_entrys_fault(
@@ -361,4 +361,4 @@ def test_a_crash_on_a_full_disk_is_not_the_entrys_fault(
     monkeypatch.setattr("harness.running.model.FULL_DISK_BYTES", 2**63)
     crashing = plan("--seed", "8", "--set", "every=0")  # a division by zero in `fit`
     with pytest.raises(InfrastructureFault, match="disk is full"):
-        list(evaluate.run_all(crashing))
+        list(run_all(crashing))

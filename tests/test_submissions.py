@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.common.errors import EntryInvalid, UsageError
+from harness.common.paths import REPOSITORY
 from harness.engines.base import Program
 from harness.entries import submissions
 from harness.entries.entry import SubmissionTable
+from harness.entries.identity import method_hash, submitted_folder_hash
 from harness.entries.opening import open_entry
-from harness.entries.provenance import REPOSITORY, method_hash, submitted_folder_hash
 from harness.entries.submissions import (
     find_recorded_twin,
     find_twin,

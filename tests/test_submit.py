@@ -20,6 +20,7 @@ from harness.benchmarks import demo_pack
 from harness.common.errors import EntryFailed, EntryInvalid, UsageError
 from harness.engines import docker_images
 from harness.entries.opening import open_entry
+from harness.entries.program import prepare_program
 from harness.records.record import Record
 from tests import engine_images
 from tests.engine_images import LightDockerEngine
@@ -235,9 +236,9 @@ def test_a_tag_that_moves_between_check_and_run_is_refused(
     )
     written.write_text(moved)
     with pytest.raises(EntryInvalid, match="not the one that was submitted"):
-        evaluate.prepare(open_entry(str(written)), engine)
+        prepare_program(open_entry(str(written)), engine)
     written.write_text(moved.replace(honest, other))
-    assert evaluate.prepare(open_entry(str(written)), engine).image == other
+    assert prepare_program(open_entry(str(written)), engine).image == other
 
 
 def test_a_folder_is_checked_copied_and_pinned(
@@ -247,7 +248,7 @@ def test_a_folder_is_checked_copied_and_pinned(
     entry = open_entry(str(written))
     assert entry.kind == "folder"
     assert entry.folder == tmp_path / "submissions/honest"
-    assert evaluate.prepare(entry, engine).identity.startswith("folder:sha256:")
+    assert prepare_program(entry, engine).identity.startswith("folder:sha256:")
     with pytest.raises(EntryInvalid, match="not overwritten"):
         submit_to(ENTRIES / "honest", "honest")
 

@@ -15,7 +15,7 @@ from harness.benchmarks import Pack
 from harness.board.rows import EXTRA_MAP, has_extra_map
 from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
-from harness.entries.provenance import tree_files
+from harness.entries.identity import tree_files
 from harness.records.record import ModelPart, Parameter, Track
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.

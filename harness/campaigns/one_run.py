@@ -9,12 +9,9 @@ the process ends.)
 from __future__ import annotations
 
 import os
+import runpy
 import signal
-import sys
 import threading
-
-from harness import evaluate
-from harness.console import cli
 
 
 def end_with_the_campaign() -> None:
@@ -30,4 +27,4 @@ def end_with_the_campaign() -> None:
 
 if __name__ == "__main__":
     end_with_the_campaign()
-    sys.exit(cli.run_verb(evaluate.main))
+    runpy.run_module("harness.evaluate", run_name="__main__", alter_sys=True)

@@ -113,8 +113,8 @@ def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter)
     from harness.benchmarks import check_cache, default_cache
     from harness.campaigns import grid
     from harness.campaigns.costs import Costs
+    from harness.common.paths import BASELINES
     from harness.entries.opening import open_entry
-    from harness.entries.provenance import REPOSITORY
     from harness.records.store import Store
 
     campaign = _campaign(options)
@@ -122,8 +122,7 @@ def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter)
     options.limit = [f"{name}={value}" for name, value in (campaign.limits | given).items()]
     limits = cli.read_limits(options.limit)
     named = {
-        source: open_entry(source, known_folders=REPOSITORY / "baselines")
-        for source in grid.sources(campaign)
+        source: open_entry(source, known_folders=BASELINES) for source in grid.sources(campaign)
     }
     entries = {s: e for s, e in named.items() if not grid.is_left_out(campaign, e.name)}
     if not entries:
@@ -177,11 +176,9 @@ def _campaign(options: argparse.Namespace) -> Campaign:
     return Campaign(name="grid", **changes)
 
 
-def key_parts_of(request: Request, offer: Offer) -> dict[str, object]:
+def key_parts_of(request: Request) -> dict[str, object]:
     """What decides the result of a run; of an image, what pins it in the place of its identity."""
-    from harness.running.request import key_parts
-
-    parts = key_parts(request, offer.engine, device=offer.device)
+    parts = request.key.parts
     if request.entry.kind != "folder":
         del parts["identity"]
         parts["pinned"] = _pinned(request.entry)
@@ -216,14 +213,24 @@ def request_for(
 ) -> Request:
     """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is."""
     from harness.engines.base import Program
-    from harness.entries import provenance
-    from harness.running.request import Request
+    from harness.entries.identity import folder_identity
+    from harness.running.request import request_of
 
     identity = UNKNOWN_IMAGE
     if entry.kind == "folder":
-        identity = offer.engine.folder_identity(provenance.folder_identity(entry.folder))
+        identity = offer.engine.folder_identity(folder_identity(entry.folder))
     settings = entry.settings(pack.card.base or pack.name, preset=preset, overrides=overrides)
-    return Request(entry, Program(entry.name, identity), settings, pack, seed, offer.device, limits)
+    return request_of(
+        entry,
+        Program(entry.name, identity),
+        settings,
+        pack,
+        seed=seed,
+        device=offer.device,
+        limits=limits,
+        engine=offer.engine,
+        kind=offer.device,
+    )
 
 
 @dataclass(frozen=True)
@@ -280,16 +287,13 @@ class _LookUp:
 
     def key_parts(self, cell: Cell) -> dict[str, object]:
         """What decides the result of a run."""
-        return key_parts_of(self.request(cell), self.offer)
+        return key_parts_of(self.request(cell))
 
     def _state(self, request: Request, record: Record) -> State:
         from harness.metrics import METRICS_VERSION
-        from harness.records.record import content_hash
-        from harness.running.request import key_parts
 
         if request.entry.kind == "folder":
-            parts = key_parts(request, self.offer.engine, device=self.offer.device)
-            is_same = record.run_key == content_hash(parts)
+            is_same = record.run_key == request.key.hash
         else:  # what an image is, only its engine can say; `harness.evaluate` will
             is_same = (record.pack.version, record.entry.params) == (
                 request.pack.version,

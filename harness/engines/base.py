@@ -271,7 +271,7 @@ class Engine(ABC):
             folder: the entry's folder; only its files and the shared kit are used.
             name: the entry's name.
             identity: content hash of folder, kit, contract and lock file
-                (`harness.entries.provenance.folder_identity`); names the built image.
+                (`harness.entries.identity.folder_identity`); names the built image.
         Raises:
             EntryInvalid: the image cannot be built; the message ends with the build's last lines.
         """

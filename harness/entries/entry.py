@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import EntryInvalid, UsageError
+from harness.common.paths import REPOSITORY
 from harness.records.record import Parameter, Sha256
 
 Kind = Literal["folder", "submission", "image", "archive"]
@@ -250,8 +251,8 @@ def _public_source(entry: Entry) -> str:
     if entry.kind not in ("folder", "archive"):
         return entry.source
     path = Path(entry.source).resolve()
-    root = Path(__file__).resolve().parent.parent
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    inside = path.is_relative_to(REPOSITORY)
+    return path.relative_to(REPOSITORY).as_posix() if inside else path.name
 
 
 def check_name(name: str) -> None:

@@ -27,6 +27,7 @@ from harness.entries.entry import (
     SubmissionTable,
     parse,
 )
+from harness.entries.identity import submitted_folder_hash
 from harness.records.record import Parameter
 
 # host:port/path/name:tag@sha256:… without spaces or a leading slash or dot.
@@ -180,8 +181,6 @@ def _check_archive_name(table: SubmissionTable, where: str) -> None:
 
 def _submitted_folder(path: Path, table: SubmissionTable) -> Entry:
     """The folder beside a submission file, if it is still the one that was reviewed."""
-    from harness.entries.provenance import submitted_folder_hash  # it imports this module
-
     if table.folder != table.name:
         raise EntryInvalid(
             f"folder must be the entry's name, {table.name!r}, not {table.folder!r}",

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING
 
 from harness.common.declared_text import text_problems
 from harness.common.errors import EntryInvalid, HarnessError, UsageError
+from harness.common.paths import BASELINES, SUBMISSIONS
 from harness.entries.entry import Entry, SubmissionTable
+from harness.entries.identity import method_hash
 from harness.entries.opening import open_entry
-from harness.entries.provenance import REPOSITORY, method_hash
 from harness.records import store
 from harness.records.store import replacing
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine, Program
     from harness.records.record import Record
 
-FOLDER = REPOSITORY / "submissions"
 ARCHIVES_VARIABLE = "BMAD_ARCHIVES"
 # In the order in which they are written; what an entry does not say is left out.
 WRITTEN = (
@@ -118,7 +118,7 @@ def open_all(folder: Path) -> tuple[list[Entry], dict[Path, HarnessError]]:
     return sorted(entries, key=lambda e: (e.table.submitted or "9999", e.name)), invalid
 
 
-def withdrawals(folder: Path = FOLDER) -> dict[str, str]:
+def withdrawals(folder: Path = SUBMISSIONS) -> dict[str, str]:
     """Reason by name of every submission that was withdrawn."""
     found = {}
     for path in sorted(folder.glob("*.toml")):
@@ -220,10 +220,7 @@ def name_problem(name: str, records: Iterable[Record]) -> str | None:
 
 def baselines() -> list[Entry]:
     """The project's own folders: they must not be submitted under another name."""
-    return [
-        open_entry(str(path.parent))
-        for path in sorted((REPOSITORY / "baselines").glob("*/entry.toml"))
-    ]
+    return [open_entry(str(path.parent)) for path in sorted(BASELINES.glob("*/entry.toml"))]
 
 
 def prepare_submission(entry: Entry, engine: Engine) -> Program:

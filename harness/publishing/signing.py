@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import KeyUnusable
-from harness.entries.provenance import REPOSITORY
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
-PUBLIC_KEYS = REPOSITORY / "leaderboard" / "keys"
 SIGNATURE_BYTES = 64
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

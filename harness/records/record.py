@@ -290,7 +290,7 @@ class Record(Part):
 
     schema_version: Literal[1] = 1
     run_key: Sha256
-    """Hash of everything that decides the result (`harness.entries.provenance.run_key`)."""
+    """Hash of everything that decides the result (`harness.records.run_key`)."""
     entry: EntryPart
     pack: PackPart
     seed: int

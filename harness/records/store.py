@@ -367,41 +367,6 @@ def evidence_of(record_path: Path, record: Record) -> Path:
     return path
 
 
-def describe_difference(old: Record, new: dict[str, object]) -> str:
-    """Which parts of the run key differ, in words.
-
-    Args:
-        old: the stored record.
-        new: the parts of the new run's key (`harness.entries.provenance.run_key_parts`).
-    """
-    before: dict[str, object] = {
-        "identity": old.entry.identity,
-        "pack": old.pack.version,
-        "engine": "process" if old.machine.isolation == "none" else "docker",
-        "device": old.machine.device,
-        "threads": old.machine.threads,
-        "contract": old.source.contract,
-        "harness": old.source.version,
-        "metrics": old.source.metrics,
-        "model": old.model.hash if old.model and old.model.origin == "given" else "trained",
-    }
-    new = {"model": "trained", **new}
-    params = new.get("params")
-    parts = [
-        f"{name} was {before[name]} and is {new[name]}"
-        for name in before
-        if name in new and before[name] != new[name]
-    ]
-    if isinstance(params, dict):
-        names = sorted(set(old.entry.params) | set(params))
-        parts += [
-            f"{name} was {old.entry.params.get(name)!r} and is {params.get(name)!r}"
-            for name in names
-            if old.entry.params.get(name) != params.get(name)
-        ]
-    return "; ".join(parts) or "the rule by which checkpoints are judged"
-
-
 def _replace_folder(target: Path, write: Callable[[Path], object]) -> None:
     """Fill a fresh folder and put it in the target's place; an older one is removed."""
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{owner_mark()}-"))

@@ -17,11 +17,11 @@ from pathlib import Path
 from harness.benchmarks import stage_training
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
-from harness.entries.provenance import source
 from harness.metrics import METRICS_VERSION
 from harness.records.record import ModelPart, TrainingPart
+from harness.records.source import source
 from harness.running.recording import Progress, peak_mib
-from harness.running.request import Place, Request, launch_of, request_key, training_parts
+from harness.running.request import Place, Request, launch_of
 from harness.session.checkpoint_choice import Judge
 from harness.session.conversation import Hello, train_session
 from harness.session.scoring import ground_truth
@@ -76,9 +76,10 @@ class RunModel:
         is_open = self.request.pack.card.visibility == "open"
         told = training.part_of_record(with_curve=is_open)
         told = told.model_copy(update={"model": hash_of(files)})
-        key = request_key(self.request, self.place.engine)
         self.progress.training = told
-        self.progress.model = ModelPart(hash=hash_of(files), origin="trained", trained_under=key)
+        self.progress.model = ModelPart(
+            hash=hash_of(files), origin="trained", trained_under=self.request.key.hash
+        )
         self.place.reporter.event(f"  trained in {training.seconds:.1f} s")
         if self.place.models is not None and self.place.keep_model:
             self._keep(self.place.models, self._card(training, told, files))
@@ -94,7 +95,7 @@ class RunModel:
         request, place = self.request, self.place
         store = place.models or ModelStore(default_models())
         model.copy(self.folder, store, request.limits)
-        parts = training_parts(request, place.engine)
+        parts = request.key.training
         self.progress.model = model.part(parts)
         self.progress.training = model.training(parts)
         if remark := self.progress.model.remark:
@@ -105,7 +106,7 @@ class RunModel:
         place, progress = self.place, self.progress
         if place.models is None or place.retrain:
             return False
-        stored = place.models.find_trained(request_key(self.request, place.engine))
+        stored = place.models.find_trained(self.request.key.hash)
         if stored is None:
             return False
         place.models.fetch(stored, self.folder)
@@ -126,8 +127,8 @@ class RunModel:
     ) -> ModelCard:
         request = self.request
         return ModelCard(
-            key=request_key(request, self.place.engine),
-            parts=training_parts(request, self.place.engine),
+            key=request.key.hash,
+            parts=dict(request.key.training),
             model=hash_of(files),
             entry=request.entry.name,
             title=request.entry.table.title,

@@ -14,7 +14,6 @@ from harness.benchmarks import Pack
 from harness.board.gallery import GalleryMaker
 from harness.board.tracks import ranking, track_of
 from harness.common.statuses import Status
-from harness.entries import provenance
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records.record import (
     AuditPart,
@@ -28,8 +27,10 @@ from harness.records.record import (
     TimesPart,
     TrainingPart,
 )
+from harness.records.source import source
 from harness.running.audit import AnswersHash
-from harness.running.request import Place, Request, request_key
+from harness.running.machine import machine
+from harness.running.request import Place, Request
 from harness.session.scoring import ground_truth
 
 
@@ -71,7 +72,7 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
     is_ranked, reason = ranking(request.settings, request.pack, place.engine, progress.model)
     return Record(
-        run_key=request_key(request, place.engine),
+        run_key=request.key.hash,
         entry=EntryPart(
             name=entry.name,
             title=entry.table.title,
@@ -92,8 +93,8 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
         ranked=is_ranked,
         unranked_reason=reason,
         limits=request.limits.as_dict(),
-        machine=provenance.machine(place.engine, request.device, request.limits.threads),
-        source=provenance.source(METRICS_VERSION),
+        machine=machine(place.engine, request.device, request.limits.threads),
+        source=source(METRICS_VERSION),
         times=_times(progress),
         training=progress.training,
         model=progress.model,

@@ -11,9 +11,8 @@ from harness.benchmarks import Pack
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
-from harness.entries import provenance
 from harness.entries.entry import Entry, Settings
-from harness.records.record import content_hash
+from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
 from harness.trained import interrupted_training
 from harness.trained.given_model import GivenModel
@@ -33,6 +32,8 @@ class Request:
     seed: int
     device: str
     limits: Limits
+    key: RunKey
+    """What decides its result; derived with the request (`request_of`) and carried from there."""
     is_audited: bool = False
     """Ask two fresh starts about some test images once more (`harness.running.audit`)."""
     model: GivenModel | None = None
@@ -74,36 +75,42 @@ class Place:
     """Where trainings under way are kept; None = in the cache, for a later run to go on from."""
 
 
-def key_parts(request: Request, engine: Engine, *, device: str | None = None) -> dict[str, object]:
-    """What decides the result of this run, by name.
+def request_of(
+    entry: Entry,
+    program: Program,
+    settings: Settings,
+    pack: Pack,
+    *,
+    seed: int,
+    device: str,
+    limits: Limits,
+    engine: Engine,
+    kind: str | None = None,
+    is_audited: bool = False,
+    model: GivenModel | None = None,
+) -> Request:
+    """A run with its key.
 
     Args:
-        request: the run.
-        engine: what starts its program.
-        device: kind of device, where it is not one of this machine; None = it is.
+        entry, program, settings, pack, seed, device, limits, is_audited, model: see `Request`.
+        engine: what starts the program.
+        kind: kind of device, where it is not one of this machine; None = it is.
+    Raises:
+        UsageError: `device` names no device.
+        DeviceUnavailable: this machine has no such GPU.
     """
-    given = {"model": request.model.hash} if request.model else {}
-    return training_parts(request, engine, device=device) | given
-
-
-def training_parts(
-    request: Request, engine: Engine, *, device: str | None = None
-) -> dict[str, object]:
-    """What decides the result of this run's training, by name; arguments as in `key_parts`."""
-    return provenance.run_key_parts(
-        request.program,
-        request.settings,
-        pack_version=request.pack.version,
-        seed=request.seed,
+    key = RunKey.of_run(
+        identity=program.identity,
+        params=settings.params,
+        training=settings.training.model_dump(),
+        pack=pack.version,
+        seed=seed,
         engine=engine.name,
-        device=device or device_kind(request.device),
-        threads=request.limits.threads,
+        device=kind or device_kind(device),
+        threads=limits.threads,
+        model=model.hash if model else None,
     )
-
-
-def request_key(request: Request, engine: Engine) -> str:
-    """The run key: equal keys mean an equal result."""
-    return content_hash(key_parts(request, engine))
+    return Request(entry, program, settings, pack, seed, device, limits, key, is_audited, model)
 
 
 def device_kind(device: str) -> str:
@@ -156,6 +163,6 @@ def launches(request: Request, place: Place) -> list[Launch]:
     if not request.trains:
         return [predict]
     staged = work / "train"
-    key = request_key(request, place.engine).removeprefix("sha256:")
+    key = request.key.hash.removeprefix("sha256:")
     written = place.cache / interrupted_training.FOLDER / key / "part-1"
     return [launch_of(request, place, "train", model=written, train=staged), predict]

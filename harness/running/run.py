@@ -34,7 +34,7 @@ from harness.records.record import OutcomePart, Record
 from harness.running.audit import Audit
 from harness.running.model import RunModel
 from harness.running.recording import Progress, record_of
-from harness.running.request import Place, Request, by_uuid, launch_of, request_key
+from harness.running.request import Place, Request, by_uuid, launch_of
 from harness.session.conversation import Answer, Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
 from harness.session.scoring import ground_truth, new_scorer
@@ -103,7 +103,7 @@ def _held_training(
     if not request.trains:
         return contextlib.nullcontext()
     root = place.trainings or place.cache
-    return interrupted_training.hold(root, request_key(request, place.engine), str(request.name))
+    return interrupted_training.hold(root, request.key.hash, str(request.name))
 
 
 @contextlib.contextmanager

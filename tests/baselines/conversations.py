@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.engines.base import Engine, Launch, Limits
-from harness.entries.provenance import folder_identity
+from harness.entries.identity import folder_identity
 from harness.session.conversation import (
     Answer,
     Hello,

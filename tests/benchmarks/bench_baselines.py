@@ -292,7 +292,7 @@ def _in_short(part: str, found: Mapping[str, Any]) -> str:
 
 
 def _identity(entry: str) -> str:
-    from harness.entries.provenance import folder_identity
+    from harness.entries.identity import folder_identity
 
     return folder_identity(ROOT / "baselines" / entry)
 

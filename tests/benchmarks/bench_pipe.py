@@ -70,7 +70,7 @@ def _table(rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
 
 def _processor() -> str:
     from harness.engines.process import ProcessEngine
-    from harness.entries.provenance import machine
+    from harness.running.machine import machine
 
     return machine(ProcessEngine(), "cpu", 1).cpu
 

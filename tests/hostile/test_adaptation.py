@@ -67,12 +67,10 @@ def test_6_the_baselines_pass_the_audit(folder, tmp_path, monkeypatch, cache, op
 
 
 def test_6_a_strangers_image_is_audited_without_being_asked_to(attack, docker_engine) -> None:
-    from harness.entries import provenance
+    from harness.entries.identity import folder_identity
 
     folder = HOSTILE / "running_mean"
-    program = docker_engine.prepare_folder(
-        folder, "running_mean", provenance.folder_identity(folder)
-    )
+    program = docker_engine.prepare_folder(folder, "running_mean", folder_identity(folder))
     run = attack(program.image, "--as", "strange")
     assert run.record.entry.kind == "image"
     assert run.record.audit.verdict == "adapts to the test set"

@@ -278,13 +278,13 @@ def own_engine() -> Iterator[OwnEngine]:
 def test_an_engine_that_is_restarted_in_mid_run_is_nobodys_record_and_the_next_run_is_clean(
     own_engine, open_small, cache, tmp_path, monkeypatch, capfd
 ) -> None:
-    from harness.entries import provenance
+    from harness.entries.identity import folder_identity
 
     shared = LightDockerEngine()
     images = {}
     for name in ("hanging_image", "honest"):
         folder = ENTRIES / name
-        images[name] = shared.prepare_folder(folder, name, provenance.folder_identity(folder)).image
+        images[name] = shared.prepare_folder(folder, name, folder_identity(folder)).image
         own_engine.load(images[name])
     monkeypatch.setenv("BMAD_CACHE", str(cache))
     monkeypatch.setenv("DOCKER_HOST", own_engine.address)

@@ -14,7 +14,7 @@ import harness.engines
 from harness import evaluate
 from harness.common.errors import EntryInvalid, StoreConflict
 from harness.common.statuses import Status
-from harness.entries import provenance
+from harness.entries.identity import folder_identity
 from tests.hostile.conftest import ENTRIES
 
 pytestmark = pytest.mark.engine
@@ -39,7 +39,7 @@ def image_with(docker_engine, tmp_path):
         shutil.copytree(ENTRIES / name, folder)
         with (folder / "Dockerfile").open("a") as file:
             file.write("\n" + lines + "\n")
-        identity = provenance.folder_identity(folder)
+        identity = folder_identity(folder)
         program = docker_engine.prepare_folder(folder, f"made-{len(made)}", identity)
         made.append(program.image)
         return program.image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.entries.provenance import tree_hash
+from harness.entries.identity import tree_hash
 
 pytestmark = pytest.mark.engine
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.common.statuses import Status
 from harness.engines.base import Launch
-from harness.entries.provenance import folder_identity
+from harness.entries.identity import folder_identity
 from harness.session.conversation import (
     PredictSession,
     Question,

@@ -17,14 +17,13 @@ from harness.campaigns.ray.node_check import differences
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import owner_mark
 from harness.common.statuses import Status
-from harness.entries.provenance import key_parts_of
 from harness.metrics import METRICS_VERSION
 from harness.records.record import Record
+from harness.records.run_key import RunKey
 from harness.records.store import (
     TEMPORARY_PREFIX,
     RunName,
     Store,
-    describe_difference,
     evidence_of,
     writing_problems,
 )
@@ -92,7 +91,10 @@ class Arrival:
                 where=str(store.root),
                 fix="run the same command again: it goes on from there",
             )
-        difference = describe_difference(before, _parts(record)) if before else ""
+        key, difference = RunKey.of_record(record), ""
+        if before and key:
+            metrics = (before.source.metrics, record.source.metrics)
+            difference = key.difference(before, metrics=metrics)
         store.check_conflict(
             name, record.run_key, replace=replace, difference=difference, metrics=METRICS_VERSION
         )
@@ -121,7 +123,8 @@ def differences_of(record: Record, expected: Mapping[str, object]) -> list[str]:
 
 
 def _parts(record: Record) -> dict[str, object]:
-    return (key_parts_of(record) or {}) | {"metrics": record.source.metrics}
+    key = RunKey.of_record(record)
+    return (key.parts if key else {}) | {"metrics": record.source.metrics}
 
 
 def _fill(gallery: Path, target: Path) -> None:

@@ -35,8 +35,8 @@ from harness.common.errors import (
     DeviceUnavailable,
     UsageError,
 )
+from harness.common.paths import REPOSITORY
 from harness.console import cli
-from harness.entries.provenance import REPOSITORY
 
 if TYPE_CHECKING:
     import argparse

@@ -26,9 +26,11 @@ from typing import TYPE_CHECKING, Any
 from harness.campaigns import slots
 from harness.campaigns.command import Command
 from harness.common.errors import EntryInvalid, HarnessError, InfrastructureFault
+from harness.common.paths import REPOSITORY
 from harness.console import data_options
 from harness.console.cli import Parser, Reporter, read_limits
-from harness.entries import provenance
+from harness.entries.identity import SHARED_SOURCES, tree_hash
+from harness.records.source import source
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
@@ -82,13 +84,13 @@ def harness_facts() -> dict[str, object]:
     """Which harness this is, to the byte."""
     from harness.metrics import METRICS_VERSION
 
-    sources = [provenance.REPOSITORY / name for name in ("harness", *provenance.SHARED_SOURCES)]
-    made = provenance.source(METRICS_VERSION)
+    sources = [REPOSITORY / name for name in ("harness", *SHARED_SOURCES)]
+    made = source(METRICS_VERSION)
     return {
         "version": made.version,
         "contract": made.contract,
         "metric definitions": made.metrics,
-        "sources": provenance.tree_hash(sources, base=provenance.REPOSITORY),
+        "sources": tree_hash(sources, base=REPOSITORY),
         "Python": ".".join(platform.python_version_tuple()[:2]),
     }
 
@@ -182,7 +184,7 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
             entry, pack, seed=command.seed, preset=command.preset, offer=offer,
             overrides=dict(command.overrides), limits=read_limits(command.limits),
         )  # fmt: skip
-        problems += differences(key_parts_of(request, offer), expected)
+        problems += differences(key_parts_of(request), expected)
         folder = Path(command.weights) if command.weights else default_folder()
         require_for(entry.table.backbones, request.settings.params, folder)
     if not problems and entry.kind in ("image", "submission"):
@@ -218,15 +220,15 @@ def _find_image(entry: Entry, engine: Engine) -> None:
         HarnessError: it is not, or its archive is not here.
     """
     from harness.entries.entry import SubmissionTable
+    from harness.entries.program import prepare_program
     from harness.entries.submissions import find_archive
-    from harness.evaluate import prepare
 
     if isinstance(entry.table, SubmissionTable) and entry.table.archive:
         find_archive(entry.table, entry.submission)
         return
     for pause in (*PULL_PAUSES, None):
         try:
-            prepare(entry, engine)
+            prepare_program(entry, engine)
         except EntryInvalid:
             return  # what an engine says of the image itself is the run's to tell
         except InfrastructureFault:

@@ -19,8 +19,8 @@ from PIL import Image
 
 from harness.contract import Verdict
 from harness.engines.base import Engine, Launch
+from harness.entries.identity import folder_identity
 from harness.entries.opening import open_folder
-from harness.entries.provenance import folder_identity
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.session.conversation import Hello, PredictSession, Question, train_session
 from tests.benchmarks.pipe.copies import RAW

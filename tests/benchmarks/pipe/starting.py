@@ -10,7 +10,7 @@ import numpy as np
 from harness.engines.base import Engine, Launch, Running
 from harness.engines.docker import DockerEngine
 from harness.engines.process import ProcessEngine
-from harness.entries.provenance import folder_identity
+from harness.entries.identity import folder_identity
 from harness.session.conversation import Hello
 from tests.engine_images import LightDockerEngine
 

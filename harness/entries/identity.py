@@ -1,0 +1,73 @@
+"""The identity of an entry's source: hashes over its files, and over what every baseline stands on.
+
+Trap: file systems differ in order, time stamps and permissions, so every hash here
+is over sorted relative POSIX paths and contents alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from harness.common.paths import REPOSITORY
+from harness.records.record import content_hash
+
+# Everything beside an entry's own folder that decides what its program does.
+SHARED_SOURCES = ("Dockerfile.gpu", "requirements.lock", "harness/contract", "baselines/kit")
+IGNORED_NAMES = {"__pycache__", ".DS_Store", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+
+
+def tree_files(root: Path) -> list[Path]:
+    """Files under `root` (or `root` itself), sorted by path, caches left out."""
+    if root.is_file():
+        return [root]
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.is_file() and not IGNORED_NAMES & set(path.relative_to(root).parts)
+    )
+
+
+def tree_hash(roots: Iterable[Path], *, base: Path) -> str:
+    """`sha256:…` over the relative path and content of every file under `roots`."""
+    digest = hashlib.sha256()
+    for root in roots:
+        for path in tree_files(root):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(base).as_posix()}\0{content}\n".encode())
+    return "sha256:" + digest.hexdigest()
+
+
+@cache
+def shared_sources_hash() -> str:
+    """Hash of what every baseline stands on: Dockerfile.gpu, lock file, contract and kit."""
+    return tree_hash((REPOSITORY / name for name in SHARED_SOURCES), base=REPOSITORY)
+
+
+def folder_identity(folder: Path) -> str:
+    """Identity of a source folder: its own files and the shared sources below them."""
+    own = tree_hash([folder], base=folder)
+    return "folder:" + content_hash({"folder": own, "shared": shared_sources_hash()})
+
+
+def submitted_folder_hash(folder: Path) -> str:
+    """Hash of a submitted folder's own files: what a reviewer looked at."""
+    return tree_hash([folder], base=folder)
+
+
+def method_hash(folder: Path) -> str:
+    """Hash of what a folder does, whatever it calls itself.
+
+    Every file but entry.toml counts, and of entry.toml all but its name and description.
+    """
+    document = tomllib.loads((folder / "entry.toml").read_text(encoding="utf-8"))
+    files = [path for path in tree_files(folder) if path != folder / "entry.toml"]
+    entry = document.get("entry", {})
+    told = {name: entry.get(name) for name in ("model", "maps", "trains")}
+    settings = {
+        name: table for name, table in document.items() if name not in ("entry", "deviations")
+    }
+    return content_hash([tree_hash(files, base=folder), told, settings])

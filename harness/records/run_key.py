@@ -1,0 +1,123 @@
+"""The run key: a hash of everything that decides a run's result. Equal keys mean an equal result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import harness
+from harness.contract import CONTRACT_VERSION
+from harness.records.record import Record, content_hash
+
+if TYPE_CHECKING:
+    from harness.records.record import Parameter
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """What decides a run's result, by name, and its hash. Made once for a run, and carried."""
+
+    training: Mapping[str, object]
+    """What decides the result of the run's training."""
+    model: str | None = None
+    """Hash of the model that the call gives, where it gives one."""
+
+    @classmethod
+    def of_run(
+        cls,
+        *,
+        identity: str,
+        params: Mapping[str, Parameter],
+        training: Mapping[str, object],
+        pack: str,
+        seed: int,
+        engine: str,
+        device: str,
+        threads: int,
+        model: str | None = None,
+    ) -> RunKey:
+        """The key of a run that this harness does.
+
+        Args:
+            identity: of the program that runs; its name does not count.
+            params: hyper-parameters.
+            training: the rule by which checkpoints are judged.
+            pack: version id of the pack.
+            seed: seed of the run.
+            engine: name of the engine.
+            device: kind of device: `cpu`, or the GPU's model.
+            threads: CPU threads; other counts give other last digits.
+            model: hash of a model that is given.
+        """
+        parts = {
+            "identity": identity,
+            "params": dict(params),
+            "training": dict(training),
+            "pack": pack,
+            "seed": seed,
+            "engine": engine,
+            "device": device,
+            "threads": threads,
+            "contract": CONTRACT_VERSION,
+            "harness": harness.__version__,
+        }
+        return cls(parts, model)
+
+    @classmethod
+    def of_record(cls, record: Record) -> RunKey | None:
+        """The key that follows from a record's own parts; None where it does not hold them all."""
+        if record.entry.checkpoint_rule is None:
+            return None
+        parts = _parts_of(record) | {"training": dict(record.entry.checkpoint_rule)}
+        return cls(parts, _given_model(record))
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """Everything that decides the run's result, by name."""
+        return dict(self.training) | ({"model": self.model} if self.model else {})
+
+    @cached_property
+    def hash(self) -> str:
+        """`sha256:…` over the parts."""
+        return content_hash(self.parts)
+
+    def difference(self, old: Record, **more: tuple[object, object]) -> str:
+        """In words, which parts differ from those of a stored record.
+
+        Args:
+            old: the stored record.
+            more: by name, what else is compared: its value in the record, and now.
+        """
+        now = {"model": "trained", **self.parts}
+        before = {**_parts_of(old), "model": _given_model(old) or "trained"}
+        told = [(name, before[name], now[name]) for name in before if name != "params"]
+        told += [(name, was, new) for name, (was, new) in more.items()]
+        mine, theirs = dict(now["params"]), old.entry.params  # type: ignore[call-overload]
+        told += [
+            (name, repr(theirs.get(name)), repr(mine.get(name)))
+            for name in sorted(mine.keys() | theirs.keys())
+        ]
+        found = [f"{name} was {was} and is {new}" for name, was, new in told if was != new]
+        return "; ".join(found) or "the rule by which checkpoints are judged"
+
+
+def _parts_of(record: Record) -> dict[str, object]:
+    """What a record holds of its key's parts, but for the rule by which checkpoints were judged."""
+    return {
+        "identity": record.entry.identity,
+        "params": dict(record.entry.params),
+        "pack": record.pack.version,
+        "seed": record.seed,
+        "engine": "process" if record.machine.isolation == "none" else "docker",
+        "device": record.machine.device,
+        "threads": record.machine.threads,
+        "contract": record.source.contract,
+        "harness": record.source.version,
+    }
+
+
+def _given_model(record: Record) -> str | None:
+    is_given = record.model is not None and record.model.origin == "given"
+    return record.model.hash if record.model and is_given else None

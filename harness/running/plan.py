@@ -1,0 +1,313 @@
+"""What one call of `harness.evaluate` does: everything opened and checked before, then run by run.
+
+plan = make_plan(options, reporter)      nothing is started that can be known to be wrong
+for record in run_all(plan): ...         what is finished is not run again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.common.errors import InfrastructureFault, UsageError
+from harness.console import cli, data_options
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.benchmarks import Pack
+    from harness.engines.base import Engine, Limits, Program
+    from harness.entries.entry import Entry
+    from harness.records.record import Record
+    from harness.running.request import Place, Request
+    from harness.trained.given_model import GivenModel
+    from harness.trained.model_store import ModelStore
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything one call of `evaluate` is going to do."""
+
+    requests: tuple[Request, ...]
+    place: Place
+    replace: bool
+
+
+def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
+    """Open everything that can be wrong before anything is started.
+
+    Raises:
+        HarnessError: an option, entry, pack, engine or device is not usable.
+    """
+    from harness.benchmarks import check_cache, default_cache
+    from harness.common.paths import BASELINES
+    from harness.engines import choose_engine
+    from harness.entries.opening import open_entry
+    from harness.records.store import Store
+    from harness.running.request import Place
+    from harness.running.run import sweep_work_folders
+    from harness.trained.model_store import ModelStore, default_models
+    from harness.weights import default_folder
+
+    limits = cli.read_limits(options.limit)
+    overrides = cli.assignments(options.overrides, "--set")
+    entries = [open_entry(text, known_folders=BASELINES) for text in options.entries]
+    entries = _named(entries, options.name)
+    models = ModelStore(default_models())
+    given = _given_model(options, entries, models)
+    options.seeds = options.seeds or [given.seed or 0 if given else 0]
+    _check_seeds(options.seeds)
+    engine = choose_engine(options.engine)
+    engine.check()
+    cache = default_cache()
+    check_cache(cache)
+    packs = data_options.open_packs(options, cache, reporter)
+    _refuse_leaks(entries, packs, engine)
+    reporter.event(
+        f"evaluating {_listing([entry.name for entry in entries])}"
+        f" on {_listing([pack.name for pack in packs])}"
+        f" · {options.device} · {engine.describe()}"
+        + (" · NOT ISOLATED: run only code that you trust" if engine.isolation == "none" else "")
+    )
+    _tell_unreviewable(entries, reporter)
+    sweep_work_folders(cache)
+    if any(entry.table.trains for entry in entries) and given is None and not options.no_keep_model:
+        models.check()
+        models.sweep()
+    store = Store(options.results)
+    store.sweep()
+    engine.remove_leftovers()
+    place = Place(
+        engine,
+        store,
+        cache,
+        options.weights or default_folder(),
+        reporter,
+        keep_maps=options.keep_maps,
+        models=models,
+        keep_model=not options.no_keep_model,
+        retrain=options.retrain,
+    )
+    requests = tuple(
+        _requests(entries, packs, options, place, limits=limits, overrides=overrides, given=given)
+    )
+    return Plan(requests, place, options.replace)
+
+
+def _requests(
+    entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: Place,
+    *, limits: Limits, overrides: dict[str, str], given: GivenModel | None,
+) -> Iterator[Request]:  # fmt: skip
+    from harness.entries.program import prepare_program
+    from harness.running.request import device_kind, request_of
+    from harness.weights import require_for
+
+    for entry in entries if given is not None else ():
+        if not entry.table.trains:
+            raise UsageError(
+                f"{entry.name} does not train here: there is no model to give it", where="--model"
+            )
+    device_kind(options.device)  # a GPU that is not there is an error before any image is built
+    settings = {
+        (entry.name, pack.name): entry.settings(
+            pack.card.base or pack.name, preset=options.preset, overrides=overrides
+        )
+        for entry in entries
+        for pack in packs
+    }
+    for entry in entries:
+        for pack in packs:
+            require_for(
+                entry.table.backbones, settings[entry.name, pack.name].params, place.weights
+            )
+    for entry in entries:
+        program = prepare_program(entry, place.engine)
+        place.engine.check_device(options.device, is_foreign=program.is_foreign)
+        # A refused image is not even asked what it is; its runs end with `invalid_image`.
+        is_asked = program.is_foreign and not program.refusal
+        described = _described(entry, program, place, limits) if is_asked else entry
+        for pack in packs:
+            for seed in options.seeds:
+                yield request_of(
+                    described,
+                    program,
+                    settings[entry.name, pack.name],
+                    pack,
+                    seed=seed,
+                    device=options.device,
+                    limits=limits,
+                    engine=place.engine,
+                    is_audited=is_audited(described, program, options.audit),
+                    model=given,
+                )
+
+
+def is_audited(entry: Entry, program: Program, wanted: bool | None) -> bool:
+    """Whether a run is audited: as asked for, else where a stranger's program runs.
+
+    A baseline of the project is reviewed, and two more starts may take longer than the run.
+    """
+    return wanted if wanted is not None else program.is_foreign or entry.submission is not None
+
+
+def _given_model(
+    options: argparse.Namespace, entries: Sequence[Entry], store: ModelStore
+) -> GivenModel | None:
+    from harness.trained import given_model
+
+    if options.model is None and options.stored_model is None:
+        return None
+    option = "--stored-model" if options.model is None else "--model"
+    if options.model is not None and options.stored_model is not None:
+        raise UsageError("one model is given, not two", where="--model, --stored-model")
+    if options.retrain:
+        raise UsageError("a model is given, or one is trained", where=f"{option}, --retrain")
+    if len(entries) > 1:
+        raise UsageError("a model is of one entry, and several are given", where=option)
+    if options.model is not None:
+        return given_model.open_folder(options.model, store)
+    return given_model.open_stored(options.stored_model, store)
+
+
+def _described(entry: Entry, program: Program, place: Place, limits: Limits) -> Entry:
+    """A folder says in entry.toml whether it trains; an image is asked."""
+    from harness.session.describe import describe
+
+    said = describe(program, place.engine, limits)
+    return entry.described(maps=said.maps, trains="train" in said.verbs)
+
+
+def _listing(names: Sequence[str], most: int = 4) -> str:
+    """Names as a short list: the first few and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _named(entries: list[Entry], name: str | None) -> list[Entry]:
+    if name is not None:
+        if len(entries) > 1:
+            raise UsageError("--as names one entry, and several are given", where="--as")
+        entries = [entries[0].renamed(name)]
+    names = [entry.name for entry in entries]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(
+            f"two entries are called {sorted(twice)[0]}", fix="evaluate one of them with --as NAME"
+        )
+    return entries
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if len(set(seeds)) != len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
+        raise UsageError("seeds are different whole numbers from 0 to 2147483647", where="--seed")
+
+
+def _tell_unreviewable(entries: Sequence[Entry], reporter: cli.Reporter) -> None:
+    from harness.board.tracks import unreviewable_files
+
+    for entry in entries:
+        if entry.kind == "folder" and (problems := unreviewable_files(entry.folder)):
+            reporter.event(f"{entry.name} cannot be on the trained-here track: {problems[0]}")
+
+
+def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
+    """Images that must not leak, and strangers' programs, need an isolating engine."""
+    if engine.isolation != "none":
+        return
+    hidden = [pack.name for pack in packs if pack.card.visibility == "hidden"]
+    foreign = [entry.name for entry in entries if entry.kind != "folder"]
+    if hidden or foreign:
+        what = f"the hidden pack {hidden[0]}" if hidden else f"{foreign[0]}, which is an image,"
+        raise UsageError(
+            f"{what} needs an engine that isolates",
+            where=f"engine {engine.name}",
+            fix="install and start Docker, then use --engine docker",
+        )
+
+
+def run_all(plan: Plan) -> Iterator[Record]:
+    """Do every run that has no finished record yet, in order; yields all records.
+
+    Raises:
+        StoreConflict: a name is taken by another run; said before anything is run.
+        InfrastructureFault: a run could not be done, twice.
+    """
+    place = plan.place
+    _check_conflicts(plan)
+    for request in plan.requests:
+        name = request.name
+        existing = place.store.find(name)
+        if place.retrain and existing is not None and request.trains:
+            place.store.retire(name, existing)
+            existing = None
+        if (
+            existing is not None
+            and existing.run_key == request.key.hash
+            and _is_finished(existing, request)
+        ):
+            place.reporter.event(f"{name}: finished before, not run again")
+            yield existing
+            continue
+        place.reporter.event(f"{name}: running")
+        record = _run_twice_at_most(request, place, existing)
+        place.reporter.event(f"{name}: {_ending(record)}")
+        yield record
+
+
+def _is_finished(record: Record, request: Request) -> bool:
+    """Whether a record is whole: it ended well, by the metrics of today, and was audited if asked."""
+    from harness.metrics import METRICS_VERSION
+
+    is_audited = record.audit is not None or not request.is_audited
+    return record.is_ok and is_audited and record.source.metrics == METRICS_VERSION
+
+
+def _check_conflicts(plan: Plan) -> None:
+    from harness.metrics import METRICS_VERSION
+
+    place = plan.place
+    for request in plan.requests:
+        existing = place.store.find(request.name)
+        if existing is None:
+            continue
+        difference = request.key.difference(
+            existing, metrics=(existing.source.metrics, METRICS_VERSION)
+        )
+        place.store.check_conflict(
+            request.name,
+            request.key.hash,
+            replace=plan.replace,
+            difference=difference,
+            metrics=METRICS_VERSION,
+        )
+
+
+def _run_twice_at_most(request: Request, place: Place, existing: Record | None) -> Record:
+    """The infrastructure's faults say nothing about the entry: one more try, then the error."""
+    from harness.running.run import execute
+
+    try:
+        return execute(request, place, before=existing)
+    except InfrastructureFault as fault:
+        place.reporter.event(f"{request.name}: {fault.what} Trying once more.")
+    return execute(request, place, before=existing)
+
+
+def _ending(record: Record) -> str:
+    status = record.outcome.status
+    seconds = f"{record.times.total:.1f} s"
+    if record.is_ok:
+        return f"ok in {seconds}"
+    detail = f": {record.outcome.detail}" if record.outcome.detail else ""
+    return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
+
+
+def dry_run(plan: Plan) -> str:
+    """The exact engine calls of every session, as text; nothing is started."""
+    from harness.running.request import launches
+
+    parts = []
+    for request in plan.requests:
+        for launch in launches(request, plan.place):
+            parts.append(f"# {request.name} {launch.verb}\n{plan.place.engine.plan(launch)}")
+    return "\n\n".join(parts)
