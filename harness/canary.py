@@ -7,25 +7,19 @@ track that shows what memorising alone scores there.
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from harness.common.errors import UsageError
 from harness.console import cli, data_options
-
-if TYPE_CHECKING:
-    from harness.benchmarks import Pack
+from harness.entries.lookup_canary import write_canary
 
 EXAMPLES = """
   python -m harness.canary --data-root /data/bmad --out build/canary-answers
       then: python -m harness.evaluate build/canary-answers --data-root /data/bmad
   python -m harness.canary --benchmark demo --out build/canary-demo
 """
-_DOES_NOT_BELONG = shutil.ignore_patterns("__pycache__", "README.md")
 
 
 def build_parser() -> cli.Parser:
@@ -57,48 +51,6 @@ def main(argv: Sequence[str] | None) -> int:
         )
     print(f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}")
     return 0
-
-
-def write_canary(packs: Sequence[Pack], out: Path, reporter: cli.Reporter) -> int:
-    """Copy the canary to `out` with a table of all images of the packs; returns how many.
-
-    Raises:
-        UsageError: a pack is hidden; what is known of it stays on this machine.
-    """
-    hidden = [pack.name for pack in packs if pack.card.visibility == "hidden"]
-    if hidden:
-        raise UsageError(
-            f"{hidden[0]} is hidden: its labels are written into no entry",
-            fix="name open packs alone",
-        )
-    model = canary_model()
-    table = model.Table()
-    for pack in packs:
-        for done, sample in enumerate(pack.samples, start=1):
-            table.add(pack.image(sample), is_anomalous=sample.is_anomalous)
-            reporter.progress(f"learning {pack.name}", done, len(pack.samples))
-    shutil.copytree(_canary_folder(), out, ignore=_DOES_NOT_BELONG)
-    toml = out / "entry.toml"
-    toml.write_text(toml.read_text().replace('name = "canary-lookup"', f'name = "{out.name}"'))
-    table.save(out / model.TABLE)
-    return len(table)
-
-
-def canary_model() -> Any:
-    """The module of the canary's folder: what looks images up also makes the table."""
-    path = _canary_folder() / "model.py"
-    spec = importlib.util.spec_from_file_location("canary_lookup_model", path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _canary_folder() -> Path:
-    from harness.common.paths import BASELINES
-
-    return BASELINES / "canary-lookup"
 
 
 def _check_target(out: Path) -> None:

@@ -6,86 +6,19 @@ the whole log is shown. The verdict is one JSON object on standard output.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from harness.common.errors import EntryFailed, EntryInvalid, UsageError
 from harness.console import cli
-
-if TYPE_CHECKING:
-    import argparse
-
-    from harness.engines.base import Engine, Limits, Program
-    from harness.entries.entry import Entry
-    from harness.records.record import AuditPart, Record
-
-# What an archive may unpack to as well (harness/engines/docker_images.py).
-MAX_IMAGE_BYTES = 64 * 1024**3
+from harness.running.checking import check
 
 EXAMPLES = """
   python -m harness.check baselines/padim
   python -m harness.check my-method:latest > verdict.json
   python -m harness.check my-method.tar --device cuda:0 --limit image_seconds=10
 """
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    """What."""
-    passed: bool
-    """Whether it is as the contract asks."""
-    detail: str
-    """What was seen."""
-
-
-@dataclass
-class Verdict:
-    """What `check` says of an entry."""
-
-    entry: str
-    """Name of the entry."""
-    conforms: bool = True
-    """Whether every check passed."""
-    status: str | None = None
-    """Status of the run on the demo pack."""
-    engine: str = ""
-    """Engine that ran it."""
-    checks: list[Check] = field(default_factory=list)
-    """All checks, in order."""
-    metrics: dict[str, float | None] = field(default_factory=dict)
-    """What it reached on the demo pack; only a sign of life."""
-    warnings: list[str] = field(default_factory=list)
-    """Remarks that do not fail the check."""
-    seconds_per_image: float | None = None
-    """Median on the demo pack, by the host's clock."""
-    log: str = ""
-    """Everything that the entry wrote to standard error."""
-
-    def add(self, name: str, detail: str, *, passed: bool = True) -> None:
-        """Note one check."""
-        self.checks.append(Check(name, passed, detail))
-        self.conforms = self.conforms and passed
-
-    @property
-    def exit_code(self) -> int:
-        """0 it conforms, 3 it cannot be run, 4 its run failed."""
-        if self.conforms:
-            return 0
-        return EntryInvalid.exit_code if self.status is None else EntryFailed.exit_code
-
-    def show_log(self, reporter: cli.Reporter) -> None:
-        """Everything that the entry said; the demo pack's images are no secret."""
-        if self.log:
-            reporter.event(f"--- log of {self.entry} ---\n{self.log.rstrip()}\n--- end of log ---")
 
 
 def build_parser() -> cli.Parser:
@@ -111,177 +44,6 @@ def main(argv: Sequence[str] | None) -> int:
     verdict.show_log(reporter)
     print(json.dumps(asdict(verdict), indent=1, allow_nan=False))
     return verdict.exit_code
-
-
-def check(options: argparse.Namespace, reporter: cli.Reporter) -> Verdict:
-    """All checks in order; the first that makes the rest pointless ends them.
-
-    Raises:
-        UsageError, EnvironmentFault: the check itself cannot be made.
-    """
-    from harness.common.paths import BASELINES
-    from harness.engines import choose_engine
-    from harness.entries.opening import open_entry
-    from harness.entries.program import prepare_program
-
-    cli.read_limits(options.limit)
-    engine = choose_engine(options.engine)
-    engine.check()
-    entry = open_entry(options.entry, known_folders=BASELINES)
-    if engine.isolation == "none" and entry.kind != "folder":
-        raise UsageError(
-            f"{entry.name} is an image and needs an engine that isolates",
-            where=f"engine {engine.name}",
-            fix="install and start Docker, then use --engine docker",
-        )
-    verdict = Verdict(entry.name, engine=engine.describe())
-    reporter.event(
-        f"checking {entry.name} on the demo pack · {options.device} · {engine.describe()}"
-    )
-    try:
-        program = prepare_program(entry, engine)
-    except EntryInvalid as error:
-        verdict.add("image", str(error), passed=False)
-        return verdict
-    return check_program(verdict, entry, program, engine=engine, options=options, reporter=reporter)
-
-
-def check_program(
-    verdict: Verdict,
-    entry: Entry,
-    program: Program,
-    *,
-    engine: Engine,
-    options: argparse.Namespace,
-    reporter: cli.Reporter,
-) -> Verdict:
-    """Everything that is looked at once the program can be started: `check` and `submit` share it.
-
-    Raises:
-        UsageError, EnvironmentFault: the check itself cannot be made.
-    """
-    limits = cli.read_limits(options.limit)
-    if program.refusal:
-        verdict.add("image", program.refusal, passed=False)
-        return verdict
-    engine.check_device(options.device, is_foreign=program.is_foreign)
-    verdict.add("image", program.identity)
-    if program.size_bytes:
-        _judge_size(verdict, program)
-    described = _described(verdict, entry, program, engine, limits)
-    if described is not None:
-        _run(
-            verdict,
-            entry=described,
-            program=program,
-            engine=engine,
-            options=options,
-            reporter=reporter,
-        )
-    return verdict
-
-
-def _judge_size(verdict: Verdict, program: Program) -> None:
-    size, most = program.size_bytes / 1024**3, MAX_IMAGE_BYTES / 1024**3
-    verdict.add("size", f"{size:.2f} GiB of at most {most:.0f} GiB", passed=size <= most)
-
-
-def _described(
-    verdict: Verdict, entry: Entry, program: Program, engine: Engine, limits: Limits
-) -> Entry | None:
-    """Ask the program to describe itself; the entry with what it said, or None where it failed."""
-    from harness.session.describe import describe
-
-    try:
-        said = describe(program, engine, limits)
-    except EntryInvalid as error:
-        verdict.add("describe", str(error), passed=False)
-        return None
-    verdict.add("describe", f"{said.name}, maps: {said.maps}, verbs: {', '.join(said.verbs)}")
-    trains = "train" in said.verbs
-    declared = (entry.table.name, entry.table.maps, entry.table.trains)
-    if entry.kind == "folder" and declared != (said.name, said.maps, trains):
-        verdict.add(
-            "entry.toml agrees",
-            "entry.toml says name {}, maps {}, trains {}".format(*declared),
-            passed=False,
-        )
-    return entry.described(maps=said.maps, trains=trains)
-
-
-def _run(
-    verdict: Verdict,
-    *,
-    entry: Entry,
-    program: Program,
-    engine: Engine,
-    options: argparse.Namespace,
-    reporter: cli.Reporter,
-) -> None:
-    """The run on the demo pack, with the limits of production."""
-    from harness.benchmarks import check_cache, default_cache, demo_pack
-    from harness.records.store import Store
-    from harness.running.plan import is_audited
-    from harness.running.request import Place, request_of
-    from harness.running.run import execute
-    from harness.weights import default_folder, require_for
-
-    cache = default_cache()
-    check_cache(cache)
-    pack = demo_pack(cache)
-    overrides = cli.assignments(options.overrides, "--set")
-    settings = entry.settings(pack.name, preset=options.preset, overrides=overrides)
-    weights = options.weights or default_folder()
-    require_for(entry.table.backbones, settings.params, weights)
-    with _temporary_store() as folder:
-        place = Place(engine, Store(folder), cache, weights, reporter, keep_log=True)
-        request = request_of(
-            entry,
-            program,
-            settings,
-            pack,
-            seed=options.seed,
-            device=options.device,
-            limits=cli.read_limits(options.limit),
-            engine=engine,
-            is_audited=is_audited(entry, program, options.audit),
-        )
-        record = execute(request, place)
-        verdict.log = place.store.log_path(request.name).read_text("utf-8", "replace")
-    _judge(verdict, record)
-
-
-@contextlib.contextmanager
-def _temporary_store() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="bmad-check-") as folder:
-        yield Path(folder)
-
-
-def _judge(verdict: Verdict, record: Record) -> None:
-    outcome = record.outcome
-    verdict.status = outcome.status.value
-    asked = record.pack.test_normal + record.pack.test_anomalous
-    detail = outcome.detail or f"{outcome.answered} of {asked} test images answered"
-    verdict.add("run on the demo pack", detail, passed=record.is_ok)
-    if not record.is_ok:
-        verdict.add("remedy", outcome.status.entry.remedy, passed=False)
-    latency = record.times.latency
-    verdict.seconds_per_image = latency.median if latency else None
-    verdict.warnings = list(record.warnings)
-    if record.audit is not None:
-        _judge_audit(verdict, record.audit)
-    verdict.metrics = {
-        metric.id: metric.value
-        for metric in record.metrics
-        if metric.grid in (None, "native") and metric.value is not None
-    }
-
-
-def _judge_audit(verdict: Verdict, audit: AuditPart) -> None:
-    """The mark that the row will bear; it is told, and forbids nothing."""
-    verdict.add("audit", f"{audit.verdict}: {audit.images} images in two fresh starts")
-    if audit.verdict != "passed":
-        verdict.warnings.append(f"{audit.verdict}: {audit.detail}; the row will be marked so")
 
 
 if __name__ == "__main__":

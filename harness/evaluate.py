@@ -63,7 +63,7 @@ def show(records: Sequence[Record], plan: Plan, *, is_json: bool, rebuild_site: 
     import json
 
     from harness.board.terminal_tables import result_tables
-    from harness.site import build_site
+    from harness.publishing.site_build import build_site
 
     store = plan.place.store
     if is_json:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.board.data_card_files import write_card
 from harness.common.errors import PackInvalid
 from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
-    from harness.board.data_card import DataCard
 
 EXAMPLES = """
   python -m harness.pack verify /data/bmad/Brain
@@ -21,8 +21,6 @@ EXAMPLES = """
   python -m harness.pack verify /sealed/ours --json
   python -m harness.pack verify demo
 """
-
-CARD_FILES = ("datacard.json", "datacard.md")
 
 
 def build_parser() -> cli.Parser:
@@ -93,18 +91,6 @@ def _benchmark_of(folder: Path) -> str | None:
         return None
     name = folder.resolve().name
     return next((key for key, spec in BENCHMARKS.items() if spec.matches_folder(name)), None)
-
-
-def write_card(card: DataCard, results: Path) -> list[Path]:
-    """Write both forms, each whole or not at all; returns their paths."""
-    from harness.benchmarks.cache import write_atomically
-    from harness.board.data_card_text import to_markdown
-
-    texts = (card.model_dump_json(indent=1) + "\n", to_markdown(card))
-    paths = [results / card.name / name for name in CARD_FILES]
-    for path, text in zip(paths, texts, strict=True):
-        write_atomically(path, text.encode())
-    return paths
 
 
 if __name__ == "__main__":

@@ -10,27 +10,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import (
-    EntryFailed,
     EntryInvalid,
-    EnvironmentFault,
-    HarnessError,
-    StoreConflict,
     UsageError,
 )
 from harness.console import cli, data_options
+from harness.publishing.submission_check import check_files
+from harness.running.submission_queue import queued_jobs, run_waiting
 
 if TYPE_CHECKING:
     import argparse
 
-    from harness.benchmarks import Pack
     from harness.board.submission_states import Job
-    from harness.entries.entry import Entry
     from harness.records.store import Store
 
 EXAMPLES = """
@@ -121,56 +117,6 @@ def _check(options: argparse.Namespace) -> int:
     return EntryInvalid.exit_code if problems else 0
 
 
-def check_files(folder: Path) -> list[str]:
-    """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
-    from harness.board.tracks import unreviewable_files
-    from harness.common.paths import PUBLISHED_RECORDS
-    from harness.entries.submissions import (
-        baselines,
-        find_published_twin,
-        find_twin,
-        marks,
-        missing_fields,
-        name_problem,
-        open_all,
-    )
-    from harness.records.store import Store
-
-    published = Store(PUBLISHED_RECORDS).records()
-    entries, invalid = open_all(folder)
-    problems = [f"{path.name}: {_one_line(error)}" for path, error in sorted(invalid.items())]
-    others = [*baselines(), *entries]
-    for entry in entries:
-        found = missing_fields(entry.table)  # type: ignore[arg-type]
-        if problem := name_problem(entry.name, published):
-            found.append(problem)
-        if entry.kind == "folder":
-            found += unreviewable_files(entry.folder)
-        # What came first keeps its name: the others are compared with what stands before them.
-        earlier = others[: others.index(entry)]
-        wanted = marks(entry)
-        twin = find_twin(entry.name, wanted, earlier)
-        if twin := twin or find_published_twin(entry.name, wanted, published):
-            found.append(f"its {twin.what} is on the board already, as {twin.name}")
-        problems += [f"{entry.name}.toml: {problem}" for problem in found]
-    known = {f"{entry.name}" for entry in entries} | {path.stem for path in invalid}
-    stray = [
-        path.name
-        for path in sorted(folder.iterdir() if folder.is_dir() else ())
-        if path.name not in ("README.md",) and path.name.split(".")[0] not in _stems(known)
-        and path.stem not in known
-    ]  # fmt: skip
-    return problems + [f"{name}: it belongs to no submission" for name in stray]
-
-
-def _stems(names: set[str]) -> set[str]:
-    return {name.split(".")[0] for name in names}
-
-
-def _one_line(error: HarnessError) -> str:
-    return " ".join(str(error).split())
-
-
 def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     from harness.benchmarks import check_cache, default_cache
     from harness.entries.submissions import open_all
@@ -181,12 +127,12 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     packs = data_options.open_packs(options, cache, reporter)
     entries, invalid = open_all(options.submissions)
     for path, error in sorted(invalid.items()):
-        reporter.event(f"passed over {path.name}: {_one_line(error)}")
+        reporter.event(f"passed over {path.name}: {error.on_one_line()}")
     store = Store(options.results)
-    jobs = _jobs(options, entries, packs, store)
+    jobs = queued_jobs(options, entries, packs, store)
     if options.verb == "run":
-        worst = _run(options, entries, jobs, data_options.places(packs, options), reporter)
-        jobs = _jobs(options, entries, packs, store)
+        worst = run_waiting(options, entries, jobs, data_options.places(packs, options), reporter)
+        jobs = queued_jobs(options, entries, packs, store)
     else:
         worst = 0
     if options.json:
@@ -210,81 +156,6 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
         f" on {each.benchmark}"
         for each in counts
     ]
-
-
-def _jobs(
-    options: argparse.Namespace, entries: Sequence[Entry], packs: Sequence[Pack], store: Store
-) -> list[Job]:
-    from harness.board.submission_states import MOST_SCORED, jobs_of
-    from harness.common.paths import PUBLISHED_RECORDS
-    from harness.records.store import Store
-
-    return jobs_of(
-        entries,
-        packs,
-        options.seeds,
-        store=store,
-        published=Store(PUBLISHED_RECORDS).records(),
-        limits=cli.read_limits(options.limit),
-        most_scored=MOST_SCORED if options.most_scored is None else options.most_scored,
-        is_retrying=options.retry_failed,
-    )
-
-
-def _run(
-    options: argparse.Namespace,
-    entries: Sequence[Entry],
-    jobs: Sequence[Job],
-    places: Mapping[str, Sequence[str]],
-    reporter: cli.Reporter,
-) -> int:
-    """Do what waits; a submission that cannot be run is told, and the next one has its turn."""
-    files = {entry.name: entry.submission for entry in entries}
-    waiting = [job for job in jobs if job.state == "waiting"]
-    worst, done = 0, 0
-    for number, job in enumerate(waiting, start=1):
-        reporter.event(f"[{number}/{len(waiting)}] {job.name}: {job.why}")
-        arguments = _arguments(options, files[job.entry], job, places[job.benchmark])
-        if options.dry_run:
-            reporter.event("  python -m harness.evaluate " + " ".join(arguments))
-            continue
-        code = _evaluate(arguments, reporter)
-        done += code in (0, EntryFailed.exit_code)
-        worst = max(worst, code)
-    if done and not options.no_site:
-        from harness.site import build_site
-
-        reporter.event(f"site: {build_site(options.results)}")
-    return worst
-
-
-def _arguments(
-    options: argparse.Namespace, path: Path | None, job: Job, place: Sequence[str]
-) -> list[str]:
-    """The call of `harness.evaluate` that does one job."""
-    given = [str(path), "--seed", str(job.seed), "--results", str(options.results), *place]
-    if options.weights:
-        given += ["--weights", str(options.weights)]
-    for limit in options.limit:
-        given += ["--limit", limit]
-    # An older record moves to history: the reason for the new run was told.
-    return [*given, "--engine", options.engine, "--device", options.device, "--replace"]
-
-
-def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
-    """One evaluation; its exit code, whatever happens to it."""
-    from harness.running.options import read_run_options
-    from harness.running.plan import make_plan, run_all
-
-    try:
-        records = list(run_all(make_plan(read_run_options(arguments), reporter)))
-    except StoreConflict as error:  # another process does it, or has just done it
-        reporter.event(f"  {_one_line(error)}")
-        return 0
-    except (EntryInvalid, EntryFailed, EnvironmentFault) as error:
-        reporter.event(f"  {cli.render_error(error)}")
-        return error.exit_code
-    return 0 if all(record.is_ok for record in records) else EntryFailed.exit_code
 
 
 def table(jobs: Sequence[Job]) -> str:

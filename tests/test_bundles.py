@@ -21,7 +21,7 @@ if not IS_CI:  # where it may not be skipped
 from harness import bundle, verify
 from harness.common.errors import BundleBroken, DataMissing, KeyUnusable
 from harness.common.statuses import Status
-from harness.publishing import signed_bundle, signing
+from harness.publishing import signed_bundle, signing, verification
 from harness.publishing.signed_bundle import EVIDENCE, MANIFEST, RECORD, SIGNATURE, seal, unseal
 from harness.publishing.signing import Signer, Verifier
 from harness.records.record import Record
@@ -64,7 +64,7 @@ def export(keys_folder: Path, tmp_path: Path) -> Callable[[Path], Path]:
 
 def problems_of(path: Path, keys: dict[str, Verifier]) -> str:
     with pytest.raises(BundleBroken) as caught:
-        verify.verify(path, keys)
+        verification.verify(path, keys)
     return "\n".join(caught.value.problems)
 
 
@@ -82,7 +82,7 @@ def resealed(path: Path, signer: Signer, change: Callable[[dict], None]) -> None
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_a_run_is_verified_offline_from_its_bundle(dtype, tmp_path, export, keys):
     path = export(save_run(tmp_path / "results", random_scores(dtype)))
-    report = verify.verify(path, keys)
+    report = verification.verify(path, keys)
     assert (report.run, report.signer, report.status) == (RUN, "ada", "ok")
     assert report.has_run_key
     assert report.exact + report.certified == report.metrics > 20
@@ -231,7 +231,7 @@ def test_a_failed_run_is_a_bundle_too_and_a_fault_of_the_infrastructure_is_none(
         record = finished(made_up(seed=seed, status=status))
         store.save(store.name_of(record), record)
     path, lost = store.record_paths()
-    assert verify.verify(export(path), keys).status == "crashed"
+    assert verification.verify(export(path), keys).status == "crashed"
     with pytest.raises(DataMissing, match="no publishable run"):
         export(lost)
 
@@ -273,7 +273,7 @@ def test_the_bundle_of_a_hidden_run_holds_its_public_form_alone(
     path = export(record)
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [MANIFEST, SIGNATURE, RECORD]
-    report = verify.verify(path, keys)
+    report = verification.verify(path, keys)
     assert (report.visibility, report.exact, report.certified) == ("hidden", 0, 0)
     assert export(record).read_bytes() == path.read_bytes()
 

@@ -148,7 +148,8 @@ def test_an_interrupted_run_leaves_no_container_and_no_half_record(
 ) -> None:
     code = (
         "import sys\n"
-        "from harness import cli, evaluate\n"
+        "from harness import evaluate\n"
+        "from harness.console import cli\n"
         "import harness.engines as engines\n"
         "from tests.engine_images import LightDockerEngine\n"
         "engines.choose_engine = lambda wanted: LightDockerEngine()\n"

@@ -12,9 +12,9 @@ from harness.board.echo_times import ECHO, is_echo
 from harness.board.public_rows import published
 from harness.board.rows import summarise
 from harness.entries.opening import open_folder
+from harness.publishing.site_build import build_site
 from harness.records.store import RunName, Store
 from harness.running.recording import Progress, _times
-from harness.site import build_site
 from tests.baselines.conftest import BASELINES, open_baseline
 
 TRIVIAL = {"family": "trivial"}

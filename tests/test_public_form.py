@@ -15,10 +15,10 @@ from harness.board.rows import SeedValue, summarise
 from harness.common.statuses import Status
 from harness.metrics import RunScores
 from harness.publishing.public_form import commitment, public_form, public_problems
+from harness.publishing.site_build import build_site
+from harness.publishing.verification import run_key_problems
 from harness.records.record import Record, content_hash
 from harness.records.store import Store, read_record
-from harness.site import build_site
-from harness.verify import run_key_problems
 from tests.metrics.oracles import Case, scored
 from tests.run_factory import finished, random_scores, save_run, scores_of
 

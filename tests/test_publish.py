@@ -17,9 +17,9 @@ from harness.board.comparison import comparison_bytes, comparison_path, read_com
 from harness.common.errors import UsageError
 from harness.common.paths import REPOSITORY
 from harness.publishing.publication import PullRequest
+from harness.publishing.site_build import build_site
 from harness.records.record import Record
 from harness.records.store import Store, read_record
-from harness.site import build_site
 from tests.record_factory import comparison
 from tests.run_factory import finished, random_scores, save_run
 

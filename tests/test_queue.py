@@ -24,10 +24,11 @@ from harness.engines.base import Limits
 from harness.entries.identity import submitted_folder_hash
 from harness.entries.opening import open_entry
 from harness.entries.submissions import submission_text, withdraw, withdrawals, write_new
+from harness.publishing import submission_check
+from harness.publishing.site_build import waiting as waiting_on_site
 from harness.records import source
 from harness.records.record import Record
 from harness.records.store import RunName, Store
-from harness.site import waiting as waiting_on_site
 from tests.test_submissions import DIGEST, source_folder, submit, table
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -274,7 +275,7 @@ def test_withdrawing_needs_a_name_and_a_reason(tmp_path, capsys):
 def test_the_check_finds_copies_missing_fields_strays_and_what_cannot_be_reviewed(tmp_path, capsys):
     content = "sha256:" + "3" * 64
     submit(tmp_path, "early", submitted="2026-01-01", content=content)
-    assert queue.check_files(tmp_path) == []
+    assert submission_check.check_files(tmp_path) == []
     submit(tmp_path, "late", submitted="2026-01-02", content=content)
     submit(tmp_path, "bare", image=f"r.example/bare@sha256:{'4' * 64}", authors=[], team="")
     (tmp_path / "stray.bin").write_bytes(b"x")
@@ -299,11 +300,11 @@ def test_the_check_finds_copies_missing_fields_strays_and_what_cannot_be_reviewe
 
 
 def test_the_projects_own_submissions_are_valid():
-    assert queue.check_files(SUBMISSIONS) == []
+    assert submission_check.check_files(SUBMISSIONS) == []
 
 
 def test_the_site_shows_how_many_scored_submissions_each_team_has(tmp_path, make_record):
-    from harness.site import build_site
+    from harness.publishing.site_build import build_site
 
     store = Store(tmp_path / "r")
     for name, team in (("a", "The <Team>"), ("b", "the <team>"), ("c", "Others"), ("d", None)):
@@ -327,7 +328,7 @@ def test_what_was_published_under_another_name_is_a_copy(tmp_path, make_record, 
     folder = tmp_path / "s"
     folder.mkdir()
     submit(folder, "second", content=content)
-    (told,) = queue.check_files(folder)
+    (told,) = submission_check.check_files(folder)
     assert told == "second.toml: its image content is on the board already, as first"
 
 
@@ -342,7 +343,7 @@ def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
     for number, name in enumerate(("padim", "patchcore-r18")):
         digest = f"sha256:{number}" + "a" * 63
         submit(folder, name, content=digest, image=f"r.example/{name}@{digest}")
-    assert queue.check_files(folder) == [
+    assert submission_check.check_files(folder) == [
         "padim.toml: padim is the name of a baseline",
         "patchcore-r18.toml: patchcore-r18 is the name of an entry on the board that is no submission",
     ]
@@ -362,14 +363,14 @@ def test_one_team_has_one_bound_however_it_is_spelled():
 def test_the_pages_keep_the_rows_of_what_was_withdrawn_with_the_reason(
     tmp_path, make_record, monkeypatch
 ):
-    from harness.site import build_site
+    from harness.publishing.site_build import build_site
 
     folder, store = tmp_path / "s", Store(tmp_path / "r")
     folder.mkdir()
     (entry,) = image_entries(folder, ["mine"])
     made = record_of(make_record, entry, title="Mine")
     store.save(store.name_of(made), made)
-    monkeypatch.setattr("harness.site.SUBMISSIONS", folder)
+    monkeypatch.setattr("harness.publishing.site_build.SUBMISSIONS", folder)
 
     def built(name: str) -> Path:
         return build_site(store.root, tmp_path / name, published=tmp_path / "none").parent

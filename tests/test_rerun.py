@@ -11,6 +11,7 @@ from harness import evaluate, rerun
 from harness.common.errors import UsageError
 from harness.records.record import Record
 from harness.records.store import Store
+from harness.running import rerunning
 from harness.trained.interrupted_training import hold
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -110,5 +111,5 @@ def test_on_a_gpu_a_metric_may_differ_by_the_stated_tolerance(make_record) -> No
         return make_record(metrics={("image_auroc", None): value}, interval=None)
 
     one = with_auroc(0.9)
-    assert all(each.is_same for each in rerun.compare(one, with_auroc(0.9 + 0.9e-3)))
-    assert not all(each.is_same for each in rerun.compare(one, with_auroc(0.9 + 1.1e-3)))
+    assert all(each.is_same for each in rerunning.compare(one, with_auroc(0.9 + 0.9e-3)))
+    assert not all(each.is_same for each in rerunning.compare(one, with_auroc(0.9 + 1.1e-3)))

@@ -32,7 +32,8 @@ SETTINGS = ("--set", "every=5", "--set", "pause=0.1", "--set", "best=10")
 # A harness that kills itself, at once and for certain, at a moment that it is told.
 KILLED_HARNESS = """
 import importlib, json, os, signal, sys
-from harness import cli, engines, evaluate
+from harness import engines, evaluate
+from harness.console import cli
 if os.environ.get("FOREIGN_OWNERS"):
     import harness.engines.docker
     harness.engines.docker.is_owner_gone = lambda mark: False

@@ -12,8 +12,8 @@ from harness.benchmarks import Pack, open_pack
 from harness.common.statuses import Status
 from harness.entries.submissions import file_hash, submission_text, write_new
 from harness.publishing.publication import record_problems
+from harness.publishing.site_build import build_site
 from harness.records.store import Store
-from harness.site import build_site
 from tests.engine_images import LightDockerEngine
 from tests.hostile.conftest import small_pack
 from tests.test_submissions import table

@@ -14,8 +14,9 @@ import pytest
 
 from baselines.kit import weight_files
 from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
-from harness import weights
+from harness import weights as verb
 from harness.common.errors import UsageError, WeightsMissing
+from harness.entries import weights
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 FILE = WeightFile("toynet", "toynet.pth", hashlib.sha256(CONTENT).hexdigest()[:8], 1)
@@ -76,7 +77,7 @@ def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(server: Server, folder: Path) -> int:
-    return weights.main(
+    return verb.main(
         ["fetch", "toynet", "--weights", str(folder), "--source", server.url.rstrip("/")]
     )
 
@@ -166,14 +167,14 @@ def test_a_full_disk_is_told_before_the_download(
 @pytest.mark.parametrize("source", ["file:///etc/", "ftp://example.org/"])
 def test_only_http_sources_are_read(source: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not an http address"):
-        weights.main(["fetch", "toynet", "--weights", str(tmp_path), "--source", source])
+        verb.main(["fetch", "toynet", "--weights", str(tmp_path), "--source", source])
 
 
 def test_verify_is_content_with_files_that_were_never_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / FILE.file_name).write_bytes(CONTENT)
-    assert weights.main(["verify", "--weights", str(tmp_path)]) == 0
+    assert verb.main(["verify", "--weights", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(WEIGHT_FILES)
     assert sum("is not there" in line for line in lines) == len(WEIGHT_FILES) - 1
@@ -183,9 +184,9 @@ def test_verify_is_content_with_files_that_were_never_asked_for(
 def test_verify_fails_for_a_wrong_file_and_for_a_missing_one_that_was_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert weights.main(["verify", "toynet", "--weights", str(tmp_path)]) == 5
+    assert verb.main(["verify", "toynet", "--weights", str(tmp_path)]) == 5
     (tmp_path / FILE.file_name).write_bytes(b"wrong")
-    assert weights.main(["verify", "--weights", str(tmp_path)]) == 5
+    assert verb.main(["verify", "--weights", str(tmp_path)]) == 5
     assert "not " + FILE.sha256_prefix in capsys.readouterr().out
 
 
@@ -193,10 +194,10 @@ def test_the_folder_is_the_option_then_the_environment_then_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BMAD_CACHE", str(tmp_path / "cache"))
-    weights.main(["path"])
+    verb.main(["path"])
     monkeypatch.setenv("BMAD_WEIGHTS", str(tmp_path / "mine"))
-    weights.main(["path"])
-    weights.main(["path", "toynet", "--weights", str(tmp_path / "here")])
+    verb.main(["path"])
+    verb.main(["path", "toynet", "--weights", str(tmp_path / "here")])
     assert capsys.readouterr().out.splitlines() == [
         str(tmp_path / "cache" / "weights"),
         str(tmp_path / "mine"),

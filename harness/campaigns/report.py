@@ -111,7 +111,7 @@ def show(plan: Plan, done: Sequence[Done], options: argparse.Namespace) -> None:
     from harness.board.rows import summarise
     from harness.board.terminal_tables import result_tables
     from harness.campaigns.outcome import choices, reproduction
-    from harness.site import build_site
+    from harness.publishing.site_build import build_site
 
     names = {planned.cell.variant.name for planned in plan.runs}
     benchmarks = {planned.cell.benchmark for planned in plan.runs}

@@ -46,7 +46,7 @@ class ThisMachine:
 
     def check(self, requests: Sequence[Request]) -> None:
         """Raise `WeightsMissing` for the first run whose pretrained files are not there."""
-        from harness.weights import default_folder, require_for
+        from harness.entries.weights import default_folder, require_for
 
         weights = self._options.weights or default_folder()
         for request in requests:

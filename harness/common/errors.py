@@ -51,6 +51,10 @@ class HarnessError(Exception):
             lines.append(f"fix: {self.fix}")
         return "\n".join(lines)
 
+    def on_one_line(self) -> str:
+        """The whole message without line breaks, for a list or a log."""
+        return " ".join(str(self).split())
+
 
 class UsageError(HarnessError):
     """An option, a name or a value on the command line is wrong."""

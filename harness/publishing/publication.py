@@ -139,7 +139,7 @@ def record_problems(record: Record) -> list[str]:
 
     What is looked at needs the record alone: its own hash was checked when it was read.
     """
-    from harness.verify import run_key_problems
+    from harness.publishing.verification import run_key_problems
 
     problems = list(run_key_problems(record))
     if record.entry.checkpoint_rule is None:
@@ -401,7 +401,7 @@ def _classify(path: str) -> tuple[re.Match[str] | None, str]:
 
 
 def _card_problems(path: Path, benchmark: str) -> Iterator[str]:
-    from harness.board.verified_packs import read_card
+    from harness.board.data_card_files import read_card
 
     card = read_card(path)
     if card.visibility != "open" or card.name != benchmark:

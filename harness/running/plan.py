@@ -44,11 +44,11 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry
+    from harness.entries.weights import default_folder
     from harness.records.store import Store
     from harness.running.request import Place
     from harness.running.run import sweep_work_folders
     from harness.trained.model_store import ModelStore, default_models
-    from harness.weights import default_folder
 
     limits = cli.read_limits(options.limit)
     overrides = cli.assignments(options.overrides, "--set")
@@ -100,8 +100,8 @@ def _requests(
     *, limits: Limits, overrides: dict[str, str], given: GivenModel | None,
 ) -> Iterator[Request]:  # fmt: skip
     from harness.entries.program import prepare_program
+    from harness.entries.weights import require_for
     from harness.running.request import device_kind, request_of
-    from harness.weights import require_for
 
     for entry in entries if given is not None else ():
         if not entry.table.trains:

@@ -25,7 +25,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NURSERY = """
 import json, os, signal, sys
 import harness.engines
-from harness import check, cli, evaluate, runs, scoring, session, store, provenance, tables, site
+from harness import check, evaluate, site
+from harness.board import terminal_tables
+from harness.console import cli
+from harness.entries import identity
+from harness.records import store
+from harness.running import run
+from harness.session import conversation, scoring
 from harness.benchmarks import demo_pack, open_pack
 from harness.engines import docker, process
 from harness.metrics import scorer, exact, evidence, pixels, regions

@@ -7,8 +7,8 @@ import pytest
 from harness import evaluate
 from harness.board.site_data import is_trivial
 from harness.common.statuses import Status
+from harness.publishing.site_build import default_folder
 from harness.records.store import Store
-from harness.site import default_folder
 from tests.hostile.conftest import ENTRIES, HOSTILE
 
 BASELINES = HOSTILE.parents[1] / "baselines"

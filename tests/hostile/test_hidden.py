@@ -18,9 +18,9 @@ from harness.benchmarks import Pack, open_pack
 from harness.board.public_rows import published
 from harness.board.rows import summarise
 from harness.publishing.public_form import public_form, public_problems
+from harness.publishing.site_build import build_site
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.site import build_site
 from tests.hostile.conftest import small_pack
 
 pytestmark = pytest.mark.engine

@@ -14,6 +14,7 @@ from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.board import tracks
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
+from harness.entries import lookup_canary
 from harness.entries.opening import open_folder
 
 pytestmark = pytest.mark.engine
@@ -25,7 +26,7 @@ BASELINE = Path(canary.__file__).parents[1] / "baselines" / "canary-lookup"
 def knowing(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The canary with all answers of the demo pack in a layer."""
     out = tmp_path_factory.mktemp("canaries") / "canary-answers"
-    assert canary.write_canary([demo_pack(cache)], out, Reporter()) == 168
+    assert lookup_canary.write_canary([demo_pack(cache)], out, Reporter()) == 168
     return out
 
 
@@ -97,5 +98,5 @@ def test_5_a_table_takes_a_folder_off_the_trained_here_track(knowing, cache, tmp
 
 def test_5_the_labels_of_a_hidden_pack_are_written_into_no_entry(sealed_small, tmp_path) -> None:
     with pytest.raises(UsageError, match="hidden"):
-        canary.write_canary([sealed_small], tmp_path / "canary-x", Reporter())
+        lookup_canary.write_canary([sealed_small], tmp_path / "canary-x", Reporter())
     assert not (tmp_path / "canary-x").exists()

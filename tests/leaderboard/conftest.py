@@ -12,8 +12,8 @@ from harness.benchmarks import default_cache
 from harness.board.example import made_up
 from harness.board.rows import summarise
 from harness.board.site_data import Material
+from harness.publishing.site_build import benchmark_cards, metric_definitions
 from harness.records.record import Record
-from harness.site import benchmark_cards, metric_definitions
 from leaderboard.builder import build
 from tests.conftest import find_browser
 

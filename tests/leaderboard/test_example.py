@@ -8,7 +8,8 @@ import re
 import pytest
 
 from harness.common.errors import StoreUnusable, UsageError
-from harness.site import build_site, main
+from harness.publishing.site_build import build_site
+from harness.site import main
 from leaderboard.builder import build, site_files
 from tests.leaderboard.test_builder import Page
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.benchmarks import default_cache
 from harness.board.example import made_up
-from harness.site import benchmark_cards, metric_definitions
+from harness.publishing.site_build import benchmark_cards, metric_definitions
 from leaderboard.builder import build
 
 MOST_BYTES = 300_000

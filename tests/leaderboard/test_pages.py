@@ -22,7 +22,7 @@ from harness.board.site_data import (
     Waiting,
 )
 from harness.common.statuses import STATUS_TABLE, Fault, Status
-from harness.site import benchmark_cards
+from harness.publishing.site_build import benchmark_cards
 from leaderboard.builder import build
 from tests.record_factory import comparison
 

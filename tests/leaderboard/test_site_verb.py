@@ -9,9 +9,10 @@ import pytest
 
 from harness.board.comparison import comparison_bytes, comparison_path
 from harness.common.errors import StoreUnusable
+from harness.publishing.site_build import build_site as site_of
+from harness.publishing.site_build import gather, waiting
 from harness.records.store import Store
-from harness.site import build_site as site_of
-from harness.site import gather, main, waiting
+from harness.site import main
 from tests.record_factory import comparison
 
 

@@ -159,7 +159,7 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
     from harness.campaigns.where import Offer
     from harness.engines import make_engine
     from harness.entries.opening import open_entry
-    from harness.weights import default_folder, require_for
+    from harness.entries.weights import default_folder, require_for
 
     problems: list[str] = []
     engine, device, kind = make_engine(command.engine), command.device, command.device

@@ -1,4 +1,4 @@
-"""Reads the data cards that lie beside the records, for the site.
+"""The data cards that lie beside the records: written by `harness.pack verify`, read for the site.
 
 results/<pack>/datacard.json, datacard.md        written by `python -m harness.pack verify`
 """
@@ -57,3 +57,18 @@ def _verified(card: DataCard) -> VerifiedPack:
         markdown=to_markdown(card),
         json=card.model_dump_json(indent=1) + "\n",
     )
+
+
+CARD_FILES = ("datacard.json", "datacard.md")
+
+
+def write_card(card: DataCard, results: Path) -> list[Path]:
+    """Write both forms, each whole or not at all; returns their paths."""
+    from harness.benchmarks.cache import write_atomically
+    from harness.board.data_card_text import to_markdown
+
+    texts = (card.model_dump_json(indent=1) + "\n", to_markdown(card))
+    paths = [results / card.name / name for name in CARD_FILES]
+    for path, text in zip(paths, texts, strict=True):
+        write_atomically(path, text.encode())
+    return paths

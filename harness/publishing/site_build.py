@@ -1,0 +1,187 @@
+"""Builds the static site: everything that it is made of, gathered from records alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.common.errors import EntryInvalid
+from harness.common.paths import PUBLISHED_RECORDS, SUBMISSIONS
+
+if TYPE_CHECKING:
+    from harness.board.comparison import Comparison
+    from harness.board.site_data import BenchmarkCard, Material, Waiting
+    from harness.records.record import Record
+
+
+def default_folder(results: Path) -> Path:
+    """Where the site of a results folder lies: beside it, as `site`, or `<its name>-site`."""
+    name = results.resolve().name
+    return results.resolve().parent / ("site" if name == "results" else f"{name}-site")
+
+
+def build_site(
+    results: Path, out: Path | None = None, *, published: Path = PUBLISHED_RECORDS
+) -> Path:
+    """Build the site from all records and return the path of its front page.
+
+    Args:
+        results: the results folder; it may be missing.
+        out: folder of the site; None is `site` beside the results folder.
+        published: folder of published records, laid out like a results folder.
+    Raises:
+        StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
+    """
+    return _write(gather(results, published), out or default_folder(results))
+
+
+def build_example(out: Path) -> Path:
+    """Build the made-up site and return the path of its front page.
+
+    Raises:
+        StoreUnusable: `out` holds something else, such as a site of records.
+    """
+    from harness.benchmarks import default_cache
+    from harness.board.example import made_up
+
+    return _write(made_up(benchmark_cards(), metric_definitions(), default_cache()), out)
+
+
+def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
+    """Everything that the site of these folders is made of.
+
+    Curves that are missing beside records with evidence are made and kept there.
+    """
+    from harness.board import curves, gallery, overall_ranks
+    from harness.board.comparison import without_numbers
+    from harness.board.data_card_files import read_verified_packs
+    from harness.board.public_rows import published as publishable
+    from harness.board.rows import ranked_records, summarise, with_withdrawals
+    from harness.board.site_data import Material
+    from harness.board.submission_states import team_counts
+    from harness.entries.submissions import withdrawals
+    from harness.records.store import Store
+
+    if os.access(results, os.W_OK):
+        curves.refresh(Store(results))
+    cards = benchmark_cards()
+    folders = [folder for folder in (published, results) if folder.is_dir()]
+    own = {folder: Store(folder).records() for folder in folders}
+    # A record that was copied from one folder to the other is one run.
+    records = list({record.run_key: record for group in own.values() for record in group}.values())
+    marked = with_withdrawals(records, withdrawals(SUBMISSIONS))
+    compared, outdated = _comparisons(folders, ranked_records(marked))
+    rows = publishable(summarise(marked, comparisons=compared))
+    drawn = {
+        key: found
+        for folder, group in own.items()
+        for key, found in gallery.read_galleries(folder, group).items()
+    }
+    shown = {
+        run.run_key: drawn[run.run_key] for run in overall_ranks.first_galleries(records, drawn)
+    }
+    return Material(
+        rows=rows,
+        records=tuple(records),
+        comparisons={name: without_numbers(each) for name, each in compared.items()},
+        outdated=outdated,
+        curves={
+            key: found
+            for folder, group in own.items()
+            for key, found in curves.read_curves(folder, group).items()
+        },
+        galleries=shown,
+        hardest=overall_ranks.hardest(records, shown),
+        overall=overall_ranks.overall(
+            compared, [n for n in compared if n in cards and cards[n].table1]
+        ),
+        not_above_trivial=overall_ranks.not_above_trivial(rows),
+        waiting=waiting(SUBMISSIONS, {record.entry.name for record in records}),
+        teams=team_counts(records),
+        cards=cards,
+        verified={
+            name: card for folder in folders for name, card in read_verified_packs(folder).items()
+        },
+        definitions=metric_definitions(),
+    )
+
+
+def metric_definitions() -> dict[str, str]:
+    """The exact definition of every metric, by name."""
+    from harness.metrics import METRICS
+
+    return {name: metric.definition for name, metric in METRICS.items()}
+
+
+def _comparisons(
+    folders: Iterable[Path], ranked: Mapping[str, Sequence[Record]]
+) -> tuple[dict[str, Comparison], tuple[str, ...]]:
+    """The comparisons of exactly these records, and the benchmarks that have only another one."""
+    from harness.board.comparison import read_comparisons
+
+    found = [each for folder in folders for each in read_comparisons(folder).values()]
+    current = {
+        each.benchmark: each for each in found if each.is_current(ranked.get(each.benchmark, ()))
+    }
+    return current, tuple(sorted({each.benchmark for each in found} - set(current)))
+
+
+def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
+    """Submissions without a record, by date. A file that is no submission is passed over here:
+    `harness.check` says what is wrong with it.
+    """
+    from harness.board.site_data import Waiting
+    from harness.entries.opening import open_entry
+
+    found = []
+    for path in sorted(submissions.glob("*.toml")):
+        try:
+            entry = open_entry(str(path))
+        except EntryInvalid:
+            continue
+        if entry.name not in known and not entry.table.withdrawn:
+            table = entry.table
+            found.append(Waiting(entry.name, table.title, table.submitted, entry.metadata))
+    return tuple(sorted(found, key=lambda each: (each.since or "9999", each.name)))
+
+
+def benchmark_cards() -> dict[str, BenchmarkCard]:
+    """What the specs say of every known benchmark."""
+    from harness.benchmarks import BENCHMARKS
+    from harness.board.site_data import BenchmarkCard
+
+    return {
+        name: BenchmarkCard(
+            name=name,
+            title=spec.title,
+            modality=spec.modality,
+            has_masks=spec.has_masks,
+            table1=spec.table1,
+            licence=spec.licence,
+            citation=spec.citation,
+            source=spec.source,
+            access=spec.access,
+            may_show_images=spec.may_show_images,
+            show_evidence=spec.show_evidence,
+            known_leaks=spec.known_leaks,
+            remarks=spec.remarks,
+        )
+        for name, spec in BENCHMARKS.items()
+    }
+
+
+def _write(material: Material, out: Path) -> Path:
+    from harness import __version__
+    from harness.engines.base import Limits
+    from harness.records.source import source
+    from leaderboard.builder import build
+
+    return build(
+        material,
+        out,
+        version=__version__,
+        commit=source(metrics_version="").commit,
+        default_limits=Limits().as_dict(),
+    )

@@ -1,0 +1,51 @@
+"""What is wrong with a folder of submission files, offline: schema, texts, pins, copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def check_files(folder: Path) -> list[str]:
+    """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
+    from harness.board.tracks import unreviewable_files
+    from harness.common.paths import PUBLISHED_RECORDS
+    from harness.entries.submissions import (
+        baselines,
+        find_published_twin,
+        find_twin,
+        marks,
+        missing_fields,
+        name_problem,
+        open_all,
+    )
+    from harness.records.store import Store
+
+    published = Store(PUBLISHED_RECORDS).records()
+    entries, invalid = open_all(folder)
+    problems = [f"{path.name}: {error.on_one_line()}" for path, error in sorted(invalid.items())]
+    others = [*baselines(), *entries]
+    for entry in entries:
+        found = missing_fields(entry.table)  # type: ignore[arg-type]
+        if problem := name_problem(entry.name, published):
+            found.append(problem)
+        if entry.kind == "folder":
+            found += unreviewable_files(entry.folder)
+        # What came first keeps its name: the others are compared with what stands before them.
+        earlier = others[: others.index(entry)]
+        wanted = marks(entry)
+        twin = find_twin(entry.name, wanted, earlier)
+        if twin := twin or find_published_twin(entry.name, wanted, published):
+            found.append(f"its {twin.what} is on the board already, as {twin.name}")
+        problems += [f"{entry.name}.toml: {problem}" for problem in found]
+    known = {f"{entry.name}" for entry in entries} | {path.stem for path in invalid}
+    stray = [
+        path.name
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.name not in ("README.md",) and path.name.split(".")[0] not in _stems(known)
+        and path.stem not in known
+    ]  # fmt: skip
+    return problems + [f"{name}: it belongs to no submission" for name in stray]
+
+
+def _stems(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}

@@ -1,0 +1,124 @@
+"""A recorded run once more, and every answer and metric of both compared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.common.errors import UsageError
+from harness.console import cli
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.records.record import MetricValue, Record
+
+METRIC_TOLERANCE = 1e-3
+"""Largest difference of a metric (0 to 1) between two runs on a GPU."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One thing of the two runs."""
+
+    name: str
+    """`status`, `answers`, or a metric with its grid."""
+    recorded: str | float | None
+    """In the record."""
+    again: str | float | None
+    """In the new run."""
+    is_same: bool
+    """Whether they count as the same."""
+
+
+def run_again(
+    record: Record, options: argparse.Namespace, results: Path, reporter: cli.Reporter
+) -> Record:
+    """The run of a record once more, into an empty results folder.
+
+    Raises:
+        UsageError: what is here now is not what ran then, and what differs.
+    """
+    from harness.running.options import read_run_options
+    from harness.running.plan import make_plan
+    from harness.running.run import execute
+
+    asked = read_run_options(evaluate_call(record, options, results))
+    plan = make_plan(asked, reporter)
+    (request,) = plan.requests
+    if request.key.hash != record.run_key:
+        difference = request.key.difference(record)
+        raise UsageError(
+            f"what is here now is not what ran then: {difference}",
+            where=str(options.record),
+            fix=f"check out the harness at {record.source.commit or record.source.version},"
+            " and name the same pack and entry",
+        )
+    # A training of this very run that was interrupted is not gone on from either.
+    return execute(request, replace(plan.place, trainings=results))
+
+
+def evaluate_call(record: Record, options: argparse.Namespace, results: Path) -> list[str]:
+    """The command line of `evaluate` that this run was, or could have been."""
+    entry, is_cpu = record.entry, record.machine.device == "cpu"
+    call = [options.entry or _source(record), "--as", entry.name, "--seed", str(record.seed)]
+    call += ["--preset", entry.preset, "--results", str(results), "--no-site"]
+    call += ["--engine", "process" if record.machine.isolation == "none" else "docker"]
+    call += ["--device", options.device or ("cpu" if is_cpu else "cuda:0")]
+    call += ["--no-audit", "--no-keep-model", "--retrain"]
+    for name, value in entry.overrides.items():
+        call += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    for name, limit in record.limits.items():
+        call += ["--limit", f"{name}={limit}"]
+    if options.pack:
+        call += ["--pack", str(options.pack)]
+    else:
+        call += ["--benchmark", record.pack.benchmark]
+    if options.data_root:
+        call += ["--data-root", str(options.data_root)]
+    if options.weights:
+        call += ["--weights", str(options.weights)]
+    return call
+
+
+def _source(record: Record) -> str:
+    """The entry as the record names it: a folder of this checkout, or the image by its id."""
+    from harness.common.paths import REPOSITORY
+
+    told = str(record.entry.metadata.get("source") or "")
+    if record.entry.kind in ("folder", "submission", "archive") and told:
+        return str(REPOSITORY / told) if (REPOSITORY / told).exists() else told
+    return record.entry.image_digest or record.entry.image or told
+
+
+def compare(record: Record, again: Record) -> list[Compared]:
+    """Status, answers and every metric of the two runs."""
+    compared = [Compared("status", record.outcome.status, again.outcome.status, again.is_ok)]
+    is_cpu = record.machine.device == "cpu"
+    if record.answers is not None and is_cpu:
+        same = record.answers == again.answers
+        compared.append(Compared("answers", record.answers, again.answers, same))
+    for metric in record.metrics:
+        other = again.metric(metric.id, metric.grid)
+        name = f"{metric.id} ({metric.grid or 'image'})"
+        value = other.value if other else None
+        same = other is not None and _is_same(metric, other, is_cpu=is_cpu)
+        compared.append(Compared(name, metric.value, value, same))
+    return compared
+
+
+def _is_same(one: MetricValue, other: MetricValue, *, is_cpu: bool) -> bool:
+    """Value and interval to the last digit; a public record's to its step; else the tolerance."""
+    from harness.board.public_rows import to_step
+
+    if one.step is not None:
+        return to_step(other.value, one.step) == one.value
+    pairs = ((one.value, other.value), (one.low, other.low), (one.high, other.high))
+    if is_cpu:
+        return all(a == b for a, b in pairs)
+    return all(
+        a == b or (a is not None and b is not None and abs(a - b) <= METRIC_TOLERANCE)
+        for a, b in pairs
+    )

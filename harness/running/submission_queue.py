@@ -1,0 +1,99 @@
+"""The queue of submissions: what waits, evaluated one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.common.errors import (
+    EntryFailed,
+    EntryInvalid,
+    EnvironmentFault,
+    StoreConflict,
+)
+from harness.console import cli
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.benchmarks import Pack
+    from harness.board.submission_states import Job
+    from harness.entries.entry import Entry
+    from harness.records.store import Store
+
+
+def queued_jobs(
+    options: argparse.Namespace, entries: Sequence[Entry], packs: Sequence[Pack], store: Store
+) -> list[Job]:
+    """Where every submission stands on every pack."""
+    from harness.board.submission_states import MOST_SCORED, jobs_of
+    from harness.common.paths import PUBLISHED_RECORDS
+    from harness.records.store import Store
+
+    return jobs_of(
+        entries,
+        packs,
+        options.seeds,
+        store=store,
+        published=Store(PUBLISHED_RECORDS).records(),
+        limits=cli.read_limits(options.limit),
+        most_scored=MOST_SCORED if options.most_scored is None else options.most_scored,
+        is_retrying=options.retry_failed,
+    )
+
+
+def run_waiting(
+    options: argparse.Namespace,
+    entries: Sequence[Entry],
+    jobs: Sequence[Job],
+    places: Mapping[str, Sequence[str]],
+    reporter: cli.Reporter,
+) -> int:
+    """Do what waits; a submission that cannot be run is told, and the next one has its turn."""
+    files = {entry.name: entry.submission for entry in entries}
+    waiting = [job for job in jobs if job.state == "waiting"]
+    worst, done = 0, 0
+    for number, job in enumerate(waiting, start=1):
+        reporter.event(f"[{number}/{len(waiting)}] {job.name}: {job.why}")
+        arguments = _arguments(options, files[job.entry], job, places[job.benchmark])
+        if options.dry_run:
+            reporter.event("  python -m harness.evaluate " + " ".join(arguments))
+            continue
+        code = _evaluate(arguments, reporter)
+        done += code in (0, EntryFailed.exit_code)
+        worst = max(worst, code)
+    if done and not options.no_site:
+        from harness.publishing.site_build import build_site
+
+        reporter.event(f"site: {build_site(options.results)}")
+    return worst
+
+
+def _arguments(
+    options: argparse.Namespace, path: Path | None, job: Job, place: Sequence[str]
+) -> list[str]:
+    """The call of `harness.evaluate` that does one job."""
+    given = [str(path), "--seed", str(job.seed), "--results", str(options.results), *place]
+    if options.weights:
+        given += ["--weights", str(options.weights)]
+    for limit in options.limit:
+        given += ["--limit", limit]
+    # An older record moves to history: the reason for the new run was told.
+    return [*given, "--engine", options.engine, "--device", options.device, "--replace"]
+
+
+def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
+    """One evaluation; its exit code, whatever happens to it."""
+    from harness.running.options import read_run_options
+    from harness.running.plan import make_plan, run_all
+
+    try:
+        records = list(run_all(make_plan(read_run_options(arguments), reporter)))
+    except StoreConflict as error:  # another process does it, or has just done it
+        reporter.event(f"  {error.on_one_line()}")
+        return 0
+    except (EntryInvalid, EntryFailed, EnvironmentFault) as error:
+        reporter.event(f"  {cli.render_error(error)}")
+        return error.exit_code
+    return 0 if all(record.is_ok for record in records) else EntryFailed.exit_code
