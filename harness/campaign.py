@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.campaigns.faults import Done
+    from harness.campaigns.host import Host
     from harness.campaigns.plan import Plan
-    from harness.campaigns.where import Where
 
 EXAMPLES = """
   python -m harness.campaign plan table2 --data-root /data/bmad --device cuda
@@ -92,13 +92,13 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Do what is asked; returns the exit code (0, or 4 or 5 when runs are missing)."""
     options = build_parser().parse_args(argv)
-    from harness.campaigns import where
+    from harness.campaigns.host import find_host
     from harness.campaigns.plan import make_plan
     from harness.campaigns.report import as_json, exit_code, plan_text, show
 
     is_run = options.action in ("run", "resume")
     done: list[Done] = []
-    with cli.reporting() as reporter, where.find(options, reporter) as place:
+    with cli.reporting() as reporter, find_host(options, reporter) as place:
         plan = make_plan(options, place, reporter)
         if is_run:
             plan.check_conflicts(replace=options.replace)
@@ -110,9 +110,7 @@ def main(argv: Sequence[str] | None) -> int:
     return exit_code(plan, done)
 
 
-def run(
-    plan: Plan, place: Where, options: argparse.Namespace, reporter: cli.Reporter
-) -> list[Done]:
+def run(plan: Plan, place: Host, options: argparse.Namespace, reporter: cli.Reporter) -> list[Done]:
     """Do what is left; returns what was tried, in the order in which it ended."""
     from harness.campaigns.faults import End
     from harness.campaigns.report import expected

@@ -21,13 +21,14 @@ from harness.benchmarks import demo_pack
 from harness.campaigns.command import Command
 from harness.campaigns.faults import End
 from harness.campaigns.grid import Campaign, Cell, Variant
+from harness.campaigns.host import find_host
+from harness.campaigns.offer import Offer
 from harness.campaigns.plan import Plan, make_plan
 from harness.campaigns.ray import node, node_check
 from harness.campaigns.ray.arrivals import arriving
 from harness.campaigns.ray.cluster import RayCluster, _for_nodes
 from harness.campaigns.ray.nodes import Need, Node, Nodes
 from harness.campaigns.ray.runner import InTurn, RayRunner
-from harness.campaigns.where import Offer, find
 from harness.common.errors import (
     ClusterUnavailable,
     DeviceUnavailable,
@@ -137,7 +138,7 @@ def plan_of(*arguments: object):
     options = campaign.build_parser().parse_args(
         ["plan", "--entries", str(HONEST), "--engine", "process", *map(str, arguments)]
     )
-    with find(options, Reporter()) as here:
+    with find_host(options, Reporter()) as here:
         return make_plan(options, here, Reporter()), options
 
 
@@ -620,4 +621,4 @@ def test_paths_are_sent_as_they_mean_the_same_elsewhere(job, tmp_path: Path, mon
 def test_a_place_that_is_none_is_a_usage_error() -> None:
     options = campaign.build_parser().parse_args(["plan", "--on", "slurm"])
     with pytest.raises(UsageError, match="there is no place 'slurm'"):
-        find(options, Reporter())
+        find_host(options, Reporter())

@@ -17,9 +17,9 @@ import pytest
 
 from harness import campaign, evaluate
 from harness.benchmarks import demo_pack, open_pack
+from harness.campaigns.offer import Offer
 from harness.campaigns.plan import State, make_plan
 from harness.campaigns.this_machine import ThisMachine
-from harness.campaigns.where import Offer
 from harness.common.errors import DeviceUnavailable, InfrastructureFault
 from harness.common.statuses import Status
 from harness.console.cli import Reporter

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.campaigns.costs import Costs, Estimate
     from harness.campaigns.grid import Campaign, Cell, Variant
-    from harness.campaigns.where import Offer, Where
+    from harness.campaigns.offer import Offer, OffersRuns
     from harness.engines.base import Limits
     from harness.entries.entry import Entry
     from harness.records.record import Record
@@ -104,7 +104,7 @@ class Plan:
             )
 
 
-def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter) -> Plan:
+def make_plan(options: argparse.Namespace, host: OffersRuns, reporter: cli.Reporter) -> Plan:
     """Open the grid and everything in it, and look up what is done; starts nothing.
 
     Raises:
@@ -128,7 +128,7 @@ def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter)
     if not entries:
         raise UsageError("every entry is left out", where="leave_out")
     variants = grid.variants(campaign, {source: entry.name for source, entry in entries.items()})
-    offer = where.offer(limits)
+    offer = host.offer(limits)
     cache = default_cache()
     check_cache(cache)
     options.benchmarks = list(options.benchmarks or campaign.benchmarks)
@@ -141,7 +141,7 @@ def make_plan(options: argparse.Namespace, where: Where, reporter: cli.Reporter)
     cells = grid.cells(variants, list(packs), campaign.seeds)
     runs = tuple(look_up.planned(cell, costs) for cell in cells)
     if options.action in ("run", "resume"):
-        where.check([look_up.request(cell) for cell in look_up.of_entries()])
+        host.check([look_up.request(cell) for cell in look_up.of_entries()])
     return Plan(
         campaign,
         tuple(variants),

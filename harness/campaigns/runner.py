@@ -1,7 +1,7 @@
 """Does the runs of a campaign, each as often as its faults ask for, and tells each as it ends.
 
 Where a run happens is a subclass's: a process of this machine (`this_machine`) or a task
-of a Ray cluster (`on_ray`). A run exists only by its record, so nothing is kept here that
+of a Ray cluster (`ray.runner`). A run exists only by its record, so nothing is kept here that
 a resumed campaign would need.
 """
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from harness.campaigns import slots
 from harness.campaigns.command import command_of
 from harness.campaigns.faults import Done, Try
+from harness.campaigns.offer import Offer
 from harness.campaigns.runner import POLL_SECONDS, STOP_SECONDS, Runner
-from harness.campaigns.where import Offer
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +35,7 @@ class ThisMachine:
         self._options = options
 
     def offer(self, limits: Limits) -> Offer:
-        """Its idle GPUs, or its cores; see `where.Where.offer`."""
+        """Its idle GPUs, or its cores; see `offer.OffersRuns`."""
         from harness.engines import choose_engine
         from harness.running.request import device_kind
 
@@ -53,7 +53,7 @@ class ThisMachine:
             require_for(request.entry.table.backbones, request.settings.params, weights)
 
     def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
-        """See `where.Where.runs`."""
+        """Every cell once; yields each as it ends."""
         runner = LocalRunner(
             lambda cell, device: command_of(cell, device, plan, self._options).arguments(),
             plan.slots,

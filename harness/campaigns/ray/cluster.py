@@ -1,7 +1,7 @@
 """Runs on a Ray cluster: each is a Ray task, placed by Ray, checked by its node, stored here.
 
-The one module that imports ray. What a node does is in `node.py`, what it checks in
-`fit.py`, what becomes of what it sends in `flights.py` and `arrivals.py`. Traps:
+What a node does is in `node.py`, what it checks in `node_check.py`, what becomes of what it
+sends in `runner.py` and `arrivals.py`; `tasks.py` alone asks Ray for work. Traps:
 - A task of Ray's own retries would run again unseen: `max_retries=0`, and the campaign's rule
   for faults decides.
 - Ray kills the tasks of a campaign that dies, so nothing is left running by its death.
@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.campaigns.command import Command, command_of
 from harness.campaigns.faults import Done
+from harness.campaigns.offer import Offer
 from harness.campaigns.plan import LOGS
-from harness.campaigns.ray import node as on_node
 from harness.campaigns.ray.node_check import differences, harness_facts
 from harness.campaigns.ray.nodes import Need, Node, Nodes
-from harness.campaigns.ray.runner import WAIT_SECONDS, RayRunner, in_words
-from harness.campaigns.where import Offer
+from harness.campaigns.ray.runner import WAIT_SECONDS, RayRunner
+from harness.campaigns.ray.tasks import Tasks
 from harness.common.errors import (
     ClusterUnavailable,
     DeviceUnavailable,
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from harness.running.request import Request
 
 CONNECT_SECONDS = 10.0  # for the first answer of an address
-SURVEY_SECONDS = 180.0  # for every node to say what it has
-MESSAGES_AHEAD = 4  # a node waits when so many are not fetched: 16 MiB of files
 # Tasks that are asked for at a time, at least: more than there is room for, so that nodes that
 # join later, or that Ray's autoscaler starts for what waits, are given work.
 FLIGHTS = 64
@@ -142,7 +140,7 @@ class RayCluster:
         self._nodes = Nodes(self._living, Need(1, 0), self._tell)
 
     def offer(self, limits: Limits) -> Offer:
-        """The nodes that have this harness, the engine and the device; see `where.Where.offer`."""
+        """The nodes that have this harness, the engine and the device; see `offer.OffersRuns`."""
         options = self._options
         if options.device not in ("cpu", "cuda"):
             raise UsageError(
@@ -179,7 +177,7 @@ class RayCluster:
                 )
 
     def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
-        """See `where.Where.runs`."""
+        """Every cell once; yields each as it ends."""
         plan.store.sweep()
         flights = self._options.jobs or max(FLIGHTS, 2 * len(plan.slots))
         runner = RayRunner(
@@ -296,68 +294,3 @@ def _portable(text: str) -> str:
     path = Path(text).resolve()
     inside = path.is_relative_to(REPOSITORY)
     return path.relative_to(REPOSITORY).as_posix() if inside else str(path)
-
-
-class Tasks:
-    """The two Ray tasks: what a node has, and one run.
-
-    Args:
-        ray: the module, connected.
-        nodes: the cluster's.
-    """
-
-    def __init__(self, ray: Any, nodes: Nodes) -> None:
-        self.ray, self.nodes = ray, nodes
-        ray.cloudpickle.register_pickle_by_value(on_node)  # nodes import nothing of ours
-        work = on_node.run
-
-        def run(job: dict[str, Any], checkout: str) -> Iterator[tuple[str, Any]]:
-            import ray
-
-            context = ray.get_runtime_context()
-            yield "here", context.get_node_id()
-            device = job["command"]["device"]
-            if device != "cpu":  # an index or a UUID, as this node counts
-                device = f"cuda:{context.get_accelerator_ids()['GPU'][0]}"
-            yield from work(job, checkout, device)
-
-        self._run, self._facts = ray.remote(run), ray.remote(on_node.facts)
-
-    def start(self, job: Mapping[str, Any], cell: Cell, left_out: Sequence[str]) -> Any:
-        """A run somewhere but on these nodes; returns the generator of its messages."""
-        options: dict[str, Any] = {
-            "num_cpus": self.nodes.need.cpus,
-            "num_gpus": self.nodes.need.gpus,
-            "max_retries": 0,
-            "num_returns": "streaming",
-            "_generator_backpressure_num_objects": MESSAGES_AHEAD,
-            "name": str(cell),
-        }
-        if left_out:
-            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(left_out)})"}
-        return self._run.options(**options).remote(dict(job), str(REPOSITORY))
-
-    def facts(self, nodes: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """What each of these nodes has; those that do not say so in time have a problem."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        asked = {
-            self._facts.options(
-                num_cpus=0, max_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            ).remote(str(REPOSITORY)): node
-            for node in nodes
-        }  # fmt: skip
-        answers: dict[str, dict[str, Any]] = {}
-        if not asked:
-            return answers
-        ready, late = self.ray.wait(list(asked), num_returns=len(asked), timeout=SURVEY_SECONDS)
-        for reference in ready:
-            try:
-                answers[asked[reference]] = self.ray.get(reference)
-            except self.ray.exceptions.RayError as error:
-                answers[asked[reference]] = {"problem": f"it does not answer: {in_words(error)}"}
-        for reference in late:
-            self.ray.cancel(reference, force=True)
-            answers[asked[reference]] = {"problem": f"it said nothing in {SURVEY_SECONDS:.0f} s"}
-        return answers

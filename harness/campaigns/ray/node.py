@@ -80,7 +80,7 @@ def _checkout(given: str) -> str:
     """The node's checkout of the harness: where it says, else where the campaign's lies."""
     own = os.environ.get(CHECKOUT)
     place = own or given
-    if not (Path(place) / "harness" / "campaigns" / "fit.py").is_file():
+    if not (Path(place) / "harness" / "campaigns" / "ray" / "node_check.py").is_file():
         told = f"${CHECKOUT} names" if own else f"{CHECKOUT} is not set, and the campaign's is"
         raise NotUsable(f"there is no checkout of this harness: {told} {place}")
     return place

@@ -155,8 +155,8 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
     """Why the run may not happen here, why not now, and the device by its UUID."""
     from harness import nvidia
     from harness.benchmarks import check_cache, default_cache
+    from harness.campaigns.offer import Offer
     from harness.campaigns.plan import key_parts_of, request_for
-    from harness.campaigns.where import Offer
     from harness.engines import make_engine
     from harness.entries.opening import open_entry
     from harness.entries.weights import default_folder, require_for

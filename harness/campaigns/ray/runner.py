@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from harness.campaigns.faults import Done, End, Try
 from harness.campaigns.plan import LOGS
 from harness.campaigns.ray.arrivals import Arrival, arriving, differences_of
+from harness.campaigns.ray.tasks import Tasks, in_words
 from harness.campaigns.runner import STOP_SECONDS, Runner
 from harness.common.errors import (
     ClusterUnavailable,
@@ -35,19 +36,9 @@ from harness.records.store import RunName
 if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
     from harness.campaigns.plan import Plan
-    from harness.campaigns.ray.cluster import Tasks
     from harness.records.record import Record
 
 WAIT_SECONDS = 1.0
-# Of Ray's errors, which fill a screen each, what has happened.
-MEANINGS = {
-    "NodeDiedError": "the node was lost",
-    "WorkerCrashedError": "its worker process died",
-    "OutOfMemoryError": "Ray ended the run: the node was short of memory",
-    "ObjectLostError": "what it sent was lost on the way",
-    "OwnerDiedError": "what it sent was lost on the way",
-    "RuntimeEnvSetupError": "its runtime environment cannot be set up",
-}
 
 
 class _NoRoom(Exception):
@@ -269,14 +260,6 @@ class RayRunner(Runner):
                 self._ray.get(next(generator))
             except (StopIteration, self._ray.exceptions.RayError):
                 return
-
-
-def in_words(error: BaseException, most: int = 200) -> str:
-    """An error on one short line: what it means here, where we know, else its own words."""
-    if known := MEANINGS.get(type(error).__name__):
-        return known
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= most else text[:most] + "…"
 
 
 def _note(log: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Where the runs of a campaign happen: on this machine, or on a Ray cluster.
+"""The host of a campaign's runs: this machine, or a Ray cluster.
 
 Both answer the same three questions: what is there to run on, can these runs go there, and
 what came of them. What a run is, what is left to do and whose fault an end is are no
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from harness.campaigns.offer import OffersRuns
 from harness.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,43 +21,18 @@ if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
     from harness.campaigns.plan import Plan
     from harness.console.cli import Reporter
-    from harness.engines.base import Engine, Limits
-    from harness.running.request import Request
 
 
-@dataclass(frozen=True)
-class Offer:
-    """What there is to run on at this moment."""
-
-    engine: Engine
-    """What starts the entries."""
-    device: str
-    """Kind of device, as run keys hold it: `cpu`, or the GPU's model."""
-    slots: tuple[str, ...]
-    """One run at a time on each."""
-
-
-class Where(Protocol):
+class Host(OffersRuns, Protocol):
     """A machine or a cluster that does runs."""
-
-    def offer(self, limits: Limits) -> Offer:
-        """What there is to run on.
-
-        Raises:
-            EnvironmentFault: nothing, or no engine answers.
-            UsageError: the options ask for what cannot be.
-        """
-
-    def check(self, requests: Sequence[Request]) -> None:
-        """Raise a `HarnessError` for what these runs lack, as far as it can be known before them."""
 
     def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
         """Every cell once; yields each as it ends."""
 
 
-def find(
+def find_host(
     options: argparse.Namespace, reporter: Reporter
-) -> contextlib.AbstractContextManager[Where]:
+) -> contextlib.AbstractContextManager[Host]:
     """What `--on` names.
 
     Raises:
