@@ -69,10 +69,10 @@ def main(argv: Sequence[str] | None) -> int:
 
 def _make_key(options: argparse.Namespace) -> str:
     from harness.common.paths import PUBLIC_KEYS
-    from harness.publishing.signing import generate
+    from harness.publishing.signing import generate_key
 
     public = (options.keys or PUBLIC_KEYS) / f"{options.name}.pem"
-    key_id = generate(options.key.expanduser(), public)
+    key_id = generate_key(options.key.expanduser(), public)
     return (
         f"private key: {options.key} (keep it secret; who has it can sign for you)\n"
         f"public key:  {public} (commit it)\nid:          {key_id}"

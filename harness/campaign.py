@@ -18,9 +18,9 @@ from harness.console import cli, data_options
 if TYPE_CHECKING:
     import argparse
 
-    from harness.campaigns.faults import Done
+    from harness.campaigns.faults import Ended
     from harness.campaigns.host import Host
-    from harness.campaigns.plan import Plan
+    from harness.campaigns.plan import CampaignPlan
 
 EXAMPLES = """
   python -m harness.campaign plan table2 --data-root /data/bmad --device cuda
@@ -93,13 +93,13 @@ def main(argv: Sequence[str] | None) -> int:
     """Do what is asked; returns the exit code (0, or 4 or 5 when runs are missing)."""
     options = build_parser().parse_args(argv)
     from harness.campaigns.host import find_host
-    from harness.campaigns.plan import make_plan
+    from harness.campaigns.plan import plan_campaign
     from harness.campaigns.report import as_json, exit_code, plan_text, show
 
     is_run = options.action in ("run", "resume")
-    done: list[Done] = []
+    done: list[Ended] = []
     with cli.reporting() as reporter, find_host(options, reporter) as place:
-        plan = make_plan(options, place, reporter)
+        plan = plan_campaign(options, place, reporter)
         if is_run:
             plan.check_conflicts(replace=options.replace)
             done = run(plan, place, options, reporter)
@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None) -> int:
     return exit_code(plan, done)
 
 
-def run(plan: Plan, place: Host, options: argparse.Namespace, reporter: cli.Reporter) -> list[Done]:
+def run(
+    plan: CampaignPlan, place: Host, options: argparse.Namespace, reporter: cli.Reporter
+) -> list[Ended]:
     """Do what is left; returns what was tried, in the order in which it ended."""
     from harness.campaigns.faults import End
     from harness.campaigns.report import expected
@@ -121,7 +123,7 @@ def run(plan: Plan, place: Host, options: argparse.Namespace, reporter: cli.Repo
         f" · {len(plan.slots)} at a time on {', '.join(sorted(set(plan.slots)))} · {plan.engine}"
         f" · {expected(left, len(plan.slots))}"
     )
-    done: list[Done] = []
+    done: list[Ended] = []
     for ended in place.runs(plan, [planned.cell for planned in left]):
         done.append(ended)
         tries = f", {ended.tries} tries" if ended.tries > 1 else ""
@@ -135,7 +137,7 @@ def run(plan: Plan, place: Host, options: argparse.Namespace, reporter: cli.Repo
     return done
 
 
-def _recorded(plan: Plan, ended: Done) -> str:
+def _recorded(plan: CampaignPlan, ended: Ended) -> str:
     """Status and detail of the record that a failed run left."""
     from harness.records.store import RunName
 

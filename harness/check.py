@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from harness.console import cli
-from harness.running.checking import check
+from harness.running.checking import check_entry
 
 EXAMPLES = """
   python -m harness.check baselines/padim
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None) -> int:
     """Check one entry; returns the exit code."""
     options = build_parser().parse_args(argv)
     with cli.reporting() as reporter:
-        verdict = check(options, reporter)
+        verdict = check_entry(options, reporter)
     verdict.show_log(reporter)
     print(json.dumps(asdict(verdict), indent=1, allow_nan=False))
     return verdict.exit_code

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.board.entry_comparison import compare
+from harness.board.entry_comparison import compare_entries
 from harness.common.errors import DataMissing
 from harness.console import cli
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None) -> int:
             fix="evaluate entries in containers with real weights; --unranked compares the others",
         )
     for name, group in sorted(groups.items()):
-        comparison = compare(group, store, seed=options.seed)
+        comparison = compare_entries(group, store, seed=options.seed)
         print(report(comparison))
         if not options.unranked:
             path = comparison_path(store.root, name)

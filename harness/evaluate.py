@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.common.errors import EntryFailed, InfrastructureFault
 from harness.console import cli
 from harness.running.options import add_run_options
-from harness.running.plan import Plan, dry_run, make_plan, run_all
+from harness.running.plan import RunPlan, dry_run, plan_runs, run_all
 
 if TYPE_CHECKING:
     from harness.records.record import Record
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None) -> int:
     """Evaluate; returns the exit code (0, or 4 when a run ended by its entry's fault)."""
     options = build_parser().parse_args(argv)
     with cli.reporting() as reporter:
-        plan = make_plan(options, reporter)
+        plan = plan_runs(options, reporter)
         if options.dry_run:
             print(dry_run(plan))
             return 0
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None) -> int:
     return 0 if all(record.is_ok for record in records) else EntryFailed.exit_code
 
 
-def show(records: Sequence[Record], plan: Plan, *, is_json: bool, rebuild_site: bool) -> None:
+def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_site: bool) -> None:
     """Print the results and rebuild the site."""
     import json
 

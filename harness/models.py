@@ -100,7 +100,7 @@ def _import(store: ModelStore, files: Sequence[Path], max_bytes: int | None) -> 
     from harness.trained import model_archive
 
     for file in files:
-        most = max_bytes or model_archive.MAX_BYTES
+        most = max_bytes or model_archive.MAX_ARCHIVE_BYTES
         card = model_archive.import_archive(store, file, max_bytes=most)
         print(f"{card.model} {card.name}")
     return 0

@@ -15,7 +15,7 @@ from harness.console import cli
 if TYPE_CHECKING:
     import argparse
 
-    from harness.benchmarks.prepare.preparing import Prepared, Request
+    from harness.benchmarks.prepare.preparing import PackRequest, PreparedPack
     from harness.benchmarks.prepare.recipe import Options
 
 EXAMPLES = """
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None) -> int:
     return 0
 
 
-def _check(prepared: Prepared, reporter: cli.Reporter) -> None:
+def _check(prepared: PreparedPack, reporter: cli.Reporter) -> None:
     """Read the pack back as `evaluate` will; its cache is warm then, too.
 
     Raises:
@@ -165,13 +165,13 @@ def _check(prepared: Prepared, reporter: cli.Reporter) -> None:
     )
 
 
-def read_request(arguments: argparse.Namespace) -> Request:
+def read_request(arguments: argparse.Namespace) -> PackRequest:
     """What the command line asks for.
 
     Raises:
         UsageError: an option is not one of this benchmark's, or its value is none.
     """
-    from harness.benchmarks.prepare.preparing import Request
+    from harness.benchmarks.prepare.preparing import PackRequest
     from harness.benchmarks.prepare.running import default_workers
 
     source: str = arguments.source
@@ -186,7 +186,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
             raise UsageError(
                 f"{number} is not a positive number", where="--" + option.replace("_", "-")
             )
-    return Request(
+    return PackRequest(
         benchmark=source,
         options=_options(arguments),
         out=arguments.out,
@@ -345,7 +345,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def summary(prepared: Prepared) -> str:
+def summary(prepared: PreparedPack) -> str:
     """What was found and made, and what comes next."""
     lines = [f"{prepared.name}:"]
     for one in prepared.comparisons:

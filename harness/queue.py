@@ -26,7 +26,7 @@ from harness.running.submission_queue import queued_jobs, run_waiting
 if TYPE_CHECKING:
     import argparse
 
-    from harness.board.submission_states import Job
+    from harness.board.submission_states import SubmissionJob
     from harness.records.store import Store
 
 EXAMPLES = """
@@ -158,7 +158,7 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     ]
 
 
-def table(jobs: Sequence[Job]) -> str:
+def table(jobs: Sequence[SubmissionJob]) -> str:
     """One line per job, the open ones first, and how many scored submissions each team has."""
     if not jobs:
         return "there is no submission"

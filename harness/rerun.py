@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from harness.common.errors import EntryFailed, UsageError
 from harness.console import cli
-from harness.running.rerunning import METRIC_TOLERANCE, Compared, compare, run_again
+from harness.running.rerunning import METRIC_TOLERANCE, Compared, compare_records, run_again
 
 if TYPE_CHECKING:
     from harness.records.record import Record
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None) -> int:
         tempfile.TemporaryDirectory(prefix="bmad-rerun-") as folder,
     ):
         again = run_again(record, options, Path(folder), reporter)
-    compared = compare(record, again)
+    compared = compare_records(record, again)
     if options.json:
         print(json.dumps([asdict(each) for each in compared], indent=1, allow_nan=False))
     else:

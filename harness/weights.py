@@ -20,7 +20,7 @@ from baselines.kit.weight_files import (
 )
 from harness.common.errors import UsageError, WeightsMissing
 from harness.console import cli
-from harness.entries.weights import default_folder, fetch, files_of
+from harness.entries.weights import default_weights_folder, fetch, files_of
 
 EXAMPLES = """
   python -m harness.weights fetch                        all four files, 822 MiB
@@ -85,7 +85,7 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     options = build_parser().parse_args(argv)
-    folder: Path = options.weights or default_folder()
+    folder: Path = options.weights or default_weights_folder()
     files = files_of(options.names or WEIGHT_FILES)
     if options.action == "fetch":
         return _fetch_all(files, folder, options.source)

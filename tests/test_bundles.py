@@ -35,7 +35,7 @@ RUN = "brain/patchcore/seed-0"
 @pytest.fixture(scope="module")
 def keys_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
-    signing.generate(folder / "private" / "ada.pem", folder / "public" / "ada.pem")
+    signing.generate_key(folder / "private" / "ada.pem", folder / "public" / "ada.pem")
     return folder
 
 
@@ -182,7 +182,7 @@ def test_a_part_exchanged_with_right_checksums_is_not_the_one_that_was_signed(ke
 
 
 def test_a_key_that_is_not_trusted_is_refused(tmp_path, signer, keys):
-    signing.generate(tmp_path / "eve", tmp_path / "public/eve.pem")
+    signing.generate_key(tmp_path / "eve", tmp_path / "public/eve.pem")
     eve = signing.read_private(tmp_path / "eve")
     with pytest.raises(BundleBroken, match="not trusted"):
         unseal(seal(RUN, {RECORD: b"{}"}, eve), keys, where="x")
@@ -238,7 +238,7 @@ def test_a_failed_run_is_a_bundle_too_and_a_fault_of_the_infrastructure_is_none(
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
 def test_a_private_key_that_others_may_read_is_refused(mode, tmp_path):
-    signing.generate(tmp_path / "key", tmp_path / "public/me.pem")
+    signing.generate_key(tmp_path / "key", tmp_path / "public/me.pem")
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     (tmp_path / "key").chmod(mode)
     with pytest.raises(KeyUnusable, match="others may read"):

@@ -16,13 +16,13 @@ import pytest
 from harness import campaign
 from harness.board.rows import summarise
 from harness.campaigns import plan, report, slots
-from harness.campaigns.costs import Costs, Images, Method
-from harness.campaigns.faults import Done, End, Try
+from harness.campaigns.costs import CostedMethod, Costs, Images
+from harness.campaigns.faults import End, Ended, Try
 from harness.campaigns.grid import (
     Campaign,
     Cell,
-    Settings,
-    Variant,
+    EntryVariant,
+    GridSettings,
     cells,
     is_left_out,
     read_campaign,
@@ -84,7 +84,9 @@ def test_runs_come_seed_by_seed_and_each_setting_has_a_name_of_its_own() -> None
     made = Campaign(
         name="grid",
         entries=("a", "b"),
-        settings=(Settings(entries=("b",), values={"rate": [0.1, 0.01], "layers": [["x", "y"]]}),),
+        settings=(
+            GridSettings(entries=("b",), values={"rate": [0.1, 0.01], "layers": [["x", "y"]]}),
+        ),
     )
     found = variants(made, {"folder/a": "a", "folder/b": "b"})
     assert [v.name for v in found] == [
@@ -98,8 +100,8 @@ def test_runs_come_seed_by_seed_and_each_setting_has_a_name_of_its_own() -> None
 
 def test_a_long_setting_gets_a_name_that_fits_and_no_two_are_equal() -> None:
     values = {f"parameter_number_{n}": [f"value-{n}"] for n in range(9)}
-    long = Variant("a", "a", tuple((k, v[0]) for k, v in values.items()))
-    other = Variant("a", "a", (*long.overrides[:-1], ("parameter_number_8", "else")))
+    long = EntryVariant("a", "a", tuple((k, v[0]) for k, v in values.items()))
+    other = EntryVariant("a", "a", (*long.overrides[:-1], ("parameter_number_8", "else")))
     assert len(long.name) <= 64
     assert long.name != other.name
 
@@ -128,7 +130,7 @@ def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
         variants(
             Campaign(
                 name="x", entries=("a",),
-                settings=(Settings(entries=("nothing",), values={"rate": [1]}),),
+                settings=(GridSettings(entries=("nothing",), values={"rate": [1]}),),
             ),
             {"a": "a"},
         )  # fmt: skip
@@ -157,20 +159,20 @@ def test_a_cost_is_that_of_earlier_runs_else_scaled_else_unknown(make_record) ->
 def test_without_a_record_the_shipped_table_tells_and_the_plan_says_so(make_record) -> None:
     entry = open_folder(REPOSITORY / "baselines" / "stfpm")
     images, nothing = Images(7500, 3798, 83), Costs([], "NVIDIA H200")
-    bmad = Method("stfpm", entry.settings("brain", preset="bmad").params)
+    bmad = CostedMethod("stfpm", entry.settings("brain", preset="bmad").params)
     found = nothing.estimate("stfpm", "bmad", "brain", images, bmad)
     assert found.seconds is not None
     assert found.basis == "estimated from FLOPs, not measured"
-    demo = Method("stfpm", entry.settings("demo").params)
+    demo = CostedMethod("stfpm", entry.settings("demo").params)
     assert nothing.estimate("stfpm", "demo", "demo", images, demo).seconds is None
     record = make_record(entry="stfpm")
     known = Costs([record], record.machine.device)
     own = known.estimate("stfpm", record.entry.preset, record.pack.benchmark, images, bmad)
     assert own.basis == "1 earlier"
-    two = [Cell(Variant("stfpm", "stfpm"), "brain", seed) for seed in (0, 1)]
-    planned = [plan.Planned(cell, plan.State.TO_DO, "", found) for cell in two]
+    two = [Cell(EntryVariant("stfpm", "stfpm"), "brain", seed) for seed in (0, 1)]
+    planned = [plan.Planned(cell, plan.RunState.TO_DO, "", found) for cell in two]
     grid = Campaign(name="x", entries=("stfpm",))
-    whole = plan.Plan(grid, (), tuple(planned), None, {}, ("cpu",), "")
+    whole = plan.CampaignPlan(grid, (), tuple(planned), None, {}, ("cpu",), "")
     assert "times: 2 estimated from FLOPs, not measured" in report.plan_text(whole)
 
 
@@ -223,7 +225,7 @@ def runner_of(tmp_path: Path, codes: dict[str, list[int]], device_slots=("cpu",)
 
 
 def grid_of(*names: str) -> list[Cell]:
-    return [Cell(Variant(name, name), "demo", 0) for name in names]
+    return [Cell(EntryVariant(name, name), "demo", 0) for name in names]
 
 
 def test_only_faults_of_the_machine_are_tried_again(tmp_path: Path) -> None:
@@ -380,7 +382,7 @@ def judged(record, *values: float | None):
 def test_settings_are_chosen_by_validation_and_never_by_the_test_split(make_record) -> None:
     metrics = {("image_auroc", None): 0.5}
     best_on_test = {("image_auroc", None): 0.99}
-    plain, slow = Variant("a", "a"), Variant("a", "a", (("rate", "0.1"),))
+    plain, slow = EntryVariant("a", "a"), EntryVariant("a", "a", (("rate", "0.1"),))
     records = [
         judged(make_record(entry="a", seed=0, metrics=best_on_test), 0.6, 0.7),
         judged(make_record(entry="a", seed=1, metrics=best_on_test), 0.6, 0.7),
@@ -411,12 +413,12 @@ def test_a_cell_of_the_paper_is_reproduced_within_both_spreads(make_record) -> N
 
 
 def test_totals_name_what_is_left(tmp_path: Path) -> None:
-    one = plan.Planned(grid_of("a")[0], plan.State.TO_DO, "", None)
-    two = plan.Planned(grid_of("b")[0], plan.State.TO_DO, "", None)
-    made = plan.Plan(
+    one = plan.Planned(grid_of("a")[0], plan.RunState.TO_DO, "", None)
+    two = plan.Planned(grid_of("b")[0], plan.RunState.TO_DO, "", None)
+    made = plan.CampaignPlan(
         Campaign(name="x", entries=("a",)), (), (one, two), Store(tmp_path), {}, ("cpu",), "process"
     )
-    done = [Done(one.cell, End.NOT_DONE, 1.0, 3, "error: no engine", tmp_path / "log")]
+    done = [Ended(one.cell, End.NOT_DONE, 1.0, 3, "error: no engine", tmp_path / "log")]
     text = report.totals_text(made, done)
     assert "2 runs of campaign x:" in text
     assert "1  not done" in text

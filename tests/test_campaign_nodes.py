@@ -20,14 +20,14 @@ from harness import campaign
 from harness.benchmarks import demo_pack
 from harness.campaigns.command import Command
 from harness.campaigns.faults import End
-from harness.campaigns.grid import Campaign, Cell, Variant
+from harness.campaigns.grid import Campaign, Cell, EntryVariant
 from harness.campaigns.host import find_host
 from harness.campaigns.offer import Offer
-from harness.campaigns.plan import Plan, make_plan
+from harness.campaigns.plan import CampaignPlan, plan_campaign
 from harness.campaigns.ray import node, node_check
 from harness.campaigns.ray.arrivals import arriving
 from harness.campaigns.ray.cluster import RayCluster, _for_nodes
-from harness.campaigns.ray.nodes import Need, Node, Nodes
+from harness.campaigns.ray.nodes import Node, NodeNeed, Nodes
 from harness.campaigns.ray.runner import InTurn, RayRunner
 from harness.common.errors import (
     ClusterUnavailable,
@@ -66,7 +66,7 @@ def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cell(name: str = "honest", benchmark: str = "demo", seed: int = 0) -> Cell:
-    return Cell(Variant(name, name), benchmark, seed)
+    return Cell(EntryVariant(name, name), benchmark, seed)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def living() -> list[Node]:
 @pytest.fixture
 def nodes(living: list[Node], told: list[str], monkeypatch: pytest.MonkeyPatch) -> Nodes:
     monkeypatch.setattr("harness.campaigns.ray.nodes.LOOK_SECONDS", -1.0)
-    return Nodes(lambda: living, Need(2, 0), told.append)
+    return Nodes(lambda: living, NodeNeed(2, 0), told.append)
 
 
 def test_a_node_that_is_not_fit_is_left_out_of_runs_of_that_kind_and_told_once(nodes, told) -> None:
@@ -124,10 +124,10 @@ def test_a_node_that_fails_every_run_is_given_up_and_one_that_fails_now_and_then
 
 
 def test_what_a_node_does_at_a_time_follows_from_what_a_run_asks_for() -> None:
-    assert Need(2, 0).places(Node("a", "a", 5, 8)) == 2
-    assert Need(1, 1).places(Node("a", "a", 16, 8)) == 8
-    assert Need(1, 1).places(Node("a", "a", 4, 8)) == 4
-    assert Need(1, 1).places(Node("a", "a", 16, 0)) == 0
+    assert NodeNeed(2, 0).places(Node("a", "a", 5, 8)) == 2
+    assert NodeNeed(1, 1).places(Node("a", "a", 16, 8)) == 8
+    assert NodeNeed(1, 1).places(Node("a", "a", 4, 8)) == 4
+    assert NodeNeed(1, 1).places(Node("a", "a", 16, 0)) == 0
 
 
 # --- what a node checks ------------------------------------------------------------------
@@ -139,11 +139,11 @@ def plan_of(*arguments: object):
         ["plan", "--entries", str(HONEST), "--engine", "process", *map(str, arguments)]
     )
     with find_host(options, Reporter()) as here:
-        return make_plan(options, here, Reporter()), options
+        return plan_campaign(options, here, Reporter()), options
 
 
 @pytest.fixture
-def job(monkeypatch: pytest.MonkeyPatch) -> node_check.Job:
+def job(monkeypatch: pytest.MonkeyPatch) -> node_check.NodeJob:
     """A run of the tiny entry as a node is asked for it."""
     monkeypatch.chdir(REPOSITORY)
     plan, _ = plan_of()
@@ -156,15 +156,15 @@ def job(monkeypatch: pytest.MonkeyPatch) -> node_check.Job:
         "command": dataclasses.asdict(command), "harness": node_check.harness_facts(),
         "expected": plan.expected(run), "owner": os.getpid(),
     }  # fmt: skip
-    return node_check.Job.read(json.dumps(told))
+    return node_check.NodeJob.read(json.dumps(told))
 
 
-def changed(job: node_check.Job, **changes: object) -> node_check.Job:
+def changed(job: node_check.NodeJob, **changes: object) -> node_check.NodeJob:
     return dataclasses.replace(job, command=dataclasses.replace(job.command, **changes))
 
 
 def test_a_node_that_is_fit_says_by_which_call_and_in_which_folder(job, cache: Path) -> None:
-    verdict = node_check.check(job)
+    verdict = node_check.check_job(job)
     assert (verdict.problems, verdict.busy) == ((), "")
     work = Path(verdict.work)
     assert work.is_dir()
@@ -176,7 +176,9 @@ def test_a_node_that_is_fit_says_by_which_call_and_in_which_folder(job, cache: P
 
 def test_another_harness_is_told_by_each_fact_and_nothing_else_is_looked_at(job) -> None:
     other = dict(job.harness) | {"sources": "sha256:0", "contract": 2}
-    verdict = node_check.check(dataclasses.replace(changed(job, source="nowhere"), harness=other))
+    verdict = node_check.check_job(
+        dataclasses.replace(changed(job, source="nowhere"), harness=other)
+    )
     assert len(verdict.problems) == 2
     assert (
         "the harness is another one: contract is 1 here and 2 in the campaign" in verdict.problems
@@ -188,7 +190,7 @@ def test_every_difference_of_the_run_is_told_at_once(job, tmp_path: Path) -> Non
     with (tmp_path / "honest/model.py").open("a") as file:
         file.write("#")
     other = dict(job.expected) | {"pack": "demo-000000000000", "params": {"radius": 4}, "seed": 3}
-    verdict = node_check.check(
+    verdict = node_check.check_job(
         dataclasses.replace(changed(job, source=str(tmp_path / "honest")), expected=other)
     )
     names = [problem.partition(" is ")[0] for problem in verdict.problems]
@@ -206,7 +208,7 @@ def test_every_difference_of_the_run_is_told_at_once(job, tmp_path: Path) -> Non
     ],
 )
 def test_what_a_node_lacks_is_a_problem_of_the_node(job, change, words) -> None:
-    verdict = node_check.check(changed(job, **change))
+    verdict = node_check.check_job(changed(job, **change))
     assert any(words in problem for problem in verdict.problems)
 
 
@@ -215,9 +217,9 @@ def test_a_node_uses_its_own_data_folder_where_it_has_been_told_of_one(
 ) -> None:
     shutil.copytree(demo_pack(cache, seed="x", name="own").root, tmp_path / "data" / "own")
     own = changed(job, place=("--benchmark", "own", "--data-root", "/somewhere/else"))
-    assert any("/somewhere/else" in problem for problem in node_check.check(own).problems)
+    assert any("/somewhere/else" in problem for problem in node_check.check_job(own).problems)
     monkeypatch.setenv("BMAD_DATA", str(tmp_path / "data"))
-    (problem,) = node_check.check(own).problems
+    (problem,) = node_check.check_job(own).problems
     assert problem.startswith("pack is own-")
 
 
@@ -226,20 +228,26 @@ def test_a_gpu_is_handed_on_by_its_uuid_and_its_model_counts(
 ) -> None:
     driver.has(FakeGpu("GPU-a"), FakeGpu("GPU-b", name="NVIDIA L4"))
     on_gpu = dict(job.expected) | {"device": "NVIDIA H200"}
-    verdict = node_check.check(dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu))
+    verdict = node_check.check_job(
+        dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu)
+    )
     assert verdict.problems == ()
     assert verdict.arguments[verdict.arguments.index("--device") + 1] == "cuda:GPU-a"
     shutil.rmtree(verdict.work)
-    verdict = node_check.check(
+    verdict = node_check.check_job(
         dataclasses.replace(changed(job, device="cuda:GPU-b"), expected=on_gpu)
     )
     assert verdict.problems == ("device is NVIDIA L4 here and NVIDIA H200 in the campaign",)
-    verdict = node_check.check(dataclasses.replace(changed(job, device="cuda:7"), expected=on_gpu))
+    verdict = node_check.check_job(
+        dataclasses.replace(changed(job, device="cuda:7"), expected=on_gpu)
+    )
     assert "there is no GPU '7' on this machine" in verdict.problems[0]
     monkeypatch.setattr(node_check, "BUSY_SECONDS", 0.0)
-    monkeypatch.setattr(node_check, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(node_check, "GPU_POLL_SECONDS", 0.0)
     driver.has(FakeGpu("GPU-a", used_mib=20000, processes={7: 19000}))
-    verdict = node_check.check(dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu))
+    verdict = node_check.check_job(
+        dataclasses.replace(changed(job, device="cuda:0"), expected=on_gpu)
+    )
     assert (verdict.problems, verdict.busy) == ((), "cuda:GPU-a is in use by others")
 
 
@@ -256,8 +264,8 @@ def test_an_image_is_there_by_its_digest_or_the_node_says_so(monkeypatch) -> Non
             source, "image", ("--benchmark", "demo"), 0, "cpu", "docker", "", None,
             (), (), None, None, replace=False, keep_maps=False,
         )  # fmt: skip
-        verdict = node_check.check(
-            node_check.Job(command, node_check.harness_facts(), plan.expected(run), os.getpid())
+        verdict = node_check.check_job(
+            node_check.NodeJob(command, node_check.harness_facts(), plan.expected(run), os.getpid())
         )
         if words:
             assert len(verdict.problems) == 1
@@ -270,7 +278,7 @@ def test_an_image_is_there_by_its_digest_or_the_node_says_so(monkeypatch) -> Non
 # --- what a node does --------------------------------------------------------------------
 
 
-def sent(job: node_check.Job) -> dict[str, object]:
+def sent(job: node_check.NodeJob) -> dict[str, object]:
     return json.loads(json.dumps(dataclasses.asdict(job)))
 
 
@@ -338,11 +346,11 @@ def test_a_node_without_the_harness_says_where_it_looked(job, tmp_path, monkeypa
     assert kind == "unfit"
     assert "BMAD_CHECKOUT is not set, and the campaign's is /nowhere" in problems[0]
     monkeypatch.setenv("BMAD_CHECKOUT", str(tmp_path))
-    assert f"$BMAD_CHECKOUT names {tmp_path}" in node.facts(str(REPOSITORY))["problem"]
+    assert f"$BMAD_CHECKOUT names {tmp_path}" in node.node_facts(str(REPOSITORY))["problem"]
     broken = tmp_path / "harness/campaigns/ray/node_check.py"
     broken.parent.mkdir(parents=True)
     broken.write_text("raise SystemExit('no numpy here')\n")
-    assert "does not start: no numpy here" in node.facts(str(REPOSITORY))["problem"]
+    assert "does not start: no numpy here" in node.node_facts(str(REPOSITORY))["problem"]
 
 
 # --- what comes back ---------------------------------------------------------------------
@@ -490,7 +498,7 @@ def fly(came, nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def do(*tries: list[object]):
         store = Store(tmp_path / "results")
-        plan = Plan(
+        plan = CampaignPlan(
             Campaign(name="x", entries=("x",)), (), (), store, {}, ("a",), "docker",
             lambda _: RunKey.of_record(record).parts,
         )  # fmt: skip
@@ -498,7 +506,7 @@ def fly(came, nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         tasks = PlayedTasks(nodes, *whole)
         runner = RayRunner(tasks, plan, ["one"], lambda _: {}, wait_seconds=0, replace=False)
         runner._pauses = (0.0, 0.0)
-        variant = Variant(name.entry, name.entry)
+        variant = EntryVariant(name.entry, name.entry)
         (done,) = runner.run([Cell(variant, name.benchmark, name.seed)])
         assert list((store.root / ".campaigns").glob(".writing-*")) == []
         return done, tasks, store
@@ -596,7 +604,7 @@ def test_images_have_one_meaning_on_every_node() -> None:
 
         here = Here()
         options.action = "run"
-        plan = make_plan(options, here, Reporter())
+        plan = plan_campaign(options, here, Reporter())
         assert plan.expected(plan.runs[0].cell)["pinned"] == source
         if is_refused:
             with pytest.raises(UsageError, match="different images under one tag"):

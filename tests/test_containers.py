@@ -18,7 +18,7 @@ import pytest
 from harness import campaign, evaluate
 from harness.benchmarks import demo_pack, open_pack
 from harness.campaigns.offer import Offer
-from harness.campaigns.plan import State, make_plan
+from harness.campaigns.plan import RunState, plan_campaign
 from harness.campaigns.this_machine import ThisMachine
 from harness.common.errors import DeviceUnavailable, InfrastructureFault
 from harness.common.statuses import Status
@@ -29,7 +29,7 @@ from harness.entries.identity import folder_identity
 from harness.entries.opening import open_folder
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.running.request import Place, request_of
+from harness.running.request import RunPlace, request_of
 from harness.running.run import execute
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
@@ -66,7 +66,7 @@ def run_on(cache: Path, tmp_path: Path) -> RunOn:
         pack = demo_pack(cache)
         program = engine.prepare_folder(entry.folder, name, folder_identity(entry.folder))
         settings = entry.settings(pack.name, overrides=overrides)
-        place = Place(engine, Store(tmp_path / engine.name), cache, None, Reporter())
+        place = RunPlace(engine, Store(tmp_path / engine.name), cache, None, Reporter())
         return execute(
             request_of(
                 entry, program, settings, pack, seed=0, device=device, limits=LIMITS, engine=engine
@@ -109,8 +109,8 @@ def test_a_campaign_knows_the_runs_that_were_done_in_containers(
     options = campaign.build_parser().parse_args(
         ["status", "--entries", str(ENTRIES / "honest"), "--results", str(tmp_path / "docker")]
     )
-    plan = make_plan(options, Here(options), Reporter())
-    assert [planned.state for planned in plan.runs] == [State.FINISHED]
+    plan = plan_campaign(options, Here(options), Reporter())
+    assert [planned.state for planned in plan.runs] == [RunState.FINISHED]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.board.curves import MOST_POINTS, curves_of_run, read_curves, refresh
+from harness.board.curves import MOST_CURVE_POINTS, curves_of_run, read_curves, refresh
 from harness.metrics.intervals import resample_counts
 from harness.records.record import content_hash
 from harness.records.store import RunName, Store
@@ -75,7 +75,7 @@ def test_all_kinds_are_there_thin_and_inside_their_bands(record, dtype):
         ("precision_recall", "native"), ("pro", "native"),
     }  # fmt: skip
     for kind, curve in made.items():
-        assert len(curve.x) == len(curve.y) <= MOST_POINTS
+        assert len(curve.x) == len(curve.y) <= MOST_CURVE_POINTS
         assert list(curve.x) == sorted(curve.x)
         inside = np.interp(curve.band_x, curve.x, curve.y)
         middle = slice(3, -3)

@@ -14,7 +14,7 @@ from harness.board.rows import summarise
 from harness.entries.opening import open_folder
 from harness.publishing.site_build import build_site
 from harness.records.store import RunName, Store
-from harness.running.recording import Progress, _times
+from harness.running.recording import RunProgress, _times
 from tests.baselines.conftest import BASELINES, open_baseline
 
 TRIVIAL = {"family": "trivial"}
@@ -91,8 +91,8 @@ def test_of_a_hidden_pack_two_digits_are_told(make_record) -> None:
     assert rows["patchcore"].seconds_less_echo == 0.03
 
 
-def progress(*latencies: tuple[float, bool]) -> Progress:
-    made = Progress(datetime.datetime.now(datetime.UTC), 0.0)
+def progress(*latencies: tuple[float, bool]) -> RunProgress:
+    made = RunProgress(datetime.datetime.now(datetime.UTC), 0.0)
     for seconds, is_test in latencies:
         made.note_latency(seconds, is_test=is_test)
         made.answered += is_test

@@ -36,7 +36,7 @@ from harness.engines.process import ProcessEngine
 from harness.records.kept_maps import MapKeeper, read_maps
 from harness.records.record import Record
 from harness.records.store import RunName, Store
-from harness.running.plan import make_plan, run_all
+from harness.running.plan import plan_runs, run_all
 
 ENTRIES = Path(__file__).parent / "entries"
 BASELINES = Path(__file__).resolve().parent.parent / "baselines"
@@ -179,7 +179,7 @@ def test_the_infrastructures_fault_is_tried_once_more_and_never_a_record(
             "1",
         ]
     )
-    plan = make_plan(options, Reporter())
+    plan = plan_runs(options, Reporter())
     plan = replace(plan, place=replace(plan.place, engine=FlakyEngine(lost)))
     records = []
     with contextlib.ExitStack() as stack:

@@ -153,10 +153,10 @@ def wait_for_input(stdin, stdout, stderr) -> None:
 
 @pytest.mark.parametrize("mischief", [terabyte_of_holes, too_many_files, too_deep])
 def test_too_much_in_the_folder_interrupts_a_running_session(mischief, written, monkeypatch):
-    monkeypatch.setattr(model_folder, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(model_folder, "FOLDER_POLL_SECONDS", 0.02)
     with (
         run_function(wait_for_input) as running,
-        model_folder.watch(running, written, SMALL),
+        model_folder.watch_model_folder(running, written, SMALL),
     ):
         mischief(written)
         with pytest.raises(RunEnded) as caught:
@@ -165,7 +165,7 @@ def test_too_much_in_the_folder_interrupts_a_running_session(mischief, written, 
 
 
 def test_watching_an_honest_folder_disturbs_nothing(written: Path, monkeypatch) -> None:
-    monkeypatch.setattr(model_folder, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(model_folder, "FOLDER_POLL_SECONDS", 0.001)
 
     def train(stdin, stdout, stderr) -> None:
         for number in range(100):
@@ -174,7 +174,7 @@ def test_watching_an_honest_folder_disturbs_nothing(written: Path, monkeypatch) 
             path.rename(written / "whole")
         stdout.write(b"done\n")
 
-    with run_function(train) as running, model_folder.watch(running, written, SMALL):
+    with run_function(train) as running, model_folder.watch_model_folder(running, written, SMALL):
         assert running.receive_line(64, time.monotonic() + 10) == b"done\n"
 
 

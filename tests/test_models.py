@@ -20,7 +20,7 @@ from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import owner_mark
 from harness.records.record import Record, content_hash
 from harness.trained import model_archive, model_folder, model_store
-from harness.trained.model_card import ModelCard, list_files
+from harness.trained.model_card import ModelCard, list_model_files
 from harness.trained.model_store import ModelStore, default_models
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -394,7 +394,7 @@ def a_card(tmp_path: Path, **changes: object) -> ModelCard:
     (folder / "deep").mkdir(parents=True, exist_ok=True)
     (folder / "a.bin").write_bytes(b"a" * 700)
     (folder / "deep" / "b.bin").write_bytes(b"")
-    files = list_files(folder)
+    files = list_model_files(folder)
     digest = model_folder.model_hash(folder)
     parts = {"seed": 0}
     data = {

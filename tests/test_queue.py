@@ -16,7 +16,7 @@ import pytest
 
 from harness import evaluate, queue
 from harness.board.rows import ranked_records, summarise, with_withdrawals
-from harness.board.submission_states import Versions, changes_since, jobs_of, team_key
+from harness.board.submission_states import Versions, changes_since, submission_jobs, team_key
 from harness.common.errors import EntryInvalid, StoreConflict, UsageError
 from harness.common.paths import SUBMISSIONS
 from harness.common.statuses import Status
@@ -170,7 +170,7 @@ def test_a_team_has_a_bounded_number_of_scored_submissions_on_each_benchmark(tmp
     store = Store(tmp_path / "r")
     made = record_of(make_record, entries[0], source__version="0.0.9")
     store.save(store.name_of(made), made)
-    jobs = jobs_of(
+    jobs = submission_jobs(
         entries, [pack("brain"), pack("liver")], [0, 1], store=store, published=[], limits=Limits(),
         most_scored=2,
     )  # fmt: skip
@@ -192,7 +192,7 @@ def test_a_published_record_counts_like_ones_own(tmp_path, make_record):
         make_record, entry, source__version=now.harness, source__contract=now.contract,
         source__metrics=now.metrics,
     )  # fmt: skip
-    (job,) = jobs_of(
+    (job,) = submission_jobs(
         [entry], [pack()], [0], store=Store(tmp_path / "r"), published=[published], limits=Limits()
     )
     assert job.state == "finished"
@@ -204,7 +204,7 @@ def test_a_run_in_progress_says_since_when_and_until_when(tmp_path):
     name = RunName("brain", "mine", 0)
 
     def state() -> tuple[str, str]:
-        (job,) = jobs_of([entry], [pack()], [0], store=store, published=[], limits=Limits())
+        (job,) = submission_jobs([entry], [pack()], [0], store=store, published=[], limits=Limits())
         return job.state, job.until
 
     assert state() == ("waiting", "2026-01-15")
@@ -348,7 +348,7 @@ def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
         "patchcore-r18.toml: patchcore-r18 is the name of an entry on the board that is no submission",
     ]
     entries = [open_entry(str(folder / "patchcore-r18.toml"))]
-    (job,) = jobs_of(
+    (job,) = submission_jobs(
         entries, [pack()], [0], store=published, published=[], limits=Limits(), is_retrying=True
     )
     assert job.state == "held"  # its row is not replaced, whatever has changed

@@ -111,5 +111,7 @@ def test_on_a_gpu_a_metric_may_differ_by_the_stated_tolerance(make_record) -> No
         return make_record(metrics={("image_auroc", None): value}, interval=None)
 
     one = with_auroc(0.9)
-    assert all(each.is_same for each in rerunning.compare(one, with_auroc(0.9 + 0.9e-3)))
-    assert not all(each.is_same for each in rerunning.compare(one, with_auroc(0.9 + 1.1e-3)))
+    assert all(each.is_same for each in rerunning.compare_records(one, with_auroc(0.9 + 0.9e-3)))
+    assert not all(
+        each.is_same for each in rerunning.compare_records(one, with_auroc(0.9 + 1.1e-3))
+    )

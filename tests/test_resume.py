@@ -22,7 +22,7 @@ from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
 from harness.records.record import Record
 from harness.records.store import Store
-from harness.running.plan import Plan, make_plan, run_all
+from harness.running.plan import RunPlan, plan_runs, run_all
 from harness.trained import interrupted_training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -258,16 +258,16 @@ class Interrupting(Reporter):
 def plan(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("BMAD_CACHE", str(cache))
 
-    def call(*arguments: str, results: str = "results") -> Plan:
+    def call(*arguments: str, results: str = "results") -> RunPlan:
         options = evaluate.build_parser().parse_args(
             [str(RESUMING), "--engine", "process", "--results", str(tmp_path / results), *arguments]
         )
-        return make_plan(options, Reporter())
+        return plan_runs(options, Reporter())
 
     return call
 
 
-def interrupted(plan: Plan, act: Callable[[LosingEngine], None]) -> Plan:
+def interrupted(plan: RunPlan, act: Callable[[LosingEngine], None]) -> RunPlan:
     engine = LosingEngine()
     reporter = Interrupting(lambda: act(engine))
     return replace(plan, place=replace(plan.place, engine=engine, reporter=reporter))

@@ -10,7 +10,7 @@ import pytest
 from harness import publish, queue
 from harness.benchmarks import Pack, open_pack
 from harness.common.statuses import Status
-from harness.entries.submissions import file_hash, submission_text, write_new
+from harness.entries.submissions import archive_file_hash, submission_text, write_new
 from harness.publishing.publication import record_problems
 from harness.publishing.site_build import build_site
 from harness.records.store import Store
@@ -41,7 +41,7 @@ def submit_archive(engine: LightDockerEngine, folder: Path, name: str) -> None:
     archive = folder / f"{name}.tar"
     folder.mkdir(exist_ok=True)
     engine.save_archive(program, archive)
-    pinned = {"archive_hash": file_hash(archive), "content": program.content}
+    pinned = {"archive_hash": archive_file_hash(archive), "content": program.content}
     write_new(folder / f"{name}.toml", submission_text(table(name, archive=archive.name, **pinned)))
 
 

@@ -11,7 +11,7 @@ from harness.common.statuses import RunEnded
 from harness.engines.base import Limits
 from harness.records.record import CheckpointPart
 from harness.trained import interrupted_training, model_folder
-from harness.trained.training_curve import MOST_POINTS, TrainingCurve
+from harness.trained.training_curve import MOST_PROGRESS_POINTS, TrainingCurve
 
 KEY = "sha256:" + "a" * 64
 
@@ -114,11 +114,11 @@ def test_a_curve_goes_on_where_the_training_does() -> None:
 
 def test_a_long_curve_stays_even_when_it_is_rewound() -> None:
     curve = TrainingCurve()
-    for step in range(3 * MOST_POINTS):
+    for step in range(3 * MOST_PROGRESS_POINTS):
         curve.add(step, None)
-    curve.rewind(MOST_POINTS)
-    for step in range(MOST_POINTS + 1, 3 * MOST_POINTS):
+    curve.rewind(MOST_PROGRESS_POINTS)
+    for step in range(MOST_PROGRESS_POINTS + 1, 3 * MOST_PROGRESS_POINTS):
         curve.add(step, None)
     steps = [point.step for point in curve.points]
-    assert len(steps) <= MOST_POINTS + 1
+    assert len(steps) <= MOST_PROGRESS_POINTS + 1
     assert {later - earlier for earlier, later in itertools.pairwise(steps)} <= {1, 2, 3, 4}

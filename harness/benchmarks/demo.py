@@ -52,7 +52,7 @@ def demo_pack(
 
 
 @dataclass(frozen=True)
-class Slice:
+class DemoSlice:
     """One generated image."""
 
     split: str
@@ -65,7 +65,7 @@ class Slice:
     """Pixels and mask."""
 
 
-def generate(seed: int | str = 0) -> Iterator[Slice]:
+def generate(seed: int | str = 0) -> Iterator[DemoSlice]:
     """All images of the pack, in the order of split, patient and slice."""
     patient = 0
     for split, patients, slices in _SPLITS:
@@ -76,7 +76,7 @@ def generate(seed: int | str = 0) -> Iterator[Slice]:
                 is_anomalous = split != "train" and (number + patient) % 2 == 1
                 depth = (2 * number + 1) / slices - 1  # -1 .. 1
                 drawing = head.draw(number, depth, is_anomalous=is_anomalous)
-                yield Slice(split, patient, number, drawing)
+                yield DemoSlice(split, patient, number, drawing)
             patient += 1
 
 

@@ -35,7 +35,7 @@ _MAX_DEPTH = 3  # archive folder / author's folder / splits, and one to spare
 
 
 @dataclass(frozen=True)
-class Place:
+class ImagePlace:
     """What a file's folders say about it."""
 
     split: str | None
@@ -140,7 +140,7 @@ def read_layout(root: Path) -> Layout:
     )
 
 
-def place_of(relative: PurePosixPath) -> Place:
+def place_of(relative: PurePosixPath) -> ImagePlace:
     """Read split, class and kind off a file's folders; the innermost split counts."""
     split: str | None = None
     classes: set[bool] = set()
@@ -160,7 +160,7 @@ def place_of(relative: PurePosixPath) -> Place:
     if not classes and not other and split == "train":
         classes = {False}
     name = "/".join([*other, relative.stem])
-    return Place(split, classes.pop() if len(classes) == 1 else None, is_mask, name)
+    return ImagePlace(split, classes.pop() if len(classes) == 1 else None, is_mask, name)
 
 
 def _sort_in(sorting: _Sorting, relative: PurePosixPath) -> None:

@@ -34,7 +34,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Twin:
+class NearDuplicate:
     """An image, and one of another set that looks the same."""
 
     index: int
@@ -53,7 +53,7 @@ def look_of(pixels: Pixels) -> Look:
     return Look(number, np.asarray(thumbnail, np.uint8).reshape(-1))
 
 
-def near_duplicates(first: Sequence[Look], second: Sequence[Look]) -> list[Twin]:
+def near_duplicates(first: Sequence[Look], second: Sequence[Look]) -> list[NearDuplicate]:
     """Those of the second set that look like one of the first: the most alike of it each.
 
     Time grows with the product of the sets: 138 million pairs take seconds.
@@ -75,5 +75,5 @@ def near_duplicates(first: Sequence[Look], second: Sequence[Look]) -> list[Twin]
             ).mean(axis=1)
             best = int(difference.argmin())
             if difference[best] <= MOST_GREY:
-                twins.append(Twin(start + int(row), int(candidates[best])))
+                twins.append(NearDuplicate(start + int(row), int(candidates[best])))
     return twins

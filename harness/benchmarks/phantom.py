@@ -187,7 +187,7 @@ class Head:
         mask = np.zeros((SIZE, SIZE), dtype=np.bool_)
         if is_anomalous:
             room = brain * (1.0 - fluid) * _ramp(frame.depth_in_brain - 0.03, 0.06)
-            change = lesions(draws, room, frame.x, frame.y)
+            change = draw_lesions(draws, room, frame.x, frame.y)
             image = healthy + change
             mask = np.abs(change) >= MASK_LEVELS
         return Drawing(self._acquired(image, draws), mask)
@@ -307,7 +307,7 @@ class Head:
         return np.minimum(levels, 255.0).astype(np.uint8)
 
 
-def lesions(draws: Draws, room: Field, x: Field, y: Field) -> Field:
+def draw_lesions(draws: Draws, room: Field, x: Field, y: Field) -> Field:
     """What one to three lesions add to the grey values, [128, 128].
 
     Each has an irregular outline, an edge from sharp to soft and an inner texture; it is brighter

@@ -75,7 +75,7 @@ class Unreadable:
     """Why, in a few words."""
 
 
-Facts = ImageFacts | MaskFacts | Unreadable
+FileFacts = ImageFacts | MaskFacts | Unreadable
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScanJob:
     """One file to read in one way."""
 
     key: str
@@ -116,9 +116,9 @@ class Scanner:
 
     def read(self, layout: Layout, *, with_masks: bool) -> Scan:
         """Facts of every image, and of every mask that belongs to one."""
-        jobs = [Job(image.key, "image") for image in layout.images]
+        jobs = [ScanJob(image.key, "image") for image in layout.images]
         if with_masks:
-            jobs += [Job(image.mask_key, "mask") for image in layout.images if image.mask_key]
+            jobs += [ScanJob(image.mask_key, "mask") for image in layout.images if image.mask_key]
         facts = self._read(jobs)
         return Scan(
             images={job.key: _image(facts[job]) for job in jobs if job.kind == "image"},
@@ -127,11 +127,11 @@ class Scanner:
 
     def read_as_rgb(self, keys: Sequence[str]) -> dict[str, ImageFacts | Unreadable]:
         """Facts of these images once their grey is repeated to RGB, by key."""
-        jobs = [Job(key, "rgb") for key in keys]
+        jobs = [ScanJob(key, "rgb") for key in keys]
         facts = self._read(jobs)
         return {job.key: _image(facts[job]) for job in jobs}
 
-    def _read(self, jobs: Sequence[Job]) -> dict[Job, Facts]:
+    def _read(self, jobs: Sequence[ScanJob]) -> dict[ScanJob, FileFacts]:
         stamps = {job: self._stamp(job.key) for job in jobs}
         new = [job for job in jobs if self._known.get(_slot(job), {}).get("stamp") != stamps[job]]
         if new:
@@ -141,7 +141,7 @@ class Scanner:
             self._save()
         return {job: _parse(self._known[_slot(job)]) for job in jobs}
 
-    def _decode(self, jobs: Sequence[Job]) -> list[Facts]:
+    def _decode(self, jobs: Sequence[ScanJob]) -> list[FileFacts]:
         facts = []
         with ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as pool:
             for fact in pool.map(self._facts, jobs):
@@ -150,7 +150,7 @@ class Scanner:
                     self._on_progress(len(facts), len(jobs))
         return facts
 
-    def _facts(self, job: Job) -> Facts:
+    def _facts(self, job: ScanJob) -> FileFacts:
         path = self.root / job.key
         try:
             if job.kind == "mask":
@@ -187,25 +187,25 @@ class Scanner:
         write_atomically(self._path, json.dumps(document).encode())
 
 
-def _slot(job: Job) -> str:
+def _slot(job: ScanJob) -> str:
     return f"{job.kind}:{job.key}"
 
 
-def _parse(entry: dict[str, Any]) -> Facts:
-    kinds: dict[str, type[Facts]] = {
+def _parse(entry: dict[str, Any]) -> FileFacts:
+    kinds: dict[str, type[FileFacts]] = {
         kind.__name__: kind for kind in (ImageFacts, MaskFacts, Unreadable)
     }
     fields = {name: value for name, value in entry.items() if name not in ("stamp", "type")}
     return kinds[entry["type"]](**fields)
 
 
-def _image(fact: Facts) -> ImageFacts | Unreadable:
+def _image(fact: FileFacts) -> ImageFacts | Unreadable:
     if isinstance(fact, MaskFacts):
         raise TypeError("an image's facts are those of a mask")
     return fact
 
 
-def _mask(fact: Facts) -> MaskFacts | Unreadable:
+def _mask(fact: FileFacts) -> MaskFacts | Unreadable:
     if isinstance(fact, ImageFacts):
         raise TypeError("a mask's facts are those of an image")
     return fact

@@ -21,8 +21,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from harness.common.errors import StoreUnusable
 from harness.records.record import Grid, Record, Track
 
-FOLDER = "comparisons"
-SCHEMA_VERSION = 1
+COMPARISONS_FOLDER = "comparisons"
+COMPARISON_SCHEMA_VERSION = 1
 # Probabilities are written with a few digits; their sum may be off by as much.
 STABILITY_SLACK = 1e-3
 TAIL = 0.025
@@ -160,7 +160,7 @@ _FILE = TypeAdapter(Comparison)
 
 def comparison_path(root: Path, benchmark: str) -> Path:
     """Where the comparison of a benchmark lies below a results folder."""
-    return root / FOLDER / f"{benchmark}.json"
+    return root / COMPARISONS_FOLDER / f"{benchmark}.json"
 
 
 def comparison_bytes(comparison: Comparison) -> bytes:
@@ -176,7 +176,9 @@ def read_comparisons(root: Path) -> dict[str, Comparison]:
     """
     return {
         comparison.benchmark: comparison
-        for comparison in (_read(path) for path in sorted((root / FOLDER).glob("*.json")))
+        for comparison in (
+            _read(path) for path in sorted((root / COMPARISONS_FOLDER).glob("*.json"))
+        )
     }
 
 

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from harness.metrics.curves import Curve
     from harness.metrics.evidence import GridEvidence, ScoreEvidence
 
-Counts = NDArray[np.float64]
+ThresholdCounts = NDArray[np.float64]
 
 # A plot of the site is some 300 pixels wide.
-MOST_POINTS = 48
+MOST_CURVE_POINTS = 48
 BAND_POINTS = 25
-RESAMPLES = 1000
+CURVE_RESAMPLES = 1000
 # Image scores are gathered in this many bins for the bands; the curve itself is exact.
 IMAGE_BINS = 200
 DECIMALS = 4
@@ -87,8 +87,8 @@ def curves_of_run(evidence: Evidence, record: Record) -> RunCurves:
     from harness.metrics.intervals import resample_counts
 
     units, _ = evidence.test.group_index
-    drawn = resample_counts(units, resamples=RESAMPLES).astype(np.float64)  # (R, U)
-    binned: dict[Grid | None, Counts] = {None: _bin_images(evidence.test)}
+    drawn = resample_counts(units, resamples=CURVE_RESAMPLES).astype(np.float64)  # (R, U)
+    binned: dict[Grid | None, ThresholdCounts] = {None: _bin_images(evidence.test)}
     if "native" in evidence.grids:
         binned["native"] = _bin_pixels(evidence.grids["native"])
     bands = {grid: _Resampled.of(counts, drawn) for grid, counts in binned.items()}
@@ -129,7 +129,7 @@ def _bare(curve: Curve) -> BandedCurve:
     from harness.metrics.curves import thinned
 
     x, y = np.array(curve.x), np.array(curve.y)
-    kept = thinned(x, y, MOST_POINTS)
+    kept = thinned(x, y, MOST_CURVE_POINTS)
     return BandedCurve(curve.kind, curve.grid, _rounded(x[kept]), _rounded(y[kept]))
 
 
@@ -137,12 +137,12 @@ def _bare(curve: Curve) -> BandedCurve:
 class _Resampled:
     """Counts at or above each bin, from the highest scores down, each [rows, K + 1]."""
 
-    normal: Counts
-    anomalous: Counts
-    overlap: Counts
+    normal: ThresholdCounts
+    anomalous: ThresholdCounts
+    overlap: ThresholdCounts
 
     @classmethod
-    def of(cls, binned: Counts, drawn: Counts) -> _Resampled:
+    def of(cls, binned: ThresholdCounts, drawn: ThresholdCounts) -> _Resampled:
         """Row 0 is of the data themselves, the others of the resamples.
 
         Args:
@@ -154,7 +154,7 @@ class _Resampled:
             *(np.cumsum(np.pad(rows @ counts, ((0, 0), (1, 0))), axis=1) for counts in binned)
         )
 
-    def curve(self, kind: CurveKind, at: Counts) -> Counts:
+    def curve(self, kind: CurveKind, at: ThresholdCounts) -> ThresholdCounts:
         """The curve of every row at these x, float64 [rows, len(at)]; NaN where undefined."""
         with np.errstate(invalid="ignore", divide="ignore"):
             if kind == "precision_recall":
@@ -186,7 +186,7 @@ def _with_band(curve: Curve, resampled: _Resampled) -> BandedCurve:
     )
 
 
-def _filled(y: Counts) -> Counts:
+def _filled(y: ThresholdCounts) -> ThresholdCounts:
     """Precision is undefined before the first image is drawn: the next defined value stands there."""
     for k in range(y.shape[1] - 2, -1, -1):
         is_missing = np.isnan(y[:, k])
@@ -194,7 +194,7 @@ def _filled(y: Counts) -> Counts:
     return y
 
 
-def _bin_images(scores: ScoreEvidence) -> Counts:
+def _bin_images(scores: ScoreEvidence) -> ThresholdCounts:
     units, unit_of = scores.group_index
     edges = np.unique(np.quantile(scores.scores, np.linspace(0, 1, IMAGE_BINS + 1)[1:]))
     place = edges.size - 1 - np.searchsorted(edges, scores.scores)  # the highest scores first
@@ -203,7 +203,7 @@ def _bin_images(scores: ScoreEvidence) -> Counts:
     return binned
 
 
-def _bin_pixels(part: GridEvidence) -> Counts:
+def _bin_pixels(part: GridEvidence) -> ThresholdCounts:
     """Normal and anomalous pixels and the weight of the 8-connected regions."""
     normal = part.group_pixels[:, :2].sum(axis=1)
     anomalous = part.group_pixels[:, 2:].sum(axis=1)

@@ -85,7 +85,7 @@ class ExpectedCounts(_Part):
     """Whether the pack has them."""
 
 
-class MaskFacts(_Part):
+class MaskSummary(_Part):
     """Masks of the abnormal test and validation images. All were checked: right size, not empty."""
 
     images: int
@@ -171,7 +171,7 @@ class DataCard(_Part):
     """Every class of every split."""
     expected: tuple[ExpectedCounts, ...]
     """Table 1 of the paper first, then other published counts."""
-    masks: MaskFacts | None
+    masks: MaskSummary | None
     """None for image-level packs."""
     subclasses: dict[str, int]
     """Abnormal test images by kind."""
@@ -319,11 +319,11 @@ def _expected(pack: Pack) -> Iterable[ExpectedCounts]:
             )
 
 
-def _mask_facts(measured: dict[str, Measured]) -> MaskFacts | None:
+def _mask_facts(measured: dict[str, Measured]) -> MaskSummary | None:
     shares = [one.lesion_share for one in measured.values() if one.lesion_share is not None]
     if not shares:
         return None
-    return MaskFacts(
+    return MaskSummary(
         images=len(shares),
         smallest_share=min(shares),
         median_share=float(np.median(shares)),

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from harness.records.record import Record
     from harness.records.store import Store
 
-Key = tuple[str, Grid | None]
+ColumnKey = tuple[str, Grid | None]
 
 
-Runs = dict[str, list[dict[Key, "Resampled"]]]
+Runs = dict[str, list[dict[ColumnKey, "Resampled"]]]
 
 
-def compare(records: Sequence[Record], store: Store, *, seed: int = 0) -> Comparison:
+def compare_entries(records: Sequence[Record], store: Store, *, seed: int = 0) -> Comparison:
     """Rank the entries of one benchmark in every column.
 
     Args:
@@ -99,7 +99,7 @@ def _resampled(records: Sequence[Record], store: Store, seed: int) -> Runs:
     return runs
 
 
-def _standings(runs: Runs, key: Key, seed: int) -> tuple[Standing, ...]:
+def _standings(runs: Runs, key: ColumnKey, seed: int) -> tuple[Standing, ...]:
     """Entries that have the metric for every seed; the others are not compared in this column."""
     import numpy as np
 

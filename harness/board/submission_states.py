@@ -1,6 +1,6 @@
 """Where every submission stands on every pack: finished, waiting and why, running, failed, or held.
 
-    jobs_of(...) -> one `Job` for each submission, benchmark and seed
+    jobs_of(...) -> one `SubmissionJob` for each submission, benchmark and seed
 
 A submission is evaluated anew when what decides its numbers has changed: its own pin, its
 settings, the pack, the contract, the metric definitions or the harness. Nothing is started here.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.records.record import Record
     from harness.records.store import Store
 
-State = Literal["finished", "waiting", "running", "failed", "held", "withdrawn"]
+SubmissionState = Literal["finished", "waiting", "running", "failed", "held", "withdrawn"]
 # So few that comparing published numbers of near-identical entries tells no label (attack 3).
 MOST_SCORED = 5
 # A submission that waits longer than this is overdue, and says so.
@@ -33,7 +33,7 @@ WAIT_DAYS = 14
 
 
 @dataclass(frozen=True)
-class Job:
+class SubmissionJob:
     """One submission on one pack with one seed."""
 
     entry: str
@@ -44,7 +44,7 @@ class Job:
     """Name of the pack."""
     seed: int
     """Seed."""
-    state: State
+    state: SubmissionState
     """Where it stands."""
     why: str
     """Why it stands there."""
@@ -78,7 +78,7 @@ def current_versions() -> Versions:
     return Versions(__version__, CONTRACT_VERSION, METRICS_VERSION)
 
 
-def jobs_of(
+def submission_jobs(
     entries: Sequence[Entry],
     packs: Sequence[Pack],
     seeds: Sequence[int],
@@ -88,7 +88,7 @@ def jobs_of(
     limits: Limits,
     most_scored: int = MOST_SCORED,
     is_retrying: bool = False,
-) -> list[Job]:
+) -> list[SubmissionJob]:
     """Every job, in the order in which they are done.
 
     Args:
@@ -125,7 +125,9 @@ def jobs_of(
                 if state == "waiting" and (began := store.running_since(name)):
                     state, since = "running", began
                     until = _latest(state, since, limits)
-                jobs.append(Job(entry.name, team, pack.name, seed, state, why, since, until))
+                jobs.append(
+                    SubmissionJob(entry.name, team, pack.name, seed, state, why, since, until)
+                )
     return jobs
 
 
@@ -172,7 +174,7 @@ def _name_of(record: Record) -> RunName:
 
 def _state(
     entry: Entry, pack: Pack, record: Record | None, versions: Versions, *, is_retrying: bool
-) -> tuple[State, str, str]:
+) -> tuple[SubmissionState, str, str]:
     """Where a submission stands, why, and since when; without bounds and running processes."""
     submitted = entry.table.submitted
     if entry.table.withdrawn:
@@ -186,7 +188,7 @@ def _state(
     if record.is_ok:
         return "finished", "its record is current", record.times.started
     told = f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
-    state: State = "waiting" if is_retrying else "failed"
+    state: SubmissionState = "waiting" if is_retrying else "failed"
     return state, f"tried again after {told}" if is_retrying else told, record.times.started
 
 
@@ -214,7 +216,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _latest(state: State, since: str, limits: Limits) -> str:
+def _latest(state: SubmissionState, since: str, limits: Limits) -> str:
     """When a state ends at the latest."""
     try:
         began = datetime.datetime.fromisoformat(since)

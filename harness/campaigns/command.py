@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.campaigns.grid import Cell
-    from harness.campaigns.plan import Plan
+    from harness.campaigns.plan import CampaignPlan
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Command:
         return told + (["--keep-maps"] if self.keep_maps else [])
 
 
-def command_of(cell: Cell, device: str, plan: Plan, options: argparse.Namespace) -> Command:
+def command_of(cell: Cell, device: str, plan: CampaignPlan, options: argparse.Namespace) -> Command:
     """The call for one cell of a plan on this machine."""
     return Command(
         source=cell.variant.source,

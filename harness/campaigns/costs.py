@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from harness.campaigns import throughput
-from harness.campaigns.throughput import Asked
+from harness.campaigns.throughput import RunSize
 from harness.records.record import Parameter, Record
 
 
@@ -40,7 +40,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Method:
+class CostedMethod:
     """What the shipped table needs to know of a run."""
 
     entry: str
@@ -70,7 +70,7 @@ class Costs:
         preset: str,
         benchmark: str,
         images: Images,
-        method: Method | None = None,
+        method: CostedMethod | None = None,
     ) -> Estimate:
         """What a run of this entry and preset on this benchmark takes.
 
@@ -90,8 +90,8 @@ class Costs:
             return Estimate(_scaled(nearest, images), f"scaled from {nearest.pack.benchmark}")
         return self._by_table(method, benchmark, images) if method else UNKNOWN
 
-    def _by_table(self, method: Method, benchmark: str, images: Images) -> Estimate:
-        asked = Asked(
+    def _by_table(self, method: CostedMethod, benchmark: str, images: Images) -> Estimate:
+        asked = RunSize(
             method.entry,
             method.params,
             benchmark,

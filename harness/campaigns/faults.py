@@ -63,7 +63,7 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Done:
+class Ended:
     """One cell that was tried."""
 
     cell: Cell

@@ -25,7 +25,7 @@ SHIPPED = Path(__file__).parent
 ENTRY_LIMIT = 64  # characters of a name on the board
 
 
-class Settings(BaseModel):
+class GridSettings(BaseModel):
     """More settings of some entries: every combination of the values is one variant."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +57,7 @@ class Campaign(BaseModel):
     """Preset of every entry; None = the entries' default."""
     limits: dict[str, float | int] = {}
     """Limits of every run that differ from the defaults; `--limit` goes before them."""
-    settings: tuple[Settings, ...] = ()
+    settings: tuple[GridSettings, ...] = ()
     """Variants beside the entries themselves."""
     compares_with_paper: bool = False
     """At the end, count the cells of the paper's Table 2 that are reproduced."""
@@ -88,7 +88,7 @@ def read_campaign(text: str) -> Campaign:
 
 
 @dataclass(frozen=True)
-class Variant:
+class EntryVariant:
     """An entry with one setting."""
 
     source: str
@@ -115,7 +115,7 @@ class Variant:
 class Cell:
     """One run of a campaign."""
 
-    variant: Variant
+    variant: EntryVariant
     """What runs."""
     benchmark: str
     """On which pack."""
@@ -155,7 +155,7 @@ def is_left_out(campaign: Campaign, name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in campaign.leave_out)
 
 
-def variants(campaign: Campaign, entries: Mapping[str, str]) -> list[Variant]:
+def variants(campaign: Campaign, entries: Mapping[str, str]) -> list[EntryVariant]:
     """Every entry as it is, and with each of its settings.
 
     Args:
@@ -165,10 +165,10 @@ def variants(campaign: Campaign, entries: Mapping[str, str]) -> list[Variant]:
     """
     found = []
     for source, name in entries.items():
-        found.append(Variant(source, name))
+        found.append(EntryVariant(source, name))
         for settings in campaign.settings:
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.entries):
-                found += [Variant(source, name, chosen) for chosen in _combinations(settings)]
+                found += [EntryVariant(source, name, chosen) for chosen in _combinations(settings)]
     for settings in campaign.settings:
         if not any(fnmatch.filter(entries.values(), pattern) for pattern in settings.entries):
             raise UsageError(f"no entry is called {settings.entries[0]!r}", where="settings")
@@ -178,7 +178,7 @@ def variants(campaign: Campaign, entries: Mapping[str, str]) -> list[Variant]:
     return found
 
 
-def _combinations(settings: Settings) -> Iterator[tuple[tuple[str, str], ...]]:
+def _combinations(settings: GridSettings) -> Iterator[tuple[tuple[str, str], ...]]:
     names = list(settings.values)
     for chosen in itertools.product(*settings.values.values()):
         yield tuple((name, _as_text(value)) for name, value in zip(names, chosen, strict=True))
@@ -194,7 +194,7 @@ def _as_text(value: Parameter) -> str:
 
 
 def cells(
-    variants_: Sequence[Variant], benchmarks: Sequence[str], seeds: Sequence[int]
+    variants_: Sequence[EntryVariant], benchmarks: Sequence[str], seeds: Sequence[int]
 ) -> list[Cell]:
     """All runs, seed by seed and benchmark by benchmark."""
     return [

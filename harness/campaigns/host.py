@@ -17,16 +17,16 @@ from harness.common.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from harness.campaigns.faults import Done
+    from harness.campaigns.faults import Ended
     from harness.campaigns.grid import Cell
-    from harness.campaigns.plan import Plan
+    from harness.campaigns.plan import CampaignPlan
     from harness.console.cli import Reporter
 
 
 class Host(OffersRuns, Protocol):
     """A machine or a cluster that does runs."""
 
-    def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
+    def runs(self, plan: CampaignPlan, cells: Sequence[Cell]) -> Iterator[Ended]:
         """Every cell once; yields each as it ends."""
 
 
@@ -45,9 +45,9 @@ def find_host(
 
         return contextlib.nullcontext(ThisMachine(options))
     if kind == "ray":
-        from harness.campaigns.ray.cluster import connect
+        from harness.campaigns.ray.cluster import connect_to_cluster
 
-        return connect(options, address, reporter)
+        return connect_to_cluster(options, address, reporter)
     raise UsageError(
         f"there is no place {options.on!r}", where="--on", fix="here, ray or ray:HOST:PORT"
     )

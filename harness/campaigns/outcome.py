@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from harness.board.rows import Row
-from harness.campaigns.grid import Variant
+from harness.campaigns.grid import EntryVariant
 from harness.records.record import Record
 
 
@@ -28,7 +28,7 @@ class Choice:
     """Number of variants that could be judged."""
 
 
-def choices(variants: Sequence[Variant], records: Iterable[Record]) -> list[Choice]:
+def choices(variants: Sequence[EntryVariant], records: Iterable[Record]) -> list[Choice]:
     """By validation alone: the test split says nothing here.
 
     A variant counts where every seed that others have was judged on the validation split;

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from harness.benchmarks import Pack
     from harness.campaigns.costs import Costs, Estimate
-    from harness.campaigns.grid import Campaign, Cell, Variant
+    from harness.campaigns.grid import Campaign, Cell, EntryVariant
     from harness.campaigns.offer import Offer, OffersRuns
     from harness.engines.base import Limits
     from harness.entries.entry import Entry
@@ -34,7 +34,7 @@ LOGS = ".campaigns"  # below the results folder
 UNKNOWN_IMAGE = "image:unknown"
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """What the results folder says of a run before anything is done."""
 
     TO_DO = "to do"
@@ -49,7 +49,7 @@ class Planned:
 
     cell: Cell
     """Which."""
-    state: State
+    state: RunState
     """Whether it has a record."""
     status: str
     """Status of that record; empty without one."""
@@ -58,11 +58,11 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CampaignPlan:
     """A campaign and where it runs."""
 
     campaign: Campaign
-    variants: tuple[Variant, ...]
+    variants: tuple[EntryVariant, ...]
     runs: tuple[Planned, ...]
     """All runs, in order."""
     store: Store
@@ -82,9 +82,9 @@ class Plan:
 
     def to_do(self, *, retry_failed: bool, replace: bool) -> list[Planned]:
         """The runs that are left."""
-        wanted = {State.TO_DO}
-        wanted |= {State.FAILED} if retry_failed else set()
-        wanted |= {State.ANOTHER} if replace else set()
+        wanted = {RunState.TO_DO}
+        wanted |= {RunState.FAILED} if retry_failed else set()
+        wanted |= {RunState.ANOTHER} if replace else set()
         return [planned for planned in self.runs if planned.state in wanted]
 
     def check_conflicts(self, *, replace: bool) -> None:
@@ -93,7 +93,7 @@ class Plan:
         Raises:
             StoreConflict: some are, and `replace` is false.
         """
-        taken = [str(p.cell) for p in self.runs if p.state is State.ANOTHER]
+        taken = [str(p.cell) for p in self.runs if p.state is RunState.ANOTHER]
         if taken and not replace:
             more = f" and {len(taken) - 3} more" if len(taken) > 3 else ""
             raise StoreConflict(
@@ -104,7 +104,9 @@ class Plan:
             )
 
 
-def make_plan(options: argparse.Namespace, host: OffersRuns, reporter: cli.Reporter) -> Plan:
+def plan_campaign(
+    options: argparse.Namespace, host: OffersRuns, reporter: cli.Reporter
+) -> CampaignPlan:
     """Open the grid and everything in it, and look up what is done; starts nothing.
 
     Raises:
@@ -142,7 +144,7 @@ def make_plan(options: argparse.Namespace, host: OffersRuns, reporter: cli.Repor
     runs = tuple(look_up.planned(cell, costs) for cell in cells)
     if options.action in ("run", "resume"):
         host.check([look_up.request(cell) for cell in look_up.of_entries()])
-    return Plan(
+    return CampaignPlan(
         campaign,
         tuple(variants),
         runs,
@@ -246,7 +248,7 @@ class _LookUp:
 
     def planned(self, cell: Cell, costs: Costs) -> Planned:
         """The run with its state and its cost."""
-        from harness.campaigns.costs import Images, Method
+        from harness.campaigns.costs import CostedMethod, Images
 
         request = self.request(cell)
         pack = request.pack
@@ -256,11 +258,11 @@ class _LookUp:
             request.settings.preset,
             pack.name,
             Images(counts["train"], counts["valid"] + counts["test"], counts["valid"]),
-            Method(cell.variant.entry, request.settings.params),
+            CostedMethod(cell.variant.entry, request.settings.params),
         )
         record = self.records.get(request.name)
         if record is None:
-            return Planned(cell, State.TO_DO, "", estimate)
+            return Planned(cell, RunState.TO_DO, "", estimate)
         return Planned(cell, self._state(request, record), record.outcome.status.value, estimate)
 
     def request(self, cell: Cell) -> Request:
@@ -277,10 +279,10 @@ class _LookUp:
 
     def of_entries(self) -> list[Cell]:
         """One run of every entry on every pack."""
-        from harness.campaigns.grid import Cell, Variant
+        from harness.campaigns.grid import Cell, EntryVariant
 
         return [
-            Cell(Variant(source, entry.name), name, 0)
+            Cell(EntryVariant(source, entry.name), name, 0)
             for source, entry in self.entries.items()
             for name in self.packs
         ]
@@ -289,7 +291,7 @@ class _LookUp:
         """What decides the result of a run."""
         return key_parts_of(self.request(cell))
 
-    def _state(self, request: Request, record: Record) -> State:
+    def _state(self, request: Request, record: Record) -> RunState:
         from harness.metrics import METRICS_VERSION
 
         if request.entry.kind == "folder":
@@ -302,5 +304,5 @@ class _LookUp:
         # As `harness.evaluate` sees it: numbers by other definitions are another run's.
         is_outdated = record.is_ok and record.source.metrics != METRICS_VERSION
         if not is_same or is_outdated:
-            return State.ANOTHER
-        return State.FINISHED if record.is_ok else State.FAILED
+            return RunState.ANOTHER
+        return RunState.FINISHED if record.is_ok else RunState.FAILED

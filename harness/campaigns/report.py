@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.campaigns.plan import State
+from harness.campaigns.plan import RunState
 
 if TYPE_CHECKING:
     import argparse
 
-    from harness.campaigns.faults import Done
-    from harness.campaigns.plan import Plan, Planned
+    from harness.campaigns.faults import Ended
+    from harness.campaigns.plan import CampaignPlan, Planned
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: CampaignPlan) -> str:
     """The grid as a table: how many runs of each entry are done, and what the rest takes."""
     import io
 
@@ -32,14 +32,14 @@ def plan_text(plan: Plan) -> str:
         table.add_column(name, justify="right", no_wrap=True)
     for name in dict.fromkeys(planned.cell.variant.name for planned in plan.runs):
         own = [planned for planned in plan.runs if planned.cell.variant.name == name]
-        left = [planned for planned in own if planned.state is State.TO_DO]
+        left = [planned for planned in own if planned.state is RunState.TO_DO]
         cells = [_progress([p for p in own if p.cell.benchmark == b]) for b in benchmarks]
         table.add_row(name, *cells, str(len(left)), expected(left, 1) if left else "")
     out = io.StringIO()
     Console(file=out, width=max(Console().width, 200), highlight=False).print(table)
     states = Counter(planned.state for planned in plan.runs)
-    left = [planned for planned in plan.runs if planned.state is State.TO_DO]
-    counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
+    left = [planned for planned in plan.runs if planned.state is RunState.TO_DO]
+    counts = ", ".join(f"{states[state]} {state}" for state in RunState if states[state])
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     where = f"{len(plan.slots)} at a time on {', '.join(sorted(set(plan.slots)))} ({plan.engine})"
     lines += [
@@ -63,8 +63,8 @@ def _bases(left: Sequence[Planned]) -> list[str]:
 def _progress(runs: Sequence[Planned]) -> str:
     """`3/5`, and how many failed."""
     states = Counter(planned.state for planned in runs)
-    failed = f" ({states[State.FAILED]} failed)" if states[State.FAILED] else ""
-    return f"{states[State.FINISHED]}/{len(runs)}{failed}"
+    failed = f" ({states[RunState.FAILED]} failed)" if states[RunState.FAILED] else ""
+    return f"{states[RunState.FINISHED]}/{len(runs)}{failed}"
 
 
 def expected(left: Sequence[Planned], slots: int) -> str:
@@ -85,7 +85,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def as_json(plan: Plan) -> str:
+def as_json(plan: CampaignPlan) -> str:
     """The state of every run as a JSON array."""
     import json
 
@@ -106,7 +106,7 @@ def as_json(plan: Plan) -> str:
     )
 
 
-def show(plan: Plan, done: Sequence[Done], options: argparse.Namespace) -> None:
+def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace) -> None:
     """The results, the settings that validation chose, and counts that add up; rebuilds the site."""
     from harness.board.rows import summarise
     from harness.board.terminal_tables import result_tables
@@ -142,7 +142,7 @@ def show(plan: Plan, done: Sequence[Done], options: argparse.Namespace) -> None:
         print(where, file=sys.stderr if options.json else sys.stdout)
 
 
-def totals_text(plan: Plan, done: Sequence[Done]) -> str:
+def totals_text(plan: CampaignPlan, done: Sequence[Ended]) -> str:
     """How every run of the grid ended; the parts add up to the total."""
     from harness.campaigns.faults import MEANINGS, End
 
@@ -151,8 +151,8 @@ def totals_text(plan: Plan, done: Sequence[Done]) -> str:
     ends = Counter(ended.end for ended in done)
     parts = [f"{count:6}  {state} before" for state, count in before.items() if state != "to do"]
     parts += [f"{ends[end]:6}  {end}: {MEANINGS[end]}" for end in End if ends[end]]
-    if before[State.TO_DO]:
-        parts.append(f"{before[State.TO_DO]:6}  to do")
+    if before[RunState.TO_DO]:
+        parts.append(f"{before[RunState.TO_DO]:6}  to do")
     lines = [f"{len(plan.runs)} runs of campaign {plan.campaign.name}:", *sorted(parts)]
     lines += [
         f"        {ended.cell}: {ended.detail} (log: {ended.log})"
@@ -162,7 +162,7 @@ def totals_text(plan: Plan, done: Sequence[Done]) -> str:
     return "\n".join(lines)
 
 
-def exit_code(plan: Plan, done: Sequence[Done]) -> int:
+def exit_code(plan: CampaignPlan, done: Sequence[Ended]) -> int:
     """0 all finished; 4 some failed by their entries' fault; 5 some are not done; 1 a bug."""
     from harness.campaigns.faults import End
 
@@ -171,5 +171,5 @@ def exit_code(plan: Plan, done: Sequence[Done]) -> int:
         return 1
     if End.NOT_DONE in ends:
         return 5
-    is_failed = any(p.state is State.FAILED for p in plan.runs) and not done
+    is_failed = any(p.state is RunState.FAILED for p in plan.runs) and not done
     return 4 if is_failed or ends & {End.FAILED, End.REFUSED} else 0

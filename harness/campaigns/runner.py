@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.campaigns.faults import PAUSES, Done, End, FaultsInARow, Try, last_words
+from harness.campaigns.faults import PAUSES, End, Ended, FaultsInARow, Try, last_words
 from harness.campaigns.grid import Cell
 
 STOP_SECONDS = 60.0  # from the end of a campaign to the kill of a run that does not end
@@ -34,7 +34,7 @@ class Runner(ABC):
     ) -> None:
         self._slots, self._logs, self._pauses = tuple(slots), logs, tuple(pauses)
         self._stop = threading.Event()
-        self._done: queue.Queue[Done | BaseException] = queue.Queue()
+        self._done: queue.Queue[Ended | BaseException] = queue.Queue()
         self._todo: queue.SimpleQueue[Cell] = queue.SimpleQueue()
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Runner(ABC):
         """Whether the campaign ends."""
         return self._stop.is_set()
 
-    def run(self, cells: Sequence[Cell]) -> Iterator[Done]:
+    def run(self, cells: Sequence[Cell]) -> Iterator[Ended]:
         """Every cell once, in order of start; yields each as it ends.
 
         After as many faults of the machine in a row as there are slots and one more, the
@@ -90,7 +90,7 @@ class Runner(ABC):
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._done.put(error)
 
-    def _try(self, cell: Cell, slot: str) -> Done:
+    def _try(self, cell: Cell, slot: str) -> Ended:
         log = self._logs / cell.benchmark / cell.variant.name / f"seed-{cell.seed}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
@@ -103,7 +103,7 @@ class Runner(ABC):
                 break
         end = tries[-1].end if tries else End.NOT_DONE
         detail = "" if end is End.FINISHED else last_words(log)
-        return Done(cell, end, sum(each.seconds for each in tries), len(tries), detail, log)
+        return Ended(cell, end, sum(each.seconds for each in tries), len(tries), detail, log)
 
     def _wait_until_free(self, slot: str) -> bool:
         while not self.may_start(slot):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.campaigns import slots
 from harness.campaigns.command import command_of
-from harness.campaigns.faults import Done, Try
+from harness.campaigns.faults import Ended, Try
 from harness.campaigns.offer import Offer
 from harness.campaigns.runner import POLL_SECONDS, STOP_SECONDS, Runner
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.campaigns.grid import Cell
-    from harness.campaigns.plan import Plan
+    from harness.campaigns.plan import CampaignPlan
     from harness.engines.base import Limits
     from harness.running.request import Request
 
@@ -46,13 +46,13 @@ class ThisMachine:
 
     def check(self, requests: Sequence[Request]) -> None:
         """Raise `WeightsMissing` for the first run whose pretrained files are not there."""
-        from harness.entries.weights import default_folder, require_for
+        from harness.entries.weights import default_weights_folder, require_for
 
-        weights = self._options.weights or default_folder()
+        weights = self._options.weights or default_weights_folder()
         for request in requests:
             require_for(request.entry.table.backbones, request.settings.params, weights)
 
-    def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
+    def runs(self, plan: CampaignPlan, cells: Sequence[Cell]) -> Iterator[Ended]:
         """Every cell once; yields each as it ends."""
         runner = LocalRunner(
             lambda cell, device: command_of(cell, device, plan, self._options).arguments(),

@@ -29,7 +29,7 @@ class _Part(BaseModel):
 # --- what is done: the same on every device ----------------------------------------------
 
 
-class Work(_Part):
+class StepWork(_Part):
     """Operations of one step, one image or one pass."""
 
     bfloat16_flops: float = 0.0
@@ -41,9 +41,9 @@ class Work(_Part):
     launches: float = 0.0
     """Kernels, products among them."""
 
-    def plus(self, other: Work, factor: float = 1.0) -> Work:
+    def plus(self, other: StepWork, factor: float = 1.0) -> StepWork:
         """This and so many times the other."""
-        return Work(
+        return StepWork(
             bfloat16_flops=self.bfloat16_flops + factor * other.bfloat16_flops,
             float32_flops=self.float32_flops + factor * other.float32_flops,
             bytes=self.bytes + factor * other.bytes,
@@ -54,12 +54,12 @@ class Work(_Part):
 class Batches(_Part):
     """Work on images in batches."""
 
-    per_batch: Work = Work()
+    per_batch: StepWork = StepWork()
     """Whatever the size of the batch."""
-    per_image: Work = Work()
+    per_image: StepWork = StepWork()
     """More for each of its images."""
 
-    def of(self, size: float) -> Work:
+    def of(self, size: float) -> StepWork:
         """One batch of this size."""
         return self.per_batch.plus(self.per_image, size)
 
@@ -120,21 +120,21 @@ class Selection(_Part):
         """Patches that are kept."""
         return self.ratio * self.patches_per_image * images
 
-    def fit(self, images: int) -> Work:
+    def fit(self, images: int) -> StepWork:
         """The whole selection."""
         choices = self.choices(images)
         moved = choices * self.patches_per_image * images * self.bytes_per_patch
-        return Work(bytes=moved, launches=choices * self.launches_per_choice)
+        return StepWork(bytes=moved, launches=choices * self.launches_per_choice)
 
-    def search(self, images: int) -> Work:
+    def search(self, images: int) -> StepWork:
         """All distances of one image's patches to the memory."""
         pairs = self.choices(images) * self.patches_per_image
-        return Work(
+        return StepWork(
             float32_flops=2 * pairs * self.dimensions, bytes=pairs * self.bytes_per_distance
         )
 
 
-class Counts(_Part):
+class OperationCounts(_Part):
     """What one baseline does at full size."""
 
     settings: dict[str, Parameter]
@@ -145,11 +145,11 @@ class Counts(_Part):
     """Passes over the images before the first step, or instead of steps."""
     first_pass: Batches = Batches()
     """One such pass, by batch."""
-    fitting: Work = Work()
+    fitting: StepWork = StepWork()
     """After it, whatever the number of images."""
     judging_pass: Batches = Batches()
     """Pass over the training images before each checkpoint."""
-    prediction: Work = Work()
+    prediction: StepWork = StepWork()
     """One image."""
     selection: Selection | None = None
     """PatchCore's alone."""
@@ -186,7 +186,7 @@ class Anomalib(_Part):
     """Processes that load images."""
 
 
-class Row(_Part):
+class CostRow(_Part):
     """One baseline on one kind of device, in seconds and MiB."""
 
     batch_size: int
@@ -232,7 +232,7 @@ class Device(_Part):
     machine: Machine
     loading_seconds: dict[str, float]
     """Per training image, decoded and resized, by benchmark."""
-    entries: dict[str, Row]
+    entries: dict[str, CostRow]
 
 
 # --- what is presumed of devices that nobody measured --------------------------------------
@@ -259,7 +259,7 @@ class Presumed(_Part):
     gpus: dict[str, Peak]
     """By a part of the name that the driver tells."""
 
-    def seconds(self, work: Work, peak: Peak) -> float:
+    def seconds(self, work: StepWork, peak: Peak) -> float:
         """Products, then memory; never less than all launches take."""
         products = work.bfloat16_flops / (self.bfloat16_share * peak.bfloat16_tflops * 1e12)
         products += work.float32_flops / (self.float32_share * peak.float32_tflops * 1e12)
@@ -271,7 +271,7 @@ class Table(_Part):
     """The table that ships."""
 
     presumed: Presumed
-    counts: dict[str, Counts]
+    counts: dict[str, OperationCounts]
     measured: dict[str, Device]
     """By kind of device: `cpu`, or the GPU's model."""
 
@@ -286,7 +286,7 @@ def shipped() -> Table:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunSize:
     """A run whose cost is wanted."""
 
     entry: str
@@ -322,7 +322,7 @@ class Parts:
         return self.start_up + self.training + self.judging + self.prediction
 
 
-def estimate(table: Table, asked: Asked, device: str) -> tuple[Parts, str] | None:
+def estimate(table: Table, asked: RunSize, device: str) -> tuple[Parts, str] | None:
     """What a run takes on a kind of device, and on what that rests; None where nothing is known.
 
     Args:
@@ -341,7 +341,7 @@ def estimate(table: Table, asked: Asked, device: str) -> tuple[Parts, str] | Non
     return _counted(table, counts, asked, name), "estimated from FLOPs, not measured"
 
 
-def _is_same_work(counts: Counts, params: Params) -> bool:
+def _is_same_work(counts: OperationCounts, params: Params) -> bool:
     """Whether an entry of the name does what was counted, and says how long it trains."""
     lengths = {"batch_size"} & params.keys()
     for phase in counts.phases:
@@ -352,7 +352,7 @@ def _is_same_work(counts: Counts, params: Params) -> bool:
     return is_told and all(params.get(name) == value for name, value in counts.settings.items())
 
 
-def _measured(device: Device, counts: Counts, asked: Asked) -> Parts:
+def _measured(device: Device, counts: OperationCounts, asked: RunSize) -> Parts:
     row = device.entries[asked.entry]
     answer = _of(row.prediction_seconds, asked.benchmark)
     training = asked.train * (
@@ -374,7 +374,7 @@ def _measured(device: Device, counts: Counts, asked: Asked) -> Parts:
     )
 
 
-def images_seen(phase: Phase, asked: Asked) -> float:
+def images_seen(phase: Phase, asked: RunSize) -> float:
     """Images of all steps of a phase: the last batch of a pass is not full."""
     length = phase.length(asked.params, asked.train)
     per_pass = -(-asked.train // length.batch_size)
@@ -383,14 +383,14 @@ def images_seen(phase: Phase, asked: Asked) -> float:
     return length.steps * asked.train / per_pass
 
 
-def _counted(table: Table, counts: Counts, asked: Asked, gpu: str) -> Parts:
+def _counted(table: Table, counts: OperationCounts, asked: RunSize, gpu: str) -> Parts:
     peak, presumed = table.presumed.gpus[gpu], table.presumed
     on_cpu = table.measured.get("cpu")
     row = on_cpu.entries.get(asked.entry) if on_cpu else None
     start_up = row.start_up_seconds if row else 0.0
     loading = _of(on_cpu.loading_seconds, asked.benchmark) if on_cpu else 0.0
 
-    def seconds(work: Work) -> float:
+    def seconds(work: StepWork) -> float:
         return presumed.seconds(work, peak)
 
     def one_pass(batches: Batches) -> float:

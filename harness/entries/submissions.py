@@ -233,7 +233,7 @@ def prepare_submission(entry: Entry, engine: Engine) -> Program:
     table, where = entry.table, str(entry.submission or entry.source)
     if isinstance(table, SubmissionTable) and table.archive:
         archive = find_archive(table, entry.submission)
-        if (found := file_hash(archive)) != table.archive_hash:
+        if (found := archive_file_hash(archive)) != table.archive_hash:
             raise EntryInvalid(
                 f"the archive is not the one that was submitted: its hash is {found}",
                 where=str(archive),
@@ -271,7 +271,7 @@ def find_archive(table: SubmissionTable, submission: Path | None) -> Path:
     )
 
 
-def file_hash(path: Path) -> str:
+def archive_file_hash(path: Path) -> str:
     """`sha256:…` of a file's bytes.
 
     Raises:

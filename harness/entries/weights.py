@@ -52,7 +52,7 @@ class MissingWeights:
     """Why it does not count, in a few words."""
 
 
-def default_folder() -> Path:
+def default_weights_folder() -> Path:
     """`$BMAD_WEIGHTS`, else the folder `weights` in the harness's cache; may not exist yet."""
     from harness.benchmarks import default_cache
 
@@ -86,7 +86,7 @@ def require_weights(backbones: Iterable[str], folder: Path | None) -> dict[str, 
     if missing or folder is None:
         listed = "; ".join(f"{item.file.file_name} {item.problem}" for item in missing)
         command = " ".join(item.file.backbone for item in missing)
-        option = "" if folder in (None, default_folder()) else f" --weights {folder}"
+        option = "" if folder in (None, default_weights_folder()) else f" --weights {folder}"
         raise WeightsMissing(
             f"pretrained weights: {listed}",
             where=str(folder or "no weights folder"),

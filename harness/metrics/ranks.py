@@ -23,7 +23,7 @@ Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RankedEntry:
     """Where one entry stands in one column."""
 
     entry: str
@@ -42,7 +42,7 @@ class Standing:
 
 def standings(
     values: Mapping[str, Sequence[float]], resampled: Mapping[str, Sequence[Rows]], *, seed: int = 0
-) -> tuple[Standing, ...]:
+) -> tuple[RankedEntry, ...]:
     """Rank the entries of one column.
 
     Args:
@@ -65,7 +65,7 @@ def standings(
         better = [j for j in range(len(names)) if is_different[i, j] and means[j] > means[i]]
         ties = [j for j in range(len(names)) if j != i and not is_different[i, j]]
         found.append(
-            Standing(
+            RankedEntry(
                 entry=name,
                 mean=float(means[i]),
                 rank=1 + len(better),

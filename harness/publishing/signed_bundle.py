@@ -24,12 +24,12 @@ from harness.common.errors import BundleBroken
 from harness.publishing.signing import SIGNATURE_BYTES, Signer, Verifier
 from harness.records.record import canonical_json
 
-FORMAT = "bmad-bundle-1"
+BUNDLE_FORMAT = "bmad-bundle-1"
 SUFFIX = ".bundle.zip"
 MANIFEST, SIGNATURE, RECORD, EVIDENCE = "manifest.json", "signature", "record.json", "evidence.npz"
 SIGNED_PARTS = (RECORD, EVIDENCE)
 PARTS = (MANIFEST, SIGNATURE, *SIGNED_PARTS)
-MAX_BYTES = 1024**3
+MAX_BUNDLE_BYTES = 1024**3
 
 # PKWARE's APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16; the first of January 1980.
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -66,7 +66,7 @@ def seal(run: str, parts: Mapping[str, bytes], signer: Signer) -> bytes:
     signed = [(name, parts[name]) for name in SIGNED_PARTS if name in parts]
     manifest = canonical_json(
         {
-            "format": FORMAT,
+            "format": BUNDLE_FORMAT,
             "run": run,
             "key": signer.id,
             "parts": [
@@ -107,13 +107,13 @@ def unseal(content: bytes, keys: Mapping[str, Verifier], *, where: str) -> Bundl
 def _manifest(content: bytes, where: str) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
-        is_ours = canonical_json(manifest) == content and manifest["format"] == FORMAT
+        is_ours = canonical_json(manifest) == content and manifest["format"] == BUNDLE_FORMAT
         shapes = [(part["name"], part["size"], part["sha256"]) for part in manifest["parts"]]
         texts = (manifest["run"], manifest["key"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleBroken(where, [f"{MANIFEST}: it is none ({type(error).__name__})"]) from error
     if not is_ours or set(manifest) != {"format", "run", "key", "parts"} or not shapes:
-        raise BundleBroken(where, [f"{MANIFEST}: it is not of the format {FORMAT}"])
+        raise BundleBroken(where, [f"{MANIFEST}: it is not of the format {BUNDLE_FORMAT}"])
     if not all(isinstance(text, str) for text in texts):
         raise BundleBroken(where, [f"{MANIFEST}: run and key must be texts"])
     return dict(manifest)
@@ -210,7 +210,7 @@ def _acceptable(found: Sequence[tuple[bytes, int, int]]) -> _Found | None:
             return None
         at = end
     sizes = {name: end - start for name, (_, start, end) in zip(names, found, strict=True)}
-    if sizes[SIGNATURE] != SIGNATURE_BYTES or at > MAX_BYTES:
+    if sizes[SIGNATURE] != SIGNATURE_BYTES or at > MAX_BUNDLE_BYTES:
         return None
     return [(name, start, end) for name, (_, start, end) in zip(names, found, strict=True)]
 

@@ -65,7 +65,7 @@ class Verifier:
         return True
 
 
-def generate(path: Path, public: Path) -> str:
+def generate_key(path: Path, public: Path) -> str:
     """Make a new pair of keys; returns the public key's id.
 
     Args:

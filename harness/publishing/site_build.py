@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.records.record import Record
 
 
-def default_folder(results: Path) -> Path:
+def default_site_folder(results: Path) -> Path:
     """Where the site of a results folder lies: beside it, as `site`, or `<its name>-site`."""
     name = results.resolve().name
     return results.resolve().parent / ("site" if name == "results" else f"{name}-site")
@@ -34,7 +34,7 @@ def build_site(
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
-    return _write(gather(results, published), out or default_folder(results))
+    return _write(gather(results, published), out or default_site_folder(results))
 
 
 def build_example(out: Path) -> Path:

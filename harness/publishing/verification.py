@@ -84,11 +84,11 @@ def verify(path: Path, keys: Mapping[str, Verifier], private: Path | None = None
 
 
 def _read(path: Path) -> bytes:
-    from harness.publishing.signed_bundle import MAX_BYTES
+    from harness.publishing.signed_bundle import MAX_BUNDLE_BYTES
 
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BundleBroken(str(path), [f"the file is larger than {MAX_BYTES} bytes"])
+        if path.stat().st_size > MAX_BUNDLE_BYTES:
+            raise BundleBroken(str(path), [f"the file is larger than {MAX_BUNDLE_BYTES} bytes"])
         return path.read_bytes()
     except OSError as error:
         raise BundleBroken(str(path), [f"the file cannot be read: {error.strerror}"]) from error

@@ -37,7 +37,7 @@ class Check:
 
 @dataclass
 class CheckReport:
-    """What `check` says of an entry."""
+    """What `check_entry` says of an entry."""
 
     entry: str
     """Name of the entry."""
@@ -76,7 +76,7 @@ class CheckReport:
             reporter.event(f"--- log of {self.entry} ---\n{self.log.rstrip()}\n--- end of log ---")
 
 
-def check(options: argparse.Namespace, reporter: cli.Reporter) -> CheckReport:
+def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckReport:
     """All checks in order; the first that makes the rest pointless ends them.
 
     Raises:
@@ -118,7 +118,7 @@ def check_program(
     options: argparse.Namespace,
     reporter: cli.Reporter,
 ) -> CheckReport:
-    """Everything that is looked at once the program can be started: `check` and `submit` share it.
+    """Everything that is looked at once the program can be started: `check_entry` and `submit` share it.
 
     Raises:
         UsageError, EnvironmentFault: the check itself cannot be made.
@@ -183,10 +183,10 @@ def _run(
 ) -> None:
     """The run on the demo pack, with the limits of production."""
     from harness.benchmarks import check_cache, default_cache, demo_pack
-    from harness.entries.weights import default_folder, require_for
+    from harness.entries.weights import default_weights_folder, require_for
     from harness.records.store import Store
     from harness.running.plan import is_audited
-    from harness.running.request import Place, request_of
+    from harness.running.request import RunPlace, request_of
     from harness.running.run import execute
 
     cache = default_cache()
@@ -194,10 +194,10 @@ def _run(
     pack = demo_pack(cache)
     overrides = cli.assignments(options.overrides, "--set")
     settings = entry.settings(pack.name, preset=options.preset, overrides=overrides)
-    weights = options.weights or default_folder()
+    weights = options.weights or default_weights_folder()
     require_for(entry.table.backbones, settings.params, weights)
     with _temporary_store() as folder:
-        place = Place(engine, Store(folder), cache, weights, reporter, keep_log=True)
+        place = RunPlace(engine, Store(folder), cache, weights, reporter, keep_log=True)
         request = request_of(
             entry,
             program,

@@ -20,15 +20,15 @@ from harness.engines.base import Launch, Running
 from harness.metrics import METRICS_VERSION
 from harness.records.record import ModelPart, TrainingPart
 from harness.records.source import source
-from harness.running.recording import Progress, peak_mib
-from harness.running.request import Place, Request, launch_of
+from harness.running.recording import RunProgress, peak_mib
+from harness.running.request import Request, RunPlace, launch_of
 from harness.session.checkpoint_choice import Judge
 from harness.session.conversation import Hello, train_session
 from harness.session.scoring import ground_truth
 from harness.trained import model_folder
 from harness.trained.given_model import GivenModel
 from harness.trained.interrupted_training import UnfinishedTraining
-from harness.trained.model_card import BadName, ModelCard, ModelFile, hash_of, list_files
+from harness.trained.model_card import BadName, ModelCard, ModelFile, hash_of, list_model_files
 from harness.trained.model_store import ModelStore, default_models
 
 TRAINING_LABEL = "bmad.training"  # of a container: the folder of its training
@@ -41,9 +41,9 @@ class RunModel:
 
     request: Request
     """What the run is."""
-    place: Place
+    place: RunPlace
     """Where it happens."""
-    progress: Progress
+    progress: RunProgress
     """Takes what the record says of model and training."""
     folder: Path
     """Existing and empty: takes the files."""
@@ -175,7 +175,7 @@ class RunModel:
         try:
             with (
                 self.start(launch) as running,
-                model_folder.watch(running, training.written, request.limits),
+                model_folder.watch_model_folder(running, training.written, request.limits),
             ):
                 train_session(
                     running,
@@ -204,6 +204,6 @@ class RunModel:
 def _listed(folder: Path) -> list[ModelFile]:
     """The copied files; a name that nobody can write down is the entry's fault."""
     try:
-        return list_files(folder)
+        return list_model_files(folder)
     except BadName as error:
         raise RunEnded(Status.BAD_MODEL, f"the model folder: {error.what}") from None

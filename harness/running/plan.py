@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine, Limits, Program
     from harness.entries.entry import Entry
     from harness.records.record import Record
-    from harness.running.request import Place, Request
+    from harness.running.request import Request, RunPlace
     from harness.trained.given_model import GivenModel
     from harness.trained.model_store import ModelStore
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Everything one call of `evaluate` is going to do."""
 
     requests: tuple[Request, ...]
-    place: Place
+    place: RunPlace
     replace: bool
 
 
-def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
+def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     """Open everything that can be wrong before anything is started.
 
     Raises:
@@ -44,9 +44,9 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry
-    from harness.entries.weights import default_folder
+    from harness.entries.weights import default_weights_folder
     from harness.records.store import Store
-    from harness.running.request import Place
+    from harness.running.request import RunPlace
     from harness.running.run import sweep_work_folders
     from harness.trained.model_store import ModelStore, default_models
 
@@ -78,11 +78,11 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     store = Store(options.results)
     store.sweep()
     engine.remove_leftovers()
-    place = Place(
+    place = RunPlace(
         engine,
         store,
         cache,
-        options.weights or default_folder(),
+        options.weights or default_weights_folder(),
         reporter,
         keep_maps=options.keep_maps,
         models=models,
@@ -92,11 +92,11 @@ def make_plan(options: argparse.Namespace, reporter: cli.Reporter) -> Plan:
     requests = tuple(
         _requests(entries, packs, options, place, limits=limits, overrides=overrides, given=given)
     )
-    return Plan(requests, place, options.replace)
+    return RunPlan(requests, place, options.replace)
 
 
 def _requests(
-    entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: Place,
+    entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: RunPlace,
     *, limits: Limits, overrides: dict[str, str], given: GivenModel | None,
 ) -> Iterator[Request]:  # fmt: skip
     from harness.entries.program import prepare_program
@@ -166,11 +166,11 @@ def _given_model(
     if len(entries) > 1:
         raise UsageError("a model is of one entry, and several are given", where=option)
     if options.model is not None:
-        return given_model.open_folder(options.model, store)
+        return given_model.give_folder(options.model, store)
     return given_model.open_stored(options.stored_model, store)
 
 
-def _described(entry: Entry, program: Program, place: Place, limits: Limits) -> Entry:
+def _described(entry: Entry, program: Program, place: RunPlace, limits: Limits) -> Entry:
     """A folder says in entry.toml whether it trains; an image is asked."""
     from harness.session.describe import describe
 
@@ -225,7 +225,7 @@ def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engin
         )
 
 
-def run_all(plan: Plan) -> Iterator[Record]:
+def run_all(plan: RunPlan) -> Iterator[Record]:
     """Do every run that has no finished record yet, in order; yields all records.
 
     Raises:
@@ -262,7 +262,7 @@ def _is_finished(record: Record, request: Request) -> bool:
     return record.is_ok and is_audited and record.source.metrics == METRICS_VERSION
 
 
-def _check_conflicts(plan: Plan) -> None:
+def _check_conflicts(plan: RunPlan) -> None:
     from harness.metrics import METRICS_VERSION
 
     place = plan.place
@@ -282,7 +282,7 @@ def _check_conflicts(plan: Plan) -> None:
         )
 
 
-def _run_twice_at_most(request: Request, place: Place, existing: Record | None) -> Record:
+def _run_twice_at_most(request: Request, place: RunPlace, existing: Record | None) -> Record:
     """The infrastructure's faults say nothing about the entry: one more try, then the error."""
     from harness.running.run import execute
 
@@ -302,7 +302,7 @@ def _ending(record: Record) -> str:
     return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
 
 
-def dry_run(plan: Plan) -> str:
+def dry_run(plan: RunPlan) -> str:
     """The exact engine calls of every session, as text; nothing is started."""
     from harness.running.request import launches
 

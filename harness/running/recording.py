@@ -30,12 +30,12 @@ from harness.records.record import (
 from harness.records.source import source
 from harness.running.audit import AnswersHash
 from harness.running.machine import machine
-from harness.running.request import Place, Request
+from harness.running.request import Request, RunPlace
 from harness.session.scoring import ground_truth
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """What has happened so far in a run; becomes the record, also of a failed one."""
 
     started: datetime.datetime
@@ -67,7 +67,9 @@ class Progress:
             self.latencies.append(seconds)
 
 
-def record_of(request: Request, place: Place, progress: Progress, outcome: OutcomePart) -> Record:
+def record_of(
+    request: Request, place: RunPlace, progress: RunProgress, outcome: OutcomePart
+) -> Record:
     """The record of a run, not sealed yet; a failed one holds no metrics."""
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
     is_ranked, reason = ranking(request.settings, request.pack, place.engine, progress.model)
@@ -111,7 +113,7 @@ def record_of(request: Request, place: Place, progress: Progress, outcome: Outco
     )
 
 
-def _warnings(progress: Progress, scores: RunScores | None) -> list[str]:
+def _warnings(progress: RunProgress, scores: RunScores | None) -> list[str]:
     """Remarks on a run that ended well."""
     if scores is None:
         return []
@@ -124,7 +126,7 @@ def peak_mib(peaks: Sequence[int]) -> float | None:
     return max(peaks) / 1024**2 if peaks else None
 
 
-def pack_part(pack: Pack, place: Place) -> PackPart:
+def pack_part(pack: Pack, place: RunPlace) -> PackPart:
     """What the record says of the pack: counts and version, nothing of an image."""
     test = pack.split("test")
     truth = ground_truth(pack, "test", place.cache, place.reporter.progress)
@@ -144,7 +146,7 @@ def pack_part(pack: Pack, place: Place) -> PackPart:
     )
 
 
-def _times(progress: Progress) -> TimesPart:
+def _times(progress: RunProgress) -> TimesPart:
     warm_up, latency = progress.warm_up_seconds, None
     if warm_up is not None and progress.answered:
         seconds = np.asarray(progress.latencies or [warm_up], dtype=np.float64)

@@ -51,7 +51,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """Where runs happen and end up."""
 
     engine: Engine
@@ -141,7 +141,7 @@ def by_uuid(request: Request) -> Request:
 
 
 def launch_of(
-    request: Request, place: Place, verb: Verb, *, model: Path, train: Path | None = None
+    request: Request, place: RunPlace, verb: Verb, *, model: Path, train: Path | None = None
 ) -> Launch:
     """One start of this run's program."""
     return Launch(
@@ -156,7 +156,7 @@ def launch_of(
     )
 
 
-def launches(request: Request, place: Place) -> list[Launch]:
+def launches(request: Request, place: RunPlace) -> list[Launch]:
     """The starts that this run would make, with a stand-in for its work folder."""
     work = place.cache / "work" / "RUN"
     predict = launch_of(request, place, "predict", model=work / "model")
@@ -164,5 +164,5 @@ def launches(request: Request, place: Place) -> list[Launch]:
         return [predict]
     staged = work / "train"
     key = request.key.hash.removeprefix("sha256:")
-    written = place.cache / interrupted_training.FOLDER / key / "part-1"
+    written = place.cache / interrupted_training.UNFINISHED_FOLDER / key / "part-1"
     return [launch_of(request, place, "train", model=written, train=staged), predict]

@@ -42,11 +42,11 @@ def run_again(
         UsageError: what is here now is not what ran then, and what differs.
     """
     from harness.running.options import read_run_options
-    from harness.running.plan import make_plan
+    from harness.running.plan import plan_runs
     from harness.running.run import execute
 
     asked = read_run_options(evaluate_call(record, options, results))
-    plan = make_plan(asked, reporter)
+    plan = plan_runs(asked, reporter)
     (request,) = plan.requests
     if request.key.hash != record.run_key:
         difference = request.key.difference(record)
@@ -93,7 +93,7 @@ def _source(record: Record) -> str:
     return record.entry.image_digest or record.entry.image or told
 
 
-def compare(record: Record, again: Record) -> list[Compared]:
+def compare_records(record: Record, again: Record) -> list[Compared]:
     """Status, answers and every metric of the two runs."""
     compared = [Compared("status", record.outcome.status, again.outcome.status, again.is_ok)]
     is_cpu = record.machine.device == "cpu"

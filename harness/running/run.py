@@ -33,8 +33,8 @@ from harness.records.kept_maps import MapKeeper
 from harness.records.record import OutcomePart, Record
 from harness.running.audit import Audit
 from harness.running.model import RunModel
-from harness.running.recording import Progress, record_of
-from harness.running.request import Place, Request, by_uuid, launch_of
+from harness.running.recording import RunProgress, record_of
+from harness.running.request import Request, RunPlace, by_uuid, launch_of
 from harness.session.conversation import Answer, Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
 from harness.session.scoring import ground_truth, new_scorer
@@ -42,7 +42,7 @@ from harness.trained import interrupted_training
 from harness.trained.interrupted_training import UnfinishedTraining
 
 
-def execute(request: Request, place: Place, *, before: Record | None = None) -> Record:
+def execute(request: Request, place: RunPlace, *, before: Record | None = None) -> Record:
     """Do one run and store its record, whether it ended well or by the entry's fault.
 
     Args:
@@ -71,9 +71,9 @@ def execute(request: Request, place: Place, *, before: Record | None = None) -> 
 
 
 def _execute(
-    request: Request, place: Place, work: Path, training: UnfinishedTraining | None
+    request: Request, place: RunPlace, work: Path, training: UnfinishedTraining | None
 ) -> Record:
-    progress = Progress(datetime.datetime.now(datetime.UTC), time.monotonic())
+    progress = RunProgress(datetime.datetime.now(datetime.UTC), time.monotonic())
     run = _Run(request, place, work, progress)
     try:
         gpu_health.require_well(place.engine, run.launch())
@@ -97,7 +97,7 @@ def _execute(
 
 
 def _held_training(
-    request: Request, place: Place
+    request: Request, place: RunPlace
 ) -> contextlib.AbstractContextManager[UnfinishedTraining | None]:
     """The run's training, fresh or gone on from; None where the run trains nothing."""
     if not request.trains:
@@ -135,9 +135,9 @@ class _Run:
     """The sessions of one run: train, predict, and two more where it is audited."""
 
     request: Request
-    place: Place
+    place: RunPlace
     work: Path
-    progress: Progress
+    progress: RunProgress
 
     def __post_init__(self) -> None:
         self.model.mkdir()
@@ -284,7 +284,7 @@ class _Run:
         )
 
 
-def _store(request: Request, place: Place, progress: Progress, record: Record) -> Record:
+def _store(request: Request, place: RunPlace, progress: RunProgress, record: Record) -> Record:
     scores = progress.scores if record.is_ok else None
     gallery = progress.gallery if record.is_ok else None
     maps = progress.kept_maps if record.is_ok else None

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.benchmarks import Pack
-    from harness.board.submission_states import Job
+    from harness.board.submission_states import SubmissionJob
     from harness.entries.entry import Entry
     from harness.records.store import Store
 
 
 def queued_jobs(
     options: argparse.Namespace, entries: Sequence[Entry], packs: Sequence[Pack], store: Store
-) -> list[Job]:
+) -> list[SubmissionJob]:
     """Where every submission stands on every pack."""
-    from harness.board.submission_states import MOST_SCORED, jobs_of
+    from harness.board.submission_states import MOST_SCORED, submission_jobs
     from harness.common.paths import PUBLISHED_RECORDS
     from harness.records.store import Store
 
-    return jobs_of(
+    return submission_jobs(
         entries,
         packs,
         options.seeds,
@@ -46,7 +46,7 @@ def queued_jobs(
 def run_waiting(
     options: argparse.Namespace,
     entries: Sequence[Entry],
-    jobs: Sequence[Job],
+    jobs: Sequence[SubmissionJob],
     places: Mapping[str, Sequence[str]],
     reporter: cli.Reporter,
 ) -> int:
@@ -71,7 +71,7 @@ def run_waiting(
 
 
 def _arguments(
-    options: argparse.Namespace, path: Path | None, job: Job, place: Sequence[str]
+    options: argparse.Namespace, path: Path | None, job: SubmissionJob, place: Sequence[str]
 ) -> list[str]:
     """The call of `harness.evaluate` that does one job."""
     given = [str(path), "--seed", str(job.seed), "--results", str(options.results), *place]
@@ -86,10 +86,10 @@ def _arguments(
 def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
     """One evaluation; its exit code, whatever happens to it."""
     from harness.running.options import read_run_options
-    from harness.running.plan import make_plan, run_all
+    from harness.running.plan import plan_runs, run_all
 
     try:
-        records = list(run_all(make_plan(read_run_options(arguments), reporter)))
+        records = list(run_all(plan_runs(read_run_options(arguments), reporter)))
     except StoreConflict as error:  # another process does it, or has just done it
         reporter.event(f"  {error.on_one_line()}")
         return 0

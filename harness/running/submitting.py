@@ -255,12 +255,12 @@ def _pin(options: argparse.Namespace, candidate: Candidate, program: Program) ->
 
 
 def _with_archive(table: SubmissionTable, archive: Path, program: Program) -> SubmissionTable:
-    from harness.entries.submissions import file_hash
+    from harness.entries.submissions import archive_file_hash
 
     return table.model_copy(
         update={
             "archive": archive.name,
-            "archive_hash": file_hash(archive),
+            "archive_hash": archive_file_hash(archive),
             "content": program.content,
         }
     )

@@ -35,7 +35,7 @@ from harness.contract.frames import (
 )
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame
 from harness.engines.base import DeadlinePassed, Launch, Running
-from harness.session.one_image import Ahead, Answer, Asked, Prepared, Question, Received
+from harness.session.one_image import Ahead, Answer, Asked, PreparedImage, Question, Received
 from harness.session.pipe import Deadline, EntryPipe
 from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
@@ -183,7 +183,7 @@ class _Conversation:
         """
         self.pipe.close()
 
-    def _send(self, question: Prepared) -> Asked:
+    def _send(self, question: PreparedImage) -> Asked:
         self._asked += 1
         where = f"image {self._asked}"
         self.pipe.expect_silence(where)
@@ -208,7 +208,7 @@ class _Conversation:
                 raise DeadlinePassed("the answer came after its deadline")
         return Received(asked, header, anomaly_map, arrived - asked.sent)
 
-    def _checked_header(self, frame: object, question: Prepared, where: str) -> MapFrame:
+    def _checked_header(self, frame: object, question: PreparedImage, where: str) -> MapFrame:
         """The answer's header, when it is the answer to this question."""
         if not isinstance(frame, MapFrame):
             raise BadFrame("a map frame was expected")

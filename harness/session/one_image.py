@@ -48,7 +48,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImage:
     """An image decoded and framed."""
 
     token: object
@@ -67,7 +67,7 @@ class Prepared:
 class Asked:
     """An image on its way."""
 
-    question: Prepared
+    question: PreparedImage
     """What was sent."""
     where: str
     """Its place in the session, for a message."""
@@ -118,14 +118,14 @@ class Ahead:
     def __init__(self, questions: Iterable[Question]) -> None:
         self._questions = iter(questions)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
-        self._waiting: Future[Prepared] | None = None
+        self._waiting: Future[PreparedImage] | None = None
 
     def prepare(self) -> None:
         """Begin with the next one, in another thread; called once this one is on its way."""
         question = next(self._questions, None)
         self._waiting = None if question is None else self._pool.submit(_prepare, question)
 
-    def take(self) -> Prepared | None:
+    def take(self) -> PreparedImage | None:
         """The one that was begun, when it is ready; None after the last."""
         return None if self._waiting is None else self._waiting.result()
 
@@ -137,12 +137,12 @@ class Ahead:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _prepare(question: Question) -> Prepared:
+def _prepare(question: Question) -> PreparedImage:
     image = question.image() if callable(question.image) else question.image
     image = np.ascontiguousarray(image)
     frame = ImageFrame(id=_new_id(), shape=_checked_shape(image))
     pixels = image.reshape(-1).data
-    return Prepared(question.token, frame.id, image.shape[:2], frame.line(), pixels)
+    return PreparedImage(question.token, frame.id, image.shape[:2], frame.line(), pixels)
 
 
 def _checked_shape(image: np.ndarray) -> tuple[int, ...]:

@@ -16,12 +16,12 @@ from harness.engines.base import Limits
 from harness.records.record import ModelPart, TrainingPart
 from harness.trained import model_folder
 from harness.trained.model_card import (
-    CARD_NAME,
     FILES_FOLDER,
+    MODEL_CARD_NAME,
     ModelCard,
     hash_of,
-    list_files,
-    read_card,
+    list_model_files,
+    read_model_card,
 )
 from harness.trained.model_store import ModelStore, StoredModel
 
@@ -67,7 +67,7 @@ class GivenModel:
     def training_like(self, parts: Mapping[str, object]) -> ModelCard | None:
         """The training on this machine that these settings would repeat, if there is one."""
         for model in self.trained:
-            if not differences(model.card, parts):
+            if not training_differences(model.card, parts):
                 return model.card
         return None
 
@@ -82,7 +82,7 @@ class GivenModel:
             return ModelPart(hash=self.hash, origin="given", trained_under=card.key)
         if self.trained:
             card = self.trained[0].card
-            remark = f"trained here, but {'; '.join(differences(card, parts))}"
+            remark = f"trained here, but {'; '.join(training_differences(card, parts))}"
             return ModelPart(hash=self.hash, origin="given", trained_under=card.key, remark=remark)
         remark = "its training is unknown"
         if self.claimed is not None:
@@ -95,7 +95,7 @@ class GivenModel:
         return card.training if card else None
 
 
-def open_folder(folder: Path, store: ModelStore) -> GivenModel:
+def give_folder(folder: Path, store: ModelStore) -> GivenModel:
     """A model from any folder that holds files for `load`, or from an unpacked export.
 
     Raises:
@@ -109,11 +109,11 @@ def open_folder(folder: Path, store: ModelStore) -> GivenModel:
             fix="give the folder that holds the model's files, or --stored-model NAME",
         )
     claimed = None
-    card_path = folder / CARD_NAME
+    card_path = folder / MODEL_CARD_NAME
     if card_path.is_file():
-        claimed = read_card(card_path.read_bytes(), str(card_path))
+        claimed = read_model_card(card_path.read_bytes(), str(card_path))
         folder = folder / FILES_FOLDER
-    files = list_files(folder)
+    files = list_model_files(folder)
     if not files:
         raise UsageError("the folder holds no file", where=f"--model {folder}")
     if claimed is not None and files != claimed.files:
@@ -142,7 +142,7 @@ def open_stored(name: str, store: ModelStore) -> GivenModel:
     return GivenModel(digest, tuple(store.trained_with_hash(digest)), claimed, stored=model)
 
 
-def differences(card: ModelCard, parts: Mapping[str, object]) -> list[str]:
+def training_differences(card: ModelCard, parts: Mapping[str, object]) -> list[str]:
     """What the training of a card was, where another would be different, in words."""
     before, after = _flat(card.parts), _flat(parts)
     return [

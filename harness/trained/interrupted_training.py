@@ -27,8 +27,8 @@ from harness.records.store import replacing
 from harness.trained import model_folder
 from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
-FOLDER = "unfinished"
-LOCKS = ".locks"
+UNFINISHED_FOLDER = "unfinished"
+TRAINING_LOCKS = ".locks"
 CURVE_POINTS = 500  # of a training curve in the record: more than a screen can show
 SAVE_SECONDS = 30.0  # between two writes of the state while nothing is judged
 
@@ -155,7 +155,7 @@ def hold(cache: Path, key: str, name: str) -> Iterator[UnfinishedTraining]:
         StoreConflict: another process is at this very training.
         EnvironmentFault: what an earlier one left cannot be removed.
     """
-    root = cache / FOLDER
+    root = cache / UNFINISHED_FOLDER
     home = root / key.removeprefix("sha256:")
     with _lock(root, home.name, name):
         training = _resumed(home, name)
@@ -186,8 +186,8 @@ class Leftover:
 def leftovers(cache: Path) -> list[Leftover]:
     """Interrupted trainings that a later run would go on from, by name."""
     found = []
-    for home in sorted((cache / FOLDER).glob("[0-9a-f]*")):
-        with contextlib.suppress(StoreConflict), _lock(cache / FOLDER, home.name, ""):
+    for home in sorted((cache / UNFINISHED_FOLDER).glob("[0-9a-f]*")):
+        with contextlib.suppress(StoreConflict), _lock(cache / UNFINISHED_FOLDER, home.name, ""):
             state = _read_state(home)
             nbytes = sum(path.lstat().st_size for path in home.rglob("*") if not path.is_symlink())
             found.append(Leftover(state.name if state else "unknown", nbytes, home))
@@ -198,7 +198,10 @@ def remove_leftovers(cache: Path) -> int:
     """Remove them; returns how many."""
     count = 0
     for leftover in leftovers(cache):
-        with contextlib.suppress(StoreConflict), _lock(cache / FOLDER, leftover.home.name, ""):
+        with (
+            contextlib.suppress(StoreConflict),
+            _lock(cache / UNFINISHED_FOLDER, leftover.home.name, ""),
+        ):
             _remove(leftover.home)
             count += 1
     return count
@@ -267,7 +270,7 @@ def _remove(home: Path) -> None:
 
 @contextlib.contextmanager
 def _lock(root: Path, mark: str, name: str) -> Iterator[None]:
-    path = root / LOCKS / f"{mark}.lock"
+    path = root / TRAINING_LOCKS / f"{mark}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         try:

@@ -22,16 +22,16 @@ from typing import BinaryIO
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.records.store import replacing
 from harness.trained.model_card import (
-    CARD_NAME,
     FILES_FOLDER,
     MAX_CARD_BYTES,
+    MODEL_CARD_NAME,
     ModelCard,
     ModelFile,
-    read_card,
+    read_model_card,
 )
 from harness.trained.model_store import ModelStore, StoredModel, copy_hashed
 
-MAX_BYTES = 16 * 1024**3  # of a model, as much as a training may leave by default
+MAX_ARCHIVE_BYTES = 16 * 1024**3  # of a model, as much as a training may leave by default
 _BLOCK = tarfile.BLOCKSIZE
 _NAME_BYTES = 100  # a longer name would need a header of its own
 
@@ -55,7 +55,7 @@ def export(store: ModelStore, model: StoredModel, target: Path) -> None:
     card = model.card
     with _file_problems(target), replacing(target) as path, path.open("wb") as file:
         content = card.content()
-        _write_header(file, CARD_NAME, len(content))
+        _write_header(file, MODEL_CARD_NAME, len(content))
         file.write(content)
         _pad(file, len(content))
         for member in card.files:
@@ -69,7 +69,9 @@ def export(store: ModelStore, model: StoredModel, target: Path) -> None:
         file.write(bytes(2 * _BLOCK))
 
 
-def import_archive(store: ModelStore, source: Path, *, max_bytes: int = MAX_BYTES) -> ModelCard:
+def import_archive(
+    store: ModelStore, source: Path, *, max_bytes: int = MAX_ARCHIVE_BYTES
+) -> ModelCard:
     """Read one model from a file into the store; it counts as brought from elsewhere.
 
     Raises:
@@ -77,10 +79,10 @@ def import_archive(store: ModelStore, source: Path, *, max_bytes: int = MAX_BYTE
         EnvironmentFault: the file cannot be read, or the store not written; nothing is kept.
     """
     with _file_problems(source), source.open("rb") as file:
-        size = _read_header(file, CARD_NAME, source)
+        size = _read_header(file, MODEL_CARD_NAME, source)
         if size > MAX_CARD_BYTES:
             raise _refused(f"the card has {size} bytes, more than {MAX_CARD_BYTES}", source)
-        card = read_card(file.read(size), str(source))
+        card = read_model_card(file.read(size), str(source))
         _skip_padding(file, size, source)
         if card.nbytes > max_bytes:
             raise _refused(f"the model has {card.nbytes} bytes, more than {max_bytes}", source)

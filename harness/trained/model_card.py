@@ -16,9 +16,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from harness.common.errors import StoreUnusable
 from harness.records.record import Part, Sha256, TrainingPart, content_hash
-from harness.trained.model_folder import MAX_DEPTH, NotOrdinary, files_hash, ordinary_files
+from harness.trained.model_folder import MAX_FOLDER_DEPTH, NotOrdinary, files_hash, ordinary_files
 
-CARD_NAME = "model-card.json"
+MODEL_CARD_NAME = "model-card.json"
 FILES_FOLDER = "files"
 MAX_CARD_BYTES = 8 * 1024**2  # 10,000 files, as many as a training may leave by default, are 2
 _NAME_BYTES = 255
@@ -43,7 +43,7 @@ class ModelFile(Part):
             and len(name.encode()) <= _NAME_BYTES
             for name in names
         )
-        if not is_safe or len(names) > MAX_DEPTH + 1:
+        if not is_safe or len(names) > MAX_FOLDER_DEPTH + 1:
             raise ValueError(f"{self.path!r} is not the path of a file below the model's folder")
         return self
 
@@ -129,7 +129,7 @@ def hash_of(files: Iterable[ModelFile]) -> str:
     return files_hash((file.path, file.sha256) for file in files)
 
 
-def list_files(folder: Path) -> list[ModelFile]:
+def list_model_files(folder: Path) -> list[ModelFile]:
     """Every file of a model folder with its hash, sorted by path; nothing is followed by link.
 
     Raises:
@@ -157,7 +157,7 @@ def list_files(folder: Path) -> list[ModelFile]:
     return files
 
 
-def read_card(content: bytes, where: str) -> ModelCard:
+def read_model_card(content: bytes, where: str) -> ModelCard:
     """A card from a file's content.
 
     Raises:

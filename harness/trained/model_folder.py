@@ -24,8 +24,8 @@ from pathlib import Path
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Limits, Running
 
-POLL_SECONDS = 1.0  # an entry that writes 1 GB/s is caught one or two GB past its bound
-MAX_DEPTH = 32
+FOLDER_POLL_SECONDS = 1.0  # an entry that writes 1 GB/s is caught one or two GB past its bound
+MAX_FOLDER_DEPTH = 32
 # That of `harness.contract.serve`, whose import would bring numpy; a test holds both equal.
 STATE_FOLDER = ".training"
 _CHUNK = 1 << 20
@@ -138,7 +138,7 @@ def model_hash(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def watch(running: Running, folder: Path, limits: Limits) -> Iterator[None]:
+def watch_model_folder(running: Running, folder: Path, limits: Limits) -> Iterator[None]:
     """Look at the model folder while its entry runs; too much in it interrupts the session.
 
     The calls on `running` then raise `RunEnded` with `bad_model`. The caller still stops it.
@@ -148,7 +148,7 @@ def watch(running: Running, folder: Path, limits: Limits) -> Iterator[None]:
     root = os.open(folder, _OPEN | os.O_DIRECTORY)
 
     def look() -> None:
-        while not done.wait(POLL_SECONDS):
+        while not done.wait(FOLDER_POLL_SECONDS):
             try:
                 _measure(root, 0, _Budget(limits))
             except RunEnded as problem:
@@ -199,8 +199,8 @@ def _is_ordinary(status: os.stat_result) -> bool:
 
 
 def _check_depth(depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise _bad(f"folders lie more than {MAX_DEPTH} deep in one another")
+    if depth > MAX_FOLDER_DEPTH:
+        raise _bad(f"folders lie more than {MAX_FOLDER_DEPTH} deep in one another")
 
 
 def _copy_folder(folder: int, destination: Path, depth: int, budget: _Budget) -> None:

@@ -31,7 +31,7 @@ from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.records.store import TEMPORARY_PREFIX, replacing
 from harness.trained import model_folder
-from harness.trained.model_card import ModelCard, ModelFile, read_card
+from harness.trained.model_card import ModelCard, ModelFile, read_model_card
 
 Origin = Literal["trained", "imported"]
 ORIGINS: tuple[Origin, ...] = ("trained", "imported")
@@ -94,7 +94,7 @@ class ModelStore:
         for origin in ORIGINS:
             for path in (self.root / origin).glob("*.json"):
                 with contextlib.suppress(FileNotFoundError):  # removed while we looked
-                    card = read_card(path.read_bytes(), str(path))
+                    card = read_model_card(path.read_bytes(), str(path))
                     found.append(StoredModel(card, origin, path, path.stat().st_mtime))
         return sorted(found, key=lambda model: (model.card.name, model.card.made, model.origin))
 
@@ -103,7 +103,7 @@ class ModelStore:
         found = [
             StoredModel(card, "trained", path, path.stat().st_mtime)
             for path in (self.root / "trained").glob(f"{_mark(key)}-*.json")
-            if (card := read_card(path.read_bytes(), str(path))).key == key
+            if (card := read_model_card(path.read_bytes(), str(path))).key == key
         ]
         return max(found, key=lambda model: model.card.made, default=None)
 

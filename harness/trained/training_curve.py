@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-MOST_POINTS = 4096  # points that are held; beyond it every second one is dropped
+MOST_PROGRESS_POINTS = 4096  # points that are held; beyond it every second one is dropped
 
 
 class ProgressPoint(NamedTuple):
@@ -17,7 +17,7 @@ class ProgressPoint(NamedTuple):
 
 @dataclass
 class TrainingCurve:
-    """Progress points, evenly thinned: at most `MOST_POINTS`."""
+    """Progress points, evenly thinned: at most `MOST_PROGRESS_POINTS`."""
 
     points: list[ProgressPoint] = field(default_factory=list)
     """In the order in which they came."""
@@ -34,7 +34,7 @@ class TrainingCurve:
             self.points.append(ProgressPoint(step, loss))
         self.seen += 1
         self.last_step = step
-        if len(self.points) > MOST_POINTS:
+        if len(self.points) > MOST_PROGRESS_POINTS:
             self.points = self.points[::2]
             self.stride *= 2
 

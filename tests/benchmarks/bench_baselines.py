@@ -234,10 +234,10 @@ class Bench:
         }
 
     def _largest_batch(self, entry: str) -> int:
-        from harness.campaigns.throughput import Counts, shipped
+        from harness.campaigns.throughput import OperationCounts, shipped
 
         told = self._report["counts"].get(entry)
-        counts = Counts.model_validate(told) if told else shipped().counts.get(entry)
+        counts = OperationCounts.model_validate(told) if told else shipped().counts.get(entry)
         if counts is None:
             return CPU_BATCH
         images = [phase.step.per_image for phase in counts.phases]

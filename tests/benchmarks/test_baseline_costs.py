@@ -15,7 +15,16 @@ from torch import nn
 from baselines.kit import training
 from harness.campaigns import throughput
 from harness.campaigns.grid import is_left_out, read_campaign
-from harness.campaigns.throughput import Asked, Batches, Counts, Device, Machine, Row, Table, Work
+from harness.campaigns.throughput import (
+    Batches,
+    CostRow,
+    Device,
+    Machine,
+    OperationCounts,
+    RunSize,
+    StepWork,
+    Table,
+)
 from harness.entries.opening import open_folder
 from tests.baselines.conftest import BASELINES, module_of, open_baseline
 from tests.benchmarks.baseline_costs import host, page, table
@@ -257,7 +266,7 @@ def test_the_shipped_page_is_what_the_table_gives(repository: Path) -> None:
 
 
 MACHINE = Machine(name="A CPU", threads=1, date="2026-01-01", harness="0", python="3", torch="2")
-ROW = Row(
+ROW = CostRow(
     batch_size=4,
     phase_seconds=(0.1,),
     pass_seconds=0.01,
@@ -266,14 +275,14 @@ ROW = Row(
     start_up_seconds=5.0,
     prediction_seconds={"brain": 0.5, "liver": 0.7},
 )
-STEP = Batches(per_batch=Work(launches=100), per_image=Work(bfloat16_flops=1e9, bytes=1e6))
+STEP = Batches(per_batch=StepWork(launches=100), per_image=StepWork(bfloat16_flops=1e9, bytes=1e6))
 SMALL = Table(
     presumed=throughput.shipped().presumed,
     counts={
-        "method": Counts(
+        "method": OperationCounts(
             settings={"image_size": 64},
             phases=(throughput.Phase(step=STEP),),
-            prediction=Work(float32_flops=1e9, launches=10),
+            prediction=StepWork(float32_flops=1e9, launches=10),
         )
     },
     measured={
@@ -283,8 +292,8 @@ SMALL = Table(
 PARAMS = {"image_size": 64, "batch_size": 4, "epochs": 20, "checkpoint_every_epochs": 10}
 
 
-def asked(train: int = 100, benchmark: str = "brain", **changes: Any) -> Asked:
-    return Asked("method", {**PARAMS, **changes}, benchmark, train, 10, 30)
+def asked(train: int = 100, benchmark: str = "brain", **changes: Any) -> RunSize:
+    return RunSize("method", {**PARAMS, **changes}, benchmark, train, 10, 30)
 
 
 def test_a_measured_row_is_scaled_to_the_run() -> None:

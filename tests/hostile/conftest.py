@@ -147,10 +147,10 @@ def option_of(options: tuple[str, ...], name: str, default: str) -> str:
 
 def keep_every_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a run that ended well: there the hostile entries tell what they saw."""
-    from harness.running.request import Place
+    from harness.running.request import RunPlace
 
-    made = Place.__init__
-    monkeypatch.setattr(Place, "__init__", partialmethod(made, keep_log=True))
+    made = RunPlace.__init__
+    monkeypatch.setattr(RunPlace, "__init__", partialmethod(made, keep_log=True))
 
 
 def the_host_is_healthy(engine: LightDockerEngine, cache: Path) -> None:

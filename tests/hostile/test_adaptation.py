@@ -7,7 +7,7 @@ import pytest
 from harness import evaluate
 from harness.board.site_data import is_trivial
 from harness.common.statuses import Status
-from harness.publishing.site_build import default_folder
+from harness.publishing.site_build import default_site_folder
 from harness.records.store import Store
 from tests.hostile.conftest import ENTRIES, HOSTILE
 
@@ -37,7 +37,7 @@ def test_6_and_17_what_hangs_on_the_stream_is_found_and_marked(
     assert run.record.audit.verdict == verdict
     assert run.record.audit.images == 24
     assert f"ok, {verdict}" in run.terminal
-    pages = "".join(path.read_text() for path in default_folder(run.results).rglob("*.html"))
+    pages = "".join(path.read_text() for path in default_site_folder(run.results).rglob("*.html"))
     assert f'<small class="remark">{verdict}</small>' in pages
     assert f"Audit: {verdict}." in pages
 

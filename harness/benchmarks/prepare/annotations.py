@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from harness.benchmarks.pixels import Mask
-from harness.benchmarks.prepare.raw import list_files
+from harness.benchmarks.prepare.raw import list_raw_files
 from harness.benchmarks.prepare.recipe import Case
 
 Outline = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ def audit(cases: Iterable[Case], folder: Path, side: int) -> Iterator[str]:
         folder: holds `<slide>.xml`, at any depth.
         side: of a patch.
     """
-    files = {file.name.lower(): file.path for file in list_files([folder]).ending(".xml")}
+    files = {file.name.lower(): file.path for file in list_raw_files([folder]).ending(".xml")}
     counts = {True: [0, 0], False: [0, 0]}  # label: checked, contradicting
     broken = []
     for case in cases:

@@ -17,17 +17,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from harness.benchmarks.prepare import splits
-from harness.benchmarks.prepare.grey import bone_map, lesions, to_grey
+from harness.benchmarks.prepare.grey import bone_map, lesion_mask, to_grey
 from harness.benchmarks.prepare.ranking import ranked
-from harness.benchmarks.prepare.raw import RawFile, list_files, not_unpacked, one_each
+from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.prepare.recipe import (
     About,
     Assigned,
     Case,
     Item,
     Options,
-    Picture,
     Placed,
+    RawPicture,
     Split,
     Survey,
     Unusable,
@@ -63,7 +63,7 @@ _DEALING: tuple[tuple[bool, tuple[Split, ...], Split], ...] = (
 
 def survey(options: Options) -> Survey:
     """Cases by number; the 636 that the lists name must be there."""
-    listing = list_files(options.raw)
+    listing = list_raw_files(options.raw)
     found: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
     for file in listing.ending(*NIFTI):
         if match := _FILE.fullmatch(file.name):
@@ -179,7 +179,7 @@ def _dealt(
     return dealt
 
 
-def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[Picture]:
+def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[RawPicture]:
     """Slices through the colour map, with the mask of everything labelled."""
     first, end = options.slices
     image = Volume(case.files[options.modality]).block(first, end)
@@ -189,8 +189,8 @@ def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[P
     labels = Volume(case.files["seg"]).block(first, end)
     for place in placed:
         z = place.item.at[0] - first
-        mask = lesions(labels[:, :, z]) if place.item.is_anomalous else None
-        yield Picture(place.item.key, bone_map()[to_grey(image[:, :, z])], mask)
+        mask = lesion_mask(labels[:, :, z]) if place.item.is_anomalous else None
+        yield RawPicture(place.item.key, bone_map()[to_grey(image[:, :, z])], mask)
 
 
 def totals(items: Sequence[Item]) -> Mapping[str, int]:

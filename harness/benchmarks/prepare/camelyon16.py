@@ -19,15 +19,15 @@ from harness.benchmarks.pixels import Pixels
 from harness.benchmarks.prepare import splits
 from harness.benchmarks.prepare.annotations import audit
 from harness.benchmarks.prepare.ranking import draw
-from harness.benchmarks.prepare.raw import RawFile, list_files, not_unpacked, one_each
+from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.prepare.recipe import (
     About,
     Assigned,
     Case,
     Item,
     Options,
-    Picture,
     Placed,
+    RawPicture,
     Split,
     Survey,
     Unusable,
@@ -58,7 +58,7 @@ _SLIDE = re.compile(r"((?:normal|test|tumor)_\d{3})\.tiff?", re.IGNORECASE)
 
 def survey(options: Options) -> Survey:
     """The slides that the lists name."""
-    listing = list_files(options.raw)
+    listing = list_raw_files(options.raw)
     items = _items()
     found: dict[str, list[RawFile]] = defaultdict(list)
     for file in listing.ending(".tif", ".tiff"):
@@ -141,7 +141,7 @@ def _quotas(items: Sequence[Item]) -> dict[tuple[Split, str], int]:
     return {slot: -(-size * judged[slot[1]] // whole[slot[1]]) for slot, size in QUOTAS.items()}
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[Picture]:
+def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
     """256x256 at level 0 around each centre, RGB."""
     import openslide
 
@@ -149,7 +149,7 @@ def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterat
     try:
         with openslide.OpenSlide(file.path) as slide:
             for place in placed:
-                yield Picture(place.item.key, _patch(slide, *place.item.at))
+                yield RawPicture(place.item.key, _patch(slide, *place.item.at))
     except (openslide.OpenSlideError, OSError) as error:
         raise Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
 

@@ -50,7 +50,7 @@ _DISJOINT: Mapping[str, SplitCounts] = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CountsCompared:
     """One number."""
 
     what: str
@@ -84,14 +84,14 @@ def expected_counts(benchmark: str, options: Options) -> SplitCounts | None:
     return _DISJOINT.get(benchmark) if options.variant == "disjoint" else None
 
 
-def compare(
+def compare_counts(
     benchmark: str, options: Options, totals: Mapping[str, int], placed: Iterable[Placed]
-) -> list[Comparison]:
+) -> list[CountsCompared]:
     """Every number of the source and of the splits beside what it should be."""
     sources = SOURCES.get(benchmark, {})
     is_own = options.slices != Options.slices or options.lits_volumes != Options.lits_volumes
     rows = [
-        Comparison(f"source, {what}", found, None if is_own else sources.get(what))
+        CountsCompared(f"source, {what}", found, None if is_own else sources.get(what))
         for what, found in totals.items()
     ]
     counts = Counter[tuple[str, bool]]((place.split, place.item.is_anomalous) for place in placed)
@@ -99,7 +99,7 @@ def compare(
     for field, split, is_anomalous in _FIELDS:
         word = "abnormal" if is_anomalous else "normal"
         rows.append(
-            Comparison(
+            CountsCompared(
                 f"{split}, {word}",
                 counts[split, is_anomalous],
                 None if known is None else getattr(known, field),

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from harness.benchmarks.groups import GROUPS_NAME, read_groups
-from harness.benchmarks.layout import Place, place_of
+from harness.benchmarks.layout import ImagePlace, place_of
 from harness.benchmarks.pixels import (
     IMAGE_SUFFIXES,
     Mask,
@@ -31,15 +31,15 @@ from harness.benchmarks.pixels import (
 )
 from harness.benchmarks.prepare.pictures import in_size, mask_in_size
 from harness.benchmarks.prepare.ranking import rank, ranked
-from harness.benchmarks.prepare.raw import Listing, RawFile, list_files
+from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files
 from harness.benchmarks.prepare.recipe import (
     About,
     Assigned,
     Case,
     Item,
     Options,
-    Picture,
     Placed,
+    RawPicture,
     Split,
     Survey,
     Unusable,
@@ -56,8 +56,8 @@ _NAME_DIGITS = 20
 
 def survey(options: Options) -> Survey:
     """Images with a class, and the masks of their names."""
-    listing = list_files(options.raw)
-    images: list[tuple[RawFile, Place]] = []
+    listing = list_raw_files(options.raw)
+    images: list[tuple[RawFile, ImagePlace]] = []
     masks: dict[str, RawFile] = {}
     homeless = 0
     for file in listing.ending(*IMAGE_SUFFIXES):
@@ -85,11 +85,11 @@ def survey(options: Options) -> Survey:
     return Survey(tuple(cases), (*problems, *wrong))
 
 
-def _slot(place: Place) -> str:
+def _slot(place: ImagePlace) -> str:
     return f"{place.split} {place.is_anomalous} {place.name}"
 
 
-def _mask_of(place: Place, masks: Mapping[str, RawFile]) -> RawFile | None:
+def _mask_of(place: ImagePlace, masks: Mapping[str, RawFile]) -> RawFile | None:
     """The mask of the same name, in the same split and class or in a folder without class."""
     for is_anomalous in (place.is_anomalous, None):
         for ending in _MASK_ENDINGS:
@@ -263,7 +263,7 @@ def _as_delivered(item: Item, options: Options, mode: str, salt: str) -> Item:
     return replace(item, group=group, details=details)
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[Picture]:
+def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
     """Pixels in the pack's mode and size, the mask with them."""
     for place in placed:
         wanted = dict(place.item.details)
@@ -275,7 +275,7 @@ def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterat
             mask = None if mask is None else mask_in_size(mask, size)
         if mask is not None and not mask.any():
             raise Unusable(Problem("mask", f"{case.key}: its mask vanishes at {size[0]}x{size[1]}"))
-        yield Picture(place.item.key, pixels, mask)
+        yield RawPicture(place.item.key, pixels, mask)
 
 
 def totals(items: Sequence[Item], /) -> Mapping[str, int]:

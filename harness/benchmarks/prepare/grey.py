@@ -68,7 +68,7 @@ def equalised(grey: Pixels) -> Pixels:
     return np.asarray(table.astype(np.uint8)[grey])
 
 
-def lesions(labels: npt.NDArray[Any], *values: int) -> Mask:
+def lesion_mask(labels: npt.NDArray[Any], *values: int) -> Mask:
     """bool [H, W]: where the label is one of these; any above 0 where none is named."""
     found: Mask = np.isin(labels, values) if values else labels > 0
     return found

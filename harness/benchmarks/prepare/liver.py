@@ -19,17 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.benchmarks.pixels import Mask, Pixels
-from harness.benchmarks.prepare.grey import equalised, lesions, to_grey
+from harness.benchmarks.prepare.grey import equalised, lesion_mask, to_grey
 from harness.benchmarks.prepare.ranking import in_proportion, ranked, ranked_items
-from harness.benchmarks.prepare.raw import RawFile, list_files, not_unpacked, one_each
+from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.prepare.recipe import (
     About,
     Assigned,
     Case,
     Item,
     Options,
-    Picture,
     Placed,
+    RawPicture,
     Split,
     Survey,
     Unusable,
@@ -60,7 +60,7 @@ _FILES = {
 
 def survey(options: Options) -> Survey:
     """Pairs of volume and label by number, wherever in the folders they lie."""
-    listing = list_files(options.raw)
+    listing = list_raw_files(options.raw)
     found: dict[tuple[str, str, int], list[RawFile]] = defaultdict(list)
     for file in listing.ending(*NIFTI):
         for (collection, kind), pattern in _FILES.items():
@@ -161,7 +161,7 @@ def _valid_volumes(items: Sequence[Item], salt: str) -> set[str]:
     return {item.key for item in chosen}
 
 
-def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[Picture]:
+def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[RawPicture]:
     """Windowed, scaled, cut to the liver, turned over and equalised slices."""
     image, labels = Volume(case.files["image"]), Volume(case.files["label"])
     stored, stored_labels = image.stored(), labels.stored()
@@ -178,8 +178,10 @@ def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[P
             window_of(options.window, is_btcv=is_btcv),
             is_processed=options.is_processed,
         )
-        mask = lesions(label, LITS_LESION)[::-1] if place.item.is_anomalous else None
-        yield Picture(place.item.key, pixels, None if mask is None else np.ascontiguousarray(mask))
+        mask = lesion_mask(label, LITS_LESION)[::-1] if place.item.is_anomalous else None
+        yield RawPicture(
+            place.item.key, pixels, None if mask is None else np.ascontiguousarray(mask)
+        )
 
 
 def window_of(window: str | tuple[float, float], *, is_btcv: bool) -> tuple[float, float] | None:

@@ -18,7 +18,7 @@ HASHED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Row:
+class ManifestRow:
     """One image."""
 
     key: str
@@ -53,9 +53,9 @@ class Row:
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
 
-def row_from(document: Mapping[str, Any]) -> Row:
+def row_from(document: Mapping[str, Any]) -> ManifestRow:
     """The row of a parsed line."""
-    return Row(**{**document, "files": tuple(document["files"])})
+    return ManifestRow(**{**document, "files": tuple(document["files"])})
 
 
 @dataclass(frozen=True)

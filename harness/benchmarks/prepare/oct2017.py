@@ -17,15 +17,15 @@ from pathlib import PurePosixPath
 from harness.benchmarks.prepare import splits
 from harness.benchmarks.prepare.pictures import in_size, read_grey
 from harness.benchmarks.prepare.ranking import draw, ranked_items
-from harness.benchmarks.prepare.raw import RawFile, list_files, not_unpacked, one_each
+from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.prepare.recipe import (
     About,
     Assigned,
     Case,
     Item,
     Options,
-    Picture,
     Placed,
+    RawPicture,
     Split,
     Survey,
     split_named,
@@ -48,7 +48,7 @@ _FILE = re.compile(r"(CNV|DME|DRUSEN|NORMAL)-(\d+)-(\d+)")
 
 def survey(options: Options) -> Survey:
     """Images by part, class and name; abnormal ones of train are needed for a resplit alone."""
-    listing = list_files(options.raw)
+    listing = list_raw_files(options.raw)
     found: dict[tuple[Split, str], list[RawFile]] = defaultdict(list)
     problems = []
     for file in listing.ending(".jpeg", ".jpg", ".png"):
@@ -171,10 +171,10 @@ def _resplit(items: Sequence[Item], salt: str) -> Assigned:
     )
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[Picture]:
+def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
     """Grey, 512x496."""
     for place in placed:
-        yield Picture(place.item.key, in_size(read_grey(case.files["image"]), SIZE))
+        yield RawPicture(place.item.key, in_size(read_grey(case.files["image"]), SIZE))
 
 
 def totals(items: Sequence[Item]) -> Mapping[str, int]:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from harness.benchmarks.card import CARD_NAME, DISJOINT_VARIANTS, Counts, StatedCard
 from harness.benchmarks.groups import GROUPS_NAME, groups_csv
-from harness.benchmarks.prepare.expected import Comparison
+from harness.benchmarks.prepare.expected import CountsCompared
 from harness.benchmarks.prepare.manifest import (
     MANIFEST_NAME,
     SOURCES_NAME,
-    Row,
+    ManifestRow,
     Source,
     sources_csv,
 )
@@ -46,7 +46,7 @@ class Making:
     """Its version."""
     options: Options
     """What was asked for; the salt is left out."""
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[CountsCompared, ...]
     """Numbers of source and splits beside what they should be."""
     skipped: tuple[Problem, ...]
     """What could not be used, with `--keep-going`."""
@@ -59,7 +59,7 @@ def partial_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
-def without_shared(rows: Sequence[Row], variant: str) -> tuple[list[Row], int]:
+def without_shared(rows: Sequence[ManifestRow], variant: str) -> tuple[list[ManifestRow], int]:
     """In a disjoint variant an image stays in its last split alone: test before valid and train.
 
     Returns:
@@ -77,7 +77,7 @@ def without_shared(rows: Sequence[Row], variant: str) -> tuple[list[Row], int]:
 
 def finish(
     folder: Path,
-    rows: Iterable[Row],
+    rows: Iterable[ManifestRow],
     sources: Iterable[Source],
     card: StatedCard,
     making: Making,
@@ -125,7 +125,7 @@ def finish(
     return card
 
 
-def _counts(rows: Iterable[Row]) -> Counts:
+def _counts(rows: Iterable[ManifestRow]) -> Counts:
     counted = Counter((row.split, row.is_anomalous) for row in rows)
     return Counts(
         train=counted["train", False],
@@ -136,7 +136,7 @@ def _counts(rows: Iterable[Row]) -> Counts:
     )
 
 
-def _sweep(folder: Path, rows: Iterable[Row]) -> None:
+def _sweep(folder: Path, rows: Iterable[ManifestRow]) -> None:
     """Remove images of earlier tries, temporary files and the jobs' notes."""
     wanted = {folder / key for row in rows for key in (row.key, row.mask_key) if key}
     shutil.rmtree(folder / NOTES, ignore_errors=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.benchmarks.card import CARD_NAME, StatedCard, read_stated_card, stated_by_spec
-from harness.benchmarks.prepare.expected import Comparison, compare
-from harness.benchmarks.prepare.manifest import Row, Source
+from harness.benchmarks.prepare.expected import CountsCompared, compare_counts
+from harness.benchmarks.prepare.manifest import ManifestRow, Source
 from harness.benchmarks.prepare.packing import (
     Making,
     finish,
@@ -34,7 +34,7 @@ from harness.benchmarks.prepare.recipe import (
     Unusable,
 )
 from harness.benchmarks.prepare.running import in_parallel
-from harness.benchmarks.prepare.writing import Done, Work, do_job, jobs_of, recipe_of
+from harness.benchmarks.prepare.writing import Work, WrittenJob, do_job, recipe_of, writing_jobs
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.specs import BENCHMARKS
 from harness.common.errors import EnvironmentFault, RawDataInvalid, UsageError
@@ -44,7 +44,7 @@ Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Request:
+class PackRequest:
     """One pack to be made."""
 
     benchmark: str
@@ -68,7 +68,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedPack:
     """What came of it."""
 
     name: str
@@ -77,7 +77,7 @@ class Prepared:
     """Where it lies, or would lie."""
     card: StatedCard | None
     """Its card; None after a dry run."""
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[CountsCompared, ...]
     """Numbers beside what they should be."""
     skipped: tuple[Problem, ...]
     """What was left out."""
@@ -88,12 +88,12 @@ class _Plan:
     """What is known before a picture is made."""
 
     works: tuple[Work, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[CountsCompared, ...]
     remarks: tuple[str, ...]
     skipped: tuple[Problem, ...]
 
 
-def prepare(request: Request, on_progress: Progress) -> Prepared:
+def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
     """Make one pack.
 
     Raises:
@@ -103,7 +103,7 @@ def prepare(request: Request, on_progress: Progress) -> Prepared:
         EnvironmentFault: the disk is full, or a worker was killed.
     """
     recipe = recipe_of(request.benchmark)
-    name = request.name or pack_name(request, recipe)
+    name = request.name or prepared_name(request, recipe)
     target = request.out / name
     if target.exists():
         raise UsageError(
@@ -113,7 +113,7 @@ def prepare(request: Request, on_progress: Progress) -> Prepared:
         )
     plan = _plan(request, recipe, on_progress)
     if request.is_dry:
-        return Prepared(name, target, None, plan.comparisons, plan.skipped)
+        return PreparedPack(name, target, None, plan.comparisons, plan.skipped)
     try:
         return _make(request, recipe, name, plan, on_progress)
     except OSError as error:
@@ -126,7 +126,7 @@ def prepare(request: Request, on_progress: Progress) -> Prepared:
         ) from error
 
 
-def pack_name(request: Request, recipe: Recipe) -> str:
+def prepared_name(request: PackRequest, recipe: Recipe) -> str:
     """The benchmark's name, and what makes this another set of images than the benchmark's."""
     if request.options.name:
         return request.options.name
@@ -136,7 +136,7 @@ def pack_name(request: Request, recipe: Recipe) -> str:
     return name + ("-limited" if request.limit_cases else "")
 
 
-def _plan(request: Request, recipe: Recipe, on_progress: Progress) -> _Plan:
+def _plan(request: PackRequest, recipe: Recipe, on_progress: Progress) -> _Plan:
     options = request.options
     survey = recipe.survey(options)
     cases, problems = list(survey.cases), list(survey.problems)
@@ -152,7 +152,9 @@ def _plan(request: Request, recipe: Recipe, on_progress: Progress) -> _Plan:
         problems.append(Problem("empty", "no case can be used"))
     if problems and (not request.is_keeping_on or not items):
         raise _invalid(request, problems)
-    comparisons = tuple(compare(request.benchmark, options, recipe.totals(items), assigned.placed))
+    comparisons = tuple(
+        compare_counts(request.benchmark, options, recipe.totals(items), assigned.placed)
+    )
     if request.is_strict and (different := [one for one in comparisons if one.is_different]):
         raise _invalid(request, [Problem("count", one.sentence) for one in different])
     return _Plan(
@@ -189,7 +191,7 @@ def _index(job: _ToIndex) -> tuple[tuple[Item, ...], tuple[Problem, ...]]:
 
 
 def _indexed(
-    cases: Sequence[Case], request: Request, on_progress: Progress
+    cases: Sequence[Case], request: PackRequest, on_progress: Progress
 ) -> tuple[list[Item], list[Problem]]:
     """Images of all cases, sorted by key; only cases whose names do not tell are opened."""
     options = request.options.for_workers()
@@ -213,8 +215,8 @@ def _works(cases: Iterable[Case], assigned: Assigned) -> Iterable[Work]:
 
 
 def _make(
-    request: Request, recipe: Recipe, name: str, plan: _Plan, on_progress: Progress
-) -> Prepared:
+    request: PackRequest, recipe: Recipe, name: str, plan: _Plan, on_progress: Progress
+) -> PreparedPack:
     target = request.out / name
     folder = partial_folder(target)
     folder.mkdir(parents=True, exist_ok=True)
@@ -234,13 +236,13 @@ def _make(
         group_unit=recipe.GROUP_UNIT,
     )
     folder.rename(target)
-    return Prepared(name, target, card, plan.comparisons, skipped)
+    return PreparedPack(name, target, card, plan.comparisons, skipped)
 
 
-def _pictures(request: Request, plan: _Plan, folder: Path, on_progress: Progress) -> Done:
-    jobs = jobs_of(request.benchmark, plan.works, request.options.for_workers(), folder)
+def _pictures(request: PackRequest, plan: _Plan, folder: Path, on_progress: Progress) -> WrittenJob:
+    jobs = writing_jobs(request.benchmark, plan.works, request.options.for_workers(), folder)
     total = sum(len(work.placed) for work in plan.works)
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     sources: list[Source] = []
     problems: list[Problem] = []
     for done in in_parallel(do_job, jobs, request.workers):
@@ -248,11 +250,11 @@ def _pictures(request: Request, plan: _Plan, folder: Path, on_progress: Progress
         sources += done.sources
         problems += done.problems
         on_progress(f"preparing {request.benchmark}", len(rows), total)
-    return Done(tuple(rows), tuple(sources), tuple(problems))
+    return WrittenJob(tuple(rows), tuple(sources), tuple(problems))
 
 
 def _card(
-    request: Request,
+    request: PackRequest,
     recipe: Recipe,
     name: str,
     plan: _Plan,
@@ -311,7 +313,7 @@ def _stated_beside_images(options: Options) -> dict[str, object]:
     )  # fmt: skip
 
 
-def _invalid(request: Request, problems: Sequence[Problem]) -> RawDataInvalid:
+def _invalid(request: PackRequest, problems: Sequence[Problem]) -> RawDataInvalid:
     spec = BENCHMARKS.get(request.benchmark)
     kinds = {problem.kind for problem in problems}
     ways = []

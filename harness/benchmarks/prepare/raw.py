@@ -57,7 +57,7 @@ class Listing:
         return tuple(str(file.relative) for file in self.ending(*_ARCHIVES))
 
 
-def list_files(roots: Iterable[Path]) -> Listing:
+def list_raw_files(roots: Iterable[Path]) -> Listing:
     """Every file below the folders; links are followed, each real folder once.
 
     Raises:

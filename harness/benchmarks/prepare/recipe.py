@@ -142,7 +142,7 @@ class Assigned:
 
 
 @dataclass(frozen=True)
-class Picture:
+class RawPicture:
     """One image as the pack holds it."""
 
     key: str
@@ -219,7 +219,7 @@ class Recipe(Protocol):
 
     def render(
         self, case: Case, placed: Sequence[Placed], options: Options, /
-    ) -> Iterator[Picture]:
+    ) -> Iterator[RawPicture]:
         """The pixels of a case's images, in the order of `placed`.
 
         Raises:

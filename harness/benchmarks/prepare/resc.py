@@ -22,15 +22,15 @@ from harness.benchmarks.pixels import Pixels
 from harness.benchmarks.prepare import splits
 from harness.benchmarks.prepare.pictures import read_grey
 from harness.benchmarks.prepare.ranking import in_proportion, ranked_groups, ranked_items
-from harness.benchmarks.prepare.raw import RawFile, list_files, not_unpacked, one_each
+from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.prepare.recipe import (
     About,
     Assigned,
     Case,
     Item,
     Options,
-    Picture,
     Placed,
+    RawPicture,
     Split,
     Survey,
     Unusable,
@@ -52,7 +52,7 @@ _CASE_ENDING = re.compile(r"(\.img|_labelMark)$", re.IGNORECASE)
 
 def survey(options: Options) -> Survey:
     """Volumes of the training and the validation set, by the names of their folders."""
-    listing = list_files(options.raw)
+    listing = list_raw_files(options.raw)
     found: dict[tuple[str, str, int], list[RawFile]] = defaultdict(list)
     unknown: set[str] = set()
     part_of = _parts()
@@ -238,13 +238,13 @@ def _drawn(items: Sequence[Item], salt: str) -> list[Item]:
     return sorted(drawn, key=lambda item: item.key)
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[Picture]:
+def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
     """Pixels as they are; the mask is every label."""
     for place in placed:
         number = place.item.at[0]
         file = case.files.get(f"image {number}") or case.files[f"normal {number}"]
         mask = _label(case.files[f"label {number}"]) > 0 if place.item.is_anomalous else None
-        yield Picture(place.item.key, read_grey(file, SHAPE), mask)
+        yield RawPicture(place.item.key, read_grey(file, SHAPE), mask)
 
 
 def totals(items: Sequence[Item]) -> Mapping[str, int]:

@@ -22,15 +22,15 @@ import numpy as np
 
 from harness.benchmarks.pixels import Pixels
 from harness.benchmarks.prepare.ranking import draw, in_proportion, ranked_items
-from harness.benchmarks.prepare.raw import Listing, RawFile, list_files, not_unpacked, one_each
+from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.prepare.recipe import (
     About,
     Assigned,
     Case,
     Item,
     Options,
-    Picture,
     Placed,
+    RawPicture,
     Split,
     Survey,
     Unusable,
@@ -67,7 +67,7 @@ def survey(options: Options) -> Survey:
             where="--nih-mapping",
             fix=f"download RSNA's {MAPPING} and lay it into the raw folder, or name it",
         )
-    listing = list_files(options.raw)
+    listing = list_raw_files(options.raw)
     classes, problems = _classes(listing)
     found: dict[str, list[RawFile]] = defaultdict(list)
     for file in listing.ending(".dcm"):
@@ -126,7 +126,9 @@ def _rows(file: RawFile) -> list[dict[str, str]]:
 def _mapping_file(options: Options) -> Path | None:
     if options.nih_mapping is not None:
         return options.nih_mapping
-    lying = [file.path for file in list_files(options.raw).ending(".json") if file.name == MAPPING]
+    lying = [
+        file.path for file in list_raw_files(options.raw).ending(".json") if file.name == MAPPING
+    ]
     return lying[0] if lying else None
 
 
@@ -197,10 +199,10 @@ def _by_rank(
     return split_of
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[Picture]:
+def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
     """Grey values as stored; inverted where white is 0."""
     for place in placed:
-        yield Picture(place.item.key, read_dicom(case.files["image"], SHAPE))
+        yield RawPicture(place.item.key, read_dicom(case.files["image"], SHAPE))
 
 
 def read_dicom(file: RawFile, shape: tuple[int, int] | None) -> Pixels:

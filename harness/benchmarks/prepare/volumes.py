@@ -30,7 +30,7 @@ _DAMAGED = (OSError, EOFError, ValueError, TypeError, zlib.error, struct.error)
 _GZIP_LENGTHS = 1 << 32
 _SLACK_BYTES = 1 << 20  # padding after the voxels is allowed
 
-Slice = npt.NDArray[Any]
+VolumeSlice = npt.NDArray[Any]
 
 
 class Volume:
@@ -62,21 +62,21 @@ class Volume:
             shown = "x".join(map(str, self.shape))
             raise Unusable(Problem("shape", f"{file.relative}: {shown}, not a volume"))
 
-    def block(self, first: int, end: int) -> Slice:
+    def block(self, first: int, end: int) -> VolumeSlice:
         """Slices [x, y, first:end], scaled, in the file's own type where no scaling is asked."""
         try:
             return np.asarray(self._proxy[:, :, first:end])
         except self._damaged as error:
             raise self._unusable(error) from error
 
-    def stored(self) -> Slice:
+    def stored(self) -> VolumeSlice:
         """The whole volume as stored, before scaling (see `scaled`)."""
         try:
             return np.asanyarray(self._proxy.get_unscaled())
         except self._damaged as error:
             raise self._unusable(error) from error
 
-    def scaled(self, stored: Slice) -> Slice:
+    def scaled(self, stored: VolumeSlice) -> VolumeSlice:
         """A part of `stored()` with the file's slope and intercept."""
         from nibabel.volumeutils import apply_read_scaling
 
@@ -109,7 +109,7 @@ class Volume:
         return Unusable(Problem("damaged", f"{self.file.relative}: {reason}"))
 
 
-def check_labels(volume: Volume, labels: Slice, known: Iterable[int]) -> None:
+def check_labels(volume: Volume, labels: VolumeSlice, known: Iterable[int]) -> None:
     """Refuse labels that the benchmark does not know.
 
     Raises:

@@ -23,8 +23,8 @@ from PIL import Image
 
 from harness.benchmarks.cache import write_atomically
 from harness.benchmarks.pixels import Mask, Pixels, mask_hash, pixel_hash
-from harness.benchmarks.prepare.manifest import Row, Source, row_from, source_of
-from harness.benchmarks.prepare.recipe import Case, Options, Picture, Placed, Recipe, Unusable
+from harness.benchmarks.prepare.manifest import ManifestRow, Source, row_from, source_of
+from harness.benchmarks.prepare.recipe import Case, Options, Placed, RawPicture, Recipe, Unusable
 from harness.benchmarks.problems import Problem
 
 NOTES = "done"  # folder of the finished jobs' notes, in the unfinished pack
@@ -44,7 +44,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Job:
+class WritingJob:
     """Some cases that are done in one go."""
 
     benchmark: str
@@ -58,10 +58,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Done:
+class WrittenJob:
     """What a job made."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ManifestRow, ...] = ()
     """Images that are written."""
     sources: tuple[Source, ...] = ()
     """Raw files that were read."""
@@ -78,25 +78,27 @@ def recipe_of(benchmark: str) -> Recipe:
     return cast("Recipe", importlib.import_module(f"harness.benchmarks.prepare.{benchmark}"))
 
 
-def jobs_of(benchmark: str, works: Iterable[Work], options: Options, folder: Path) -> Iterator[Job]:
+def writing_jobs(
+    benchmark: str, works: Iterable[Work], options: Options, folder: Path
+) -> Iterator[WritingJob]:
     """Cases in their order, gathered to jobs of about `_IMAGES_PER_JOB` images."""
     gathered: list[Work] = []
     for work in works:
         gathered.append(work)
         if sum(len(one.placed) for one in gathered) >= _IMAGES_PER_JOB:
-            yield Job(benchmark, options, folder, tuple(gathered))
+            yield WritingJob(benchmark, options, folder, tuple(gathered))
             gathered = []
     if gathered:
-        yield Job(benchmark, options, folder, tuple(gathered))
+        yield WritingJob(benchmark, options, folder, tuple(gathered))
 
 
-def do_job(job: Job) -> Done:
+def do_job(job: WritingJob) -> WrittenJob:
     """Make a job's images, or find that they are there."""
     note = job.folder / NOTES / f"{_identity(job)}.json"
     if (done := _read_note(note, job.folder)) is not None:
         return done
     recipe = recipe_of(job.benchmark)
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     sources: list[Source] = []
     problems: list[Problem] = []
     for work in job.works:
@@ -109,17 +111,17 @@ def do_job(job: Job) -> Done:
             if error.filename is None or Path(error.filename).is_relative_to(job.folder):
                 raise  # our own disk is full, not a raw file broken
             problems.append(Problem("damaged", f"{error.filename}: {error.strerror}"))
-    done = Done(tuple(rows), tuple(sources), tuple(problems))
+    done = WrittenJob(tuple(rows), tuple(sources), tuple(problems))
     if not problems:
         write_atomically(note, json.dumps(asdict(done), sort_keys=True).encode())
     return done
 
 
-def _write_case(recipe: Recipe, work: Work, job: Job) -> list[Row]:
+def _write_case(recipe: Recipe, work: Work, job: WritingJob) -> list[ManifestRow]:
     """All images of a case; none stays when one cannot be made."""
     place_of = {placed.item.key: placed for placed in work.placed}
     files = tuple(sorted(str(file.relative) for file in work.case.files.values()))
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     try:
         for picture in recipe.render(work.case, work.placed, job.options):
             placed = place_of.pop(picture.key)
@@ -134,10 +136,12 @@ def _write_case(recipe: Recipe, work: Work, job: Job) -> list[Row]:
     return rows
 
 
-def _write(picture: Picture, placed: Placed, files: tuple[str, ...], folder: Path) -> Row:
+def _write(
+    picture: RawPicture, placed: Placed, files: tuple[str, ...], folder: Path
+) -> ManifestRow:
     item = placed.item
     base = f"{placed.split}/{'Ungood' if item.is_anomalous else 'good'}"
-    row = Row(
+    row = ManifestRow(
         key=f"{base}/img/{placed.name}.png",
         split=placed.split,
         is_anomalous=item.is_anomalous,
@@ -169,7 +173,7 @@ def png(pixels: Pixels | Mask) -> bytes:
     return buffer.getvalue()
 
 
-def _identity(job: Job) -> str:
+def _identity(job: WritingJob) -> str:
     """Hash over everything that decides a job's images; no secret is in it."""
     stamps = [
         (work.case.key, kind, str(file.path), *_stamp(file.path))
@@ -191,7 +195,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _read_note(note: Path, folder: Path) -> Done | None:
+def _read_note(note: Path, folder: Path) -> WrittenJob | None:
     """What a job wrote down, if all of its images are there too."""
     try:
         document = json.loads(note.read_bytes())
@@ -201,4 +205,4 @@ def _read_note(note: Path, folder: Path) -> Done | None:
         return None
     keys = [key for row in rows for key in (row.key, row.mask_key) if key]
     is_there = all((folder / key).is_file() and (folder / key).stat().st_size for key in keys)
-    return Done(rows, sources) if is_there else None
+    return WrittenJob(rows, sources) if is_there else None

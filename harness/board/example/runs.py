@@ -13,7 +13,7 @@ from harness.board.example.methods import Method, generator
 from harness.common.statuses import Status
 from harness.records.record import Grid, Record, content_hash
 
-RESAMPLES = 400
+EXAMPLE_RESAMPLES = 400
 MADE_UP = "made-up data: no run stands behind this record"
 WITH_MASKS = ("brain", "liver", "resc", "demo")
 # Benchmark: difficulty (taken off every score) and patients.
@@ -194,7 +194,7 @@ def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
         records=tuple(sorted(record.record_hash or "" for record in records)),
         unit="patient" if first.pack.patients else "image",
         units=units,
-        resamples=RESAMPLES,
+        resamples=EXAMPLE_RESAMPLES,
         significance=SIGNIFICANCE,
         columns=tuple(
             Column(track, metric, grid, _standings([r for r in records if r.track == track], metric, grid))
@@ -210,12 +210,14 @@ def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tup
 
     values: dict[str, list[float]] = {}
     drawn: dict[str, list[Floats]] = {}
-    shared = generator("patients", records[0].pack.benchmark, metric).normal(0, 1, RESAMPLES)
+    shared = generator("patients", records[0].pack.benchmark, metric).normal(
+        0, 1, EXAMPLE_RESAMPLES
+    )
     for record in records:
         found = record.metric(metric, grid)
         if found is None or found.value is None or found.low is None or found.high is None:
             continue
-        own = generator(record.run_key, metric).normal(0, 1, RESAMPLES)
+        own = generator(record.run_key, metric).normal(0, 1, EXAMPLE_RESAMPLES)
         spread = (found.high - found.low) / 4
         values.setdefault(record.entry.name, []).append(found.value)
         rows = found.value + spread * (0.8 * shared + 0.8 * own)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from harness.campaigns.ray.node_check import differences
+from harness.campaigns.ray.node_check import differences_in_words
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import owner_mark
 from harness.common.statuses import Status
@@ -119,7 +119,7 @@ def differences_of(record: Record, expected: Mapping[str, object]) -> list[str]:
     wanted = {**expected, "metrics": METRICS_VERSION}
     wanted.pop("pinned", None)  # of an image; what it is, its engine has said: `identity`
     parts = _parts(record)
-    return differences({key: parts.get(key) for key in wanted}, wanted)
+    return differences_in_words({key: parts.get(key) for key in wanted}, wanted)
 
 
 def _parts(record: Record) -> dict[str, object]:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.campaigns.command import Command, command_of
-from harness.campaigns.faults import Done
+from harness.campaigns.faults import Ended
 from harness.campaigns.offer import Offer
 from harness.campaigns.plan import LOGS
-from harness.campaigns.ray.node_check import differences, harness_facts
-from harness.campaigns.ray.nodes import Need, Node, Nodes
+from harness.campaigns.ray.node_check import differences_in_words, harness_facts
+from harness.campaigns.ray.nodes import Node, NodeNeed, Nodes
 from harness.campaigns.ray.runner import WAIT_SECONDS, RayRunner
 from harness.campaigns.ray.tasks import Tasks
 from harness.common.errors import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.campaigns.grid import Cell
-    from harness.campaigns.plan import Plan
+    from harness.campaigns.plan import CampaignPlan
     from harness.engines.base import Engine, Limits
     from harness.running.request import Request
 
@@ -53,7 +53,7 @@ FLIGHTS = 64
 
 
 @contextlib.contextmanager
-def connect(
+def connect_to_cluster(
     options: argparse.Namespace, address: str, reporter: cli.Reporter
 ) -> Iterator[RayCluster]:
     """The cluster at an address, else of $RAY_ADDRESS, else that this machine is a node of.
@@ -137,7 +137,7 @@ class RayCluster:
     def __init__(self, ray: Any, options: argparse.Namespace, reporter: cli.Reporter) -> None:
         self._ray, self._options, self._tell = ray, options, reporter.event
         self._harness = harness_facts()
-        self._nodes = Nodes(self._living, Need(1, 0), self._tell)
+        self._nodes = Nodes(self._living, NodeNeed(1, 0), self._tell)
 
     def offer(self, limits: Limits) -> Offer:
         """The nodes that have this harness, the engine and the device; see `offer.OffersRuns`."""
@@ -148,7 +148,7 @@ class RayCluster:
             )
         if options.jobs is not None and options.jobs < 1:
             raise UsageError("at least one run at a time", where="--jobs")
-        need = Need(1, 1) if options.device == "cuda" else Need(limits.threads, 0)
+        need = NodeNeed(1, 1) if options.device == "cuda" else NodeNeed(limits.threads, 0)
         self._nodes = Nodes(self._living, need, self._tell)
         told = self._survey()
         engine = self._engine(told)
@@ -176,7 +176,7 @@ class RayCluster:
                     fix="name the image by its digest: name@sha256:…",
                 )
 
-    def runs(self, plan: Plan, cells: Sequence[Cell]) -> Iterator[Done]:
+    def runs(self, plan: CampaignPlan, cells: Sequence[Cell]) -> Iterator[Ended]:
         """Every cell once; yields each as it ends."""
         plan.store.sweep()
         flights = self._options.jobs or max(FLIGHTS, 2 * len(plan.slots))
@@ -216,7 +216,7 @@ class RayCluster:
         for node, answer in answers.items():
             if problem := answer.get("problem"):
                 nodes.close(node, problem)
-            elif other := differences(answer["harness"], self._harness):
+            elif other := differences_in_words(answer["harness"], self._harness):
                 nodes.close(node, f"the harness there is another one: {'; '.join(other)}")
             else:
                 told[node] = answer
@@ -262,7 +262,7 @@ class RayCluster:
             )
         return str(wanted or next(iter(models)))
 
-    def _job(self, cell: Cell, plan: Plan) -> dict[str, Any]:
+    def _job(self, cell: Cell, plan: CampaignPlan) -> dict[str, Any]:
         """The run as a node is asked for it (`fit.Job`)."""
         command = _for_nodes(command_of(cell, self._options.device, plan, self._options))
         return {

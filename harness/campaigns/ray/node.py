@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = "BMAD_CHECKOUT"
-POLL_SECONDS = 0.2
-STOP_SECONDS = 60.0
+NODE_POLL_SECONDS = 0.2
+NODE_STOP_SECONDS = 60.0
 CHUNK_BYTES = 4 * 1024**2
 # Starts the run one generation down, and ends as it ends.
 SHIELD = "import subprocess, sys\nsys.exit(subprocess.Popen(sys.argv[1:]).wait() % 256)"
@@ -35,7 +35,7 @@ class NotUsable(Exception):
     """The node has no harness that answers; the message says why."""
 
 
-def facts(checkout: str) -> dict[str, Any]:
+def node_facts(checkout: str) -> dict[str, Any]:
     """What the node's harness says of the node, or `{"problem": …}`."""
     try:
         return _ask(_checkout(checkout), "facts", None)
@@ -117,7 +117,7 @@ def _evaluate(arguments: Sequence[str], place: str, log: Path) -> Generator[Mess
             while process.poll() is None:
                 if text := told.read():
                     yield "log", text
-                time.sleep(POLL_SECONDS)
+                time.sleep(NODE_POLL_SECONDS)
         finally:
             _end(process)
         if text := told.read():
@@ -131,7 +131,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
             process.stdin.close()
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(NODE_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from harness.entries.entry import Entry
 
 BUSY_SECONDS = 30.0  # a GPU may still be freed by the run before this one
-POLL_SECONDS = 1.0
+GPU_POLL_SECONDS = 1.0
 PULL_PAUSES = (5.0, 20.0)  # a registry that says no may say yes a moment later
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class NodeJob:
     """One run as a machine of the cluster is asked for it."""
 
     command: Command
@@ -56,7 +56,7 @@ class Job:
     """Process on this machine that the run's folder belongs to."""
 
     @classmethod
-    def read(cls, text: str) -> Job:
+    def read(cls, text: str) -> NodeJob:
         """From JSON."""
         told = json.loads(text)
         command = told["command"]
@@ -67,7 +67,7 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class NodeVerdict:
     """Whether a run may happen on this machine."""
 
     problems: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ def harness_facts() -> dict[str, object]:
     }
 
 
-def facts() -> dict[str, object]:
+def machine_facts() -> dict[str, object]:
     """What this machine has."""
     from harness import nvidia
     from harness.engines import engine_names, make_engine
@@ -114,29 +114,29 @@ def facts() -> dict[str, object]:
     }
 
 
-def check(job: Job) -> Verdict:
+def check_job(job: NodeJob) -> NodeVerdict:
     """Whether the run may happen here, and by which call."""
     own = harness_facts()
-    if other := differences(own, job.harness):
+    if other := differences_in_words(own, job.harness):
         # The rest would be worked out by other code.
-        return Verdict(tuple(f"the harness is another one: {each}" for each in other))
+        return NodeVerdict(tuple(f"the harness is another one: {each}" for each in other))
     command = _here(job.command)
     problems, busy, device = _problems(command, job.expected)
     if problems or busy:
-        return Verdict(tuple(problems), busy)
+        return NodeVerdict(tuple(problems), busy)
     work = _work_folder(job.owner)
     command = dataclasses.replace(command, device=device, results=str(work / "results"))
-    return Verdict(arguments=tuple(command.arguments()), work=str(work))
+    return NodeVerdict(arguments=tuple(command.arguments()), work=str(work))
 
 
-def differences(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+def differences_in_words(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """What differs between this machine and the campaign, each in words."""
     own = json.loads(json.dumps(own))
     found = []
     for name in sorted(own.keys() | theirs.keys()):
         mine, other = own.get(name), theirs.get(name)
         if isinstance(mine, dict) and isinstance(other, dict):
-            found += [f"{name}: {each}" for each in differences(mine, other)]
+            found += [f"{name}: {each}" for each in differences_in_words(mine, other)]
         elif mine != other:
             found.append(f"{name} is {mine} here and {other} in the campaign")
     return found
@@ -159,7 +159,7 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
     from harness.campaigns.plan import key_parts_of, request_for
     from harness.engines import make_engine
     from harness.entries.opening import open_entry
-    from harness.entries.weights import default_folder, require_for
+    from harness.entries.weights import default_weights_folder, require_for
 
     problems: list[str] = []
     engine, device, kind = make_engine(command.engine), command.device, command.device
@@ -184,8 +184,8 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
             entry, pack, seed=command.seed, preset=command.preset, offer=offer,
             overrides=dict(command.overrides), limits=read_limits(command.limits),
         )  # fmt: skip
-        problems += differences(key_parts_of(request), expected)
-        folder = Path(command.weights) if command.weights else default_folder()
+        problems += differences_in_words(key_parts_of(request), expected)
+        folder = Path(command.weights) if command.weights else default_weights_folder()
         require_for(entry.table.backbones, request.settings.params, folder)
     if not problems and entry.kind in ("image", "submission"):
         with _noting(problems):
@@ -245,7 +245,7 @@ def _busy(device: str) -> str:
     while not slots.is_free(device):
         if time.monotonic() > deadline:
             return f"{device} is in use by others"
-        time.sleep(POLL_SECONDS)
+        time.sleep(GPU_POLL_SECONDS)
     return ""
 
 
@@ -263,9 +263,9 @@ def main(argv: Sequence[str]) -> int:
     """Answer one question on standard output."""
     answer: object
     if argv == ["facts"]:
-        answer = facts()
+        answer = machine_facts()
     elif argv == ["check"]:
-        answer = dataclasses.asdict(check(Job.read(sys.stdin.read())))
+        answer = dataclasses.asdict(check_job(NodeJob.read(sys.stdin.read())))
     else:
         print("usage: python -m harness.campaigns.ray.node_check facts|check", file=sys.stderr)
         return 2

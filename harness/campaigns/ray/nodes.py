@@ -34,7 +34,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Need:
+class NodeNeed:
     """What one run asks Ray for."""
 
     cpus: int
@@ -61,7 +61,7 @@ class Nodes:
     """
 
     def __init__(
-        self, look: Callable[[], Sequence[Node]], need: Need, tell: Callable[[str], None]
+        self, look: Callable[[], Sequence[Node]], need: NodeNeed, tell: Callable[[str], None]
     ) -> None:
         self.need, self._look, self.tell = need, look, tell
         self._lock = threading.Lock()

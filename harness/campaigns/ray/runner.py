@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.campaigns.faults import Done, End, Try
+from harness.campaigns.faults import End, Ended, Try
 from harness.campaigns.plan import LOGS
 from harness.campaigns.ray.arrivals import Arrival, arriving, differences_of
 from harness.campaigns.ray.tasks import Tasks, in_words
@@ -35,7 +35,7 @@ from harness.records.store import RunName
 
 if TYPE_CHECKING:
     from harness.campaigns.grid import Cell
-    from harness.campaigns.plan import Plan
+    from harness.campaigns.plan import CampaignPlan
     from harness.records.record import Record
 
 WAIT_SECONDS = 1.0
@@ -88,7 +88,7 @@ class RayRunner(Runner):
     def __init__(
         self,
         tasks: Tasks,
-        plan: Plan,
+        plan: CampaignPlan,
         slots: Sequence[str],
         job: Callable[[Cell], Mapping[str, Any]],
         *,
@@ -101,7 +101,7 @@ class RayRunner(Runner):
         self._wait_seconds, self._replace = wait_seconds, replace
         self._turns = InTurn(())
 
-    def run(self, cells: Sequence[Cell]) -> Iterator[Done]:
+    def run(self, cells: Sequence[Cell]) -> Iterator[Ended]:
         """See `Runner.run`."""
         self._turns = InTurn(cells)
         return super().run(cells)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SURVEY_SECONDS = 180.0  # for every node to say what it has
 MESSAGES_AHEAD = 4  # a node waits when so many are not fetched: 16 MiB of files
 # Of Ray's errors, which fill a screen each, what has happened.
-MEANINGS = {
+RAY_MEANINGS = {
     "NodeDiedError": "the node was lost",
     "WorkerCrashedError": "its worker process died",
     "OutOfMemoryError": "Ray ended the run: the node was short of memory",
@@ -48,7 +48,7 @@ class Tasks:
                 device = f"cuda:{context.get_accelerator_ids()['GPU'][0]}"
             yield from work(job, checkout, device)
 
-        self._run, self._facts = ray.remote(run), ray.remote(on_node.facts)
+        self._run, self._facts = ray.remote(run), ray.remote(on_node.node_facts)
 
     def start(self, job: Mapping[str, Any], cell: Cell, left_out: Sequence[str]) -> Any:
         """A run somewhere but on these nodes; returns the generator of its messages."""
@@ -92,7 +92,7 @@ class Tasks:
 
 def in_words(error: BaseException, most: int = 200) -> str:
     """An error on one short line: what it means here, where we know, else its own words."""
-    if known := MEANINGS.get(type(error).__name__):
+    if known := RAY_MEANINGS.get(type(error).__name__):
         return known
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else text[:most] + "…"

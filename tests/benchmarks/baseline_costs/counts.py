@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from baselines.kit import images
-from harness.campaigns.throughput import Batches, Counts, Selection, Work
+from harness.campaigns.throughput import Batches, OperationCounts, Selection, StepWork
 from harness.campaigns.throughput import Phase as Rule
 from tests.baselines.conftest import BASELINES, Baseline, module_of, open_baseline
 from tests.benchmarks.baseline_costs.bounded import Listener, Phase, Step, watched
@@ -70,7 +70,7 @@ class Counting(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.work = dict.fromkeys(Work.model_fields, 0.0)
+        self.work = dict.fromkeys(StepWork.model_fields, 0.0)
 
     def __torch_dispatch__(
         self,
@@ -113,8 +113,8 @@ class Tally:
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
-        self.spans: dict[str, Work] = {}
-        self.steps_of: list[tuple[Phase, Work]] = []
+        self.spans: dict[str, StepWork] = {}
+        self.steps_of: list[tuple[Phase, StepWork]] = []
         self._taken = 0
 
     @property
@@ -127,13 +127,13 @@ class Tally:
         """Count what is inside."""
         with Counting() as counting:
             yield
-        self.spans[name] = Work(**counting.work)
+        self.spans[name] = StepWork(**counting.work)
 
     def around(self, phase: Phase, step: Step) -> Step:
         """Count the steps of a phase, but the first, which makes the optimiser's state."""
         self._taken = 0
         place = len(self.steps_of)
-        self.steps_of.append((phase, Work()))
+        self.steps_of.append((phase, StepWork()))
 
         def counted(pixels: Tensor) -> Tensor:
             self._taken += 1
@@ -142,7 +142,7 @@ class Tally:
             with Counting() as counting:
                 loss = step(pixels)
             before = self.steps_of[place][1]
-            self.steps_of[place] = (phase, before.plus(Work(**counting.work), 1 / self.steps))
+            self.steps_of[place] = (phase, before.plus(StepWork(**counting.work), 1 / self.steps))
             return loss
 
         return counted
@@ -181,15 +181,15 @@ class Sample:
 
     images: int
     batch_size: int
-    steps: tuple[tuple[Phase, Work], ...]
+    steps: tuple[tuple[Phase, StepWork], ...]
     """One step of each phase."""
-    spans: Mapping[str, Work]
+    spans: Mapping[str, StepWork]
     """Whole passes, by their names."""
-    prediction: Work
+    prediction: StepWork
 
-    def batch_of(self, name: str) -> Work:
+    def batch_of(self, name: str) -> StepWork:
         """One batch of a pass over the images."""
-        return Work().plus(self.spans.get(name, Work()), self.batch_size / self.images)
+        return StepWork().plus(self.spans.get(name, StepWork()), self.batch_size / self.images)
 
 
 def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Path) -> Sample:
@@ -206,10 +206,10 @@ def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Pa
         with Counting() as counting:
             model.predict(asked)
     count = len(list(folder.iterdir()))
-    return Sample(count, batch, tuple(tally.steps_of), tally.spans, Work(**counting.work))
+    return Sample(count, batch, tuple(tally.steps_of), tally.spans, StepWork(**counting.work))
 
 
-def count(entry: str, data: Path, **changes: Any) -> Counts:
+def count(entry: str, data: Path, **changes: Any) -> OperationCounts:
     """What an entry does at full size.
 
     Three samples tell apart what comes with an image, with a batch, and once.
@@ -225,7 +225,7 @@ def count(entry: str, data: Path, **changes: Any) -> Counts:
     # PatchCore's selection is arithmetic (`Selection`): here it keeps a single patch.
     run = {**params, **({"coreset_ratio": 1e-9} if "coreset_ratio" in params else {})}
     two, four = (sample(baseline, run, size, few) for size in SIZES)
-    found = Counts(settings=costly(params), prediction=four.prediction)
+    found = OperationCounts(settings=costly(params), prediction=four.prediction)
     more: dict[str, Any] = {}
     if two.steps:
         phases = [
@@ -248,15 +248,15 @@ def count(entry: str, data: Path, **changes: Any) -> Counts:
     return found.model_copy(update=more)
 
 
-def _batches(two: Work, four: Work) -> Batches:
+def _batches(two: StepWork, four: StepWork) -> Batches:
     """What comes with an image and what with a batch, from batches of two and of four."""
     per_image = _positive(four.plus(two, -1), 1 / (SIZES[1] - SIZES[0]))
     return Batches(per_batch=_positive(two.plus(per_image, -SIZES[0])), per_image=per_image)
 
 
-def _positive(work: Work, factor: float = 1.0) -> Work:
+def _positive(work: StepWork, factor: float = 1.0) -> StepWork:
     """Nothing is done less than never, whatever a straight line says."""
-    return Work(**{name: max(0.0, factor * value) for name, value in work.model_dump().items()})
+    return StepWork(**{name: max(0.0, factor * value) for name, value in work.model_dump().items()})
 
 
 def _single_pass(two: Sample, four: Sample, larger: Sample) -> dict[str, Any]:

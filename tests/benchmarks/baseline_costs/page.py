@@ -13,7 +13,7 @@ from harness.benchmarks.specs import BENCHMARKS
 from harness.campaigns import throughput
 from harness.campaigns.grid import is_left_out, read_campaign
 from harness.campaigns.report import duration
-from harness.campaigns.throughput import Asked, Counts, Parts, Presumed, Row, Table
+from harness.campaigns.throughput import CostRow, OperationCounts, Parts, Presumed, RunSize, Table
 from harness.entries.opening import open_folder
 from tests.benchmarks.baseline_costs.generated import forms
 
@@ -78,10 +78,10 @@ def grid(root: Path, table: Table, kind: str) -> tuple[Grid, str]:
     return found, "; ".join(bases)
 
 
-def _asked(root: Path, entry: str, benchmark: str) -> Asked:
+def _asked(root: Path, entry: str, benchmark: str) -> RunSize:
     """A run of the preset `bmad` on as many images as BMAD has."""
     params = open_folder(root / "baselines" / entry).settings(benchmark, preset="bmad").params
-    return Asked(entry, params, benchmark, *BENCHMARKS[benchmark].counts[0].counts.totals)
+    return RunSize(entry, params, benchmark, *BENCHMARKS[benchmark].counts[0].counts.totals)
 
 
 def makespan(seconds: Iterable[float], machines: int) -> float:
@@ -165,7 +165,7 @@ Milliseconds for one image, median (90th percentile); start of the program and f
 {_table(["method", "start, s", "first", *sizes], answers)}"""
 
 
-def _training_row(name: str, row: Row) -> list[str]:
+def _training_row(name: str, row: CostRow) -> list[str]:
     ours, bare = row.phase_seconds, row.bare_seconds
     ratio = " / ".join(f"{value:.0%}" for value in row.ratios)
     if not ours and row.pass_seconds:
@@ -206,7 +206,7 @@ def _rates(seconds: Sequence[float]) -> str:
     return " / ".join(f"{1 / value:.3g}" for value in seconds if value) or "–"
 
 
-def _once(row: Row) -> str:
+def _once(row: CostRow) -> str:
     """Selection and inversion."""
     found = row.fitting_seconds
     if not found:
@@ -215,14 +215,14 @@ def _once(row: Row) -> str:
     return duration(low) if high < 1.1 * low else f"{duration(low)} to {duration(high)}"
 
 
-def _gpu_memory(row: Row) -> str:
+def _gpu_memory(row: CostRow) -> str:
     if row.peak_torch_mib is None:
         return "–"
     host = f"{row.peak_gpu_mib:,.0f}" if row.peak_gpu_mib else "–"
     return f"{row.peak_torch_mib:,.0f} / {host}"
 
 
-def _answer_row(name: str, row: Row) -> list[str]:
+def _answer_row(name: str, row: CostRow) -> list[str]:
     cells = [
         f"{1000 * row.prediction_seconds[form]:.3g} ({1000 * row.prediction_p90_seconds[form]:.3g})"
         for form in forms()
@@ -248,7 +248,7 @@ where the method's `precision` says so.
 {_table(WORK_HEAD, rows)}"""
 
 
-def _work_row(name: str, counts: Counts) -> list[str]:
+def _work_row(name: str, counts: OperationCounts) -> list[str]:
     steps = [phase.step for phase in counts.phases] or [counts.first_pass]
     images, answer = [step.per_image for step in steps], counts.prediction
     products = (answer.bfloat16_flops + answer.float32_flops) / 1e9

@@ -9,7 +9,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.campaigns.throughput import TABLE, Anomalib, Counts, Device, Machine, Row, Table
+from harness.campaigns.throughput import (
+    TABLE,
+    Anomalib,
+    CostRow,
+    Device,
+    Machine,
+    OperationCounts,
+    Table,
+)
 from harness.entries.opening import open_folder
 from tests.benchmarks.baseline_costs.settings import costly, full_size
 
@@ -29,7 +37,7 @@ def merge(table: Table, report: Mapping[str, Any]) -> Table:
     """The table with the report's rows; what was measured under other settings is left out."""
     counts = dict(table.counts)
     for entry, told in report["counts"].items():
-        found = Counts.model_validate(told)
+        found = OperationCounts.model_validate(told)
         if found.settings == costly(full_size(open_folder(BASELINES / entry), "brain")):
             counts[entry] = found
     measured = dict(table.measured)
@@ -54,7 +62,7 @@ def merge(table: Table, report: Mapping[str, Any]) -> Table:
     return Table(presumed=table.presumed, counts=dict(sorted(counts.items())), measured=measured)
 
 
-def row_of(parts: Mapping[str, Any]) -> Row:
+def row_of(parts: Mapping[str, Any]) -> CostRow:
     """One baseline's measurements as the table has them."""
     ours, training = parts["ours"], parts["ours"].get("training", {})
     phases, spans = training.get("phases", []), training.get("spans", {})
@@ -63,7 +71,7 @@ def row_of(parts: Mapping[str, Any]) -> Row:
     whole = training.get("fit_seconds", 0.0) / images  # of a method that reports nothing between
     passed = spans.get("first pass", [0.0])[0] / images if phases else whole
     theirs = parts.get("anomalib", {})
-    return Row(
+    return CostRow(
         batch_size=ours["batch_size"] or 1,
         phase_seconds=tuple(phase["loop_seconds"] / phase["loop_images"] for phase in phases),
         bare_seconds=tuple(phase["bare_seconds"] / phase["bare_images"] for phase in phases),

@@ -14,14 +14,14 @@ from PIL import Image
 
 from harness.benchmarks.prepare import splits
 from harness.benchmarks.prepare.manifest import MANIFEST_NAME
-from harness.benchmarks.prepare.preparing import Prepared, Request, prepare
+from harness.benchmarks.prepare.preparing import PackRequest, PreparedPack, prepare
 from harness.benchmarks.prepare.recipe import Options
 
 from . import raw_fixtures
 
 ALL = ("brain", "liver", "resc", "oct2017", "rsna", "camelyon16")
-Preparing = Callable[..., Prepared]
-Ready = Callable[[str], Prepared]
+Preparing = Callable[..., PreparedPack]
+Ready = Callable[[str], PreparedPack]
 
 
 def write_liver(folder: Path) -> Path:
@@ -68,17 +68,17 @@ def short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def ready(
     raw: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Prepared]:
+) -> Callable[[str], PreparedPack]:
     """The `paper` pack of a benchmark's fixture, made once a session; to be read alone."""
     out = tmp_path_factory.mktemp("ready")
     lists = raw_fixtures.slide_lists()
 
     @cache
-    def run(benchmark: str) -> Prepared:
+    def run(benchmark: str) -> PreparedPack:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(splits, "patches", lists.__getitem__)
             options = Options((raw[benchmark],), volume_slices=raw_fixtures.RESC_SLICES)
-            request = Request(benchmark, options, out, is_keeping_on=True)
+            request = PackRequest(benchmark, options, out, is_keeping_on=True)
             return prepare(request, lambda *_: None)
 
     return run
@@ -88,7 +88,7 @@ def ready(
 def preparing(raw: dict[str, Path], tmp_path: Path, short_lists: None) -> Preparing:
     """Prepares a benchmark's fixture in this process; options and request fields by keyword."""
 
-    def run(benchmark: str, **changes: object) -> Prepared:
+    def run(benchmark: str, **changes: object) -> PreparedPack:
         fields = {name: changes.pop(name) for name in [*changes] if name in REQUEST}
         defaults: dict[str, object] = {}
         if "raw" not in changes:
@@ -97,7 +97,7 @@ def preparing(raw: dict[str, Path], tmp_path: Path, short_lists: None) -> Prepar
             defaults["volume_slices"] = raw_fixtures.RESC_SLICES
         options = Options(**{**defaults, **changes})  # type: ignore[arg-type]
         base: dict[str, object] = {"out": tmp_path / "out", "is_keeping_on": True}
-        request = Request(benchmark, options, **{**base, **fields})  # type: ignore[arg-type]
+        request = PackRequest(benchmark, options, **{**base, **fields})  # type: ignore[arg-type]
         return prepare(request, lambda *_: None)
 
     return run

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from harness.benchmarks.prepare.grey import bone_map, equalised, lesions, to_grey
+from harness.benchmarks.prepare.grey import bone_map, equalised, lesion_mask, to_grey
 
 # The published definition of `bone`: corners of a piecewise-linear curve a channel.
 BONE = (
@@ -94,5 +94,5 @@ def test_equalisation_is_the_formula_pixel_by_pixel(grey: np.ndarray) -> None:
 
 def test_lesions_are_the_named_labels_or_all() -> None:
     labels = np.array([[0, 1, 2, 4]])
-    assert lesions(labels).tolist() == [[False, True, True, True]]
-    assert lesions(labels, 2).tolist() == [[False, False, True, False]]
+    assert lesion_mask(labels).tolist() == [[False, True, True, True]]
+    assert lesion_mask(labels, 2).tolist() == [[False, False, True, False]]
