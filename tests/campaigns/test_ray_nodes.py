@@ -44,9 +44,9 @@ from harness.records.run_key import RunKey
 from harness.records.store import Store, file_hash
 from tests.engine_images import LightDockerEngine
 from tests.fake_nvml import Driver, FakeGpu
+from tests.paths import REPOSITORY
 from tests.run_factory import random_scores, save_run
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 HONEST = REPOSITORY / "tests/entries/honest"
 
 

@@ -18,9 +18,9 @@ import yaml
 from harness import campaign
 from harness.campaigns.ray import node
 from harness.records.store import Store
+from tests.paths import REPOSITORY
 from tests.ray_cluster import QUIET, of_cluster
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
 # Runs its command once for each of two nodes, as srun would, and ends them when it is ended.
 SRUN = """#!/bin/bash

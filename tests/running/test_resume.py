@@ -24,9 +24,9 @@ from harness.records.record import Record
 from harness.records.store import Store
 from harness.running.plan import RunPlan, plan_runs, run_all
 from harness.trained import interrupted_training
+from tests.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
-RESUMING = ROOT / "tests" / "entries" / "resuming"
+RESUMING = REPOSITORY / "tests" / "entries" / "resuming"
 # Checkpoints at 5, 10, 15 and 20; long enough between them for a kill to come before the next.
 SETTINGS = ("--set", "every=5", "--set", "pause=0.1", "--set", "best=10")
 # A harness that kills itself, at once and for certain, at a moment that it is told.
@@ -112,7 +112,7 @@ def run_killed(cache: Path, tmp_path: Path) -> Callable[..., str]:
                 *("--results", str(tmp_path / results), "--no-site", "--no-keep-model"),
                 *map(str, arguments),
             ],
-            cwd=ROOT,
+            cwd=REPOSITORY,
             env={
                 **os.environ,
                 "BMAD_CACHE": str(cache),
@@ -216,7 +216,7 @@ def test_a_real_baseline_killed_twice_ends_with_the_same_bytes(
 ) -> None:
     shrunken = ("image_size=64", "batch_size=4", "epochs=6", "checkpoint_every_epochs=2")
     settings = [word for setting in shrunken for word in ("--set", setting)]
-    entry = ROOT / "baselines" / "rd4ad"
+    entry = REPOSITORY / "baselines" / "rd4ad"
     run_killed(entry, "whole", None, *settings)
     for moment in (MOMENTS[2], MOMENTS[0]):
         run_killed(entry, "killed", moment, *settings)

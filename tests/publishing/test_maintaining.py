@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness import publish
+from tests.entries.test_submissions import source_folder, submit
 from tests.run_factory import random_scores, save_run
-from tests.test_publish import RECORDS, git, rewrite
-from tests.test_submissions import source_folder, submit
+from tests.verbs.test_publish import RECORDS, git, rewrite
 
 
 @pytest.fixture(scope="module")

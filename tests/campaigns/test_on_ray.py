@@ -20,11 +20,10 @@ from harness import campaign
 from harness.benchmarks.demo import demo_pack
 from harness.common.errors import ClusterUnavailable
 from harness.records.store import Store
+from tests.campaigns.test_campaign import left_running
+from tests.paths import ENTRIES, REPOSITORY
 from tests.ray_cluster import QUIET, RayNodes, of_cluster, ray_cluster
-from tests.test_campaign import left_running
 
-ENTRIES = Path(__file__).parent / "entries"
-REPOSITORY = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 120
 
 

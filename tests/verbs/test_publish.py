@@ -20,6 +20,7 @@ from harness.publishing.publication import PullRequest
 from harness.publishing.site_build import build_site
 from harness.records.record import Record
 from harness.records.store import Store, read_record
+from tests.paths import ENTRIES
 from tests.record_factory import comparison
 from tests.run_factory import finished, random_scores, save_run
 
@@ -306,7 +307,7 @@ def test_what_a_run_of_today_leaves_can_be_published(
     from harness.publishing.publication import record_problems
 
     monkeypatch.setenv("BMAD_CACHE", str(tmp_path / "cache"))
-    entry = Path(__file__).parent / "entries" / "honest"
+    entry = ENTRIES / "honest"
     options = ["--engine", "process", "--results", str(tmp_path / "r"), "--no-site"]
     assert evaluate.main([str(entry), "--benchmark", "demo", *options]) == 0
     (record,) = Store(tmp_path / "r").records()

@@ -37,9 +37,7 @@ from harness.records.record import CheckpointPart, TrainingPart
 from harness.records.store import Store
 from leaderboard.paper import method_key, read_paper
 from tests.fake_nvml import FakeGpu
-
-ENTRIES = Path(__file__).parent / "entries"
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.paths import ENTRIES, REPOSITORY
 
 
 @pytest.fixture(scope="module")

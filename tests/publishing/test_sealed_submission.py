@@ -15,10 +15,9 @@ from harness.publishing.publication import record_problems
 from harness.publishing.site_build import build_site
 from harness.records.store import Store
 from tests.engine_images import LightDockerEngine
+from tests.entries.test_submissions import table
 from tests.hostile.conftest import small_pack
-from tests.test_submissions import table
-
-ENTRIES = Path(__file__).parent / "entries"
+from tests.paths import ENTRIES
 
 pytestmark = pytest.mark.engine
 

@@ -31,8 +31,8 @@ from tests.engines.test_docker_images import (
     link_that_leads_out,
     path_upwards,
 )
+from tests.paths import ENTRIES
 
-ENTRIES = Path(__file__).parent / "entries"
 WHO = ["--authors", "A. Author", "--paper", "none", "--code", "none", "--licence", "MIT"]
 Submit = Callable[..., Path]
 

@@ -13,8 +13,7 @@ from harness.records.record import Record
 from harness.records.store import Store
 from harness.running import rerunning
 from harness.trained.interrupted_training import hold
-
-ENTRIES = Path(__file__).parent / "entries"
+from tests.paths import ENTRIES
 
 
 @pytest.fixture

@@ -37,9 +37,8 @@ from harness.records.kept_maps import MapKeeper, read_maps
 from harness.records.record import Record
 from harness.records.store import RunName, Store
 from harness.running.plan import plan_runs, run_all
+from tests.paths import BASELINES, ENTRIES
 
-ENTRIES = Path(__file__).parent / "entries"
-BASELINES = Path(__file__).resolve().parent.parent / "baselines"
 Evaluate = Callable[..., tuple[int, list[Record]]]
 
 

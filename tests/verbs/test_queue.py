@@ -29,9 +29,8 @@ from harness.publishing.site_build import waiting as waiting_on_site
 from harness.records import source
 from harness.records.record import Record
 from harness.records.store import RunName, Store
-from tests.test_submissions import DIGEST, source_folder, submit, table
-
-ENTRIES = Path(__file__).parent / "entries"
+from tests.entries.test_submissions import DIGEST, source_folder, submit, table
+from tests.paths import ENTRIES, REPOSITORY
 
 
 def submit_folder(parent: Path, name: str, **fields: object) -> Path:
@@ -224,7 +223,7 @@ def test_the_lock_of_a_killed_harness_is_gone_with_it(tmp_path):
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parent.parent, env=os.environ,
+        cwd=REPOSITORY, env=os.environ,
     )  # fmt: skip
     name, store = RunName("brain", "mine", 0), Store(tmp_path)
     assert holder.stdout.readline() == "held\n"

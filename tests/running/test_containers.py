@@ -34,9 +34,8 @@ from harness.running.run import execute
 from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
 from tests.fake_nvml import Driver, FakeGpu
+from tests.paths import BASELINES, ENTRIES, REPOSITORY
 
-ENTRIES = Path(__file__).parent / "entries"
-BASELINES = Path(__file__).resolve().parent.parent / "baselines"
 THREE = ("rd4ad", "patchcore", "padim")
 # Short, because tests wait for them; long enough for an interpreter on a busy machine.
 LIMITS = Limits(
@@ -155,7 +154,7 @@ def test_an_interrupted_run_leaves_no_container_and_no_half_record(
         "engines.choose_engine = lambda wanted: LightDockerEngine()\n"
         "sys.exit(cli.run_verb(lambda _: evaluate.main(sys.argv[1:])))\n"
     )
-    root = Path(__file__).resolve().parent.parent
+    root = REPOSITORY
     process = subprocess.Popen(
         [
             sys.executable,

@@ -22,8 +22,8 @@ from harness.records.record import Record, content_hash
 from harness.trained import model_archive, model_folder, model_store
 from harness.trained.model_card import ModelCard, list_model_files
 from harness.trained.model_store import ModelStore, default_models
+from tests.paths import ENTRIES
 
-ENTRIES = Path(__file__).parent / "entries"
 TRAINER = ENTRIES / "trainer"
 Evaluate = Callable[..., Record]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import IS_CI
+from tests.paths import REPOSITORY
 from tests.ray_cluster import ClusterEnded, ray_cluster
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 # Run with an empty /tmp: starts a cluster with one node, and tells what lies in /tmp afterwards.
 FIRST_CLUSTER = """
 import pathlib, tempfile

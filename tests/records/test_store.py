@@ -14,7 +14,8 @@ import pytest
 from harness.common.errors import StoreConflict, StoreUnusable
 from harness.common.owner import owner_mark
 from harness.records.record import Record, canonical_json, json_schema
-from harness.records.store import RunName, Store, describe_difference, read_record
+from harness.records.store import RunName, Store, read_record
+from tests.paths import REPOSITORY
 
 NAME = RunName("brain", "patchcore", 0)
 MakeRecord = Callable[..., Record]
@@ -118,24 +119,6 @@ def test_replacing_moves_the_old_run_to_history_whole(
     assert read_record(record) == old
 
 
-def test_the_difference_between_two_runs_is_said_in_words(make_record: MakeRecord) -> None:
-    record = make_record()
-    parts = {
-        "identity": record.entry.identity,
-        "params": record.entry.params | {"coreset_ratio": 0.2},
-        "pack": "brain-000000000000",
-        "engine": "docker",
-        "device": record.machine.device,
-        "threads": 4,
-        "harness": record.source.version,
-    }
-    text = describe_difference(record, parts)
-    assert "coreset_ratio was 0.1 and is 0.2" in text
-    assert "threads was 2 and is 4" in text
-    assert "brain-000000000000" in text
-    assert "identity" not in text
-
-
 def _hold(root: str, ready: multiprocessing.synchronize.Event) -> None:
     with Store(Path(root)).lock(NAME):
         ready.set()
@@ -177,7 +160,7 @@ def test_the_rest_of_a_killed_writer_is_swept_and_a_living_ones_is_not(
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "Store(pathlib.Path(sys.argv[1])).save(RunName('brain', 'patchcore', 0), record(), write_evidence=die)\n"
     )
-    root = Path(__file__).resolve().parent.parent
+    root = REPOSITORY
     subprocess.run([sys.executable, "-c", code, str(store.root)], check=False, cwd=root)
     folder = store.record_path(NAME).parent
     assert len(list(folder.iterdir())) == 1
@@ -213,5 +196,5 @@ def test_what_an_earlier_run_left_is_not_taken_for_this_ones(
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
-    path = Path(__file__).resolve().parent.parent / "docs" / "record.schema.json"
+    path = REPOSITORY / "docs" / "record.schema.json"
     assert json.loads(path.read_text()) == json_schema(), "run `make schema`"

@@ -1,0 +1,10 @@
+"""Folders that the tests use."""
+
+from __future__ import annotations
+
+from harness.common.paths import BASELINES, REPOSITORY
+
+__all__ = ["BASELINES", "ENTRIES", "REPOSITORY"]
+
+ENTRIES = REPOSITORY / "tests" / "entries"
+"""One folder for each kind of behaviour, each a whole entry."""
