@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _export(store: ModelStore, name: str, target: Path | None) -> int:
     model = store.named(name)
     if target is None:
         raise UsageError("export needs a file to write", fix="--to FILE.tar")
-    if model.card.visibility == "hidden":
+    if not may_leave(Artefact.EXACT_RECORD, model.card.visibility):
         print("note: this model was trained on a hidden pack", file=sys.stderr)
     model_archive.export(store, model, target)
     print(f"{target} {model.card.model} {model.card.name}")

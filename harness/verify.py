@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import BundleBroken
 from harness.console import cli
 from harness.publishing.verification import Report, verify
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None) -> int:
 
 def _line(report: Report) -> str:
     told = f"{report.metrics} metrics: {report.exact} recomputed, {report.certified} within bounds"
-    if report.visibility == "hidden":
+    if not may_leave(Artefact.EXACT_RECORD, report.visibility):
         told = f"public form of a hidden run, {report.metrics} rounded metrics"
     key = "" if report.has_run_key else ", run key not recomputed"
     return f"{report.run}: ok, signed by {report.signer} ({report.status}; {told}{key})"

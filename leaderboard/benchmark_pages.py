@@ -11,6 +11,7 @@ from harness.board.comparison import Column as Compared
 from harness.board.comparison import Comparison, Standing
 from harness.board.rows import Row
 from harness.board.site_data import BenchmarkCard, Material, TrivialAuroc, is_trivial
+from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
 from leaderboard import cells, charts, figures, formats, sparks, words
 from leaderboard.charts import Figure
@@ -209,7 +210,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
     rows = [row for row in material.rows if row.benchmark == name]
     records = [record for record in material.records if record.pack.benchmark == name]
     card = material.cards.get(name)
-    is_hidden = any(row.visibility == "hidden" for row in rows)
+    is_hidden = not all(may_leave(Artefact.EXACT_RECORD, row.visibility) for row in rows)
     comparison = material.comparisons.get(name)
     lines = curve_lines(rows, records, material)
     pictured = [record for record in records if record.run_key in material.galleries]

@@ -21,6 +21,7 @@ from harness.board.comparison import comparison_bytes, without_numbers
 from harness.board.public_rows import published
 from harness.board.rows import Row
 from harness.board.site_data import Material
+from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
 from leaderboard import formats, guide, words
 from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path
@@ -93,7 +94,9 @@ def site_files(
     records = _shown_records(material.rows, material.records)
     site = _Site(material, paper, records, _environment(material, version, commit), Album())
     texts = site.pages(default_limits) | _downloads(material, paper, records, version, commit)
-    hidden = {row.benchmark for row in material.rows if row.visibility == "hidden"}
+    hidden = {
+        row.benchmark for row in material.rows if not may_leave(Artefact.DATA_CARD, row.visibility)
+    }
     for name, card in material.verified.items():
         if name in hidden:  # a card from before the pack was hidden
             continue
@@ -199,13 +202,13 @@ def _shown_records(rows: Sequence[Row], records: Iterable[Record]) -> list[Recor
     open_rows = {
         (row.benchmark, row.entry, row.track, row.isolation)
         for row in rows
-        if row.visibility == "open"
+        if may_leave(Artefact.EXACT_RECORD, row.visibility)
     }
     found = {
         record.run_key: record
         for record in records
         if record.is_publishable
-        and record.pack.visibility == "open"
+        and may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
         and row_key(record) in open_rows
     }
     return sorted(found.values(), key=lambda r: (*row_key(r), r.seed, r.run_key))

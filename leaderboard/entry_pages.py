@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harness.board.rows import MetricSummary, Row, SeedValue
 from harness.board.site_data import Gallery, Material
+from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
 from leaderboard import formats, guide, words
 from leaderboard.cells import COST, Cell, cell, rank_badge
@@ -281,7 +282,7 @@ class _Maker:
             title=words.benchmark_title(formats.plain(row.benchmark)),
             page=benchmark_page(row.benchmark),
             is_demo=row.benchmark == words.DEMO,
-            is_hidden=row.visibility == "hidden",
+            is_hidden=not may_leave(Artefact.EXACT_RECORD, row.visibility),
             summary=_summary(row),
             remarks=_remarks(row, records),
             overview=tuple(cell(row, metric, context) for metric in OVERVIEW),
@@ -313,7 +314,7 @@ class _Maker:
 
     def _no_pictures(self, row: Row) -> str:
         card = self.material.cards.get(row.benchmark)
-        if row.visibility == "hidden":
+        if not may_leave(Artefact.PICTURES, row.visibility):
             return ""  # the note on hidden packs says it
         if card is not None and not card.may_show_images:
             return f"No pictures: {card.show_evidence}."

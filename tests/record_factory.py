@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.board.comparison import Column, Comparison, Standing
+from harness.board.example.forge import made_up_record
 from harness.board.rows import ranked_records, summarise
 from harness.common.statuses import Status
 from harness.records.record import Record, content_hash
@@ -54,96 +55,55 @@ def record(
         changes: other fields of the record by dotted path with `__`, such as
             `entry__identity` or `source__commit`.
     """
-    is_ok = status is Status.OK
-    values = LOCALISATION if metrics is None else metrics
-    data: dict[str, Any] = {
-        "run_key": content_hash([entry, benchmark, seed, track, isolation, changes.get("mark")]),
+    told: dict[str, Any] = {
+        "run_key": content_hash([entry, benchmark, seed, track, isolation, changes.pop("mark", None)]),
         "entry": {
-            "name": entry,
-            "title": title,
-            "kind": "folder",
-            "identity": "folder:" + content_hash(entry),
-            "maps": True,
-            "preset": "bmad",
+            "name": entry, "title": title, "identity": "folder:" + content_hash(entry),
             "params": {"weights": "imagenet", "coreset_ratio": 0.1} | (params or {}),
-            "overrides": {},
             "metadata": metadata or {},
         },
         "pack": {
-            "benchmark": benchmark,
-            "version": content_hash(benchmark)[7:19],
+            "benchmark": benchmark, "version": content_hash(benchmark)[7:19],
             "visibility": visibility,
-            "images_may_be_shown": False,
-            "train": 7500,
-            "valid": 83,
-            "test_normal": 640,
-            "test_anomalous": 3075,
-            "patients": 777,
         },
-        "seed": seed,
-        "track": track,
-        "ranked": ranked,
-        "unranked_reason": unranked_reason,
+        "seed": seed, "track": track, "ranked": ranked, "unranked_reason": unranked_reason,
         "limits": {"start_seconds": 300.0, "threads": 2},
-        "machine": {
-            "engine": "docker 29.1",
-            "isolation": isolation,
-            "device": "NVIDIA H200",
-            "driver": "580.12",
-            "cuda": "13.0",
-            "cpu": "EPYC 9654",
-            "threads": 2,
-            "memory_mib": 131072,
-            "python": "3.11.2",
-        },
-        "source": {
-            "version": "0.1.0",
-            "commit": "0123456789abcdef0123456789abcdef01234567",
-            "contract": 1,
-            "metrics": "1",
-            "lock": content_hash("lock"),
-        },
+        "machine": {"isolation": isolation, "device": "NVIDIA H200", "cpu": "EPYC 9654"},
+        "source": {"commit": "0123456789abcdef0123456789abcdef01234567"},
         "times": {
-            "started": "2026-01-02T03:04:05Z",
-            "total": 4000.0 + seed,
-            "train": 3600.0 if is_ok else None,
-            "start_up": 4.5 if is_ok else None,
-            "predict": 120.0 if is_ok else None,
+            "total": 4000.0 + seed, "predict": 120.0,
             "latency": {
-                "median": median_seconds,
-                "p90": median_seconds * 1.2,
-                "p99": median_seconds * 2,
-                "warm_up": 0.9,
-            }
-            if is_ok
-            else None,
+                "median": median_seconds, "p90": median_seconds * 1.2, "p99": median_seconds * 2,
+            },
         },
-        "cost": {"peak_ram_mib": 3050.0, "peak_gpu_mib": gpu_mib},
-        "maps": {"dtype": "float32", "levels": 123456, "largest_bin": 0.001} if is_ok else None,
-        "outcome": {"status": status, "detail": detail, "answered": 3715 if is_ok else 12},
+        "cost": {"peak_gpu_mib": gpu_mib},
+        "outcome": {
+            "status": status, "detail": detail, "answered": 3715 if status is Status.OK else 12,
+        },
         "metrics": [
-            {
-                "id": metric_id,
-                "grid": grid,
-                "value": value,
-                "low": None if value is None or interval is None else max(0.0, value - interval),
-                "high": None if value is None or interval is None else min(1.0, value + interval),
-                "n": 777,
-                "reason": "the entry gives no maps" if value is None else None,
-            }
-            for (metric_id, grid), value in values.items()
-        ]
-        if is_ok
-        else [],
-    }
+            _metric(name, grid, value, interval)
+            for (name, grid), value in (LOCALISATION if metrics is None else metrics).items()
+        ],
+    }  # fmt: skip
     for path, value in changes.items():
-        if path != "mark":
-            *parents, last = path.split("__")
-            part = data
-            for parent in parents:
-                part = part[parent]
-            part[last] = value
-    return Record.model_validate(data).sealed()
+        *parents, last = path.split("__")
+        part = told
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[last] = value
+    return made_up_record(told)
+
+
+def _metric(
+    name: str, grid: str | None, value: float | None, interval: float | None
+) -> dict[str, Any]:
+    low = high = None
+    if value is not None and interval is not None:
+        low, high = max(0.0, value - interval), min(1.0, value + interval)
+    reason = "the entry gives no maps" if value is None else None
+    return {
+        "id": name, "grid": grid, "value": value, "low": low, "high": high, "n": 777, "reason": reason,
+    }  # fmt: skip
 
 
 def comparison(

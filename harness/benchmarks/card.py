@@ -18,11 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.benchmarks.problems import Problem
 from harness.benchmarks.spec import GROUP_UNITS, BenchmarkSpec, SplitPair
+from harness.common.disclosure import Visibility
 
 CARD_NAME = "pack.toml"
 
 PackName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Visibility = Literal["open", "hidden"]
 Variant = Literal["paper", "disjoint", "resplit"]
 # No patient and no image of these may be in two splits: `harness.pack verify` holds them to it.
 DISJOINT_VARIANTS = ("disjoint", "resplit")

@@ -19,11 +19,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from harness.benchmarks.cache import make_folder_once
-from harness.benchmarks.card import CARD_NAME, StatedCard, Visibility, over, stated_by_spec
+from harness.benchmarks.card import CARD_NAME, StatedCard, over, stated_by_spec
 from harness.benchmarks.opening import open_pack
 from harness.benchmarks.pack import Pack
 from harness.benchmarks.phantom import Drawing, Head
 from harness.benchmarks.specs.demo import SPEC
+from harness.common.disclosure import Artefact, Visibility, may_leave
 
 _VERSION = 1  # of the generator: raise it when a pixel changes, the golden hash with it
 # Patients and slices per patient; in valid and test half of a patient's slices are abnormal.
@@ -88,7 +89,11 @@ def _write(folder: Path, seed: int | str, name: str, visibility: Visibility) -> 
         _save(pixels, class_folder / "img" / file_name)
         if mask.any():
             _save(mask.astype(np.uint8) * 255, class_folder / "label" / file_name)
-    own = StatedCard(name=name, visibility=visibility, images_may_be_shown=visibility == "open")
+    own = StatedCard(
+        name=name,
+        visibility=visibility,
+        images_may_be_shown=may_leave(Artefact.PICTURES, visibility),
+    )
     card = over(own, stated_by_spec(SPEC))
     (folder / CARD_NAME).write_text(card.as_toml(), encoding="utf-8")
 

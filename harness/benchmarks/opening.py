@@ -35,6 +35,7 @@ from harness.benchmarks.scan import ImageFacts, MaskFacts, Progress, Scan, Scann
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
 from harness.benchmarks.version import version_id, version_line
+from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import DataMissing, PackInvalid
 
 
@@ -148,7 +149,7 @@ def _claims(folder: Path, root: Path, benchmark: str | None) -> _Claims:
     card = over(stated, default_card(name))
     if spec is not None:
         card = over(stated, over(stated_by_spec(spec), default_card(name)))
-    if card.visibility == "hidden":
+    if not may_leave(Artefact.PICTURES, card.visibility):
         if stated.images_may_be_shown:
             problems.append(Problem("card", f"{CARD_NAME}: a hidden pack's images are never shown"))
         hiding = {"images_may_be_shown": False, "show_evidence": "the pack is hidden"}
@@ -177,7 +178,7 @@ def _problems(contents: _Contents, card: StatedCard) -> list[Problem]:
     problems = [*contents.layout.problems, *checks.unreadable_files(contents.scan)]
     if contents.has_masks:
         problems += checks.wrong_masks(contents.layout, contents.scan)
-    if card.visibility == "hidden":
+    if is_sealed(card.visibility):
         problems += checks.unequal_sizes(contents.scan.images)
     return problems
 

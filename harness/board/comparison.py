@@ -18,6 +18,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
 from harness.records.record import Grid, Record, Track
 
@@ -111,7 +112,7 @@ class Comparison:
     """Name of the benchmark."""
     pack: str
     """Version of the pack."""
-    visibility: Literal["open", "hidden"]
+    visibility: Visibility
     """`hidden`: nothing but ranks and ties may be published."""
     metrics: str
     """Version of the metric definitions."""
@@ -184,7 +185,7 @@ def read_comparisons(root: Path) -> dict[str, Comparison]:
 
 def without_numbers(comparison: Comparison) -> Comparison:
     """What may be published of a hidden pack's comparison: ranks and ties alone."""
-    if comparison.visibility == "open":
+    if may_leave(Artefact.COMPARISON_NUMBERS, comparison.visibility):
         return comparison
     return replace(
         comparison,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from harness.board.site_data import BandedCurve, CurveKind, RunCurves
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
 from harness.records.record import Grid, Record
 from harness.records.store import RunName, Store, replacing, writing_problems
@@ -106,7 +107,8 @@ def curves_of_run(evidence: Evidence, record: Record) -> RunCurves:
 
 
 def _may_have_curves(record: Record) -> bool:
-    return record.is_ok and record.pack.visibility == "open" and record.evidence is not None
+    may_be_shown = may_leave(Artefact.CURVES, record.pack.visibility)
+    return record.is_ok and may_be_shown and record.evidence is not None
 
 
 def _read(path: Path, record: Record) -> RunCurves | None:

@@ -27,6 +27,7 @@ from harness.benchmarks.card import DISJOINT_VARIANTS
 from harness.benchmarks.likeness import Look, look_of, near_duplicates
 from harness.benchmarks.pixels import in_mode, mode_of, read_image
 from harness.benchmarks.spec import SPLITS, BenchmarkSpec
+from harness.common.disclosure import Artefact, Visibility, is_sealed, may_leave
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.records.record import MetricValue
 
@@ -149,7 +150,7 @@ class DataCard(_Part):
     """One line."""
     modality: str
     """How the images were acquired."""
-    visibility: Literal["open", "hidden"]
+    visibility: Visibility
     """Hidden packs publish nothing but rounded aggregates."""
     source: str
     """Where the images come from."""
@@ -241,7 +242,7 @@ def make_card(pack: Pack, on_progress: Progress) -> DataCard:
         remarks=_remarks(pack, spec),
         problems=tuple(_problems(pack, leaks)),
     )
-    return _without_secrets(made) if card.visibility == "hidden" else made
+    return made if may_leave(Artefact.DATA_CARD, card.visibility) else _without_secrets(made)
 
 
 def _remarks(pack: Pack, spec: BenchmarkSpec | None) -> tuple[str, ...]:
@@ -429,9 +430,10 @@ def image_auroc(samples: Sequence[Sample], scores: Sequence[float]) -> MetricVal
 
 def _problems(pack: Pack, leaks: Iterable[Leak]) -> Iterable[str]:
     """A pack that calls itself disjoint must be; one that hides must not have seen its test."""
-    if pack.card.variant not in DISJOINT_VARIANTS and pack.card.visibility != "hidden":
+    is_hiding = is_sealed(pack.card.visibility)
+    if pack.card.variant not in DISJOINT_VARIANTS and not is_hiding:
         return
-    claim = pack.card.variant if pack.card.visibility == "open" else "hidden"
+    claim = pack.card.visibility if is_hiding else pack.card.variant
     for leak in leaks:
         if leak.kind != "near-identical images":
             first, second = leak.splits

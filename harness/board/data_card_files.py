@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from harness.board.data_card import DataCard
 from harness.board.data_card_text import to_markdown
 from harness.board.site_data import PackLeak, TrivialAuroc, VerifiedPack
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
 
 CARD_FILE = "datacard.json"
@@ -24,7 +25,11 @@ def read_verified_packs(root: Path) -> dict[str, VerifiedPack]:
         StoreUnusable: a file is not a data card of this form.
     """
     cards = [read_card(path) for path in sorted(root.glob(f"*/{CARD_FILE}"))]
-    return {card.name: _verified(card) for card in cards if card.visibility == "open"}
+    return {
+        card.name: _verified(card)
+        for card in cards
+        if may_leave(Artefact.DATA_CARD, card.visibility)
+    }
 
 
 def read_card(path: Path) -> DataCard:

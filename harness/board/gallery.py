@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.benchmarks import Pack, Sample
 from harness.board import pictures
 from harness.board.site_data import Gallery, GalleryCard, Picture, Role
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import PackInvalid
 from harness.metrics import GroundTruth
 from harness.records.record import Record
@@ -46,7 +47,8 @@ _FILE = TypeAdapter(GalleryCard)
 
 def open_gallery(pack: Pack, cache: Path, on_progress: Progress) -> GalleryMaker | None:
     """A gallery for one run on this pack; None where its images may not be shown."""
-    if pack.card.visibility != "open" or not pack.card.images_may_be_shown:
+    may_be_shown = may_leave(Artefact.PICTURES, pack.card.visibility)
+    if not may_be_shown or not pack.card.images_may_be_shown:
         return None
     return GalleryMaker(pack, ground_truth(pack, "test", cache, on_progress))
 
@@ -59,7 +61,8 @@ def read_galleries(root: Path, records: Iterable[Record]) -> dict[str, Gallery]:
     store = Store(root)
     found = {}
     for record in records:
-        may_be_shown = record.pack.visibility == "open" and record.pack.images_may_be_shown
+        is_open = may_leave(Artefact.PICTURES, record.pack.visibility)
+        may_be_shown = is_open and record.pack.images_may_be_shown
         name = RunName(record.pack.benchmark, record.entry.name, record.seed)
         folder = store.gallery_path(name)
         if not may_be_shown or not (folder / CARD).is_file():

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from harness.board.comparison import bare
 from harness.board.rows import MetricSummary, Row, SeedValue, with_places
+from harness.common.disclosure import Artefact, may_leave
 
 # Step of a value of a hidden pack where a run gives no interval: 0.01 is one point of percent.
 FALLBACK_STEP = 0.01
@@ -29,7 +30,9 @@ def published(rows: Iterable[Row]) -> tuple[Row, ...]:
     run's own interval, two digits of the costs, and the statuses. Doing it twice changes
     nothing.
     """
-    return with_places(_withheld(row) if row.visibility == "hidden" else row for row in rows)
+    return with_places(
+        row if may_leave(Artefact.EXACT_RECORD, row.visibility) else _withheld(row) for row in rows
+    )
 
 
 def _withheld(row: Row) -> Row:

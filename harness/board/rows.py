@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from harness.board.comparison import Comparison, Standing
 from harness.board.echo_times import EchoTimes
+from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
 from harness.records.record import Grid, MetricValue, Record, Track
 
@@ -104,7 +105,7 @@ class Row:
     """How the entry was made."""
     isolation: Isolation
     """What stood between the entry and the machine."""
-    visibility: Literal["open", "hidden"]
+    visibility: Visibility
     """`hidden`: only rounded aggregates may be published."""
     ranked: bool
     """Whether the row may take a rank."""
@@ -299,7 +300,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         title=first.entry.title,
         track=first.track,
         isolation=first.machine.isolation,
-        visibility=_strictest(records),
+        visibility=strictest(record.pack.visibility for record in records),
         ranked=not reasons,
         unranked_reason=", ".join(reasons) or None,
         seeds=tuple(sorted({record.seed for record in records})),
@@ -334,10 +335,6 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
 def has_extra_map(params: Mapping[str, Any]) -> bool:
     """Whether the entry was asked for a map that its paper does not give (NA there)."""
     return params.get("native_map") is True
-
-
-def _strictest(records: Sequence[Record]) -> Literal["open", "hidden"]:
-    return "hidden" if any(record.pack.visibility == "hidden" for record in records) else "open"
 
 
 def _unranked_reasons(records: Sequence[Record]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.benchmarks import Pack
 from harness.board.rows import EXTRA_MAP, has_extra_map
+from harness.common.disclosure import is_sealed
 from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
 from harness.entries.identity import tree_files
@@ -30,7 +31,7 @@ def track_of(entry: Entry, pack: Pack, model: ModelPart | None = None) -> Track:
         pack: on which images.
         model: the trained model that answered, where the entry has one.
     """
-    if pack.card.visibility == "hidden":
+    if is_sealed(pack.card.visibility):
         return "sealed"
     if is_foreign(model):
         return "open"
@@ -77,7 +78,7 @@ def ranking(
         preset=settings.preset,
         isolation=engine.isolation,
         benchmark=pack.name,
-        has_given_model=is_foreign(model) and pack.card.visibility == "open",
+        has_given_model=is_foreign(model) and not is_sealed(pack.card.visibility),
     )
     return not reasons, ", ".join(reasons) or None
 

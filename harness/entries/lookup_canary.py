@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import UsageError
 from harness.console import cli
 
@@ -23,7 +24,7 @@ def write_canary(packs: Sequence[Pack], out: Path, reporter: cli.Reporter) -> in
     Raises:
         UsageError: a pack is hidden; what is known of it stays on this machine.
     """
-    hidden = [pack.name for pack in packs if pack.card.visibility == "hidden"]
+    hidden = [pack.name for pack in packs if not may_leave(Artefact.LABELS, pack.card.visibility)]
     if hidden:
         raise UsageError(
             f"{hidden[0]} is hidden: its labels are written into no entry",

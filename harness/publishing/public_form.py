@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from harness.board.public_rows import digits, step_of, to_step
 from harness.board.rows import SeedValue
+from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import (
     AuditPart,
     CostPart,
@@ -42,7 +43,7 @@ def public_form(record: Record, salt: str | None = None) -> Record:
     Raises:
         ValueError: the pack is hidden and there is no salt, or the record is not sealed.
     """
-    if record.pack.visibility == "open":
+    if may_leave(Artefact.EXACT_RECORD, record.pack.visibility):
         return record
     if not salt or not record.record_hash:
         raise ValueError("a hidden run needs a salt and a sealed record")

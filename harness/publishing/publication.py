@@ -30,6 +30,7 @@ from harness.board.comparison import (
     without_numbers,
 )
 from harness.board.rows import ranked_records, with_withdrawals
+from harness.common.disclosure import Artefact, is_sealed, may_leave, strictest
 from harness.common.errors import HarnessError, StoreUnusable, UsageError
 from harness.entries.submissions import withdrawals
 from harness.publishing.public_form import public_form, public_problems
@@ -73,7 +74,8 @@ def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None
     source = Store.around(path)
     name = source.name_of(record)
     public = record
-    if record.pack.visibility == "hidden" and record.public is None:
+    is_exact = may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
+    if not is_exact and record.public is None:
         public = public_form(record, source.salt(name, record))
     if problems := record_problems(public):
         listed = "\n".join(f"  - {problem}" for problem in problems)
@@ -146,7 +148,7 @@ def record_problems(record: Record) -> list[str]:
         problems.append("it does not hold all parts of its run key: it is of an older harness")
     if not record.is_publishable:
         problems.append(f"it ended as {record.outcome.status.value}, which is no result")
-    if record.pack.visibility == "hidden":
+    if not may_leave(Artefact.EXACT_RECORD, record.pack.visibility):
         problems += public_problems(record)
     elif record.public is not None:
         problems.append("it has a public form, and its pack is open")
@@ -164,7 +166,7 @@ def record_problems(record: Record) -> list[str]:
 def _track_problems(record: Record) -> Iterator[str]:
     from harness.board.tracks import is_foreign, unranked_reasons
 
-    is_hidden = record.pack.visibility == "hidden"
+    is_hidden = is_sealed(record.pack.visibility)
     if (record.track == "sealed") != is_hidden:
         yield f"its track is {record.track}, and its pack {record.pack.visibility}"
     if record.track == "trained-here" and record.entry.kind != "folder":
@@ -180,7 +182,8 @@ def _track_problems(record: Record) -> Iterator[str]:
         yield "it is trained here, and its model may be another's"
     if record.ranked != (not reasons) or (record.unranked_reason or "") != ", ".join(reasons):
         yield f"whether it may take a rank is wrong; reasons against it: {', '.join(reasons) or 'none'}"
-    if record.machine.isolation == "none" and (is_hidden or record.entry.kind != "folder"):
+    must_be_isolated = not may_leave(Artefact.UNISOLATED_RUN, record.pack.visibility)
+    if record.machine.isolation == "none" and (must_be_isolated or record.entry.kind != "folder"):
         yield "it was not isolated, and a stranger's image or a hidden pack always is"
 
 
@@ -404,13 +407,13 @@ def _card_problems(path: Path, benchmark: str) -> Iterator[str]:
     from harness.board.data_card_files import read_card
 
     card = read_card(path)
-    if card.visibility != "open" or card.name != benchmark:
+    if not may_leave(Artefact.DATA_CARD, card.visibility) or card.name != benchmark:
         yield "it is of another pack, or of a hidden one"
 
 
 def _comparison_problems(comparison: Comparison, ranked: Sequence[Record]) -> Iterator[str]:
     if not comparison.is_current(ranked):
         yield "it does not speak of exactly the ranked records that are there"
-    hidden = any(record.pack.visibility == "hidden" for record in ranked)
-    if hidden and (comparison.visibility != "hidden" or without_numbers(comparison) != comparison):
+    visibility = strictest([comparison.visibility, *(record.pack.visibility for record in ranked)])
+    if without_numbers(replace(comparison, visibility=visibility)) != comparison:
         yield "it is of a hidden pack and tells numbers"

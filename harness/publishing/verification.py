@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import BundleBroken
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _record_problems(bundle: Bundle, record: Record) -> list[str]:
         [] if name == bundle.run else [f"it is of {name}, and the manifest says {bundle.run}"]
     )
     problems += run_key_problems(record)
-    if record.pack.visibility == "hidden":
+    if not may_leave(Artefact.EXACT_RECORD, record.pack.visibility):
         problems += public_problems(record)
         if bundle.evidence is not None:
             problems.append("it is of a hidden pack, whose evidence must not be in a bundle")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from harness.common.disclosure import Visibility
 from harness.common.statuses import Fault, Status
 
 SCHEMA_VERSION = 1
@@ -93,7 +94,7 @@ class PackPart(Part):
     """Name of the benchmark."""
     version: str
     """Version id of the pack: a hash over splits, labels, pixels and masks."""
-    visibility: Literal["open", "hidden"]
+    visibility: Visibility
     """Whether anything but aggregates may be published."""
     images_may_be_shown: bool
     """Whether the site may show the pack's images."""

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.benchmarks import stage_training
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.metrics import METRICS_VERSION
@@ -73,8 +74,8 @@ class RunModel:
         self._note(training)
         model_folder.copy(training.written, self.folder, self.request.limits)
         files = _listed(self.folder)
-        is_open = self.request.pack.card.visibility == "open"
-        told = training.part_of_record(with_curve=is_open)
+        may_be_told = may_leave(Artefact.TRAINING_CURVE, self.request.pack.card.visibility)
+        told = training.part_of_record(with_curve=may_be_told)
         told = told.model_copy(update={"model": hash_of(files)})
         self.progress.training = told
         self.progress.model = ModelPart(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, UsageError
 from harness.console import cli, data_options
 
@@ -214,7 +215,9 @@ def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engin
     """Images that must not leak, and strangers' programs, need an isolating engine."""
     if engine.isolation != "none":
         return
-    hidden = [pack.name for pack in packs if pack.card.visibility == "hidden"]
+    hidden = [
+        pack.name for pack in packs if not may_leave(Artefact.UNISOLATED_RUN, pack.card.visibility)
+    ]
     foreign = [entry.name for entry in entries if entry.kind != "folder"]
     if hidden or foreign:
         what = f"the hidden pack {hidden[0]}" if hidden else f"{foreign[0]}, which is an image,"

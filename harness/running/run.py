@@ -24,6 +24,7 @@ from pathlib import Path
 from harness import gpu_health
 from harness.benchmarks import Sample
 from harness.board.gallery import open_gallery
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import Fault, RunEnded, Status
@@ -288,9 +289,9 @@ def _store(request: Request, place: RunPlace, progress: RunProgress, record: Rec
     scores = progress.scores if record.is_ok else None
     gallery = progress.gallery if record.is_ok else None
     maps = progress.kept_maps if record.is_ok else None
-    is_open = request.pack.card.visibility == "open"
-    # The log of a hidden run may hold pixels of its images: it is never kept.
-    log = progress.log if is_open and (place.keep_log or not record.is_ok) else None
+    # It may hold pixels of the images: of a hidden run it is never kept.
+    may_be_kept = may_leave(Artefact.LOG, request.pack.card.visibility)
+    log = progress.log if may_be_kept and (place.keep_log or not record.is_ok) else None
     return place.store.save(
         request.name,
         record,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from harness.common.disclosure import Visibility
 from harness.common.errors import StoreUnusable
 from harness.records.record import Part, Sha256, TrainingPart, content_hash
 from harness.trained.model_folder import MAX_FOLDER_DEPTH, NotOrdinary, files_hash, ordinary_files
@@ -68,7 +69,7 @@ class ModelCard(Part):
     """Hyper-parameter preset."""
     benchmark: str
     """Name of the pack."""
-    visibility: Literal["open", "hidden"]
+    visibility: Visibility
     """The pack's."""
     pack_licence: str
     """Terms of the images that it learned from."""

@@ -119,7 +119,7 @@ def test_a_new_version_is_a_reason_to_run_again_and_the_old_record_goes_to_histo
     with pytest.raises(StoreConflict, match=r"9\.9"):
         evaluate.main([str(path), *options, "--no-site"])
     # What a record says of its maker was noted when this process began.
-    monkeypatch.setattr("harness.records.source.source", source.source.__wrapped__)
+    monkeypatch.setattr("harness.running.recording.source", source.source.__wrapped__)
     if "metrics" in where:
         monkeypatch.setattr("harness.running.recording.METRICS_VERSION", "9.9")
     code, jobs = call("run")

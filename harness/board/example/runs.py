@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.board.comparison import Column, Comparison, Standing
+from harness.board.example.forge import made_up_record
 from harness.board.example.methods import Method, generator
+from harness.common.disclosure import Visibility, is_sealed
 from harness.common.statuses import Status
 from harness.records.record import Grid, Record, content_hash
 
@@ -35,47 +37,33 @@ FAILURES = {
 Floats = NDArray[np.float64]
 
 
-def record(method: Method, benchmark: str, seed: int, *, hidden: bool = False) -> Record:
+def record(method: Method, benchmark: str, seed: int, visibility: Visibility = "open") -> Record:
     """The record of one run."""
     status = FAILURES.get((method.name, benchmark, seed), Status.OK)
     is_ok, is_demo = status is Status.OK, benchmark == "demo"
-    track = "sealed" if hidden else method.track
-    has_maps = is_ok and method.has_maps and benchmark in WITH_MASKS
-    data: dict[str, Any] = {
+    track = "sealed" if is_sealed(visibility) else method.track
+    has_maps = method.has_maps and benchmark in WITH_MASKS
+    return made_up_record({
         "run_key": content_hash(["example", method.name, benchmark, seed]),
         "entry": {
-            "name": method.name, "title": method.title, "kind": "folder",
+            "name": method.name, "title": method.title,
             "identity": "folder:" + content_hash(method.name), "maps": method.has_maps,
-            "preset": "bmad", "metadata": method.metadata,
+            "metadata": method.metadata,
             "params": {"weights": "imagenet", "image_size": 256, "batch_size": 8, "learning_rate": 1e-3},
         },
-        "pack": _pack(benchmark, hidden=hidden),
+        "pack": _pack(benchmark, visibility),
         "seed": seed, "track": track,
         "ranked": track != "open" and not is_demo,
         "unranked_reason": _unranked(track, is_demo=is_demo),
-        "limits": {"threads": 2},
-        "machine": {
-            "engine": "docker 29.1", "isolation": "container", "device": "Invented GPU 80 GB",
-            "driver": "580.12", "cuda": "13.0", "cpu": "Invented CPU", "threads": 2,
-            "memory_mib": 131072, "python": "3.11.2",
-        },
-        "source": {
-            "version": "0.1.0", "commit": "0" * 40, "contract": 1, "metrics": "1",
-            "lock": content_hash("lock"),
-        },
-        "times": _times(method, benchmark, seed, is_ok=is_ok),
-        "training": _training(method, benchmark, seed) if method.trains and is_ok else None,
-        "cost": {"peak_ram_mib": 3050.0, "peak_gpu_mib": method.gpu_mib or None},
-        "maps": {"dtype": "float32", "levels": 123456, "largest_bin": 0.001} if has_maps else None,
-        "outcome": {
-            "status": status, "detail": "" if is_ok else "image 412 of 3715",
-            "answered": 3715 if is_ok else 411,
-        },
-        "metrics": metrics(method, benchmark, seed) if is_ok else [],
+        "times": _times(method, benchmark, seed),
+        "training": _training(method, benchmark, seed) if method.trains else None,
+        "cost": {"peak_gpu_mib": method.gpu_mib or None},
+        "maps": {} if has_maps else None,
+        "outcome": {} if is_ok else {"status": status, "detail": "image 412 of 3715", "answered": 411},
+        "metrics": metrics(method, benchmark, seed),
         "warnings": [MADE_UP],
-        "evidence": content_hash([method.name, benchmark, seed, "evidence"]) if is_ok else None,
-    }  # fmt: skip
-    return Record.model_validate(data).sealed()
+        "evidence": content_hash([method.name, benchmark, seed, "evidence"]),
+    })  # fmt: skip
 
 
 def _unranked(track: str, *, is_demo: bool) -> str | None:
@@ -84,32 +72,26 @@ def _unranked(track: str, *, is_demo: bool) -> str | None:
     return "open track" if track == "open" else None
 
 
-def _pack(benchmark: str, *, hidden: bool) -> dict[str, Any]:
+def _pack(benchmark: str, visibility: Visibility) -> dict[str, Any]:
     units = SIX.get(benchmark, (0.0, 150))[1]
     has_masks = benchmark in WITH_MASKS
     return {
         "benchmark": benchmark, "version": f"{benchmark}-{content_hash(benchmark)[7:19]}",
-        "visibility": "hidden" if hidden else "open", "images_may_be_shown": benchmark in PICTURED,
-        "train": 7500, "valid": 83, "test_normal": 640, "test_anomalous": 3075,
+        "visibility": visibility, "images_may_be_shown": benchmark in PICTURED,
         "patients": units if units < 1000 else None,
         "regions": 4210 if has_masks else None, "regions_lost": 12 if has_masks else None,
     }  # fmt: skip
 
 
-def _times(method: Method, benchmark: str, seed: int, *, is_ok: bool) -> dict[str, Any]:
-    seconds = method.seconds * float(
-        generator("times", method.name, benchmark, seed).uniform(0.95, 1.05)
-    )
-    latency = {
-        "median": seconds,
-        "p90": seconds * 1.15,
-        "p99": seconds * 1.9,
-        "warm_up": seconds * 9,
-    }
+def _times(method: Method, benchmark: str, seed: int) -> dict[str, Any]:
+    draw = generator("times", method.name, benchmark, seed)
+    seconds = method.seconds * float(draw.uniform(0.95, 1.05))
     return {
-        "started": "2026-01-02T03:04:05Z", "total": 4000.0 + 60 * seed,
-        "train": 3600.0 if method.trains and is_ok else None,
-        "start_up": 4.5 if is_ok else None, "latency": latency if is_ok else None,
+        "total": 4000.0 + 60 * seed,
+        "train": 3600.0 if method.trains else None,
+        "latency": {
+            "median": seconds, "p90": seconds * 1.15, "p99": seconds * 1.9, "warm_up": seconds * 9,
+        },
     }  # fmt: skip
 
 
