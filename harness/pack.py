@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.board.data_card_files import write_card
 from harness.common.errors import PackInvalid
 from harness.console import cli
 
@@ -50,6 +49,7 @@ def main(argv: Sequence[str] | None) -> int:
     options = build_parser().parse_args(argv)
     with cli.reporting() as reporter:
         from harness.board.data_card import make_card
+        from harness.board.data_card_files import write_card
 
         pack = _open(options.folder, options.benchmark, reporter)
         card = make_card(pack, reporter.progress)

@@ -31,12 +31,13 @@ from harness.benchmarks.groups import read_groups
 from harness.benchmarks.layout import Layout, find_root, read_layout
 from harness.benchmarks.pack import Pack, Sample
 from harness.benchmarks.problems import Problem, listed
-from harness.benchmarks.scan import ImageFacts, MaskFacts, Progress, Scan, Scanner
+from harness.benchmarks.scan import ImageFacts, MaskFacts, Scan, Scanner
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
 from harness.benchmarks.version import version_id, version_line
 from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import DataMissing, PackInvalid
+from harness.common.progress import CountProgress
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def open_pack(
     cache: Path,
     *,
     benchmark: str | None = None,
-    on_progress: Progress | None = None,
+    on_progress: CountProgress | None = None,
 ) -> Pack:
     """Read a folder in BMAD's layout, in any of its spellings.
 

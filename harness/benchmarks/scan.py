@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,13 +28,11 @@ from harness.benchmarks.pixels import (
     read_image,
     read_mask,
 )
+from harness.common.progress import CountProgress
 
 # Raise when a fact is computed differently, so that caches of older versions are dropped.
 _FORMAT = 1
 _MAX_WORKERS = 8  # decoding releases the GIL; more threads only add memory
-
-Progress = Callable[[int, int], None]
-"""Called with (files done, files in all)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Scanner:
         on_progress: told how many files were read, of how many; not called for remembered ones.
     """
 
-    def __init__(self, root: Path, cache: Path, on_progress: Progress | None = None) -> None:
+    def __init__(self, root: Path, cache: Path, on_progress: CountProgress | None = None) -> None:
         self.root = root
         self._on_progress = on_progress
         name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from harness.benchmarks.cache import make_folder_once
 from harness.benchmarks.pack import Pack, Sample
-from harness.benchmarks.scan import Progress
+from harness.common.progress import CountProgress
 
 # 1980-01-01, the earliest time that every file system and archive format can hold.
 _EPOCH_SECONDS = 315_532_800
@@ -24,7 +24,7 @@ _COMPRESS_LEVEL = 1
 _MAX_WORKERS = 8
 
 
-def stage_training(pack: Pack, cache: Path, *, on_progress: Progress | None = None) -> Path:
+def stage_training(pack: Pack, cache: Path, *, on_progress: CountProgress | None = None) -> Path:
     """Write the pack's training images for mounting; made once per pack version.
 
     Returns:

@@ -57,7 +57,7 @@ def refresh(store: Store) -> int:
     for record in store.records():
         name = RunName(record.pack.benchmark, record.entry.name, record.seed)
         path, source = store.curves_path(name), store.evidence_path(name)
-        if not _may_have_curves(record) or not source.is_file() or _read(path, record) is not None:
+        if not may_have_curves(record) or not source.is_file() or _read(path, record) is not None:
             continue
         made = curves_of_run(Evidence.load(source), record)
         with writing_problems(store.root), replacing(path) as temporary:
@@ -73,7 +73,7 @@ def read_curves(root: Path, records: Iterable[Record]) -> dict[str, RunCurves]:
     for record in records:
         name = RunName(record.pack.benchmark, record.entry.name, record.seed)
         made = _read(store.curves_path(name), record)
-        if made is not None and _may_have_curves(record):
+        if made is not None and may_have_curves(record):
             found[record.run_key] = made
     return found
 
@@ -106,7 +106,8 @@ def curves_of_run(evidence: Evidence, record: Record) -> RunCurves:
     )
 
 
-def _may_have_curves(record: Record) -> bool:
+def may_have_curves(record: Record) -> bool:
+    """Whether curves of this run may be made and shown."""
     may_be_shown = may_leave(Artefact.CURVES, record.pack.visibility)
     return record.is_ok and may_be_shown and record.evidence is not None
 

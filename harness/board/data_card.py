@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -28,10 +28,9 @@ from harness.benchmarks.likeness import Look, look_of, near_duplicates
 from harness.benchmarks.pixels import in_mode, mode_of, read_image
 from harness.benchmarks.spec import SPLITS, BenchmarkSpec
 from harness.common.disclosure import Artefact, Visibility, is_sealed, may_leave
+from harness.common.progress import Progress
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.records.record import MetricValue
-
-Progress = Callable[[str, int, int | None], None]
 
 # Above this the larger of AUROC and its complement is called a give-away, if 0.5 is outside.
 GIVE_AWAY = 0.6

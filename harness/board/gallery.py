@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +29,12 @@ from harness.board import pictures
 from harness.board.site_data import Gallery, GalleryCard, Picture, Role
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import PackInvalid
+from harness.common.progress import Progress
 from harness.metrics import GroundTruth
+from harness.metrics.scorer import Map
 from harness.records.record import Record
 from harness.records.store import RunName, Store
-from harness.session.scoring import Progress, ground_truth
-
-Map = NDArray[np.floating[Any]]
+from harness.session.scoring import ground_truth
 
 CARD = "gallery.json"
 MEDIAN_DRAWN = 32

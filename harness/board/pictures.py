@@ -8,14 +8,14 @@ one image, or a quiet image would look like an alarmed one.
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarks.pixels import Mask
+from harness.metrics.scorer import Map
+
 Rgb = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Map = NDArray[np.floating[Any]]
 
 LONGER_SIDE = 256
 QUALITY = 85

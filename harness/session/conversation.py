@@ -103,7 +103,7 @@ class TrainReport:
 
 Ask = Callable[[Iterable[Question]], Iterator[Answer]]
 """Streams questions to the entry and yields its answers in the same order."""
-Judge = Callable[[int, Ask], Verdict]
+CheckpointJudge = Callable[[int, Ask], Verdict]
 """Judges the entry's state at a step by what it answers."""
 
 
@@ -260,7 +260,7 @@ def train_session(
     running: Running,
     launch: Launch,
     hello: Hello,
-    judge: Judge,
+    judge: CheckpointJudge,
     on_progress: Callable[[int, int | None, float | None], None] = lambda *_: None,
     *,
     curve: TrainingCurve | None = None,
@@ -292,7 +292,7 @@ class _Training(_Conversation):
         running: Running,
         launch: Launch,
         hello: Hello,
-        judge: Judge,
+        judge: CheckpointJudge,
         on_progress: Callable[[int, int | None, float | None], None],
         *,
         curve: TrainingCurve,

@@ -7,15 +7,13 @@ entry is scored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from harness.benchmarks import Pack
+from harness.common.progress import Progress
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.records.record import content_hash
-
-Progress = Callable[[str, int, int | None], None]
 
 
 def truth_folder(cache: Path, pack_version: str, split: str) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +38,7 @@ from harness.benchmarks.prepare.writing import Work, WrittenJob, do_job, recipe_
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.specs import BENCHMARKS
 from harness.common.errors import EnvironmentFault, RawDataInvalid, UsageError
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with a label, how much is done, and of how much."""
+from harness.common.progress import Progress
 
 
 @dataclass(frozen=True)

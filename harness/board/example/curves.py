@@ -9,7 +9,7 @@ from harness.board.site_data import BandedCurve, CurveKind, RunCurves
 from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Grid, Record
 
-Floats = NDArray[np.float64]
+Samples = NDArray[np.float64]
 
 
 def has_curves(record: Record) -> bool:
@@ -53,7 +53,7 @@ def _pro(auroc: float) -> BandedCurve:
     return _banded("pro", "native", x, 1 - (1 - x / 0.301) ** (30 * auroc**8), 0.05)
 
 
-def _banded(kind: CurveKind, grid: Grid | None, x: Floats, y: Floats, half: float) -> BandedCurve:
+def _banded(kind: CurveKind, grid: Grid | None, x: Samples, y: Samples, half: float) -> BandedCurve:
     x, first = np.unique(np.round(x, 4), return_index=True)
     y = np.round(y[first], 4)
     reach = half * (y * (1 - y) * 4) ** 0.5

@@ -34,7 +34,7 @@ FAILURES = {
         for seed in range(5)
     },
 }
-Floats = NDArray[np.float64]
+Samples = NDArray[np.float64]
 
 
 def record(method: Method, benchmark: str, seed: int, visibility: Visibility = "open") -> Record:
@@ -191,7 +191,7 @@ def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tup
     from harness.metrics.ranks import standings
 
     values: dict[str, list[float]] = {}
-    drawn: dict[str, list[Floats]] = {}
+    drawn: dict[str, list[Samples]] = {}
     shared = generator("patients", records[0].pack.benchmark, metric).normal(
         0, 1, EXAMPLE_RESAMPLES
     )
