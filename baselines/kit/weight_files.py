@@ -24,8 +24,9 @@ class WeightFile:
     """Name of the network in torchvision, and in `[entry] backbones`."""
     file_name: str
     """Name under which it is published and kept."""
-    sha256_prefix: str
-    """First 8 hex digits of its SHA-256: what the publisher writes into the file name."""
+    sha256: str
+    """Its SHA-256: all 64 hex digits where they are known, else the 8 that the publisher writes
+    into the file name (32 bits: enough against a mistake, not against an attacker)."""
     mebibytes: int
     """Its size, rounded."""
 
@@ -38,9 +39,19 @@ class WeightFile:
 WEIGHT_FILES: dict[str, WeightFile] = {
     file.backbone: file
     for file in (
-        WeightFile("resnet18", "resnet18-f37072fd.pth", "f37072fd", 45),
+        WeightFile(
+            "resnet18",
+            "resnet18-f37072fd.pth",
+            "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+            45,
+        ),
         WeightFile("wide_resnet50_2", "wide_resnet50_2-95faca4d.pth", "95faca4d", 132),
-        WeightFile("vgg16", "vgg16-397923af.pth", "397923af", 528),
+        WeightFile(
+            "vgg16",
+            "vgg16-397923af.pth",
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+            528,
+        ),
         WeightFile("efficientnet_b5", "efficientnet_b5_lukemelas-1a07897c.pth", "1a07897c", 117),
     )
 }
@@ -63,6 +74,6 @@ def problem_with(file: WeightFile, folder: Path) -> str | None:
     if not path.is_file():
         return "is not there"
     found = sha256_of(path)
-    if not found.startswith(file.sha256_prefix):
-        return f"has SHA-256 {found[:8]}…, not {file.sha256_prefix}…"
+    if not found.startswith(file.sha256):
+        return f"has SHA-256 {found[:8]}…, not {file.sha256[:8]}…"
     return None

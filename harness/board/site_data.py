@@ -19,8 +19,6 @@ from harness.records.record import Grid, Record
 
 CurveKind = Literal["roc", "precision_recall", "pro"]
 Role = Literal["best", "median", "worst", "false alarm", "same", "hard"]
-
-ROLES: tuple[Role, ...] = ("best", "median", "worst", "false alarm", "same", "hard")
 """What a picture was chosen for; the rules stand in `harness.board.gallery`."""
 
 
@@ -115,7 +113,7 @@ class GalleryCard:
     drawn: int
     """Number of anomalous images among which the median was found."""
     pictures: tuple[Picture, ...]
-    """By role, in the order of `ROLES`."""
+    """By role, in the order of `Role`."""
     schema_version: Literal[1] = 1
     """Version of this file's format."""
 

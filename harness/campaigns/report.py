@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.campaigns.plan import RunState
+from harness.common.errors import EntryFailed
 
 if TYPE_CHECKING:
     import argparse
@@ -172,4 +173,4 @@ def exit_code(plan: CampaignPlan, done: Sequence[Ended]) -> int:
     if End.NOT_DONE in ends:
         return 5
     is_failed = any(p.state is RunState.FAILED for p in plan.runs) and not done
-    return 4 if is_failed or ends & {End.FAILED, End.REFUSED} else 0
+    return EntryFailed.exit_code if is_failed or ends & {End.FAILED, End.REFUSED} else 0

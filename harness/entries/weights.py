@@ -138,11 +138,11 @@ def fetch(file: WeightFile, folder: Path, reporter: cli.Reporter, source: str = 
     folder.mkdir(parents=True, exist_ok=True)
     _download_with_retries(file, part, reporter, source)
     digest = sha256_of(part)
-    if not digest.startswith(file.sha256_prefix):
+    if not digest.startswith(file.sha256):
         part.unlink()
         raise WeightsMissing(
             f"what came as {file.file_name} has SHA-256 {digest[:8]}…,"
-            f" not {file.sha256_prefix}…; it was removed",
+            f" not {file.sha256[:8]}…; it was removed",
             where=source,
             fix="try again; if it stays so, something between here and there changes files",
         )
@@ -184,7 +184,7 @@ def _download(file: WeightFile, part: Path, reporter: cli.Reporter, url: str) ->
         error.close()
         if error.code != RANGE_NOT_SATISFIABLE:
             raise
-        if not sha256_of(part).startswith(file.sha256_prefix):
+        if not sha256_of(part).startswith(file.sha256):
             part.unlink()  # longer than the file, or another file: start again
             raise ConnectionError("the part that was there is not of this file") from error
         return

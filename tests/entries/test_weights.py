@@ -187,7 +187,7 @@ def test_verify_fails_for_a_wrong_file_and_for_a_missing_one_that_was_named(
     assert verb.main(["verify", "toynet", "--weights", str(tmp_path)]) == 5
     (tmp_path / FILE.file_name).write_bytes(b"wrong")
     assert verb.main(["verify", "--weights", str(tmp_path)]) == 5
-    assert "not " + FILE.sha256_prefix in capsys.readouterr().out
+    assert "not " + FILE.sha256 in capsys.readouterr().out
 
 
 def test_the_folder_is_the_option_then_the_environment_then_the_cache(
@@ -248,7 +248,8 @@ def test_the_table_agrees_with_torchvision() -> None:
             continue
         published = models.get_model_weights(name).IMAGENET1K_V1
         assert file.url == published.url
-        assert file.sha256_prefix in file.file_name
+        assert file.sha256[:8] in file.file_name
+        assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", file.sha256)
         assert round(published.meta["_file_size"]) == file.mebibytes
 
 

@@ -16,22 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.benchmarks.prepare import splits
+from harness.benchmarks.prepare import recipe, splits
 from harness.benchmarks.prepare.grey import bone_map, lesion_mask, to_grey
 from harness.benchmarks.prepare.ranking import ranked
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.recipe import (
-    About,
-    Assigned,
-    Case,
-    Item,
-    Options,
-    Placed,
-    RawPicture,
-    Split,
-    Survey,
-    Unusable,
-)
 from harness.benchmarks.prepare.volumes import NIFTI, Volume, check_labels
 from harness.benchmarks.problems import Problem
 
@@ -41,27 +29,26 @@ GROUP_UNIT = "patient"
 SHAPE = (240, 240, 155)
 AXES = "LPS"  # as all of BraTS2021 is stored
 LABELS = (0, 1, 2, 4)
-MODALITIES = ("flair", "t1", "t1ce", "t2")
 PAPER_SLICES = (60, 100)
 # Every so manieth slice of an abnormal patient, from the first on: 60, 70, 80, 90 and 60, 68 … 92.
 VALID_STEP, TEST_STEP = 10, 8
 
 _FILE = re.compile(r"BraTS2021_(\d{5})_(flair|t1|t1ce|t2|seg)\.nii(\.gz)?", re.IGNORECASE)
 # List and role of the patients whose tumour-free slices are used.
-_LISTS: tuple[tuple[str, Split, bool], ...] = (
+_LISTS: tuple[tuple[str, recipe.Split, bool], ...] = (
     ("brain_train_ids", "train", False),
     ("brain_valid_normal_ids", "valid", False),
     ("brain_valid_abnormal_ids", "valid", True),
     ("brain_test_normal_ids", "test", False),
 )
 # Of a resplit: label, splits that get their number of patients, split of all others.
-_DEALING: tuple[tuple[bool, tuple[Split, ...], Split], ...] = (
+_DEALING: tuple[tuple[bool, tuple[recipe.Split, ...], recipe.Split], ...] = (
     (False, ("test", "valid"), "train"),
     (True, ("valid",), "test"),
 )
 
 
-def survey(options: Options) -> Survey:
+def survey(options: recipe.Options) -> recipe.Survey:
     """Cases by number; the 636 that the lists name must be there."""
     listing = list_raw_files(options.raw)
     found: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
@@ -80,12 +67,12 @@ def survey(options: Options) -> Survey:
         if len(parts) == 2:
             split, is_anomalous = roles.get(number, ("test", True))
             stratum = f"{split} {'abnormal' if is_anomalous else 'normal'}"
-            cases.append(Case(number, stratum, parts))
+            cases.append(recipe.Case(number, stratum, parts))
         else:
             problems.append(_missing(number, options.modality, set(parts), roles))
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
-    return Survey(tuple(cases), (*listing.problems, *problems))
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems))
 
 
 def _missing(number: str, modality: str, parts: set[str], roles: Mapping[str, object]) -> Problem:
@@ -95,7 +82,7 @@ def _missing(number: str, modality: str, parts: set[str], roles: Mapping[str, ob
     return Problem("missing", f"BraTS2021_{number}: {lacking} missing ({listed}){hint}")
 
 
-def _roles() -> dict[str, tuple[Split, bool]]:
+def _roles() -> dict[str, tuple[recipe.Split, bool]]:
     return {
         number: (split, is_anomalous)
         for file, split, is_anomalous in _LISTS
@@ -103,14 +90,14 @@ def _roles() -> dict[str, tuple[Split, bool]]:
     }
 
 
-def index(case: Case, options: Options, /) -> tuple[Item, ...]:
+def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Every slice of the range, with or without tumour."""
     seg = Volume(case.files["seg"])
     image = Volume(case.files[options.modality])
     for volume in (seg, image):
         volume.check_shape(SHAPE)
         if volume.axes != AXES:
-            raise Unusable(
+            raise recipe.Unusable(
                 Problem(
                     "orientation",
                     f"{volume.file.relative}: stored as {volume.axes}, BraTS2021 is {AXES}",
@@ -121,7 +108,7 @@ def index(case: Case, options: Options, /) -> tuple[Item, ...]:
     check_labels(seg, labels, LABELS)
     has_tumour = [bool(labels[:, :, z].any()) for z in range(end - first)]
     return tuple(
-        Item(
+        recipe.Item(
             key=f"{case.key}_{z}",
             case=case.key,
             is_anomalous=tumour,
@@ -133,7 +120,7 @@ def index(case: Case, options: Options, /) -> tuple[Item, ...]:
     )
 
 
-def assign(items: Sequence[Item], options: Options) -> Assigned:
+def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assigned:
     """By BMAD's lists; a resplit deals the patients out anew, as many to each part."""
     roles = _roles()
     if options.variant == "resplit":
@@ -148,26 +135,26 @@ def assign(items: Sequence[Item], options: Options) -> Assigned:
         split, is_anomalous = roles.get(str(item.group), ("test", True))
         if not is_anomalous:
             if not item.is_anomalous:
-                placed.append(Placed(item, split, item.key))
+                placed.append(recipe.Placed(item, split, item.key))
         elif item.at[0] in wanted[split]:
             if item.is_anomalous:
-                placed.append(Placed(item, split, item.key))
+                placed.append(recipe.Placed(item, split, item.key))
             elif options.slices == PAPER_SLICES:
                 problems.append(
                     Problem("empty", f"{item.key}: an abnormal patient's slice has no tumour")
                 )
-    return Assigned(tuple(placed), tuple(problems))
+    return recipe.Assigned(tuple(placed), tuple(problems))
 
 
 def _dealt(
-    items: Sequence[Item], salt: str, roles: Mapping[str, tuple[Split, bool]]
-) -> dict[str, tuple[Split, bool]]:
+    items: Sequence[recipe.Item], salt: str, roles: Mapping[str, tuple[recipe.Split, bool]]
+) -> dict[str, tuple[recipe.Split, bool]]:
     """Patients with tumour-free slices are normal ones; sizes as in the lists."""
     patients: dict[str, bool] = {}
     for item in items:
         patients[str(item.group)] = patients.get(str(item.group), True) and item.is_anomalous
     share = len(patients) / 1251
-    dealt: dict[str, tuple[Split, bool]] = {}
+    dealt: dict[str, tuple[recipe.Split, bool]] = {}
     for is_anomalous, first, rest in _DEALING:
         order = ranked(salt, [p for p, ill in patients.items() if ill == is_anomalous], str)
         for split in first:
@@ -179,21 +166,23 @@ def _dealt(
     return dealt
 
 
-def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[RawPicture]:
+def render(
+    case: recipe.Case, placed: Sequence[recipe.Placed], options: recipe.Options
+) -> Iterator[recipe.RawPicture]:
     """Slices through the colour map, with the mask of everything labelled."""
     first, end = options.slices
     image = Volume(case.files[options.modality]).block(first, end)
     if not np.isfinite(image).all():
         file = case.files[options.modality].relative
-        raise Unusable(Problem("damaged", f"{file}: holds NaN or infinity"))
+        raise recipe.Unusable(Problem("damaged", f"{file}: holds NaN or infinity"))
     labels = Volume(case.files["seg"]).block(first, end)
     for place in placed:
         z = place.item.at[0] - first
         mask = lesion_mask(labels[:, :, z]) if place.item.is_anomalous else None
-        yield RawPicture(place.item.key, bone_map()[to_grey(image[:, :, z])], mask)
+        yield recipe.RawPicture(place.item.key, bone_map()[to_grey(image[:, :, z])], mask)
 
 
-def totals(items: Sequence[Item]) -> Mapping[str, int]:
+def totals(items: Sequence[recipe.Item]) -> Mapping[str, int]:
     """Cases, and patients with at least one tumour-free slice."""
     return {
         "cases": len({item.group for item in items}),
@@ -203,12 +192,12 @@ def totals(items: Sequence[Item]) -> Mapping[str, int]:
     }
 
 
-def about(options: Options) -> About:
+def about(options: recipe.Options) -> recipe.About:
     """What is known of these splits."""
     suffix = "" if options.modality == "flair" else f"-{options.modality}"
     if options.slices != PAPER_SLICES:
         suffix += f"-{options.slices[0]}-{options.slices[1]}"
-    return About(
+    return recipe.About(
         suffix=suffix,
         is_disjoint=True,
         modality=f"MRI, {options.modality.upper()}, axial slices, skull-stripped",

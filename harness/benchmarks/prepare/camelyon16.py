@@ -16,30 +16,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from harness.benchmarks.pixels import Pixels
-from harness.benchmarks.prepare import splits
+from harness.benchmarks.prepare import recipe, splits
 from harness.benchmarks.prepare.annotations import audit
 from harness.benchmarks.prepare.ranking import draw
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.recipe import (
-    About,
-    Assigned,
-    Case,
-    Item,
-    Options,
-    Placed,
-    RawPicture,
-    Split,
-    Survey,
-    Unusable,
-    split_named,
-)
 from harness.benchmarks.problems import Problem
 
 VERSION = 1
 GROUP_UNIT = "slide"
 
 SIDE = 256
-LISTS: tuple[tuple[str, Split, bool], ...] = (
+LISTS: tuple[tuple[str, recipe.Split, bool], ...] = (
     ("camelyon16_train_good", "train", False),
     ("camelyon16_valid_good", "valid", False),
     ("camelyon16_valid_ungood", "valid", True),
@@ -47,7 +34,7 @@ LISTS: tuple[tuple[str, Split, bool], ...] = (
     ("camelyon16_test_ungood", "test", True),
 )
 # Sizes of a resplit, and what one slide may give: as the lists have it.
-QUOTAS: dict[tuple[Split, str], int] = {
+QUOTAS: dict[tuple[recipe.Split, str], int] = {
     ("test", "normal"): 1026, ("test", "abnormal"): 1008,
     ("valid", "normal"): 117, ("valid", "abnormal"): 105,
 }  # fmt: skip
@@ -56,7 +43,7 @@ MOST_PER_SLIDE = {"normal": 9, "abnormal": 28}
 _SLIDE = re.compile(r"((?:normal|test|tumor)_\d{3})\.tiff?", re.IGNORECASE)
 
 
-def survey(options: Options) -> Survey:
+def survey(options: recipe.Options) -> recipe.Survey:
     """The slides that the lists name."""
     listing = list_raw_files(options.raw)
     items = _items()
@@ -74,21 +61,21 @@ def survey(options: Options) -> Survey:
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
     cases = [
-        Case(slide, _stratum(items[slide]), {"slide": file}, items[slide])
+        recipe.Case(slide, _stratum(items[slide]), {"slide": file}, items[slide])
         for slide, file in sorted(files.items())
     ]
     remarks = audit(cases, options.xml, SIDE) if options.xml else ()
-    return Survey(tuple(cases), (*listing.problems, *problems), tuple(remarks))
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems), tuple(remarks))
 
 
-def _items() -> dict[str, tuple[Item, ...]]:
+def _items() -> dict[str, tuple[recipe.Item, ...]]:
     """Patches by slide."""
-    found: dict[str, list[Item]] = defaultdict(list)
+    found: dict[str, list[recipe.Item]] = defaultdict(list)
     for file, split, is_anomalous in LISTS:
         for patch in splits.patches(file):
             label = "ungood" if is_anomalous else "good"
             found[patch.slide].append(
-                Item(
+                recipe.Item(
                     key=f"{split}-{label}-{patch.row}",
                     case=patch.slide,
                     is_anomalous=is_anomalous,
@@ -101,20 +88,20 @@ def _items() -> dict[str, tuple[Item, ...]]:
     return {slide: tuple(items) for slide, items in sorted(found.items())}
 
 
-def _stratum(items: Sequence[Item]) -> str:
+def _stratum(items: Sequence[recipe.Item]) -> str:
     is_any_anomalous = any(item.is_anomalous for item in items)
     return f"{items[0].pool} {'tumour' if is_any_anomalous else 'normal'}"
 
 
-def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
+def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """The lists tell everything."""
     return case.items or ()
 
 
-def assign(items: Sequence[Item], options: Options) -> Assigned:
+def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assigned:
     """By the lists, which are slide-disjoint; a resplit deals out slides."""
     if options.variant != "resplit":
-        split_of = {item.key: split_named(item.pool) for item in items}
+        split_of = {item.key: recipe.split_named(item.pool) for item in items}
     else:
         salt = options.rank_salt("camelyon16")
         split_of = draw(items, _quotas(items), salt, class_of=_class, most_per_group=MOST_PER_SLIDE)
@@ -123,15 +110,15 @@ def assign(items: Sequence[Item], options: Options) -> Assigned:
         if item.key in split_of:
             row = item.key.rpartition("-")[2]
             name = row if options.variant != "resplit" else item.key
-            placed.append(Placed(item, split_of[item.key], name))
-    return Assigned(tuple(placed))
+            placed.append(recipe.Placed(item, split_of[item.key], name))
+    return recipe.Assigned(tuple(placed))
 
 
-def _class(item: Item) -> str:
+def _class(item: recipe.Item) -> str:
     return "abnormal" if item.is_anomalous else "normal"
 
 
-def _quotas(items: Sequence[Item]) -> dict[tuple[Split, str], int]:
+def _quotas(items: Sequence[recipe.Item]) -> dict[tuple[recipe.Split, str], int]:
     """The lists' sizes, cut to the share of their patches that is there."""
     judged = Counter(_class(item) for item in items if item.pool != "train")
     whole = {
@@ -141,7 +128,9 @@ def _quotas(items: Sequence[Item]) -> dict[tuple[Split, str], int]:
     return {slot: -(-size * judged[slot[1]] // whole[slot[1]]) for slot, size in QUOTAS.items()}
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
+def render(
+    case: recipe.Case, placed: Sequence[recipe.Placed], _options: recipe.Options, /
+) -> Iterator[recipe.RawPicture]:
     """256x256 at level 0 around each centre, RGB."""
     import openslide
 
@@ -149,9 +138,9 @@ def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterat
     try:
         with openslide.OpenSlide(file.path) as slide:
             for place in placed:
-                yield RawPicture(place.item.key, _patch(slide, *place.item.at))
+                yield recipe.RawPicture(place.item.key, _patch(slide, *place.item.at))
     except (openslide.OpenSlideError, OSError) as error:
-        raise Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
+        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
 
 
 def _patch(slide: object, x: int, y: int) -> Pixels:
@@ -161,7 +150,7 @@ def _patch(slide: object, x: int, y: int) -> Pixels:
     return np.ascontiguousarray(rgba[:, :, :3])
 
 
-def totals(items: Sequence[Item]) -> Mapping[str, int]:
+def totals(items: Sequence[recipe.Item]) -> Mapping[str, int]:
     """Slides of both parts."""
     slides = {str(item.group) for item in items}
     return {
@@ -170,9 +159,9 @@ def totals(items: Sequence[Item]) -> Mapping[str, int]:
     }
 
 
-def about(_options: Options, /) -> About:
+def about(_options: recipe.Options, /) -> recipe.About:
     """What is known of these lists."""
-    return About(
+    return recipe.About(
         is_disjoint=True,
         known_leaks=(
             "Abnormal test patches come from 43 of the 114 test slides, so stain may tell the label",

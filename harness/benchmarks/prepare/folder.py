@@ -29,22 +29,10 @@ from harness.benchmarks.pixels import (
     read_image,
     read_mask,
 )
+from harness.benchmarks.prepare import recipe
 from harness.benchmarks.prepare.pictures import in_size, mask_in_size
 from harness.benchmarks.prepare.ranking import rank, ranked
 from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files
-from harness.benchmarks.prepare.recipe import (
-    About,
-    Assigned,
-    Case,
-    Item,
-    Options,
-    Placed,
-    RawPicture,
-    Split,
-    Survey,
-    Unusable,
-    split_named,
-)
 from harness.benchmarks.problems import Problem
 
 VERSION = 1
@@ -54,7 +42,7 @@ _MASK_ENDINGS = ("", "_mask", "_label", "_seg", "_gt")
 _NAME_DIGITS = 20
 
 
-def survey(options: Options) -> Survey:
+def survey(options: recipe.Options) -> recipe.Survey:
     """Images with a class, and the masks of their names."""
     listing = list_raw_files(options.raw)
     images: list[tuple[RawFile, ImagePlace]] = []
@@ -81,8 +69,8 @@ def survey(options: Options) -> Survey:
             files["mask"] = mask
         key = str(file.relative)
         stratum = f"{place.split} {place.is_anomalous} {groups.get(key) or ''}"
-        cases.append(Case(key, stratum, files))
-    return Survey(tuple(cases), (*problems, *wrong))
+        cases.append(recipe.Case(key, stratum, files))
+    return recipe.Survey(tuple(cases), (*problems, *wrong))
 
 
 def _slot(place: ImagePlace) -> str:
@@ -99,7 +87,7 @@ def _mask_of(place: ImagePlace, masks: Mapping[str, RawFile]) -> RawFile | None:
     return None
 
 
-def _groups(listing: Listing, options: Options) -> tuple[dict[str, str], list[Problem]]:
+def _groups(listing: Listing, options: recipe.Options) -> tuple[dict[str, str], list[Problem]]:
     """Patient of each file by `groups.csv`, where it is there."""
     keys = {str(file.relative) for file in listing.files}
     groups: dict[str, str] = {}
@@ -112,7 +100,7 @@ def _groups(listing: Listing, options: Options) -> tuple[dict[str, str], list[Pr
     return groups, problems
 
 
-def index(case: Case, options: Options, /) -> tuple[Item, ...]:
+def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Size, mode, patient; a mask must fit its image and mark something."""
     pixels = _image(case.files["image"])
     place = place_of(case.files["image"].relative)
@@ -120,11 +108,11 @@ def index(case: Case, options: Options, /) -> tuple[Item, ...]:
         mask = _mask(case.files["mask"])
         if mask.shape != pixels.shape[:2] or not mask.any():
             wrong = "is empty" if mask.shape == pixels.shape[:2] else "has another size"
-            raise Unusable(Problem("mask", f"{case.key}: its mask {wrong}"))
+            raise recipe.Unusable(Problem("mask", f"{case.key}: its mask {wrong}"))
     height, width = pixels.shape[:2]
     stated = case.stratum.split(" ", 2)[2]
     return (
-        Item(
+        recipe.Item(
             key=case.key,
             case=case.key,
             is_anomalous=bool(place.is_anomalous),
@@ -149,17 +137,17 @@ def _image(file: RawFile) -> Pixels:
     try:
         return read_image(file.path)
     except UnreadableImage as error:
-        raise Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
+        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
 
 
 def _mask(file: RawFile) -> Mask:
     try:
         return read_mask(file.path)[0]
     except UnreadableImage as error:
-        raise Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
+        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
 
 
-def assign(items: Sequence[Item], options: Options, /) -> Assigned:
+def assign(items: Sequence[recipe.Item], options: recipe.Options, /) -> recipe.Assigned:
     """The folders' splits, or patients dealt out by rank; one size and mode for all."""
     problems = [*_wrong_masks(items), *_wrong_sizes(items, options)]
     salt = options.salt or f"bmad-{options.name}-v1"
@@ -176,11 +164,11 @@ def assign(items: Sequence[Item], options: Options, /) -> Assigned:
         taken[slot] += 1
         if taken[slot] > 1:
             name += f"-{taken[slot]}"
-        placed.append(Placed(_as_delivered(item, options, mode, salt), split, name))
-    return Assigned(tuple(placed), tuple(problems), tuple(remarks))
+        placed.append(recipe.Placed(_as_delivered(item, options, mode, salt), split, name))
+    return recipe.Assigned(tuple(placed), tuple(problems), tuple(remarks))
 
 
-def _wrong_masks(items: Sequence[Item]) -> list[Problem]:
+def _wrong_masks(items: Sequence[recipe.Item]) -> list[Problem]:
     without = [
         item.key for item in items if item.is_anomalous and not dict(item.details).get("mask")
     ]
@@ -190,7 +178,7 @@ def _wrong_masks(items: Sequence[Item]) -> list[Problem]:
     return [Problem("mask", f"{key}: its mask is missing, and others have one") for key in without]
 
 
-def _wrong_sizes(items: Sequence[Item], options: Options) -> list[Problem]:
+def _wrong_sizes(items: Sequence[recipe.Item], options: recipe.Options) -> list[Problem]:
     sizes = Counter(
         f"{dict(item.details)['width']}x{dict(item.details)['height']}" for item in items
     )
@@ -207,17 +195,17 @@ def _wrong_sizes(items: Sequence[Item], options: Options) -> list[Problem]:
 
 
 def _split(
-    items: Sequence[Item], options: Options, salt: str
-) -> tuple[dict[str, Split], list[str]]:
+    items: Sequence[recipe.Item], options: recipe.Options, salt: str
+) -> tuple[dict[str, recipe.Split], list[str]]:
     if items and all(item.pool for item in items):
-        return {item.key: split_named(item.pool) for item in items}, []
-    patients: dict[str, list[Item]] = defaultdict(list)
+        return {item.key: recipe.split_named(item.pool) for item in items}, []
+    patients: dict[str, list[recipe.Item]] = defaultdict(list)
     for item in items:
         patients[item.group or item.key].append(item)
     ill = {name for name, mine in patients.items() if any(item.is_anomalous for item in mine)}
     well = set(patients) - ill
     valid, test = options.shares
-    split_of: dict[str, Split] = {}
+    split_of: dict[str, recipe.Split] = {}
     if well:
         split_of |= _dealt(ranked(salt, well, str), valid, test)
         # All of the ill are judged, in the same proportion.
@@ -235,11 +223,11 @@ def _split(
     ] * bool(left_out)
 
 
-def _dealt(order: Sequence[str], valid: float, test: float) -> dict[str, Split]:
+def _dealt(order: Sequence[str], valid: float, test: float) -> dict[str, recipe.Split]:
     """The first to valid, the next to test, the rest to train; at least one each while they last."""
     first = max(1, round(valid * len(order))) if valid and len(order) > 1 else 0
     second = first + max(1, round(test * len(order)))
-    parts: tuple[tuple[Split, Sequence[str]], ...] = (
+    parts: tuple[tuple[recipe.Split, Sequence[str]], ...] = (
         ("valid", order[:first]),
         ("test", order[first:second]),
         ("train", order[second:]),
@@ -247,13 +235,13 @@ def _dealt(order: Sequence[str], valid: float, test: float) -> dict[str, Split]:
     return {name: split for split, names in parts for name in names}
 
 
-def _name(item: Item, options: Options, salt: str) -> str:
+def _name(item: recipe.Item, options: recipe.Options, salt: str) -> str:
     if options.is_hidden:
         return rank(salt, f"image {item.key}")[:_NAME_DIGITS]
     return place_of(PurePosixPath(item.key)).name.replace("/", "_")
 
 
-def _as_delivered(item: Item, options: Options, mode: str, salt: str) -> Item:
+def _as_delivered(item: recipe.Item, options: recipe.Options, mode: str, salt: str) -> recipe.Item:
     """The item with what `render` needs, and without what a sealed pack should not tell."""
     width, height = options.size or (0, 0)
     group = item.group
@@ -263,7 +251,9 @@ def _as_delivered(item: Item, options: Options, mode: str, salt: str) -> Item:
     return replace(item, group=group, details=details)
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
+def render(
+    case: recipe.Case, placed: Sequence[recipe.Placed], _options: recipe.Options, /
+) -> Iterator[recipe.RawPicture]:
     """Pixels in the pack's mode and size, the mask with them."""
     for place in placed:
         wanted = dict(place.item.details)
@@ -274,11 +264,13 @@ def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterat
             pixels = np.ascontiguousarray(in_size(pixels, size))
             mask = None if mask is None else mask_in_size(mask, size)
         if mask is not None and not mask.any():
-            raise Unusable(Problem("mask", f"{case.key}: its mask vanishes at {size[0]}x{size[1]}"))
-        yield RawPicture(place.item.key, pixels, mask)
+            raise recipe.Unusable(
+                Problem("mask", f"{case.key}: its mask vanishes at {size[0]}x{size[1]}")
+            )
+        yield recipe.RawPicture(place.item.key, pixels, mask)
 
 
-def totals(items: Sequence[Item], /) -> Mapping[str, int]:
+def totals(items: Sequence[recipe.Item], /) -> Mapping[str, int]:
     """Images and patients."""
     return {
         "normal images": sum(not item.is_anomalous for item in items),
@@ -287,6 +279,6 @@ def totals(items: Sequence[Item], /) -> Mapping[str, int]:
     }
 
 
-def about(_options: Options, /) -> About:
+def about(_options: recipe.Options, /) -> recipe.About:
     """Nothing is known beforehand."""
-    return About()
+    return recipe.About()

@@ -19,21 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.benchmarks.pixels import Mask, Pixels
+from harness.benchmarks.prepare import recipe
 from harness.benchmarks.prepare.grey import equalised, lesion_mask, to_grey
 from harness.benchmarks.prepare.ranking import in_proportion, ranked, ranked_items
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.recipe import (
-    About,
-    Assigned,
-    Case,
-    Item,
-    Options,
-    Placed,
-    RawPicture,
-    Split,
-    Survey,
-    Unusable,
-)
 from harness.benchmarks.prepare.volumes import NIFTI, Volume, check_labels
 from harness.benchmarks.problems import Problem
 
@@ -58,7 +47,7 @@ _FILES = {
 }
 
 
-def survey(options: Options) -> Survey:
+def survey(options: recipe.Options) -> recipe.Survey:
     """Pairs of volume and label by number, wherever in the folders they lie."""
     listing = list_raw_files(options.raw)
     found: dict[tuple[str, str, int], list[RawFile]] = defaultdict(list)
@@ -77,12 +66,12 @@ def survey(options: Options) -> Survey:
             if (collection, kind, number) in files
         }
         if len(parts) == 2:
-            cases.append(Case(f"{collection}-{number:04d}", collection, parts))
+            cases.append(recipe.Case(f"{collection}-{number:04d}", collection, parts))
         else:
             problems.append(_missing(collection, number, set(parts)))
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
-    return Survey(tuple(cases), (*listing.problems, *problems))
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems))
 
 
 def _missing(collection: str, number: int, parts: set[str]) -> Problem:
@@ -94,7 +83,7 @@ def _missing(collection: str, number: int, parts: set[str]) -> Problem:
     return Problem("missing", f"{collection.upper().replace('LITS', 'LiTS')}: {lacking} missing")
 
 
-def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
+def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Every slice with liver in it; abnormal where the tumour is."""
     labels, image = Volume(case.files["label"]), Volume(case.files["image"])
     labels.check_shape((SIDE, SIDE, None))
@@ -109,7 +98,7 @@ def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
         check_labels(labels, values, BTCV_LABELS if is_btcv else LITS_LABELS)
         if _liver(values, is_btcv=is_btcv).any():
             items.append(
-                Item(
+                recipe.Item(
                     key=f"{stem}_{z}",
                     case=case.key,
                     is_anomalous=not is_btcv and bool((values == LITS_LESION).any()),
@@ -120,7 +109,7 @@ def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
                 )
             )
     if not items:
-        raise Unusable(Problem("labels", f"{labels.file.relative}: no slice holds liver"))
+        raise recipe.Unusable(Problem("labels", f"{labels.file.relative}: no slice holds liver"))
     return tuple(items)
 
 
@@ -129,19 +118,19 @@ def _liver(labels: npt.NDArray[Any], *, is_btcv: bool) -> Mask:
     return mask
 
 
-def assign(items: Sequence[Item], options: Options) -> Assigned:
+def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assigned:
     """BTCV to train; LiTS by slices (`paper`) or by whole volumes."""
     salt = options.rank_salt("liver")
     lits = [item for item in items if item.pool == "lits"]
     valid = _valid_slices(lits, salt) if options.variant == "paper" else _valid_volumes(lits, salt)
     placed = []
     for item in items:
-        split: Split = "valid" if item.key in valid else "test"
-        placed.append(Placed(item, "train" if item.pool == "btcv" else split, item.key))
-    return Assigned(tuple(placed))
+        split: recipe.Split = "valid" if item.key in valid else "test"
+        placed.append(recipe.Placed(item, "train" if item.pool == "btcv" else split, item.key))
+    return recipe.Assigned(tuple(placed))
 
 
-def _valid_slices(items: Sequence[Item], salt: str) -> set[str]:
+def _valid_slices(items: Sequence[recipe.Item], salt: str) -> set[str]:
     chosen: set[str] = set()
     for is_anomalous, (quota, expected) in VALID_SLICES.items():
         order = ranked_items(salt, [i for i in items if i.is_anomalous == is_anomalous])
@@ -149,9 +138,9 @@ def _valid_slices(items: Sequence[Item], salt: str) -> set[str]:
     return chosen
 
 
-def _valid_volumes(items: Sequence[Item], salt: str) -> set[str]:
+def _valid_volumes(items: Sequence[recipe.Item], salt: str) -> set[str]:
     """Volumes by rank until both classes are there and a tenth of the slices; one stays for test."""
-    chosen: list[Item] = []
+    chosen: list[recipe.Item] = []
     volumes = ranked(salt, {str(item.group) for item in items}, str)
     for volume in volumes[:-1]:
         classes = {item.is_anomalous for item in chosen}
@@ -161,7 +150,9 @@ def _valid_volumes(items: Sequence[Item], salt: str) -> set[str]:
     return {item.key for item in chosen}
 
 
-def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[RawPicture]:
+def render(
+    case: recipe.Case, placed: Sequence[recipe.Placed], options: recipe.Options
+) -> Iterator[recipe.RawPicture]:
     """Windowed, scaled, cut to the liver, turned over and equalised slices."""
     image, labels = Volume(case.files["image"]), Volume(case.files["label"])
     stored, stored_labels = image.stored(), labels.stored()
@@ -170,7 +161,9 @@ def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[R
         z = place.item.at[0]
         values = image.scaled(stored[:, :, z])
         if not np.isfinite(values).all():
-            raise Unusable(Problem("damaged", f"{image.file.relative}: holds NaN or infinity"))
+            raise recipe.Unusable(
+                Problem("damaged", f"{image.file.relative}: holds NaN or infinity")
+            )
         label = labels.scaled(stored_labels[:, :, z])
         pixels = picture(
             values,
@@ -179,7 +172,7 @@ def render(case: Case, placed: Sequence[Placed], options: Options) -> Iterator[R
             is_processed=options.is_processed,
         )
         mask = lesion_mask(label, LITS_LESION)[::-1] if place.item.is_anomalous else None
-        yield RawPicture(
+        yield recipe.RawPicture(
             place.item.key, pixels, None if mask is None else np.ascontiguousarray(mask)
         )
 
@@ -214,7 +207,7 @@ def picture(
     return equalised(turned) if is_processed else turned
 
 
-def totals(items: Sequence[Item]) -> Mapping[str, int]:
+def totals(items: Sequence[recipe.Item]) -> Mapping[str, int]:
     """Volumes and slices of both collections."""
     lits = [item for item in items if item.pool == "lits"]
     btcv = [item for item in items if item.pool == "btcv"]
@@ -227,7 +220,7 @@ def totals(items: Sequence[Item]) -> Mapping[str, int]:
     }
 
 
-def about(options: Options) -> About:
+def about(options: recipe.Options) -> recipe.About:
     """What is known of these splits and of the window."""
     suffix = "" if options.is_processed else "-unprocessed"
     window = "code: LiTS -200..250 HU, BTCV each slice's full range"
@@ -235,14 +228,14 @@ def about(options: Options) -> About:
         ends = options.window if isinstance(options.window, tuple) else ABDOMEN_HU
         suffix += f"-{ends[0]:g}to{ends[1]:g}hu".replace("--", "-m")
         window = f"{ends[0]:g}..{ends[1]:g} HU for both collections"
-    if options.lits_volumes != Options.lits_volumes:
+    if options.lits_volumes != recipe.Options.lits_volumes:
         suffix += f"-{len(options.lits_volumes)}volumes"
     leaks = [
         "Train and test come from two collections, so scanner and contrast may tell them apart"
     ]
     if options.variant == "paper":
         leaks.append("Slices of every LiTS volume are in both valid and test")
-    return About(
+    return recipe.About(
         suffix=suffix,
         modality=None if options.is_processed else "CT, axial slices, whole, windowed",
         known_leaks=tuple(leaks),

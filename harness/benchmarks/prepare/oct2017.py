@@ -14,22 +14,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from harness.benchmarks.prepare import splits
+from harness.benchmarks.prepare import recipe, splits
 from harness.benchmarks.prepare.pictures import in_size, read_grey
 from harness.benchmarks.prepare.ranking import draw, ranked_items
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.recipe import (
-    About,
-    Assigned,
-    Case,
-    Item,
-    Options,
-    Placed,
-    RawPicture,
-    Split,
-    Survey,
-    split_named,
-)
 from harness.benchmarks.problems import Problem
 
 VERSION = 1
@@ -42,14 +30,19 @@ VALID_PER_CLASS, TEST_PER_CLASS = 8, 242
 # The published test set holds about 1.5 images a patient; a resplit takes no more than 2.
 MOST_PER_PATIENT = 2
 
-_PARTS: dict[str, Split] = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
+_PARTS: dict[str, recipe.Split] = {
+    "train": "train",
+    "val": "valid",
+    "valid": "valid",
+    "test": "test",
+}
 _FILE = re.compile(r"(CNV|DME|DRUSEN|NORMAL)-(\d+)-(\d+)")
 
 
-def survey(options: Options) -> Survey:
+def survey(options: recipe.Options) -> recipe.Survey:
     """Images by part, class and name; abnormal ones of train are needed for a resplit alone."""
     listing = list_raw_files(options.raw)
-    found: dict[tuple[Split, str], list[RawFile]] = defaultdict(list)
+    found: dict[tuple[recipe.Split, str], list[RawFile]] = defaultdict(list)
     problems = []
     for file in listing.ending(".jpeg", ".jpg", ".png"):
         folders = file.folders[-2:]
@@ -72,19 +65,19 @@ def survey(options: Options) -> Survey:
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
     remarks = ("The copy has no val folder: valid was taken out of test",)
-    return Survey(
+    return recipe.Survey(
         tuple(sorted(cases, key=lambda case: case.key)),
         (*listing.problems, *problems),
         () if any(part == "valid" for part, _ in counts) else remarks,
     )
 
 
-def _case(part: Split, stem: str, file: RawFile) -> Case:
+def _case(part: recipe.Split, stem: str, file: RawFile) -> recipe.Case:
     kind, patient, _ = stem.split("-")
     key = f"{part}/{stem}"
     is_anomalous = kind != NORMAL
-    item = Item(key, key, is_anomalous, patient, kind if is_anomalous else None, pool=part)
-    return Case(key, kind, {"image": file}, (item,))
+    item = recipe.Item(key, key, is_anomalous, patient, kind if is_anomalous else None, pool=part)
+    return recipe.Case(key, kind, {"image": file}, (item,))
 
 
 def _absent(counts: Mapping[tuple[str, str], int]) -> list[Problem]:
@@ -99,44 +92,46 @@ def _absent(counts: Mapping[tuple[str, str], int]) -> list[Problem]:
     ]
 
 
-def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
+def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Names tell everything."""
     return case.items or ()
 
 
-def assign(items: Sequence[Item], options: Options) -> Assigned:
+def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assigned:
     """The folders; `disjoint` drops images of patients that are in a later split too."""
     salt = options.rank_salt("oct2017")
     if options.variant == "resplit":
         return _resplit(items, salt)
-    split_of = {item.key: split_named(item.pool) for item in items}
+    split_of = {item.key: recipe.split_named(item.pool) for item in items}
     if "valid" not in split_of.values():
         split_of |= _valid_from_names(items, salt)
     if options.variant == "paper":
-        return Assigned(tuple(Placed(item, split_of[item.key], _name(item)) for item in items))
+        return recipe.Assigned(
+            tuple(recipe.Placed(item, split_of[item.key], _name(item)) for item in items)
+        )
     taken: dict[str | None, int] = {}
-    order: tuple[Split, ...] = ("test", "valid", "train")
+    order: tuple[recipe.Split, ...] = ("test", "valid", "train")
     for position, split in enumerate(order):
         for item in items:
             if split_of[item.key] == split:
                 taken.setdefault(item.group, position)
     kept = [item for item in items if order[taken[item.group]] == split_of[item.key]]
-    return Assigned(
-        tuple(Placed(item, split_of[item.key], _name(item)) for item in kept),
+    return recipe.Assigned(
+        tuple(recipe.Placed(item, split_of[item.key], _name(item)) for item in kept),
         remarks=(
             f"{len(items) - len(kept)} images were left out: their patients are in a later split",
         ),
     )
 
 
-def _name(item: Item) -> str:
+def _name(item: recipe.Item) -> str:
     return item.key.partition("/")[2]
 
 
-def _valid_from_names(items: Sequence[Item], salt: str) -> dict[str, Split]:
+def _valid_from_names(items: Sequence[recipe.Item], salt: str) -> dict[str, recipe.Split]:
     """The 24 known images by name, and of each class as many more of test as make 8."""
     known = {PurePosixPath(name).stem for name in splits.names("oct2017_valid_known")}
-    chosen: dict[str, Split] = {}
+    chosen: dict[str, recipe.Split] = {}
     for kind in CLASSES:
         mine = [item for item in items if _class(item) == kind]
         named = [item.key for item in mine if _name(item) in known]
@@ -146,13 +141,13 @@ def _valid_from_names(items: Sequence[Item], salt: str) -> dict[str, Split]:
     return chosen
 
 
-def _class(item: Item) -> str:
+def _class(item: recipe.Item) -> str:
     return item.subclass or NORMAL
 
 
-def _resplit(items: Sequence[Item], salt: str) -> Assigned:
+def _resplit(items: Sequence[recipe.Item], salt: str) -> recipe.Assigned:
     """Patients of all three parts and all classes, dealt out anew."""
-    sizes: dict[Split, int] = {"test": TEST_PER_CLASS, "valid": VALID_PER_CLASS}
+    sizes: dict[recipe.Split, int] = {"test": TEST_PER_CLASS, "valid": VALID_PER_CLASS}
     found = Counter(map(_class, items))
     quotas = {
         # A third at most, so that a part of the download gives a part of the benchmark.
@@ -162,22 +157,24 @@ def _resplit(items: Sequence[Item], salt: str) -> Assigned:
     }
     most = dict.fromkeys(CLASSES, MOST_PER_PATIENT)
     drawn = draw(items, quotas, salt, class_of=_class, most_per_group=most)
-    return Assigned(
+    return recipe.Assigned(
         tuple(
-            Placed(item, drawn[item.key], item.key.replace("/", "-"))
+            recipe.Placed(item, drawn[item.key], item.key.replace("/", "-"))
             for item in items
             if item.key in drawn
         )
     )
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
+def render(
+    case: recipe.Case, placed: Sequence[recipe.Placed], _options: recipe.Options, /
+) -> Iterator[recipe.RawPicture]:
     """Grey, 512x496."""
     for place in placed:
-        yield RawPicture(place.item.key, in_size(read_grey(case.files["image"]), SIZE))
+        yield recipe.RawPicture(place.item.key, in_size(read_grey(case.files["image"]), SIZE))
 
 
-def totals(items: Sequence[Item]) -> Mapping[str, int]:
+def totals(items: Sequence[recipe.Item]) -> Mapping[str, int]:
     """Images by part and class."""
     counts = Counter((item.pool, _class(item)) for item in items)
     return {
@@ -188,10 +185,10 @@ def totals(items: Sequence[Item]) -> Mapping[str, int]:
     }
 
 
-def about(options: Options) -> About:
+def about(options: recipe.Options) -> recipe.About:
     """What is known of these splits."""
     leaks = ("Patients, and some identical images, are known to be shared between train and test",)
-    return About(
+    return recipe.About(
         known_leaks=leaks if options.variant == "paper" else (),
         remarks=(
             (

@@ -19,22 +19,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from harness.benchmarks.pixels import Pixels
-from harness.benchmarks.prepare import splits
+from harness.benchmarks.prepare import recipe, splits
 from harness.benchmarks.prepare.pictures import read_grey
 from harness.benchmarks.prepare.ranking import in_proportion, ranked_groups, ranked_items
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.recipe import (
-    About,
-    Assigned,
-    Case,
-    Item,
-    Options,
-    Placed,
-    RawPicture,
-    Split,
-    Survey,
-    Unusable,
-)
 from harness.benchmarks.problems import Problem
 
 VERSION = 1
@@ -50,7 +38,7 @@ _LABEL_FOLDERS = frozenset({"label_images", "lesion_mask", "lesion_masks"})
 _CASE_ENDING = re.compile(r"(\.img|_labelMark)$", re.IGNORECASE)
 
 
-def survey(options: Options) -> Survey:
+def survey(options: recipe.Options) -> recipe.Survey:
     """Volumes of the training and the validation set, by the names of their folders."""
     listing = list_raw_files(options.raw)
     found: dict[tuple[str, str, int], list[RawFile]] = defaultdict(list)
@@ -72,11 +60,13 @@ def survey(options: Options) -> Survey:
         wrong = _wrong_slices(name, part, by_case[name], options.volume_slices)
         problems += wrong
         if not wrong:
-            cases.append(Case(name, part, by_case[name]))
+            cases.append(recipe.Case(name, part, by_case[name]))
     problems += [Problem("unknown", f"{name}: no case of RESC") for name in sorted(unknown)]
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
-    return Survey(tuple(sorted(cases, key=lambda case: case.key)), (*listing.problems, *problems))
+    return recipe.Survey(
+        tuple(sorted(cases, key=lambda case: case.key)), (*listing.problems, *problems)
+    )
 
 
 def _parts() -> dict[str, str]:
@@ -139,9 +129,9 @@ def _range(numbers: set[int]) -> str:
     return f"{min(numbers)} to {max(numbers)} ({len(numbers)})"
 
 
-def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
+def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Every slice; abnormal where its label marks a pixel."""
-    items: list[Item] = []
+    items: list[recipe.Item] = []
     problems: list[Problem] = []
     number_of = {name: number for number, name in enumerate(_parts(), start=1)}
     offset = number_of[case.key] - (0 if case.stratum == "training" else len(_training()))
@@ -152,12 +142,12 @@ def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
         label = case.files.get(f"label {text}")
         try:
             is_anomalous = label is not None and bool(_label(label).any())
-        except Unusable as error:
+        except recipe.Unusable as error:
             problems += error.problems
             continue
         prefix = "t" if case.stratum == "training" else ""
         items.append(
-            Item(
+            recipe.Item(
                 key=f"{prefix}{offset}_{text}",
                 case=case.key,
                 is_anomalous=is_anomalous,
@@ -168,7 +158,7 @@ def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
             )
         )
     if problems:
-        raise Unusable(*problems)
+        raise recipe.Unusable(*problems)
     return tuple(items)
 
 
@@ -181,11 +171,13 @@ def _label(file: RawFile) -> Pixels:
     unknown = set(np.unique(label).tolist()) - set(LABELS)
     if unknown:
         shown = ", ".join(map(str, sorted(unknown)[:5]))
-        raise Unusable(Problem("labels", f"{file.relative}: label {shown}, known are {LABELS}"))
+        raise recipe.Unusable(
+            Problem("labels", f"{file.relative}: label {shown}, known are {LABELS}")
+        )
     return label
 
 
-def assign(items: Sequence[Item], options: Options) -> Assigned:
+def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assigned:
     """By slices (`paper`), by patients, or by patients of both parts of the source (`resplit`)."""
     salt = options.rank_salt("resc")
     if options.variant == "resplit":
@@ -200,15 +192,15 @@ def assign(items: Sequence[Item], options: Options) -> Assigned:
     groups = {item.group for item in judged}
     placed = []
     for item in items:
-        split: Split = "valid" if item.key in valid else "test"
+        split: recipe.Split = "valid" if item.key in valid else "test"
         if item.key in keys:
-            placed.append(Placed(item, split, item.key))
+            placed.append(recipe.Placed(item, split, item.key))
         elif not item.is_anomalous and item.group not in groups:
-            placed.append(Placed(item, "train", item.key))
-    return Assigned(tuple(placed))
+            placed.append(recipe.Placed(item, "train", item.key))
+    return recipe.Assigned(tuple(placed))
 
 
-def _valid_slices(items: Sequence[Item], salt: str) -> set[str]:
+def _valid_slices(items: Sequence[recipe.Item], salt: str) -> set[str]:
     chosen: set[str] = set()
     for is_anomalous, (quota, expected) in VALID_SLICES.items():
         order = ranked_items(salt, [i for i in items if i.is_anomalous == is_anomalous])
@@ -216,7 +208,7 @@ def _valid_slices(items: Sequence[Item], salt: str) -> set[str]:
     return chosen
 
 
-def _valid_patient(items: Sequence[Item], salt: str) -> set[str]:
+def _valid_patient(items: Sequence[recipe.Item], salt: str) -> set[str]:
     """The patient of smallest rank that has both classes and one volume alone."""
     for members in ranked_groups(salt, items):
         is_both = len({item.is_anomalous for item in members}) == 2
@@ -225,11 +217,11 @@ def _valid_patient(items: Sequence[Item], salt: str) -> set[str]:
     return set()
 
 
-def _drawn(items: Sequence[Item], salt: str) -> list[Item]:
+def _drawn(items: Sequence[recipe.Item], salt: str) -> list[recipe.Item]:
     """All slices of patients by rank, as many volumes as the validation set has."""
     share = len({item.case for item in items}) / len(_parts())
     wanted = max(2, round(len(splits.names("resc_val_cases")) * share))
-    drawn: list[Item] = []
+    drawn: list[recipe.Item] = []
     for members in ranked_groups(salt, items):
         is_enough = len({item.case for item in drawn}) >= wanted
         if is_enough and 0 < len(_valid_patient(drawn, salt)) < len(drawn):
@@ -238,16 +230,18 @@ def _drawn(items: Sequence[Item], salt: str) -> list[Item]:
     return sorted(drawn, key=lambda item: item.key)
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
+def render(
+    case: recipe.Case, placed: Sequence[recipe.Placed], _options: recipe.Options, /
+) -> Iterator[recipe.RawPicture]:
     """Pixels as they are; the mask is every label."""
     for place in placed:
         number = place.item.at[0]
         file = case.files.get(f"image {number}") or case.files[f"normal {number}"]
         mask = _label(case.files[f"label {number}"]) > 0 if place.item.is_anomalous else None
-        yield RawPicture(place.item.key, read_grey(file, SHAPE), mask)
+        yield recipe.RawPicture(place.item.key, read_grey(file, SHAPE), mask)
 
 
-def totals(items: Sequence[Item]) -> Mapping[str, int]:
+def totals(items: Sequence[recipe.Item]) -> Mapping[str, int]:
     """Volumes and slices by part and class."""
     counts: dict[str, int] = {}
     for part in ("training", "validation"):
@@ -258,7 +252,7 @@ def totals(items: Sequence[Item]) -> Mapping[str, int]:
     return counts
 
 
-def about(options: Options) -> About:
+def about(options: recipe.Options) -> recipe.About:
     """What is known of these splits."""
     leaks = (
         (
@@ -266,7 +260,7 @@ def about(options: Options) -> About:
             "promises otherwise: 115 is no multiple of 128, so no split by volumes has its counts"
         ),
     )
-    return About(
+    return recipe.About(
         known_leaks=leaks if options.variant == "paper" else (),
         remarks=(
             (

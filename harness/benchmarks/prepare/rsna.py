@@ -21,20 +21,9 @@ from typing import Any
 import numpy as np
 
 from harness.benchmarks.pixels import Pixels
+from harness.benchmarks.prepare import recipe
 from harness.benchmarks.prepare.ranking import draw, in_proportion, ranked_items
 from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.recipe import (
-    About,
-    Assigned,
-    Case,
-    Item,
-    Options,
-    Placed,
-    RawPicture,
-    Split,
-    Survey,
-    Unusable,
-)
 from harness.benchmarks.problems import Problem
 from harness.common.errors import UsageError
 
@@ -59,7 +48,7 @@ VALID = {
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 
 
-def survey(options: Options) -> Survey:
+def survey(options: recipe.Options) -> recipe.Survey:
     """Every image of the class table."""
     if options.variant != "paper" and _mapping_file(options) is None:
         raise UsageError(
@@ -87,12 +76,12 @@ def survey(options: Options) -> Survey:
         _case(identifier, classes[identifier], patients.get(identifier), file)
         for identifier, file in sorted(files.items())
     ]
-    return Survey(tuple(cases), (*listing.problems, *problems))
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems))
 
 
-def _case(identifier: str, kind: str, patient: str | None, file: RawFile) -> Case:
-    item = Item(identifier, identifier, kind != NORMAL, patient, SUBCLASSES.get(kind))
-    return Case(identifier, kind, {"image": file}, (item,))
+def _case(identifier: str, kind: str, patient: str | None, file: RawFile) -> recipe.Case:
+    item = recipe.Item(identifier, identifier, kind != NORMAL, patient, SUBCLASSES.get(kind))
+    return recipe.Case(identifier, kind, {"image": file}, (item,))
 
 
 def _classes(listing: Listing) -> tuple[dict[str, str], list[Problem]]:
@@ -123,7 +112,7 @@ def _rows(file: RawFile) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def _mapping_file(options: Options) -> Path | None:
+def _mapping_file(options: recipe.Options) -> Path | None:
     if options.nih_mapping is not None:
         return options.nih_mapping
     lying = [
@@ -132,7 +121,9 @@ def _mapping_file(options: Options) -> Path | None:
     return lying[0] if lying else None
 
 
-def _patients(options: Options, identifiers: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
+def _patients(
+    options: recipe.Options, identifiers: Sequence[str]
+) -> tuple[dict[str, str], list[Problem]]:
     """NIH patient of each image, where the mapping is there."""
     path = _mapping_file(options)
     if path is None:
@@ -151,17 +142,17 @@ def _patients(options: Options, identifiers: Sequence[str]) -> tuple[dict[str, s
     ]
 
 
-def index(case: Case, _options: Options, /) -> tuple[Item, ...]:
+def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """The table tells everything."""
     return case.items or ()
 
 
-def assign(items: Sequence[Item], options: Options) -> Assigned:
+def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assigned:
     """By rank within each class, in the released sizes; by patients where these are known."""
     salt = options.rank_salt("rsna")
     valid = VALID[options.valid_rule]
     found = {kind: sum(_class(item) == kind for item in items) for kind in SOURCE}
-    sizes: dict[tuple[Split, str], int] = {("train", NORMAL): TRAIN}
+    sizes: dict[tuple[recipe.Split, str], int] = {("train", NORMAL): TRAIN}
     for kind, source in SOURCE.items():
         sizes["valid", kind] = valid[kind]
         sizes["test", kind] = source - valid[kind] - (TRAIN if kind == NORMAL else 0)
@@ -174,20 +165,24 @@ def assign(items: Sequence[Item], options: Options) -> Assigned:
         split_of = draw(items, quotas, salt, class_of=_class)
     left_out = len(items) - len(split_of)
     remarks = (f"{left_out} images were left out: their patients are in another split",)
-    return Assigned(
-        tuple(Placed(item, split_of[item.key], item.key) for item in items if item.key in split_of),
+    return recipe.Assigned(
+        tuple(
+            recipe.Placed(item, split_of[item.key], item.key)
+            for item in items
+            if item.key in split_of
+        ),
         remarks=remarks if left_out else (),
     )
 
 
-def _class(item: Item) -> str:
+def _class(item: recipe.Item) -> str:
     return {name: kind for kind, name in SUBCLASSES.items()}.get(item.subclass or "", NORMAL)
 
 
 def _by_rank(
-    items: Sequence[Item], quotas: Mapping[tuple[Split, str], int], salt: str
-) -> dict[str, Split]:
-    split_of: dict[str, Split] = {}
+    items: Sequence[recipe.Item], quotas: Mapping[tuple[recipe.Split, str], int], salt: str
+) -> dict[str, recipe.Split]:
+    split_of: dict[str, recipe.Split] = {}
     for kind in SOURCE:
         order = ranked_items(salt, [item for item in items if _class(item) == kind])
         judged = quotas["valid", kind] + quotas["test", kind]
@@ -199,10 +194,12 @@ def _by_rank(
     return split_of
 
 
-def render(case: Case, placed: Sequence[Placed], _options: Options, /) -> Iterator[RawPicture]:
+def render(
+    case: recipe.Case, placed: Sequence[recipe.Placed], _options: recipe.Options, /
+) -> Iterator[recipe.RawPicture]:
     """Grey values as stored; inverted where white is 0."""
     for place in placed:
-        yield RawPicture(place.item.key, read_dicom(case.files["image"], SHAPE))
+        yield recipe.RawPicture(place.item.key, read_dicom(case.files["image"], SHAPE))
 
 
 def read_dicom(file: RawFile, shape: tuple[int, int] | None) -> Pixels:
@@ -230,14 +227,18 @@ def read_dicom(file: RawFile, shape: tuple[int, int] | None) -> Pixels:
         RuntimeError, NotImplementedError, struct.error, UserWarning,
     ) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Unusable(Problem("damaged", f"{file.relative}: {reason}")) from error
+        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {reason}")) from error
     if kind not in ("MONOCHROME1", "MONOCHROME2") or pixels.ndim != 2:
-        raise Unusable(Problem("colour", f"{file.relative}: {kind}, expected one grey image"))
+        raise recipe.Unusable(
+            Problem("colour", f"{file.relative}: {kind}, expected one grey image")
+        )
     if pixels.dtype != np.uint8:
-        raise Unusable(Problem("depth", f"{file.relative}: {pixels.dtype.name}, expected 8 bits"))
+        raise recipe.Unusable(
+            Problem("depth", f"{file.relative}: {pixels.dtype.name}, expected 8 bits")
+        )
     if shape is not None and pixels.shape != shape:
         height, width = pixels.shape
-        raise Unusable(
+        raise recipe.Unusable(
             Problem(
                 "size", f"{file.relative}: {width}x{height} pixels, expected {shape[1]}x{shape[0]}"
             )
@@ -246,12 +247,12 @@ def read_dicom(file: RawFile, shape: tuple[int, int] | None) -> Pixels:
     return grey
 
 
-def totals(items: Sequence[Item]) -> Mapping[str, int]:
+def totals(items: Sequence[recipe.Item]) -> Mapping[str, int]:
     """Images by class."""
     return {kind: sum(_class(item) == kind for item in items) for kind in SOURCE}
 
 
-def about(options: Options) -> About:
+def about(options: recipe.Options) -> recipe.About:
     """What is known of these splits."""
     is_paper = options.variant == "paper"
     leaks = (
@@ -266,7 +267,7 @@ def about(options: Options) -> About:
         "paper-text": "745 + 745 validation images as the paper's text says; the release almost "
         "surely has 70 + 1,420",
     }
-    return About(
+    return recipe.About(
         suffix="" if options.valid_rule == "released" else "-text",
         known_leaks=leaks if is_paper else (),
         remarks=(

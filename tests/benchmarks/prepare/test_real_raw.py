@@ -10,7 +10,7 @@ import numpy as np
 import openslide
 import pytest
 
-from harness.benchmarks.prepare import camelyon16, liver, rsna
+from harness.benchmarks.prepare import camelyon16, liver, recipe, rsna
 from harness.benchmarks.prepare.grey import to_grey
 from harness.benchmarks.prepare.pictures import read_grey
 from harness.benchmarks.prepare.raw import RawFile
@@ -125,7 +125,7 @@ def test_real_pyramids_are_opened_and_what_is_none_is_named(
     np.testing.assert_array_equal(patch[10:], whole[10:, :, :3])
     assert not patch[:3].any()  # above the slide
     bad = raw_file(folder / "tiff/openslide/unopenable.tiff")
-    case = camelyon16.Case("test_001", "", {"slide": bad}, ())
+    case = recipe.Case("test_001", "", {"slide": bad}, ())
     with pytest.raises(Unusable, match=r"unopenable\.tiff"):
         list(camelyon16.render(case, [], camelyon16.Options(raw=())))
 
