@@ -127,7 +127,7 @@ def test_real_pyramids_are_opened_and_what_is_none_is_named(
     bad = raw_file(folder / "tiff/openslide/unopenable.tiff")
     case = recipe.Case("test_001", "", {"slide": bad}, ())
     with pytest.raises(Unusable, match=r"unopenable\.tiff"):
-        list(camelyon16.render(case, [], camelyon16.Options(raw=())))
+        list(camelyon16.render(case, [], recipe.Options(raw=())))
 
 
 def test_real_scans_are_grey_and_real_stained_tiles_are_not(folder: Path) -> None:
