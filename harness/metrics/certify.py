@@ -16,7 +16,7 @@ from scipy.special import digamma
 
 from harness.metrics.estimate import dice_of, exact_statistics, sweeps_of
 from harness.metrics.evidence import Evidence, GridEvidence
-from harness.metrics.exact import sweep_halves
+from harness.metrics.kernels.exact import sweep_halves
 from harness.metrics.scores import score
 from harness.metrics.table import PixelStatistics, Statistics, find_metric
 from harness.records import Grid, MetricValue

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import grouping
 from harness.metrics.evidence import GridEvidence
-from harness.metrics.exact import exact_sweep
-from harness.metrics.keys import KEYS, key_from, values_of
+from harness.metrics.kernels import grouping
+from harness.metrics.kernels.exact import exact_sweep
+from harness.metrics.kernels.keys import KEYS, key_from, values_of
+from harness.metrics.kernels.sweep import DICE_KEY
 from harness.metrics.patches import WEIGHT_ROWS
 from harness.metrics.pixels import PixelCounts
-from harness.metrics.sweep import DICE_KEY
 from harness.metrics.table import METRICS
 
 RANGE_SHARES = tuple(

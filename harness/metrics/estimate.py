@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from harness.metrics.distil import WEIGHT_UNIT
 from harness.metrics.errors import NotExact
 from harness.metrics.evidence import Evidence, GridEvidence
-from harness.metrics.exact import sweep_halves
-from harness.metrics.keys import KEYS, key_from
-from harness.metrics.pixels import FPR_LIMIT
-from harness.metrics.sweep import (
+from harness.metrics.kernels.exact import sweep_halves
+from harness.metrics.kernels.keys import KEYS, key_from
+from harness.metrics.kernels.sweep import (
     ANOMALOUS,
     DICE,
     MISRANKED,
@@ -22,6 +21,7 @@ from harness.metrics.sweep import (
     ROWS,
     sweep_histograms,
 )
+from harness.metrics.pixels import FPR_LIMIT
 from harness.metrics.table import Facts, PixelStatistics, Sweep
 
 Rows = NDArray[np.float64]

@@ -62,7 +62,7 @@ class GridEvidence:
     """Maps of one split on one grid. E edges, T thresholds, G groups, n images."""
 
     pixels: NDArray[np.int64]
-    """[4, 65536] pixels by kind (`harness.metrics.regions`) and bin: float16 key, or upper
+    """[4, 65536] pixels by kind (`harness.metrics.kernels.regions`) and bin: float16 key, or upper
     half of the float32 key."""
     weights: NDArray[np.float64]
     """[5, 65536] region weights (`harness.metrics.patches.WEIGHT_ROWS`)."""

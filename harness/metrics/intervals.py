@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.evidence import ScoreEvidence
-from harness.metrics.jit import kernel
+from harness.metrics.kernels.jit import kernel
 from harness.metrics.table import Sweep
 
 RESAMPLES = 2000

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import counting, grouping
 from harness.metrics.errors import NonFinite
-from harness.metrics.keys import KEYS
+from harness.metrics.kernels import counting, grouping
+from harness.metrics.kernels.keys import KEYS
+from harness.metrics.kernels.spool import Pool, Spool
+from harness.metrics.kernels.sweep import region_overlap_of_gaps
 from harness.metrics.patches import WEIGHT_ROWS
-from harness.metrics.spool import Pool, Spool
-from harness.metrics.sweep import region_overlap_of_gaps
 from harness.metrics.truth import GridTruth
 
 FPR_LIMIT = 0.3

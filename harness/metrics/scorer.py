@@ -22,10 +22,10 @@ from harness.metrics.errors import (
     WrongShape,
 )
 from harness.metrics.evidence import Evidence, GridEvidence, ScoreEvidence
+from harness.metrics.kernels.resize import to_paper_grid
+from harness.metrics.kernels.spool import Spool
 from harness.metrics.pixels import PixelCounts
-from harness.metrics.resize import to_paper_grid
 from harness.metrics.scores import RunScores, score
-from harness.metrics.spool import Spool
 from harness.metrics.truth import GridTruth, GroundTruth
 
 MEMORY_LIMIT_BYTES = 4 << 30

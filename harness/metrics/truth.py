@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch, WrongDtype, WrongKey, WrongShape
-from harness.metrics.patches import Patches
-from harness.metrics.regions import (
+from harness.metrics.kernels.regions import (
     ANOMALOUS_BACKGROUND,
     ANOMALOUS_FOREGROUND,
     find_segments,
     label_with,
 )
-from harness.metrics.resize import PAPER_SIDE, nearest_rows
+from harness.metrics.kernels.resize import PAPER_SIDE, nearest_rows
+from harness.metrics.patches import Patches
 
 FORMAT = "bmad-truth-1"
 
@@ -64,7 +64,7 @@ class GridTruth:
     segment_lengths: NDArray[np.int32]
     """[S] pixels in the segment; segments follow each other in row-major order."""
     segment_kinds: NDArray[np.uint8]
-    """[S] kind of the pixels (`harness.metrics.regions`)."""
+    """[S] kind of the pixels (`harness.metrics.kernels.regions`)."""
     run_offsets: NDArray[np.int64]
     """[n + 1] where each image's runs (its anomalous segments) begin."""
     run_lengths: NDArray[np.int32]

@@ -28,7 +28,8 @@ import harness.engines
 from harness import check, cli, evaluate, runs, scoring, session, store, provenance, tables, site
 from harness.benchmarks import demo_pack, open_pack
 from harness.engines import docker, process
-from harness.metrics import scorer, exact, evidence, pixels, regions
+from harness.metrics import scorer, evidence, pixels
+from harness.metrics.kernels import exact, regions
 from tests.engine_images import LightDockerEngine
 
 choose = harness.engines.choose_engine

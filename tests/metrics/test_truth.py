@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from harness.metrics import GroundTruth, TruthImage
 from harness.metrics.errors import WrongDtype, WrongKey, WrongShape
-from harness.metrics.resize import nearest_rows
+from harness.metrics.kernels.resize import nearest_rows
 from tests.metrics.oracles import Case, Split, random_cases
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))

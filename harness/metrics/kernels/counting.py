@@ -4,7 +4,7 @@ Float16: counted by bit pattern in eight streams, an eighth of a segment apart, 
 two tables: neighbouring pixels of a smooth map hit the same bin, and one stream
 would wait for its own last store. Float32: partitioned by the upper half of the key, image by
 image, so that the scattered writes stay in the cache. Keys as in
-`harness.metrics.keys`; -0.0 counts as +0.0; a kernel that meets NaN or infinity
+`harness.metrics.kernels.keys`; -0.0 counts as +0.0; a kernel that meets NaN or infinity
 (they have exponent bins of their own) returns -1.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.jit import kernel
+from harness.metrics.kernels.jit import kernel
 
 Halves = NDArray[np.uint16]
 Words = NDArray[np.uint32]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.jit import kernel
+from harness.metrics.kernels.jit import kernel
 
 NORMAL = 0  # normal pixels so far (false positives)
 ANOMALOUS = 1  # anomalous pixels so far (true positives)

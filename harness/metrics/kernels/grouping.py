@@ -1,6 +1,6 @@
 """Kernels that bring an image's collected pixels into groups: by score, and by bins of scores.
 
-They read the table entries that `harness.metrics.counting` wrote, not the map.
+They read the table entries that `harness.metrics.kernels.counting` wrote, not the map.
 """
 
 # ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.counting import Counts, Halves, Words
-from harness.metrics.jit import kernel
+from harness.metrics.kernels.counting import Counts, Halves, Words
+from harness.metrics.kernels.jit import kernel
 
 
 @kernel

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import counting, sweep
-from harness.metrics.keys import KEYS
+from harness.metrics.kernels import counting, sweep
+from harness.metrics.kernels.keys import KEYS
 from harness.metrics.patches import WEIGHT_ROWS
 from harness.metrics.pixels import FPR_LIMIT, PixelCounts
 
@@ -27,7 +27,7 @@ class ExactSweep:
     """What a sweep over all pixels of a split yields."""
 
     states: NDArray[np.float64]
-    """[2, 28] final states (`harness.metrics.sweep`) over all pixels and over the foreground;
+    """[2, 28] final states (`harness.metrics.kernels.sweep`) over all pixels and over the foreground;
     weight rows as in `WEIGHT_ROWS`, the last one filled in the foreground's state alone."""
     edges: NDArray[np.uint32]
     """Ascending keys that begin the bins for the bootstrap; empty unless asked for."""

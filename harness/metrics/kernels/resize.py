@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.jit import kernel
+from harness.metrics.kernels.jit import kernel
 
 PAPER_SIDE = 256
 """Height and width of every image on the paper's grid."""
