@@ -16,7 +16,8 @@ from scipy.special import digamma
 
 from harness.metrics.estimate import dice_of, exact_statistics, sweeps_of
 from harness.metrics.evidence import Evidence, GridEvidence
-from harness.metrics.kernels.exact import sweep_halves
+from harness.metrics.kernels.exact import Histograms, sweep_halves
+from harness.metrics.pro import FPR_LIMIT
 from harness.metrics.scores import score
 from harness.metrics.table import PixelStatistics, Statistics, find_metric
 from harness.records import Grid, MetricValue
@@ -74,9 +75,8 @@ def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics,
     part = evidence.grids[grid]
     extremes = []
     for is_best in (False, True):
-        pixels, weights = _ordered_within_bins(part, is_best=is_best)
-        states = sweep_halves(pixels, weights)
-        everywhere, foreground = sweeps_of(states)
+        histograms = _ordered_within_bins(part, is_best=is_best)
+        everywhere, foreground = sweeps_of(sweep_halves(histograms, FPR_LIMIT))
         if not is_best:
             least = _least_precision(part.pixels)
             everywhere = replace(everywhere, average_precision=np.array([least]))
@@ -91,9 +91,7 @@ def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics,
     return extremes[0], extremes[1]
 
 
-def _ordered_within_bins(
-    part: GridEvidence, *, is_best: bool
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _ordered_within_bins(part: GridEvidence, *, is_best: bool) -> Histograms:
     """Each bin as two: normal below anomalous pixels if `is_best`, above them if not."""
     bins = part.pixels.shape[1]
     pixels = np.zeros((4, 2 * bins), np.int64)
@@ -102,7 +100,7 @@ def _ordered_within_bins(
     pixels[:2, normal::2] = part.pixels[:2]
     pixels[2:, anomalous::2] = part.pixels[2:]
     weights[:, anomalous::2] = part.weights
-    return pixels, weights
+    return Histograms(pixels, weights)
 
 
 def _least_precision(pixels: NDArray[np.int64]) -> float:

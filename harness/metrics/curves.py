@@ -13,9 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.distil import WEIGHT_UNIT
-from harness.metrics.evidence import Evidence, GridEvidence
-from harness.metrics.pixels import FPR_LIMIT
+from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence
+from harness.metrics.pro import overlap_curve
 from harness.records import Grid
 
 MOST_POINTS = 400
@@ -58,12 +57,7 @@ def curves_of(evidence: Evidence) -> tuple[Curve, ...]:
         counts = _of_pixels(part)
         curves += _roc_and_precision(counts, grid)
         if counts.overlap[-1] > 0 and counts.normal[-1] > 0:
-            x, y = counts.normal / counts.normal[-1], counts.overlap / counts.overlap[-1]
-            inside = x < FPR_LIMIT
-            end = np.interp(FPR_LIMIT, x, y)
-            curves.append(
-                _curve("pro", grid, np.append(x[inside], FPR_LIMIT), np.append(y[inside], end))
-            )
+            curves.append(_curve("pro", grid, *overlap_curve(counts.normal, counts.overlap)))
     return tuple(curves)
 
 

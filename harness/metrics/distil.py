@@ -8,22 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.evidence import GridEvidence
+from harness.metrics.evidence import WEIGHT_UNIT, GridEvidence
 from harness.metrics.kernels import grouping
-from harness.metrics.kernels.exact import exact_sweep
 from harness.metrics.kernels.keys import KEYS, key_from, values_of
 from harness.metrics.kernels.sweep import DICE_KEY
-from harness.metrics.patches import WEIGHT_ROWS
 from harness.metrics.pixels import PixelCounts
 from harness.metrics.table import METRICS
+from harness.metrics.truth import WEIGHT_ROWS
 
 RANGE_SHARES = tuple(
     metric.range_share for metric in METRICS.values() if metric.range_share is not None
 )
 """Shares of the run's score range at which some metric asks for Dice."""
-
-WEIGHT_UNIT = 2.0**-32
-"""Resolution of the groups' region weights: whole numbers add up the same in any order."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ def valid_threshold(counts: PixelCounts | None) -> ValidThreshold:
     pixels, _ = counts.histograms
     if not pixels[:2].any() or not pixels[2:].any():
         return ValidThreshold(None, "only one class among the validation pixels")
-    exact = exact_sweep(counts, wants_edges=False)
+    exact = counts.sweep(wants_edges=False)
     if exact.levels == 1:
         return ValidThreshold(None, "the maps are constant over the validation split")
     return ValidThreshold(int(exact.states[0, DICE_KEY]), None)
@@ -64,7 +60,7 @@ def distil(
         groups: number of groups, and the group of each image.
         wants_groups: whether to keep what the intervals need.
     """
-    exact = exact_sweep(counts, wants_edges=wants_groups)
+    exact = counts.sweep(wants_edges=wants_groups)
     pixels, weights = counts.histograms
     score_range = _score_range(counts)
     low, high = score_range
@@ -144,7 +140,6 @@ def _bin_images(
     half_range: Any,
 ) -> _Binned:
     """Bins of every group, and Dice of every image from bin `half_range` up."""
-    truth, patches = counts.truth, counts.truth.patches
     number, index = groups
     bins = edges.size + 1
     pixels = np.zeros((number, 4, bins), np.int64)
@@ -158,19 +153,14 @@ def _bin_images(
             continue
         own = np.zeros((2, bins), np.int64)
         for kind, block in enumerate(blocks):
-            grouping.bin_entries(
-                block.keys, block.counts, block.low, counts.is_bucketed, edges, own[kind]
-            )
+            grouping.bin_entries(block, counts.is_bucketed, edges, own[kind])
         group = index[image]
         pixels[group, :2] += own
-        part = slice(truth.run_offsets[image], truth.run_offsets[image + 1])
-        if part.start == part.stop:
+        runs = counts.truth.runs_of(image)
+        if runs.lengths.size == 0:
             continue
         anomalous = np.zeros((4 + len(WEIGHT_ROWS), bins))
-        grouping.bin_runs(
-            counts.anomalous_keys(image), shift, edges, ranks, truth.run_lengths[part],
-            patches.of_run[part], patches.weights, anomalous,
-        )  # fmt: skip
+        grouping.bin_runs(counts.anomalous_keys(image), shift, runs, edges, ranks, anomalous)
         pixels[group, 2:] += anomalous[2:4].astype(np.int64)
         weights[group] += anomalous[4:]
         found = anomalous[2:4, half_range:].sum()

@@ -16,12 +16,12 @@ from harness.metrics.evidence import Evidence, ScoreEvidence
 from harness.metrics.intervals import (
     FEW_UNITS,
     Interval,
-    Resamples,
     delong_interval,
     percentile_interval,
     resample_counts,
     sweep_images,
 )
+from harness.metrics.kernels.bootstrap import Resamples
 from harness.metrics.table import METRICS, Facts, Metric, Rows, Statistics
 from harness.records import Grid, MapsPart, MetricValue
 

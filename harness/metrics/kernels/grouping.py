@@ -1,27 +1,67 @@
-"""Kernels that bring an image's collected pixels into groups: by score, and by bins of scores.
+"""Kernels that bring a split's collected pixels into groups: by score, and by bins of scores.
 
-They read the table entries that `harness.metrics.kernels.counting` wrote, not the map.
+They read what `harness.metrics.kernels.counting` wrote, not the map.
 """
-
-# ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.kernels.counting import Counts, Halves, Words
 from harness.metrics.kernels.jit import kernel
+
+Halves = NDArray[np.uint16]
+Words = NDArray[np.uint32]
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# Rows of the region weights (`harness.metrics.truth.WEIGHT_ROWS`), and where they begin in a
+# table of bins, below the pixels of each kind. Anomalous kinds are 2 and 3, foreground odd.
+LAST_THIRD, FOUR, FRONT, WEIGHTS = 2, 3, 4, 5
+KINDS, ANOMALOUS_KIND = 4, 2
+
+PIXELS, WEIGHT = 0, 1  # columns of a table of scores
+
+
+class Block(NamedTuple):
+    """The normal pixels of one kind of one image."""
+
+    keys: Halves
+    """Occupied bins, ascending: float16 keys or float32 buckets; a full bin stands twice."""
+    counts: Halves
+    """Pixels in each."""
+    low: Halves
+    """Lower halves of the float32 keys, bin by bucket; empty for float16."""
+
+
+class Runs(NamedTuple):
+    """Runs of anomalous pixels, and what their pixels count."""
+
+    lengths: NDArray[np.int32]
+    """[R] pixels of each run."""
+    patches: NDArray[np.int32]
+    """[R] patch of each run; odd ones lie in the foreground."""
+    weights: Floats
+    """[U, 5] region weights of each patch."""
+
+
+class Groups(NamedTuple):
+    """Distinct anomalous scores of an image, ascending; each [m]."""
+
+    scores: Words
+    """Their keys."""
+    counts: Counts
+    """Pixels of each."""
+    weights: Floats
+    """Region weights of each."""
 
 
 @kernel
 def spread_normal(
-    keys: Halves,
-    counts: Halves,
-    low: Halves,
-    is_bucket: bool,
+    block: Block,
+    is_bucketed: bool,
     scores: Words,
     ceiling: float,
     gaps: Counts,
@@ -30,14 +70,14 @@ def spread_normal(
     """Count one block's normal pixels between and at an image's distinct anomalous scores.
 
     Args:
-        keys, counts, low: table entries of the block, ascending, and its lower halves;
-            without `is_bucket` (float16) the entries are exact and `low` is not read.
+        is_bucketed: whether the entries are buckets (float32); if not, `block.low` is not read.
         scores: uint32 [m], distinct keys of the anomalous pixels, ascending.
         ceiling: pixels after which to stop: no more can matter below the FPR limit.
         gaps: int64 [m + 1], added to: pixels below, between and above the scores.
         ties: int64 [m], added to: pixels of exactly a score.
     """
-    table = np.zeros(65536 if is_bucket else 0, np.uint32)
+    keys, counts, low = block.keys, block.counts, block.low
+    table = np.zeros(65536 if is_bucketed else 0, np.uint32)
     ranks = np.zeros(1025, np.int64)
     end: Any = low.size
     top = scores.size
@@ -47,7 +87,7 @@ def spread_normal(
         count = np.int64(counts[entry])
         first = np.uint32(keys[entry])
         last = first
-        if is_bucket:
+        if is_bucketed:
             first = np.uint32(first << np.uint32(16))
             last = np.uint32(first | np.uint32(0xFFFF))
         while top > 0 and scores[top - 1] > last:
@@ -57,7 +97,7 @@ def spread_normal(
             bottom -= 1
         if bottom == top:
             gaps[top] += count
-        elif not is_bucket:
+        elif not is_bucketed:
             ties[bottom] += count
         elif top - bottom < 1024:
             _locate(low[end - count : end], scores, bottom, top, gaps, ties, ranks)
@@ -130,11 +170,9 @@ def _tabulate(
 def group_halves(
     keys: Halves,
     run_lengths: NDArray[np.int32],
-    run_weights: NDArray[np.float64],
-    table: NDArray[np.float64],
-    scores: Words,
-    counts: Counts,
-    weights: NDArray[np.float64],
+    run_weights: Floats,
+    table: Floats,
+    groups: Groups,
 ) -> int:
     """Group an image's anomalous float16 pixels by score.
 
@@ -142,7 +180,7 @@ def group_halves(
         keys: uint16 [p] in run order.
         run_lengths, run_weights: pixels of each run, and what one of them counts.
         table: float64 [65536, 2] of zeros; zero afterwards.
-        scores, counts, weights: room for the groups; filled in ascending order.
+        groups: room for them; filled in ascending order.
 
     Returns:
         number of groups.
@@ -155,68 +193,62 @@ def group_halves(
         weight = run_weights[run]
         for pattern in keys[start:stop]:
             key: Any = np.int64(pattern)
-            table[key, 0] += 1
-            table[key, 1] += weight
+            table[key, PIXELS] += 1
+            table[key, WEIGHT] += weight
             first = min(first, key)
             last = max(last, key)
         start = stop
-    groups = 0
+    scores, counts, weights = groups.scores, groups.counts, groups.weights
+    found = 0
     for key in range(first, last + 1):
-        if table[key, 0] > 0:
-            scores[groups] = key
-            counts[groups] = np.int64(table[key, 0])
-            weights[groups] = table[key, 1]
-            table[key, 0] = table[key, 1] = 0.0
-            groups += 1
-    return groups
+        if table[key, PIXELS] > 0:
+            scores[found] = key
+            counts[found] = np.int64(table[key, PIXELS])
+            weights[found] = table[key, WEIGHT]
+            table[key, PIXELS] = table[key, WEIGHT] = 0.0
+            found += 1
+    return found
 
 
 @kernel
-def group_floats(
-    ordered: NDArray[np.uint64],
-    pixel_weights: NDArray[np.float64],
-    scores: Words,
-    counts: Counts,
-    weights: NDArray[np.float64],
-) -> int:
-    """Group an image's anomalous float32 pixels by score.
+def group_floats(ordered: NDArray[np.uint64], pixel_weights: Floats, groups: Groups) -> int:
+    """Group an image's anomalous float32 pixels by score; as `group_halves`.
 
     Args:
         ordered: uint64 [p], key << 32 | place in run order, sorted.
         pixel_weights: float64 [p] in run order.
-        scores, counts, weights: as in `group_halves`.
     """
-    groups = 0
+    scores, counts, weights = groups.scores, groups.counts, groups.weights
+    found = 0
     for place in range(ordered.size):
         item = ordered[place]
         key = np.uint32(item >> np.uint64(32))
-        if groups == 0 or scores[groups - 1] != key:
-            scores[groups] = key
-            counts[groups] = 0
-            weights[groups] = 0.0
-            groups += 1
-        counts[groups - 1] += 1
-        weights[groups - 1] += pixel_weights[np.int64(item & np.uint64(0xFFFFFFFF))]
-    return groups
+        if found == 0 or scores[found - 1] != key:
+            scores[found] = key
+            counts[found] = 0
+            weights[found] = 0.0
+            found += 1
+        counts[found - 1] += 1
+        weights[found - 1] += pixel_weights[np.int64(item & np.uint64(0xFFFFFFFF))]
+    return found
 
 
 @kernel
-def bin_entries(
-    keys: Halves, counts: Halves, low: Halves, is_bucket: bool, edges: Words, bins: Counts
-) -> None:
+def bin_entries(block: Block, is_bucketed: bool, edges: Words, bins: Counts) -> None:
     """Add one block's pixels to the bins between ascending edges (a bin holds its lower edge).
 
     Args:
-        keys, counts, low, is_bucket: as in `spread_normal`.
+        block, is_bucketed: as in `spread_normal`.
         edges: uint32 [E]; bins: int64 [E + 1].
     """
+    keys, counts, low = block.keys, block.counts, block.low
     start: Any = 0
     place = 0
     for entry in range(keys.size):
         count = np.int64(counts[entry])
         first = np.uint32(keys[entry])
         last = first
-        if is_bucket:
+        if is_bucketed:
             first = np.uint32(first << np.uint32(16))
             last = np.uint32(first | np.uint32(0xFFFF))
         while place < edges.size and edges[place] <= first:
@@ -236,34 +268,34 @@ def bin_entries(
 
 
 @kernel
-def bin_runs(
-    keys: Any,
-    shift: int,
-    edges: Words,
-    ranks: Halves,
-    run_lengths: NDArray[np.int32],
-    run_patches: NDArray[np.int32],
-    patch_weights: NDArray[np.float64],
-    bins: NDArray[np.float64],
-) -> None:
+def _third_of(weights: Floats, patch: int) -> int:
+    """The one of the first three rows that the patch counts in."""
+    third = 0
+    while third < LAST_THIRD and weights[patch, third] == 0.0:
+        third += 1
+    return third
+
+
+@kernel
+def bin_runs(keys: Any, shift: int, runs: Runs, edges: Words, ranks: Halves, bins: Floats) -> None:
     """Add one image's anomalous pixels and their weights to the bins between edges.
 
     Args:
         keys: uint16 or uint32 [p] in run order; `shift` bits more than a float16 key.
+        runs: those of the image.
         ranks: uint16 [65536], edges at or below the first key of each float16 key or bucket.
         bins: float64 [9, E + 1]; rows 0..3 pixels by kind, rows 4..8 region weights.
     """
+    lengths, patches, weights = runs.lengths, runs.patches, runs.weights
     start = 0
-    for run in range(run_lengths.size):
-        patch = run_patches[run]
-        stop = start + run_lengths[run]
-        pixels = bins[2 + (patch & 1)]
-        third: Any = 0  # the one of the first three rows that the patch counts in
-        while third < 2 and patch_weights[patch, third] == 0.0:
-            third += 1
-        in_third, in_four, in_foreground = bins[4 + third], bins[4 + 3], bins[4 + 4]
-        weight_third, weight_four = patch_weights[patch, third], patch_weights[patch, 3]
-        weight_foreground = patch_weights[patch, 4]
+    for run in range(lengths.size):
+        patch = patches[run]
+        stop = start + lengths[run]
+        third = _third_of(weights, patch)
+        pixels, in_third = bins[ANOMALOUS_KIND + (patch & 1)], bins[KINDS + third]
+        in_four, in_front = bins[KINDS + FOUR], bins[KINDS + FRONT]
+        weight_third, weight_four = weights[patch, third], weights[patch, FOUR]
+        weight_front = weights[patch, FRONT]
         for key in keys[start:stop]:
             place = np.int64(ranks[key >> shift])
             while place < edges.size and edges[place] <= key:
@@ -271,5 +303,78 @@ def bin_runs(
             pixels[place] += 1
             in_third[place] += weight_third
             in_four[place] += weight_four
-            in_foreground[place] += weight_foreground
+            in_front[place] += weight_front
         start = stop
+
+
+@kernel
+def tally_runs(keys: Any, shift: int, runs: Runs, totals: Counts, sums: Floats) -> None:
+    """Histograms of the anomalous pixels, and of their region weights, in run order.
+
+    Args:
+        keys: uint16 or uint32 [P] in run order; `shift` bits are cut off them.
+        runs: those of the whole split.
+        totals: int64 [4, 65536] by kind; the anomalous rows are added to.
+        sums: float64 [5, 65536] weights; added to.
+    """
+    lengths, patches, weights = runs.lengths, runs.patches, runs.weights
+    start = 0
+    for run in range(lengths.size):
+        patch = patches[run]
+        stop = start + lengths[run]
+        third = _third_of(weights, patch)
+        pixels, in_third = totals[ANOMALOUS_KIND + (patch & 1)], sums[third]
+        in_four, in_front = sums[FOUR], sums[FRONT]
+        weight_third, weight_four = weights[patch, third], weights[patch, FOUR]
+        weight_front = weights[patch, FRONT]
+        for key in keys[start:stop]:
+            place = key >> shift
+            pixels[place] += 1
+            in_third[place] += weight_third
+            in_four[place] += weight_four
+            in_front[place] += weight_front
+        start = stop
+
+
+@kernel
+def sort_anomalous(keys: Words, runs: Runs) -> tuple[Halves, NDArray[np.int32], Counts]:
+    """Order all anomalous float32 pixels by score, those of one score in run order.
+
+    Two counting sorts, by the lower and then by the upper half; both keep the order.
+
+    Returns:
+        uint16 [P] lower halves and int32 [P] patches in that order, and int64 [65537], where
+        each bucket begins there.
+    """
+    lengths, patches = runs.lengths, runs.patches
+    half = np.uint32(16)
+    cursors = np.zeros(65537, np.int64)
+    offsets = np.zeros(65537, np.int64)
+    for pixel in range(keys.size):
+        key = keys[pixel]
+        cursors[np.int64(key & np.uint32(0xFFFF)) + 1] += 1
+        offsets[np.int64(key >> half) + 1] += 1
+    for place in range(65536):
+        cursors[place + 1] += cursors[place]
+        offsets[place + 1] += offsets[place]
+    by_low = np.empty(keys.size, np.uint32)
+    patches_by_low = np.empty(keys.size, np.int32)
+    pixel = 0
+    for run in range(lengths.size):
+        for _ in range(lengths[run]):
+            place = cursors[keys[pixel] & np.uint32(0xFFFF)]
+            cursors[keys[pixel] & np.uint32(0xFFFF)] += 1
+            by_low[place] = keys[pixel]
+            patches_by_low[place] = patches[run]
+            pixel += 1
+    for place in range(65537):
+        cursors[place] = offsets[place]
+    low = np.empty(keys.size, np.uint16)
+    sorted_patches = np.empty(keys.size, np.int32)
+    for pixel in range(keys.size):
+        key = by_low[pixel]
+        place = cursors[key >> half]
+        cursors[key >> half] += 1
+        low[place] = key & np.uint32(0xFFFF)
+        sorted_patches[place] = patches_by_low[pixel]
+    return low, sorted_patches, offsets
