@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence
+from harness.metrics.kernels.layout import ANOMALOUS_KINDS, FOUR_ROW, NORMAL_KINDS
 from harness.metrics.pro import overlap_curve
 from harness.records import Grid
 
@@ -74,9 +75,9 @@ def _of_pixels(part: GridEvidence) -> _Cumulated:
     occupied = np.flatnonzero(part.pixels.sum(axis=0))[::-1]
     columns = []
     for fine, coarse, unit in (
-        (part.pixels[:2], part.group_pixels[:, :2], 1.0),
-        (part.pixels[2:], part.group_pixels[:, 2:], 1.0),
-        (part.weights[:3], part.group_weights[:, :3], WEIGHT_UNIT),
+        (part.pixels[NORMAL_KINDS], part.group_pixels[:, NORMAL_KINDS], 1.0),
+        (part.pixels[ANOMALOUS_KINDS], part.group_pixels[:, ANOMALOUS_KINDS], 1.0),
+        (part.weights[:FOUR_ROW], part.group_weights[:, :FOUR_ROW], WEIGHT_UNIT),
     ):
         at_bins = np.cumsum(fine.sum(axis=0)[occupied])
         at_edges = np.cumsum(coarse.sum(axis=(0, 1))[::-1]) * unit

@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence
 from harness.metrics.kernels.exact import Histograms, sweep_halves
 from harness.metrics.kernels.keys import KEYS
+from harness.metrics.kernels.layout import (
+    ANOMALOUS_BACKGROUND,
+    ANOMALOUS_FOREGROUND,
+    ANOMALOUS_KINDS,
+    FOUR_ROW,
+    FRONT_ROW,
+    KINDS,
+    NORMAL_BACKGROUND,
+    NORMAL_FOREGROUND,
+    NORMAL_KINDS,
+    WEIGHTS,
+)
 from harness.metrics.kernels.sweep import (
     ANOMALOUS,
     AREA,
     DICE,
-    FRONT_ROW,
     MISRANKED,
     NORMAL,
     PRECISION,
@@ -27,7 +38,7 @@ from harness.metrics.table import Facts, PixelStatistics, Sweep
 
 Rows = NDArray[np.float64]
 
-_EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (3,)}
+_EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (FOUR_ROW,)}
 _TILE = 256
 
 
@@ -64,7 +75,7 @@ def exact_statistics(evidence: Evidence, grid: str) -> PixelStatistics:
     if evidence.dtype == "float16":
         states = sweep_halves(Histograms(part.pixels, part.weights), FPR_LIMIT)
         counts = np.stack([threshold_counts(part, int(key)) for key in part.thresholds])
-    anomalous = part.pixels[2:].sum(dtype=np.float64)
+    anomalous = part.pixels[ANOMALOUS_KINDS].sum(dtype=np.float64)
     dice = {
         name: dice_of(found, alarms, anomalous)
         for name, (alarms, found) in zip(
@@ -89,7 +100,7 @@ def sweeps_of(states: Rows) -> tuple[Sweep, Sweep]:
 def threshold_counts(part: GridEvidence, key: int) -> NDArray[np.int64]:
     """Normal and anomalous pixels of float16 evidence at or above a key, int64 [2]."""
     above = part.pixels[:, min(key, KEYS - 1) :].sum(axis=1)
-    return np.array([above[:2].sum(), above[2:].sum()])
+    return np.array([above[NORMAL_KINDS].sum(), above[ANOMALOUS_KINDS].sum()])
 
 
 def resampled_statistics(
@@ -103,11 +114,11 @@ def resampled_statistics(
     part = evidence.grids[grid]
     groups, _, bins = part.group_pixels.shape
     whole = np.concatenate([part.group_pixels, part.group_weights], axis=1, dtype=np.float64)
-    whole[:, 4:] *= WEIGHT_UNIT
+    whole[:, KINDS:] *= WEIGHT_UNIT
     tiles = []
     for start in range(0, counts.shape[0], _TILE):
         drawn = counts[start : start + _TILE].astype(np.float64)
-        sums = (drawn @ whole.reshape(groups, -1)).reshape(-1, 9, bins)
+        sums = (drawn @ whole.reshape(groups, -1)).reshape(-1, KINDS + WEIGHTS, bins)
         tiles.append(_resampled_tile(evidence, grid, drawn, sums))
     return PixelStatistics(
         everywhere=_joined_sweep([tile.everywhere for tile in tiles]),
@@ -121,7 +132,9 @@ def resampled_statistics(
 def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> PixelStatistics:
     """Statistics of resamples [B, G] whose pixels (4 kinds) and weights (5) are sums [B, 9, K]."""
     part = evidence.grids[grid]
-    normal, anomalous = sums[:, 0] + sums[:, 1], sums[:, 2] + sums[:, 3]
+    normal = sums[:, NORMAL_BACKGROUND] + sums[:, NORMAL_FOREGROUND]
+    anomalous = sums[:, ANOMALOUS_BACKGROUND] + sums[:, ANOMALOUS_FOREGROUND]
+    weights = sums[:, KINDS:]
     places = np.searchsorted(part.edges, part.thresholds) + 1
     every = anomalous.sum(axis=1)
     with np.errstate(invalid="ignore"):
@@ -129,11 +142,13 @@ def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> P
             name: dice_of(anomalous[:, place:].sum(axis=1), normal[:, place:].sum(axis=1), every)
             for name, place in zip(evidence.threshold_names(grid), places, strict=True)
         }
-    everywhere = sweep_histograms(normal, anomalous, np.ascontiguousarray(sums[:, 4:8]), FPR_LIMIT)
+    everywhere = sweep_histograms(
+        normal, anomalous, np.ascontiguousarray(weights[:, :FRONT_ROW]), FPR_LIMIT
+    )
     foreground = sweep_histograms(
-        np.ascontiguousarray(sums[:, 1]),
-        np.ascontiguousarray(sums[:, 3]),
-        np.ascontiguousarray(sums[:, 8:]),
+        np.ascontiguousarray(sums[:, NORMAL_FOREGROUND]),
+        np.ascontiguousarray(sums[:, ANOMALOUS_FOREGROUND]),
+        np.ascontiguousarray(weights[:, FRONT_ROW:]),
         FPR_LIMIT,
     )
     _, index = evidence.test.group_index

@@ -59,10 +59,10 @@ class GridEvidence:
     """Maps of one split on one grid. E edges, T thresholds, G groups, n images."""
 
     pixels: NDArray[np.int64]
-    """[4, 65536] pixels by kind (`harness.metrics.kernels.regions`) and bin: float16 key, or upper
+    """[4, 65536] pixels by kind (`harness.metrics.kernels.layout`) and bin: float16 key, or upper
     half of the float32 key."""
     weights: NDArray[np.float64]
-    """[5, 65536] region weights (`harness.metrics.truth.WEIGHT_ROWS`)."""
+    """[5, 65536] region weights (`harness.metrics.kernels.layout.WEIGHT_ROWS`)."""
     states: NDArray[np.float64]
     """[2, 28] exact final states of the sweeps."""
     regions: NDArray[np.int64]

@@ -22,10 +22,10 @@ from harness.metrics.kernels import counting, grouping
 from harness.metrics.kernels.exact import ExactSweep, FloatPixels, Histograms, exact_sweep
 from harness.metrics.kernels.grouping import Block, Groups
 from harness.metrics.kernels.keys import KEYS
-from harness.metrics.kernels.regions import ANOMALOUS_BACKGROUND
+from harness.metrics.kernels.layout import KINDS, NORMAL_KINDS, WEIGHT_ROWS
 from harness.metrics.kernels.spool import Pool, Spool
 from harness.metrics.pro import FPR_LIMIT, image_overlap
-from harness.metrics.truth import WEIGHT_ROWS, GridTruth
+from harness.metrics.truth import GridTruth
 
 _EMPTY = np.zeros(0, np.uint16)
 
@@ -44,7 +44,7 @@ class PixelCounts:
         self.truth = truth
         self.dtype = dtype
         self.is_bucketed = dtype == np.float32
-        self.totals = np.zeros((4, KEYS), np.int64)
+        self.totals = np.zeros((KINDS, KEYS), np.int64)
         """Normal pixels by kind and bin; the anomalous rows are filled by `histograms`."""
         self.blocks: list[tuple[Block, Block] | None] = [None] * images
         """Background and foreground of each image; None: not given yet."""
@@ -65,7 +65,7 @@ class PixelCounts:
         """[2 n + 1] where each image's background and foreground begin among the lower halves."""
         if not self.is_bucketed:
             return np.zeros(2 * len(self.truth.shapes) + 1, np.int64)
-        return np.concatenate([[0], np.cumsum(self.truth.kind_counts[:, :2].ravel())])
+        return np.concatenate([[0], np.cumsum(self.truth.kind_counts[:, NORMAL_KINDS].ravel())])
 
     def add(self, image: int, anomaly_map: NDArray[np.floating[Any]]) -> None:
         """Take the map of one image.
@@ -158,14 +158,15 @@ class PixelCounts:
         """PRO of one image by itself, against its own normal pixels; NaN where it has none."""
         blocks = self.blocks[image]
         keys = self.anomalous_keys(image)
-        normal = float(self.truth.kind_counts[image, :ANOMALOUS_BACKGROUND].sum())
+        normal = self.truth.normal_counts[image]
         if blocks is None or keys.size == 0 or normal == 0:
             return float("nan")
         return image_overlap(blocks, self._grouped(image, keys), normal, self.is_bucketed)
 
     def _grouped(self, image: int, keys: NDArray[Any]) -> Groups:
         """Distinct anomalous scores of an image, with the pixels and region weights of each."""
-        lengths, weight = self.truth.runs_of(image).lengths, self.truth.run_weights_of(image)
+        part = self.truth.runs_of(image)
+        lengths, weight = self.truth.run_lengths[part], self.truth.run_weights[part]
         room = Groups(
             np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64), np.empty(keys.size)
         )

@@ -75,7 +75,7 @@ class SplitScores:
         if anomaly_map is None:
             raise MapMissing("the image came without an anomaly map", where=key)
         native = self.truth.native
-        expected = tuple(int(side) for side in native.shapes[image]) if native else ()
+        expected = tuple(native.shapes[image].tolist()) if native else ()
         if anomaly_map.shape != expected:
             raise WrongShape(
                 f"the map has shape {anomaly_map.shape}, the image {expected}",
@@ -179,20 +179,21 @@ class RunScorer:
         """
         if split not in self._splits:
             raise WrongKey(f"the run has no split {split!r}", where=key)
-        if anomaly_map is not None:
-            if anomaly_map.dtype not in (np.float16, np.float32):
-                raise WrongDtype(
-                    f"the map is {anomaly_map.dtype}", where=key, fix="send float32 or float16"
-                )
-            if self._dtype is None:
-                self._dtype = anomaly_map.dtype
-            elif anomaly_map.dtype != self._dtype:
-                raise WrongDtype(
-                    f"the map is {anomaly_map.dtype}, the run's first one {self._dtype}",
-                    where=key,
-                    fix="keep one dtype for the run",
-                )
+        if anomaly_map is not None and (self._dtype is None or anomaly_map.dtype != self._dtype):
+            self._take_dtype(key, anomaly_map.dtype)
         self._splits[split].add(key, score, anomaly_map)
+
+    def _take_dtype(self, key: str, dtype: np.dtype[Any]) -> None:
+        """The run's dtype is that of its first map; any other is refused."""
+        if dtype not in (np.float16, np.float32):
+            raise WrongDtype(f"the map is {dtype}", where=key, fix="send float32 or float16")
+        if self._dtype is not None:
+            raise WrongDtype(
+                f"the map is {dtype}, the run's first one {self._dtype}",
+                where=key,
+                fix="keep one dtype for the run",
+            )
+        self._dtype = dtype
 
     def merge(self, other: RunScorer) -> None:
         """Take over the answers of another scorer of the same run; `other` is then used up.

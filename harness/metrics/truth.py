@@ -22,20 +22,21 @@ from numpy.typing import NDArray
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch, WrongDtype, WrongKey, WrongShape
 from harness.metrics.kernels.counting import Segments
-from harness.metrics.kernels.grouping import FOUR, FRONT, Runs
-from harness.metrics.kernels.regions import (
+from harness.metrics.kernels.grouping import Runs
+from harness.metrics.kernels.layout import (
     ANOMALOUS_BACKGROUND,
     ANOMALOUS_FOREGROUND,
-    find_segments,
-    label_with,
+    ANOMALOUS_KINDS,
+    FOUR_ROW,
+    FRONT_ROW,
+    KINDS,
+    NORMAL_KINDS,
+    WEIGHT_ROWS,
 )
+from harness.metrics.kernels.regions import find_segments, label_with
 from harness.metrics.kernels.resize import PAPER_SIDE, nearest_rows
 
 FORMAT = "bmad-truth-1"
-
-WEIGHT_ROWS = ("small", "medium", "large", "four", "foreground")
-"""What the five region weights of an anomalous pixel are for: the thirds of the 8-connected
-regions by size, the 4-connected regions, and the 8-connected ones within the foreground."""
 
 Progress = Callable[[int, int], None]
 
@@ -69,7 +70,7 @@ class GridTruth:
     segment_lengths: NDArray[np.int32]
     """[S] pixels in the segment; segments follow each other in row-major order."""
     segment_kinds: NDArray[np.uint8]
-    """[S] kind of the pixels (`harness.metrics.kernels.regions`)."""
+    """[S] kind of the pixels (`harness.metrics.kernels.layout`)."""
     run_offsets: NDArray[np.int64]
     """[n + 1] where each image's runs (its anomalous segments) begin."""
     run_lengths: NDArray[np.int32]
@@ -86,27 +87,30 @@ class GridTruth:
         part = slice(self.segment_offsets[image], self.segment_offsets[image + 1])
         return Segments(self.segment_lengths[part], self.segment_kinds[part])
 
-    def runs_of(self, image: int) -> Runs:
-        """One image's runs."""
-        part = slice(self.run_offsets[image], self.run_offsets[image + 1])
-        return Runs(self.run_lengths[part], self.runs.patches[part], self.runs.weights)
-
-    def run_weights_of(self, image: int) -> NDArray[np.float64]:
-        """What a pixel of each of one image's runs counts: 1 / size of its 8-connected region."""
-        return self.run_weights[self.run_offsets[image] : self.run_offsets[image + 1]]
+    def runs_of(self, image: int) -> slice:
+        """Where one image's runs stand."""
+        return slice(self.run_offsets[image], self.run_offsets[image + 1])
 
     @cached_property
     def kind_counts(self) -> NDArray[np.int64]:
         """[n, 4] pixels of each kind per image."""
         images = np.repeat(np.arange(len(self.shapes)), np.diff(self.segment_offsets))
-        counts = np.zeros((len(self.shapes), 4), np.int64)
+        counts = np.zeros((len(self.shapes), KINDS), np.int64)
         np.add.at(counts, (images, self.segment_kinds), self.segment_lengths)
+        return counts
+
+    @cached_property
+    def normal_counts(self) -> list[float]:
+        """[n] normal pixels of each image."""
+        counts: list[float] = (
+            self.kind_counts[:, NORMAL_KINDS].sum(axis=1, dtype=np.float64).tolist()
+        )
         return counts
 
     @cached_property
     def anomalous_offsets(self) -> NDArray[np.int64]:
         """[n + 1] where each image's pixels begin among all anomalous pixels in run order."""
-        per_image = self.kind_counts[:, ANOMALOUS_BACKGROUND:].sum(axis=1)
+        per_image = self.kind_counts[:, ANOMALOUS_KINDS].sum(axis=1)
         return np.concatenate([[0], np.cumsum(per_image)]).astype(np.int64)
 
     @cached_property
@@ -150,8 +154,8 @@ class GridTruth:
         patches = (2 * four + shown).astype(np.int32)
         weights = np.zeros((2 * sizes4.size, len(WEIGHT_ROWS)))
         weights[patches, self.region_tertiles[eight]] = 1.0 / sizes8[eight]
-        weights[patches, FOUR] = 1.0 / sizes4[four]
-        weights[patches[shown], FRONT] = 1.0 / self.foreground_sizes[eight[shown]]
+        weights[patches, FOUR_ROW] = 1.0 / sizes4[four]
+        weights[patches[shown], FRONT_ROW] = 1.0 / self.foreground_sizes[eight[shown]]
         return Runs(self.run_lengths, patches, weights)
 
     @cached_property
@@ -222,7 +226,7 @@ class GroundTruth:
         """Make now what every run on this truth needs, so that no run waits for it."""
         for grid in (self.native, self.paper):
             if grid is not None:
-                _ = grid.runs, grid.run_weights, grid.anomalous_offsets
+                _ = grid.runs, grid.run_weights, grid.anomalous_offsets, grid.normal_counts
         _ = self.index, self.digest
 
     @property

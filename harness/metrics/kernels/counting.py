@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.kernels.jit import kernel
+from harness.metrics.kernels.layout import ANOMALOUS_BACKGROUND
 
 Halves = NDArray[np.uint16]
 Words = NDArray[np.uint32]
@@ -24,7 +25,6 @@ Counts = NDArray[np.int64]
 ENTRY_MAX = 65535
 """Pixels that one table entry can hold; a fuller bin takes several entries."""
 
-ANOMALOUS = 2  # kinds of pixel from here on are anomalous; an odd kind lies in the foreground
 EVEN, ODD = 0, 1  # two tables that are counted into in turns
 
 
@@ -83,13 +83,13 @@ def tally_halves(bits: Halves, segments: Segments, tables: Words, anomalous: Hal
         first, kept = start, filled
         while segment < lengths.size and kinds[segment] & 1 == side:
             stop = start + lengths[segment]
-            if kinds[segment] >= ANOMALOUS:
+            if kinds[segment] >= ANOMALOUS_BACKGROUND:
                 for pattern in bits[start:stop]:
                     anomalous[filled] = pattern
                     filled += np.uint64(1)
             start = stop
             segment += 1
-        _tally(bits[first:start], tables[side, EVEN], tables[side, ODD])
+        _tally(bits[first:start], False, tables[side, EVEN], tables[side, ODD])
         is_finite &= _take_out(anomalous[kept:filled], tables[side, EVEN], tables[side, ODD])
     return 0 if is_finite else -1
 
@@ -113,18 +113,24 @@ def _take_out(pixels: Halves, even: Words, odd: Words) -> bool:
 
 
 @kernel
-def _tally(pixels: Halves, even: Words, odd: Words) -> None:
+def _bin_of(bits: Any, is_bucketed: bool) -> Any:
+    """Float16 bits themselves, or the bucket of float32 bits."""
+    return _float_key(bits) >> np.uint32(16) if is_bucketed else np.uint32(bits)
+
+
+@kernel
+def _tally(pixels: Any, is_bucketed: bool, even: Words, odd: Words) -> None:
     # A slice for each stream: an index that is a sum might be negative, and be checked.
     part = pixels.size >> 2
     first, second = pixels[:part], pixels[part : 2 * part]
     third, fourth = pixels[2 * part : 3 * part], pixels[3 * part : 4 * part]
     for place in range(part):
-        even[first[place]] += 1
-        odd[second[place]] += 1
-        even[third[place]] += 1
-        odd[fourth[place]] += 1
-    for pattern in pixels[4 * part :]:
-        even[pattern] += 1
+        even[_bin_of(first[place], is_bucketed)] += 1
+        odd[_bin_of(second[place], is_bucketed)] += 1
+        even[_bin_of(third[place], is_bucketed)] += 1
+        odd[_bin_of(fourth[place], is_bucketed)] += 1
+    for bits in pixels[4 * part :]:
+        even[_bin_of(bits, is_bucketed)] += 1
 
 
 @kernel
@@ -189,7 +195,7 @@ def keep_floats(bits: Words, segments: Segments, anomalous: Words) -> int:
     finite = 0
     for segment in range(lengths.size):
         length = lengths[segment]
-        if kinds[segment] >= ANOMALOUS:
+        if kinds[segment] >= ANOMALOUS_BACKGROUND:
             for place in range(start, start + length):
                 if bits[place] & np.uint32(0x7F800000) == np.uint32(0x7F800000):
                     finite = -1
@@ -197,21 +203,6 @@ def keep_floats(bits: Words, segments: Segments, anomalous: Words) -> int:
                 filled += 1
         start += length
     return finite
-
-
-@kernel
-def _count_buckets(pixels: Words, even: Words, odd: Words) -> None:
-    part = pixels.size >> 2
-    first, second = pixels[:part], pixels[part : 2 * part]
-    third, fourth = pixels[2 * part : 3 * part], pixels[3 * part : 4 * part]
-    half = np.uint32(16)
-    for place in range(part):
-        even[_float_key(first[place]) >> half] += 1
-        odd[_float_key(second[place]) >> half] += 1
-        even[_float_key(third[place]) >> half] += 1
-        odd[_float_key(fourth[place]) >> half] += 1
-    for bits in pixels[4 * part :]:
-        even[_float_key(bits) >> half] += 1
 
 
 @kernel
@@ -246,13 +237,13 @@ def _count_side(bits: Words, segments: Segments, kind: int, even: Words, odd: Wo
         side = kinds[segment] & 1
         while segment < lengths.size and kinds[segment] & 1 == side:
             stop = start + lengths[segment]
-            if kinds[segment] == kind + ANOMALOUS:
+            if kinds[segment] == kind + ANOMALOUS_BACKGROUND:
                 for place in range(start, stop):
                     even[_float_key(bits[place]) >> np.uint32(16)] -= 1
             start = stop
             segment += 1
         if side == kind:
-            _count_buckets(bits[first:start], even, odd)
+            _tally(bits[first:start], True, even, odd)
 
 
 @kernel

@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from harness.metrics.kernels import sweep
 from harness.metrics.kernels.grouping import Block, Runs, sort_anomalous
 from harness.metrics.kernels.keys import KEYS
+from harness.metrics.kernels.layout import ANOMALOUS_KINDS, FRONT_ROW, NORMAL_KINDS, WEIGHTS
 
 GATHER_BYTES = 64 << 20
-_STATE = sweep.ROWS + sweep.ROW_SIZE * sweep.WEIGHTS
+_STATE = sweep.ROWS + sweep.ROW_SIZE * WEIGHTS
 
 
 class Histograms(NamedTuple):
     """The pixels of a split by bin: a float16 key, or the upper half of a float32 one."""
 
     pixels: NDArray[np.int64]
-    """[4, 65536] pixels by kind (`harness.metrics.kernels.regions`)."""
+    """[4, 65536] pixels by kind (`harness.metrics.kernels.layout`)."""
     weights: NDArray[np.float64]
-    """[5, 65536] region weights (`harness.metrics.truth.WEIGHT_ROWS`)."""
+    """[5, 65536] region weights (`WEIGHT_ROWS` there)."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,15 @@ def sweep_halves(histograms: Histograms, limit: float) -> NDArray[np.float64]:
     """States [2, 28] of histograms of any number of bins, to a false-positive rate `limit`."""
     background, foreground, anomalous_background, anomalous_foreground = histograms.pixels
     weights = histograms.weights
-    front_row = sweep.FRONT_ROW
     states = np.zeros((2, _STATE))
     everywhere, front = states
     (every,) = sweep.sweep_one(
         background + foreground,
         anomalous_background + anomalous_foreground,
-        weights[:front_row],
+        weights[:FRONT_ROW],
         limit,
     )
-    (within,) = sweep.sweep_one(foreground, anomalous_foreground, weights[front_row:], limit)
+    (within,) = sweep.sweep_one(foreground, anomalous_foreground, weights[FRONT_ROW:], limit)
     everywhere[: every.size] = every
     front[: sweep.ROWS] = within[: sweep.ROWS]
     front[_STATE - sweep.ROW_SIZE :] = within[sweep.ROWS :]
@@ -117,8 +117,8 @@ def sweep_halves(histograms: Histograms, limit: float) -> NDArray[np.float64]:
 
 
 def _targets(pixels: NDArray[np.int64]) -> Targets:
-    normal = float(pixels[:2].sum())
-    anomalous = float(pixels[2:].sum())
+    normal = float(pixels[NORMAL_KINDS].sum())
+    anomalous = float(pixels[ANOMALOUS_KINDS].sum())
     if normal == 0 or anomalous == 0:
         return Targets(np.zeros(0), np.zeros(0))
     shares = np.union1d(np.linspace(0, 1, 97)[1:], np.geomspace(1e-5, 1, 128))
@@ -127,7 +127,10 @@ def _targets(pixels: NDArray[np.int64]) -> Targets:
 
 def _edges_of_halves(pixels: NDArray[np.int64], targets: Targets) -> NDArray[np.uint32]:
     edges = []
-    for rows, wanted in ((pixels[:2], targets.normal), (pixels[2:], targets.anomalous)):
+    for rows, wanted in (
+        (pixels[NORMAL_KINDS], targets.normal),
+        (pixels[ANOMALOUS_KINDS], targets.anomalous),
+    ):
         from_top = np.cumsum(rows.sum(axis=0)[::-1])
         edges.append(KEYS - 1 - np.searchsorted(from_top, wanted))
     return np.unique(np.concatenate(edges)).astype(np.uint32)

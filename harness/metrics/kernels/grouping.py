@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.kernels.jit import kernel
+from harness.metrics.kernels.layout import (
+    ANOMALOUS_BACKGROUND,
+    FOUR_ROW,
+    FRONT_ROW,
+    KINDS,
+    LARGE_ROW,
+)
 
 Halves = NDArray[np.uint16]
 Words = NDArray[np.uint32]
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-# Rows of the region weights (`harness.metrics.truth.WEIGHT_ROWS`), and where they begin in a
-# table of bins, below the pixels of each kind. Anomalous kinds are 2 and 3, foreground odd.
-LAST_THIRD, FOUR, FRONT, WEIGHTS = 2, 3, 4, 5
-KINDS, ANOMALOUS_KIND = 4, 2
 
 PIXELS, WEIGHT = 0, 1  # columns of a table of scores
 
@@ -271,7 +273,7 @@ def bin_entries(block: Block, is_bucketed: bool, edges: Words, bins: Counts) -> 
 def _third_of(weights: Floats, patch: int) -> int:
     """The one of the first three rows that the patch counts in."""
     third = 0
-    while third < LAST_THIRD and weights[patch, third] == 0.0:
+    while third < LARGE_ROW and weights[patch, third] == 0.0:
         third += 1
     return third
 
@@ -292,10 +294,10 @@ def bin_runs(keys: Any, shift: int, runs: Runs, edges: Words, ranks: Halves, bin
         patch = patches[run]
         stop = start + lengths[run]
         third = _third_of(weights, patch)
-        pixels, in_third = bins[ANOMALOUS_KIND + (patch & 1)], bins[KINDS + third]
-        in_four, in_front = bins[KINDS + FOUR], bins[KINDS + FRONT]
-        weight_third, weight_four = weights[patch, third], weights[patch, FOUR]
-        weight_front = weights[patch, FRONT]
+        pixels, in_third = bins[ANOMALOUS_BACKGROUND + (patch & 1)], bins[KINDS + third]
+        in_four, in_front = bins[KINDS + FOUR_ROW], bins[KINDS + FRONT_ROW]
+        weight_third, weight_four = weights[patch, third], weights[patch, FOUR_ROW]
+        weight_front = weights[patch, FRONT_ROW]
         for key in keys[start:stop]:
             place = np.int64(ranks[key >> shift])
             while place < edges.size and edges[place] <= key:
@@ -323,10 +325,10 @@ def tally_runs(keys: Any, shift: int, runs: Runs, totals: Counts, sums: Floats) 
         patch = patches[run]
         stop = start + lengths[run]
         third = _third_of(weights, patch)
-        pixels, in_third = totals[ANOMALOUS_KIND + (patch & 1)], sums[third]
-        in_four, in_front = sums[FOUR], sums[FRONT]
-        weight_third, weight_four = weights[patch, third], weights[patch, FOUR]
-        weight_front = weights[patch, FRONT]
+        pixels, in_third = totals[ANOMALOUS_BACKGROUND + (patch & 1)], sums[third]
+        in_four, in_front = sums[FOUR_ROW], sums[FRONT_ROW]
+        weight_third, weight_four = weights[patch, third], weights[patch, FOUR_ROW]
+        weight_front = weights[patch, FRONT_ROW]
         for key in keys[start:stop]:
             place = key >> shift
             pixels[place] += 1

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.kernels.jit import kernel
+from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, FRONT_ROW, WEIGHTS
 
 NORMAL = 0  # normal pixels so far (false positives)
 ANOMALOUS = 1  # anomalous pixels so far (true positives)
@@ -26,11 +27,6 @@ DICE_KEY = 7  # key at which it was met first
 ROWS = 8  # per weight row: cover, compensation, area, compensation
 ROW_SIZE = 4  # places of a weight row
 AREA = 2  # where in its row the area is
-
-WEIGHTS = 5  # weight rows of a run's sweep (`harness.metrics.truth.WEIGHT_ROWS`)
-FRONT_ROW = 4  # the one of them for the foreground's sweep
-
-BACKGROUND, FOREGROUND = 0, 1  # sides of a pixel: where every channel of the image is zero, or not
 
 # Tallies of a sweep over buckets.
 LEVELS = 0  # distinct scores
