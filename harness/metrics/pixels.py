@@ -22,12 +22,13 @@ from harness.metrics.kernels import counting, grouping
 from harness.metrics.kernels.exact import ExactSweep, FloatPixels, Histograms, exact_sweep
 from harness.metrics.kernels.grouping import Block, Groups
 from harness.metrics.kernels.keys import KEYS
-from harness.metrics.kernels.layout import KINDS, NORMAL_KINDS, WEIGHT_ROWS
+from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, KINDS, NORMAL_KINDS, WEIGHT_ROWS
 from harness.metrics.kernels.spool import Pool, Spool
 from harness.metrics.pro import FPR_LIMIT, image_overlap
 from harness.metrics.truth import GridTruth
 
 _EMPTY = np.zeros(0, np.uint16)
+_SIDES = (BACKGROUND, FOREGROUND)
 
 
 class PixelCounts:
@@ -82,11 +83,11 @@ class PixelCounts:
         if self.is_bucketed:
             words = anomaly_map.reshape(-1).view(np.uint32)
             is_finite = counting.keep_floats(words, segments, keys) == 0
-            blocks = [self._float_block(image, kind, words, segments) for kind in (0, 1)]
+            blocks = [self._float_block(image, side, words, segments) for side in _SIDES]
         else:
             halves = anomaly_map.reshape(-1).view(np.uint16)
             is_finite = counting.tally_halves(halves, segments, self._tables, keys) == 0
-            blocks = [self._half_block(image, kind) for kind in (0, 1)]
+            blocks = [self._half_block(image, side) for side in _SIDES]
         background, foreground = blocks
         if not is_finite or background is None or foreground is None:
             raise NonFinite(

@@ -141,7 +141,6 @@ class RunScorer:
         maps: False for an entry without maps: pixel metrics are then absent.
         intervals: False skips the bootstrap (values alone).
         grids: grids to score.
-        seed: seed of the bootstrap.
     """
 
     def __init__(
@@ -154,7 +153,6 @@ class RunScorer:
         maps: bool,
         intervals: bool = True,
         grids: tuple[str, ...] = ("native", "paper"),
-        seed: int = 0,
     ) -> None:
         room = Spool(spool, memory_limit_bytes)
         self._splits = {"test": SplitScores(test, room, maps=maps, grids=grids)}
@@ -162,7 +160,6 @@ class RunScorer:
             self._splits["valid"] = SplitScores(valid, room, maps=maps, grids=grids)
         self._dtype: np.dtype[Any] | None = None
         self._intervals = intervals
-        self._seed = seed
 
     def add(self, split: str, key: str, score: float, anomaly_map: Map | None) -> None:
         """Take one answer. After an error the scorer is of no further use.
@@ -219,7 +216,7 @@ class RunScorer:
         """
         for name, scores in self._splits.items():
             scores.check_complete(name)
-        return score(self._distil(), intervals=self._intervals, seed=self._seed)
+        return score(self._distil(), intervals=self._intervals)
 
     def _distil(self) -> Evidence:
         test, valid = self._splits["test"], self._splits.get("valid")
