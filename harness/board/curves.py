@@ -85,6 +85,7 @@ def curves_of_run(evidence: Evidence, record: Record) -> RunCurves:
         evidence: the run's own.
         record: of an open pack.
     """
+    from harness.metrics.curves import curves_of
     from harness.metrics.intervals import resample_counts
 
     units, _ = evidence.test.group_index
@@ -100,7 +101,7 @@ def curves_of_run(evidence: Evidence, record: Record) -> RunCurves:
         units=units,
         curves=tuple(
             _with_band(curve, bands[curve.grid]) if units > 1 else _bare(curve)
-            for curve in evidence.curves()
+            for curve in curves_of(evidence)
             if curve.grid in bands
         ),
     )

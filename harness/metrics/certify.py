@@ -16,7 +16,9 @@ from scipy.special import digamma
 
 from harness.metrics.estimate import dice_of, exact_statistics, sweeps_of
 from harness.metrics.evidence import Evidence, GridEvidence
-from harness.metrics.exact import sweep_halves
+from harness.metrics.kernels.exact import Histograms, sweep_halves
+from harness.metrics.kernels.layout import ANOMALOUS_KINDS, KINDS, NORMAL_KINDS, WEIGHTS
+from harness.metrics.pro import FPR_LIMIT
 from harness.metrics.scores import score
 from harness.metrics.table import PixelStatistics, Statistics, find_metric
 from harness.records.record import Grid, MetricValue
@@ -74,9 +76,8 @@ def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics,
     part = evidence.grids[grid]
     extremes = []
     for is_best in (False, True):
-        pixels, weights = _ordered_within_bins(part, is_best=is_best)
-        states = sweep_halves(pixels, weights)
-        everywhere, foreground = sweeps_of(states)
+        histograms = _ordered_within_bins(part, is_best=is_best)
+        everywhere, foreground = sweeps_of(sweep_halves(histograms, FPR_LIMIT))
         if not is_best:
             least = _least_precision(part.pixels)
             everywhere = replace(everywhere, average_precision=np.array([least]))
@@ -91,24 +92,24 @@ def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics,
     return extremes[0], extremes[1]
 
 
-def _ordered_within_bins(
-    part: GridEvidence, *, is_best: bool
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _ordered_within_bins(part: GridEvidence, *, is_best: bool) -> Histograms:
     """Each bin as two: normal below anomalous pixels if `is_best`, above them if not."""
     bins = part.pixels.shape[1]
-    pixels = np.zeros((4, 2 * bins), np.int64)
-    weights = np.zeros((5, 2 * bins))
+    pixels = np.zeros((KINDS, 2 * bins), np.int64)
+    weights = np.zeros((WEIGHTS, 2 * bins))
     normal, anomalous = (0, 1) if is_best else (1, 0)
-    pixels[:2, normal::2] = part.pixels[:2]
-    pixels[2:, anomalous::2] = part.pixels[2:]
+    pixels[NORMAL_KINDS, normal::2] = part.pixels[NORMAL_KINDS]
+    pixels[ANOMALOUS_KINDS, anomalous::2] = part.pixels[ANOMALOUS_KINDS]
     weights[:, anomalous::2] = part.weights
-    return pixels, weights
+    return Histograms(pixels, weights)
 
 
 def _least_precision(pixels: NDArray[np.int64]) -> float:
     """Least average precision: the j-th anomalous pixel of a bin, counted from the top, has at
     least j of them and at most all of the bin's normal pixels at or above it."""
-    normal, anomalous = (part.sum(axis=0)[::-1] for part in (pixels[:2], pixels[2:]))
+    normal, anomalous = (
+        part.sum(axis=0)[::-1] for part in (pixels[NORMAL_KINDS], pixels[ANOMALOUS_KINDS])
+    )
     alarms = np.cumsum(normal).astype(np.float64)
     found = np.cumsum(anomalous) - anomalous
     size = found + alarms
@@ -122,12 +123,14 @@ def _extreme_dice(
     evidence: Evidence, grid: str, *, is_best: bool
 ) -> dict[str, NDArray[np.float64]]:
     part = evidence.grids[grid]
-    every = float(part.pixels[2:].sum())
+    every = float(part.pixels[ANOMALOUS_KINDS].sum())
     dice = {}
     for name, key in zip(evidence.threshold_names(grid), part.thresholds, strict=True):
         bucket = int(key) >> 16
         within = [part.pixels[:, bucket:].sum(axis=1), part.pixels[:, bucket + 1 :].sum(axis=1)]
-        most, least = ((counts[:2].sum(), counts[2:].sum()) for counts in within)
+        most, least = (
+            (counts[NORMAL_KINDS].sum(), counts[ANOMALOUS_KINDS].sum()) for counts in within
+        )
         alarms, found = (least[0], most[1]) if is_best else (most[0], least[1])
         dice[name] = dice_of(np.array([float(found)]), np.array([float(alarms)]), np.array([every]))
     return dice

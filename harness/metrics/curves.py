@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.distil import WEIGHT_UNIT
-from harness.metrics.evidence import Evidence, GridEvidence
-from harness.metrics.pixels import FPR_LIMIT
+from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence
+from harness.metrics.kernels.layout import ANOMALOUS_KINDS, FOUR_ROW, NORMAL_KINDS
+from harness.metrics.pro import overlap_curve
 from harness.records.record import Grid
 
 MOST_POINTS = 400
@@ -58,12 +58,7 @@ def curves_of(evidence: Evidence) -> tuple[Curve, ...]:
         counts = _of_pixels(part)
         curves += _roc_and_precision(counts, grid)
         if counts.overlap[-1] > 0 and counts.normal[-1] > 0:
-            x, y = counts.normal / counts.normal[-1], counts.overlap / counts.overlap[-1]
-            inside = x < FPR_LIMIT
-            end = np.interp(FPR_LIMIT, x, y)
-            curves.append(
-                _curve("pro", grid, np.append(x[inside], FPR_LIMIT), np.append(y[inside], end))
-            )
+            curves.append(_curve("pro", grid, *overlap_curve(counts.normal, counts.overlap)))
     return tuple(curves)
 
 
@@ -80,9 +75,9 @@ def _of_pixels(part: GridEvidence) -> _Cumulated:
     occupied = np.flatnonzero(part.pixels.sum(axis=0))[::-1]
     columns = []
     for fine, coarse, unit in (
-        (part.pixels[:2], part.group_pixels[:, :2], 1.0),
-        (part.pixels[2:], part.group_pixels[:, 2:], 1.0),
-        (part.weights[:3], part.group_weights[:, :3], WEIGHT_UNIT),
+        (part.pixels[NORMAL_KINDS], part.group_pixels[:, NORMAL_KINDS], 1.0),
+        (part.pixels[ANOMALOUS_KINDS], part.group_pixels[:, ANOMALOUS_KINDS], 1.0),
+        (part.weights[:FOUR_ROW], part.group_weights[:, :FOUR_ROW], WEIGHT_UNIT),
     ):
         at_bins = np.cumsum(fine.sum(axis=0)[occupied])
         at_edges = np.cumsum(coarse.sum(axis=(0, 1))[::-1]) * unit

@@ -8,22 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import grouping
-from harness.metrics.evidence import GridEvidence
-from harness.metrics.exact import exact_sweep
-from harness.metrics.keys import KEYS, key_from, values_of
-from harness.metrics.patches import WEIGHT_ROWS
+from harness.metrics.evidence import WEIGHT_UNIT, GridEvidence
+from harness.metrics.kernels import grouping
+from harness.metrics.kernels.keys import KEYS, key_from, values_of
+from harness.metrics.kernels.layout import ANOMALOUS_KINDS, KINDS, NORMAL_KINDS, WEIGHTS
+from harness.metrics.kernels.sweep import DICE_KEY
 from harness.metrics.pixels import PixelCounts
-from harness.metrics.sweep import DICE_KEY
 from harness.metrics.table import METRICS
 
 RANGE_SHARES = tuple(
     metric.range_share for metric in METRICS.values() if metric.range_share is not None
 )
 """Shares of the run's score range at which some metric asks for Dice."""
-
-WEIGHT_UNIT = 2.0**-32
-"""Resolution of the groups' region weights: whole numbers add up the same in any order."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +37,9 @@ def valid_threshold(counts: PixelCounts | None) -> ValidThreshold:
     if counts is None:
         return ValidThreshold(None, "there is no validation split with masks")
     pixels, _ = counts.histograms
-    if not pixels[:2].any() or not pixels[2:].any():
+    if not pixels[NORMAL_KINDS].any() or not pixels[ANOMALOUS_KINDS].any():
         return ValidThreshold(None, "only one class among the validation pixels")
-    exact = exact_sweep(counts, wants_edges=False)
+    exact = counts.sweep(wants_edges=False)
     if exact.levels == 1:
         return ValidThreshold(None, "the maps are constant over the validation split")
     return ValidThreshold(int(exact.states[0, DICE_KEY]), None)
@@ -64,7 +60,7 @@ def distil(
         groups: number of groups, and the group of each image.
         wants_groups: whether to keep what the intervals need.
     """
-    exact = exact_sweep(counts, wants_edges=wants_groups)
+    exact = counts.sweep(wants_edges=wants_groups)
     pixels, weights = counts.histograms
     score_range = _score_range(counts)
     low, high = score_range
@@ -86,7 +82,8 @@ def distil(
         levels=np.array([exact.levels, exact.largest], np.int64),
         thresholds=np.array(thresholds, np.uint32),
         threshold_counts=np.stack(
-            [from_top[:2].sum(axis=0)[places], from_top[2:].sum(axis=0)[places]], axis=1
+            [from_top[kinds].sum(axis=0)[places] for kinds in (NORMAL_KINDS, ANOMALOUS_KINDS)],
+            axis=1,
         ),
         edges=edges,
         group_pixels=binned.pixels,
@@ -144,11 +141,11 @@ def _bin_images(
     half_range: Any,
 ) -> _Binned:
     """Bins of every group, and Dice of every image from bin `half_range` up."""
-    truth, patches = counts.truth, counts.truth.patches
     number, index = groups
+    every_run = counts.truth.runs
     bins = edges.size + 1
-    pixels = np.zeros((number, 4, bins), np.int64)
-    weights = np.zeros((number, len(WEIGHT_ROWS), bins))
+    pixels = np.zeros((number, KINDS, bins), np.int64)
+    weights = np.zeros((number, WEIGHTS, bins))
     dice = np.full(len(counts.blocks), np.nan)
     shift = 16 if counts.is_bucketed else 0
     first_keys = np.arange(KEYS, dtype=np.uint32) << np.uint32(shift)
@@ -158,22 +155,20 @@ def _bin_images(
             continue
         own = np.zeros((2, bins), np.int64)
         for kind, block in enumerate(blocks):
-            grouping.bin_entries(
-                block.keys, block.counts, block.low, counts.is_bucketed, edges, own[kind]
-            )
+            if block.keys.size:
+                grouping.bin_entries(block, counts.is_bucketed, edges, own[kind])
         group = index[image]
-        pixels[group, :2] += own
-        part = slice(truth.run_offsets[image], truth.run_offsets[image + 1])
-        if part.start == part.stop:
+        pixels[group, NORMAL_KINDS] += own
+        part, keys = counts.truth.runs_of(image), counts.anomalous_keys(image)
+        if keys.size == 0:
             continue
-        anomalous = np.zeros((4 + len(WEIGHT_ROWS), bins))
-        grouping.bin_runs(
-            counts.anomalous_keys(image), shift, edges, ranks, truth.run_lengths[part],
-            patches.of_run[part], patches.weights, anomalous,
-        )  # fmt: skip
-        pixels[group, 2:] += anomalous[2:4].astype(np.int64)
-        weights[group] += anomalous[4:]
-        found = anomalous[2:4, half_range:].sum()
+        runs = grouping.Runs(every_run.lengths[part], every_run.patches[part], every_run.weights)
+        anomalous = np.zeros((KINDS + WEIGHTS, bins))
+        grouping.bin_runs(keys, shift, runs, edges, ranks, anomalous)
+        shown = anomalous[ANOMALOUS_KINDS]
+        pixels[group, ANOMALOUS_KINDS] += shown.astype(np.int64)
+        weights[group] += anomalous[KINDS:]
+        found = shown[:, half_range:].sum()
         alarms = own[:, half_range:].sum()
-        dice[image] = 2 * found / (anomalous[2:4].sum() + found + alarms)
+        dice[image] = 2 * found / (keys.size + found + alarms)
     return _Binned(pixels, weights, dice)

@@ -45,7 +45,3 @@ class ImagesMissing(MetricsInputError):
 
 class TruthMismatch(MetricsInputError):
     """Evidence, a shard or a stored file belongs to another ground truth or format."""
-
-
-class NotExact(MetricsInputError):
-    """Evidence of float32 maps was asked for a value that only the maps themselves can tell."""

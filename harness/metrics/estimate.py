@@ -7,26 +7,38 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.distil import WEIGHT_UNIT
-from harness.metrics.errors import NotExact
-from harness.metrics.evidence import Evidence, GridEvidence
-from harness.metrics.exact import sweep_halves
-from harness.metrics.keys import KEYS, key_from
-from harness.metrics.pixels import FPR_LIMIT
-from harness.metrics.sweep import (
+from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence
+from harness.metrics.kernels.exact import Histograms, sweep_halves
+from harness.metrics.kernels.keys import KEYS
+from harness.metrics.kernels.layout import (
+    ANOMALOUS_BACKGROUND,
+    ANOMALOUS_FOREGROUND,
+    ANOMALOUS_KINDS,
+    FOUR_ROW,
+    FRONT_ROW,
+    KINDS,
+    NORMAL_BACKGROUND,
+    NORMAL_FOREGROUND,
+    NORMAL_KINDS,
+    WEIGHTS,
+)
+from harness.metrics.kernels.sweep import (
     ANOMALOUS,
+    AREA,
     DICE,
     MISRANKED,
     NORMAL,
     PRECISION,
+    ROW_SIZE,
     ROWS,
     sweep_histograms,
 )
+from harness.metrics.pro import FPR_LIMIT, overlap_of
 from harness.metrics.table import Facts, PixelStatistics, Sweep
 
 Rows = NDArray[np.float64]
 
-_EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (3,)}
+_EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (FOUR_ROW,)}
 _TILE = 256
 
 
@@ -38,14 +50,14 @@ def facts_of(evidence: Evidence, grid: str | None) -> Facts:
     if grid is None or grid not in evidence.grids:
         return Facts(*images)
     part = evidence.grids[grid]
-    background, foreground, hidden, shown = (int(count) for count in part.pixels.sum(axis=1))
+    background, foreground, outside, inside = (int(count) for count in part.pixels.sum(axis=1))
     small, medium, large = (int(count) for count in part.regions[3:])
     return Facts(
         *images,
         normal_pixels=background + foreground,
-        anomalous_pixels=hidden + shown,
+        anomalous_pixels=outside + inside,
         foreground_normal_pixels=foreground,
-        foreground_anomalous_pixels=shown,
+        foreground_anomalous_pixels=inside,
         regions_by_size=(small, medium, large),
         is_constant=part.is_constant,
         no_valid_threshold=evidence.no_valid_threshold.get(grid),
@@ -61,9 +73,9 @@ def exact_statistics(evidence: Evidence, grid: str) -> PixelStatistics:
     counts = part.threshold_counts
     states = part.states
     if evidence.dtype == "float16":
-        states = sweep_halves(part.pixels, part.weights)
+        states = sweep_halves(Histograms(part.pixels, part.weights), FPR_LIMIT)
         counts = np.stack([threshold_counts(part, int(key)) for key in part.thresholds])
-    anomalous = part.pixels[2:].sum(dtype=np.float64)
+    anomalous = part.pixels[ANOMALOUS_KINDS].sum(dtype=np.float64)
     dice = {
         name: dice_of(found, alarms, anomalous)
         for name, (alarms, found) in zip(
@@ -80,46 +92,15 @@ def exact_statistics(evidence: Evidence, grid: str) -> PixelStatistics:
     )
 
 
-def sweeps_of(states: Rows, limit: float = FPR_LIMIT) -> tuple[Sweep, Sweep]:
+def sweeps_of(states: Rows) -> tuple[Sweep, Sweep]:
     """Metrics over all pixels and over the foreground from their final states [2, 28]."""
-    return _sweep(states[:1], _EVERYWHERE, limit), _sweep(states[1:], {"all": (4,)}, limit)
-
-
-def region_overlap_to(evidence: Evidence, grid: str, limit: float) -> float:
-    """Exact PRO of a float16 run to any FPR limit in (0, 1], from its histograms.
-
-    Raises:
-        NotExact: float32 evidence does not hold every score.
-    """
-    part = _exact_part(evidence, grid)
-    everywhere, _ = sweeps_of(sweep_halves(part.pixels, part.weights, limit), limit)
-    return float(everywhere.region_overlap["all"][0])
-
-
-def dice_from(evidence: Evidence, grid: str, threshold: float) -> float:
-    """Exact Dice of a float16 run at any threshold, from its histograms.
-
-    Raises:
-        NotExact: float32 evidence does not hold every score.
-    """
-    part = _exact_part(evidence, grid)
-    alarms, found = threshold_counts(part, key_from(threshold, np.dtype(np.float16)))
-    return float(dice_of(found, alarms, part.pixels[2:].sum(dtype=np.float64)))
-
-
-def _exact_part(evidence: Evidence, grid: str) -> GridEvidence:
-    if evidence.dtype != "float16":
-        raise NotExact(
-            f"{evidence.dtype} evidence does not hold every score",
-            fix="score the run again with its maps kept (--keep-maps)",
-        )
-    return evidence.grids[grid]
+    return _sweep(states[:1], _EVERYWHERE), _sweep(states[1:], {"all": (FRONT_ROW,)})
 
 
 def threshold_counts(part: GridEvidence, key: int) -> NDArray[np.int64]:
     """Normal and anomalous pixels of float16 evidence at or above a key, int64 [2]."""
     above = part.pixels[:, min(key, KEYS - 1) :].sum(axis=1)
-    return np.array([above[:2].sum(), above[2:].sum()])
+    return np.array([above[NORMAL_KINDS].sum(), above[ANOMALOUS_KINDS].sum()])
 
 
 def resampled_statistics(
@@ -133,11 +114,11 @@ def resampled_statistics(
     part = evidence.grids[grid]
     groups, _, bins = part.group_pixels.shape
     whole = np.concatenate([part.group_pixels, part.group_weights], axis=1, dtype=np.float64)
-    whole[:, 4:] *= WEIGHT_UNIT
+    whole[:, KINDS:] *= WEIGHT_UNIT
     tiles = []
     for start in range(0, counts.shape[0], _TILE):
         drawn = counts[start : start + _TILE].astype(np.float64)
-        sums = (drawn @ whole.reshape(groups, -1)).reshape(-1, 9, bins)
+        sums = (drawn @ whole.reshape(groups, -1)).reshape(-1, KINDS + WEIGHTS, bins)
         tiles.append(_resampled_tile(evidence, grid, drawn, sums))
     return PixelStatistics(
         everywhere=_joined_sweep([tile.everywhere for tile in tiles]),
@@ -151,7 +132,9 @@ def resampled_statistics(
 def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> PixelStatistics:
     """Statistics of resamples [B, G] whose pixels (4 kinds) and weights (5) are sums [B, 9, K]."""
     part = evidence.grids[grid]
-    normal, anomalous = sums[:, 0] + sums[:, 1], sums[:, 2] + sums[:, 3]
+    normal = sums[:, NORMAL_BACKGROUND] + sums[:, NORMAL_FOREGROUND]
+    anomalous = sums[:, ANOMALOUS_BACKGROUND] + sums[:, ANOMALOUS_FOREGROUND]
+    weights = sums[:, KINDS:]
     places = np.searchsorted(part.edges, part.thresholds) + 1
     every = anomalous.sum(axis=1)
     with np.errstate(invalid="ignore"):
@@ -159,11 +142,13 @@ def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> P
             name: dice_of(anomalous[:, place:].sum(axis=1), normal[:, place:].sum(axis=1), every)
             for name, place in zip(evidence.threshold_names(grid), places, strict=True)
         }
-    everywhere = sweep_histograms(normal, anomalous, np.ascontiguousarray(sums[:, 4:8]), FPR_LIMIT)
+    everywhere = sweep_histograms(
+        normal, anomalous, np.ascontiguousarray(weights[:, :FRONT_ROW]), FPR_LIMIT
+    )
     foreground = sweep_histograms(
-        np.ascontiguousarray(sums[:, 1]),
-        np.ascontiguousarray(sums[:, 3]),
-        np.ascontiguousarray(sums[:, 8:]),
+        np.ascontiguousarray(sums[:, NORMAL_FOREGROUND]),
+        np.ascontiguousarray(sums[:, ANOMALOUS_FOREGROUND]),
+        np.ascontiguousarray(weights[:, FRONT_ROW:]),
         FPR_LIMIT,
     )
     _, index = evidence.test.group_index
@@ -176,7 +161,7 @@ def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> P
     )
 
 
-def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]], limit: float = FPR_LIMIT) -> Sweep:
+def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]]) -> Sweep:
     """Metrics from final states [B, …]; NaN where a class or kind of region is missing."""
     normal, anomalous = states[:, NORMAL], states[:, ANOMALOUS]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -185,10 +170,10 @@ def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]], limit: float = FP
         dice = np.where(normal * anomalous > 0, states[:, DICE], np.nan)
         overlap = {}
         for name, rows in kinds.items():
-            places = [ROWS + 4 * row for row in rows]
+            places = [ROWS + ROW_SIZE * row for row in rows]
             cover = np.sum([_total(states, place) for place in places], axis=0)
-            area = np.sum([_total(states, place + 2) for place in places], axis=0)
-            overlap[name] = np.clip(area / (limit * normal * cover), 0.0, 1.0)
+            area = np.sum([_total(states, place + AREA) for place in places], axis=0)
+            overlap[name] = np.clip(overlap_of(area, normal, cover), 0.0, 1.0)
     return Sweep(
         auroc=np.clip(auroc, 0.0, 1.0),
         average_precision=np.where(normal > 0, np.clip(precision, 0.0, 1.0), np.nan),

@@ -9,10 +9,10 @@ labels that an entry wrote into them; never publish the evidence of a hidden pac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,10 @@ from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch
 from harness.metrics.truth import GroundTruth
 
-if TYPE_CHECKING:
-    from harness.metrics.certify import Certified
-    from harness.metrics.curves import Curve
-    from harness.metrics.scores import RunScores
-    from harness.records.record import MetricValue
-
 FORMAT = "bmad-evidence-1"
+
+WEIGHT_UNIT = 2.0**-32
+"""Resolution of the groups' region weights: whole numbers add up the same in any order."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,10 @@ class GridEvidence:
     """Maps of one split on one grid. E edges, T thresholds, G groups, n images."""
 
     pixels: NDArray[np.int64]
-    """[4, 65536] pixels by kind (`harness.metrics.regions`) and bin: float16 key, or upper
+    """[4, 65536] pixels by kind (`harness.metrics.kernels.layout`) and bin: float16 key, or upper
     half of the float32 key."""
     weights: NDArray[np.float64]
-    """[5, 65536] region weights (`harness.metrics.patches.WEIGHT_ROWS`)."""
+    """[5, 65536] region weights (`harness.metrics.kernels.layout.WEIGHT_ROWS`)."""
     states: NDArray[np.float64]
     """[2, 28] exact final states of the sweeps."""
     regions: NDArray[np.int64]
@@ -185,29 +182,6 @@ class Evidence:
             range_shares=tuple(header["range_shares"]),
             no_valid_threshold=header["no_valid_threshold"],
         )
-
-    def rescore(self, test: GroundTruth, valid: GroundTruth | None) -> RunScores:
-        """All metrics again, with intervals; float16 from the histograms, without maps.
-
-        Raises:
-            TruthMismatch: the evidence was made with another ground truth.
-        """
-        from harness.metrics.scores import score  # it imports this module
-
-        self.check(test, valid)
-        return score(self)
-
-    def certify(self, stored: Iterable[MetricValue]) -> tuple[Certified, ...]:
-        """A record's metrics beside what the evidence allows (`harness.metrics.certify`)."""
-        from harness.metrics.certify import certify  # it imports this module
-
-        return certify(self, stored)
-
-    def curves(self) -> tuple[Curve, ...]:
-        """Curves to draw (`harness.metrics.curves`); never publish those of a hidden pack."""
-        from harness.metrics.curves import curves_of  # it imports this module
-
-        return curves_of(self)
 
     def check(self, test: GroundTruth, valid: GroundTruth | None) -> None:
         """Make sure that the evidence was scored against this ground truth.

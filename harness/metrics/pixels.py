@@ -11,37 +11,24 @@ Anomalous pixels, one in fifty or so, keep their full keys.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import counting, grouping
 from harness.metrics.errors import NonFinite
-from harness.metrics.keys import KEYS
-from harness.metrics.patches import WEIGHT_ROWS
-from harness.metrics.spool import Pool, Spool
-from harness.metrics.sweep import region_overlap_of_gaps
+from harness.metrics.kernels import counting, grouping
+from harness.metrics.kernels.exact import ExactSweep, FloatPixels, Histograms, exact_sweep
+from harness.metrics.kernels.grouping import Block, Groups
+from harness.metrics.kernels.keys import KEYS
+from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, KINDS, NORMAL_KINDS, WEIGHT_ROWS
+from harness.metrics.kernels.spool import Pool, Spool
+from harness.metrics.pro import FPR_LIMIT, image_overlap
 from harness.metrics.truth import GridTruth
 
-FPR_LIMIT = 0.3
-"""False-positive rate up to which region overlap is integrated (MVTec AD, Bergmann 2021)."""
-
 _EMPTY = np.zeros(0, np.uint16)
-
-
-@dataclass(frozen=True)
-class Block:
-    """The normal pixels of one kind of one image."""
-
-    keys: NDArray[np.uint16]
-    """Occupied bins, ascending: float16 keys or float32 buckets; a full bin stands twice."""
-    counts: NDArray[np.uint16]
-    """Pixels in each."""
-    low: NDArray[np.uint16]
-    """Lower halves of the float32 keys, bin by bucket; empty for float16."""
+_SIDES = (BACKGROUND, FOREGROUND)
 
 
 class PixelCounts:
@@ -58,7 +45,7 @@ class PixelCounts:
         self.truth = truth
         self.dtype = dtype
         self.is_bucketed = dtype == np.float32
-        self.totals = np.zeros((4, KEYS), np.int64)
+        self.totals = np.zeros((KINDS, KEYS), np.int64)
         """Normal pixels by kind and bin; the anomalous rows are filled by `histograms`."""
         self.blocks: list[tuple[Block, Block] | None] = [None] * images
         """Background and foreground of each image; None: not given yet."""
@@ -79,7 +66,7 @@ class PixelCounts:
         """[2 n + 1] where each image's background and foreground begin among the lower halves."""
         if not self.is_bucketed:
             return np.zeros(2 * len(self.truth.shapes) + 1, np.int64)
-        return np.concatenate([[0], np.cumsum(self.truth.kind_counts[:, :2].ravel())])
+        return np.concatenate([[0], np.cumsum(self.truth.kind_counts[:, NORMAL_KINDS].ravel())])
 
     def add(self, image: int, anomaly_map: NDArray[np.floating[Any]]) -> None:
         """Take the map of one image.
@@ -95,12 +82,12 @@ class PixelCounts:
         keys = self.anomalous_keys(image)
         if self.is_bucketed:
             words = anomaly_map.reshape(-1).view(np.uint32)
-            is_finite = counting.keep_floats(words, *segments, keys) == 0
-            blocks = [self._float_block(image, kind, words, segments) for kind in (0, 1)]
+            is_finite = counting.keep_floats(words, segments, keys) == 0
+            blocks = [self._float_block(image, side, words, segments) for side in _SIDES]
         else:
             halves = anomaly_map.reshape(-1).view(np.uint16)
-            is_finite = counting.tally_halves(halves, *segments, self._tables, keys) == 0
-            blocks = [self._half_block(image, kind) for kind in (0, 1)]
+            is_finite = counting.tally_halves(halves, segments, self._tables, keys) == 0
+            blocks = [self._half_block(image, side) for side in _SIDES]
         background, foreground = blocks
         if not is_finite or background is None or foreground is None:
             raise NonFinite(
@@ -137,88 +124,80 @@ class PixelCounts:
         ]
         return low
 
-    def _room(self, image: int, kind: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    def _room(self, image: int, kind: int) -> counting.Room:
         pixels = int(self.truth.kind_counts[image, kind])
         entries = min(KEYS, pixels) + pixels // counting.ENTRY_MAX
-        return np.empty(entries, np.uint16), np.empty(entries, np.uint16)
+        return counting.Room(np.empty(entries, np.uint16), np.empty(entries, np.uint16))
 
     def _half_block(self, image: int, kind: int) -> Block | None:
-        keys, counts = self._room(image, kind)
-        if keys.size == 0:
+        room = self._room(image, kind)
+        if room.keys.size == 0:
             return Block(_EMPTY, _EMPTY, _EMPTY)
-        even, odd = self._tables[kind]
-        entries = counting.fold_halves(even, odd, self.totals[kind], keys, counts)
-        if entries < 0:
-            return None
-        keep = self._pool.keep
-        return Block(keep(keys[:entries]), keep(counts[:entries]), _EMPTY)
+        entries = counting.fold_halves(self._tables[kind], self.totals[kind], room)
+        return self._kept(room, entries, _EMPTY)
 
     def _float_block(
-        self,
-        image: int,
-        kind: int,
-        bits: NDArray[np.uint32],
-        segments: tuple[NDArray[np.int32], NDArray[np.uint8]],
+        self, image: int, kind: int, bits: NDArray[np.uint32], segments: counting.Segments
     ) -> Block | None:
-        keys, counts = self._room(image, kind)
-        if keys.size == 0:
+        room = self._room(image, kind)
+        if room.keys.size == 0:
             return Block(_EMPTY, _EMPTY, _EMPTY)
         low = self._low_of(image, kind)
-        even, odd = self._tables[kind]
         entries = counting.partition_floats(
-            bits, *segments, kind, even, odd, self.totals[kind], keys, counts, low
+            bits, segments, kind, self._tables[kind], self.totals[kind], room, low
         )
+        return self._kept(room, entries, low)
+
+    def _kept(self, room: counting.Room, entries: int, low: NDArray[np.uint16]) -> Block | None:
+        """The table entries that a kernel wrote, kept; None where it met NaN or infinity."""
         if entries < 0:
             return None
         keep = self._pool.keep
-        return Block(keep(keys[:entries]), keep(counts[:entries]), low)
+        return Block(keep(room.keys[:entries]), keep(room.counts[:entries]), low)
 
     def _overlap(self, image: int) -> float:
-        """PRO of one image by itself, against its own normal pixels."""
+        """PRO of one image by itself, against its own normal pixels; NaN where it has none."""
         blocks = self.blocks[image]
         keys = self.anomalous_keys(image)
-        limit = FPR_LIMIT * float(self.truth.kind_counts[image, :2].sum())
-        if blocks is None or keys.size == 0 or limit == 0:
+        normal = self.truth.normal_counts[image]
+        if blocks is None or keys.size == 0 or normal == 0:
             return float("nan")
-        scores, counts, weights = self._grouped(image, keys)
-        gaps, ties = np.zeros(scores.size + 1, np.int64), np.zeros(scores.size, np.int64)
-        for block in blocks:
-            if block.keys.size:
-                grouping.spread_normal(
-                    block.keys, block.counts, block.low, self.is_bucketed,
-                    scores, limit, gaps, ties,
-                )  # fmt: skip
-        return region_overlap_of_gaps(gaps, ties, counts, weights, limit)
+        return image_overlap(blocks, self._grouped(image, keys), normal, self.is_bucketed)
 
-    def _grouped(
-        self, image: int, keys: NDArray[Any]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
-        """Distinct anomalous scores of an image, pixels [m] and region weights [1, m] of each."""
-        runs = slice(self.truth.run_offsets[image], self.truth.run_offsets[image + 1])
-        lengths, weight = self.truth.run_lengths[runs], self.truth.patches.per_region[runs]
-        scores, counts = np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64)
-        weights = np.empty(keys.size)
+    def _grouped(self, image: int, keys: NDArray[Any]) -> Groups:
+        """Distinct anomalous scores of an image, with the pixels and region weights of each."""
+        part = self.truth.runs_of(image)
+        lengths, weight = self.truth.run_lengths[part], self.truth.run_weights[part]
+        room = Groups(
+            np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64), np.empty(keys.size)
+        )
         if self.is_bucketed:
             places = np.arange(keys.size, dtype=np.uint64)
             ordered = np.left_shift(keys, 32, dtype=np.uint64) | places
             ordered.sort()
-            per_pixel = np.repeat(weight, lengths)
-            found = grouping.group_floats(ordered, per_pixel, scores, counts, weights)
+            found = grouping.group_floats(ordered, np.repeat(weight, lengths), room)
         else:
-            found = grouping.group_halves(
-                keys, lengths, weight, self._groups, scores, counts, weights
-            )
-        return scores[:found], counts[:found], weights[None, :found]
+            found = grouping.group_halves(keys, lengths, weight, self._groups, room)
+        return Groups(room.scores[:found], room.counts[:found], room.weights[:found])
 
     @cached_property
-    def histograms(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Pixels by kind and bin, int64 [4, 65536], and region weights, float64 [5, 65536].
-
-        Bins are float16 keys, or the buckets of float32 keys. Only for the whole split.
-        """
+    def histograms(self) -> Histograms:
+        """Pixels and region weights by bin. Only for the whole split."""
         totals, weights = self.totals.copy(), np.zeros((len(WEIGHT_ROWS), KEYS))
-        counting.tally_runs(
-            self.anomalous, 16 if self.is_bucketed else 0, self.truth.run_lengths,
-            self.truth.patches.of_run, self.truth.patches.weights, totals, weights,
-        )  # fmt: skip
-        return totals, weights
+        shift = 16 if self.is_bucketed else 0
+        grouping.tally_runs(self.anomalous, shift, self.truth.runs, totals, weights)
+        return Histograms(totals, weights)
+
+    def sweep(self, *, wants_edges: bool) -> ExactSweep:
+        """The exact sweep over the whole split."""
+        floats = None
+        if self.is_bucketed:
+            floats = FloatPixels(
+                blocks=self.blocks,
+                low=self.low,
+                low_offsets=self.low_offsets,
+                anomalous=self.anomalous,
+                runs=self.truth.runs,
+                is_spilled=self.is_spilled,
+            )
+        return exact_sweep(self.histograms, floats, limit=FPR_LIMIT, wants_edges=wants_edges)

@@ -22,10 +22,10 @@ from harness.metrics.errors import (
     WrongShape,
 )
 from harness.metrics.evidence import Evidence, GridEvidence, ScoreEvidence
+from harness.metrics.kernels.resize import to_paper_grid
+from harness.metrics.kernels.spool import Spool
 from harness.metrics.pixels import PixelCounts
-from harness.metrics.resize import to_paper_grid
 from harness.metrics.scores import RunScores, score
-from harness.metrics.spool import Spool
 from harness.metrics.truth import GridTruth, GroundTruth
 
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -75,7 +75,7 @@ class SplitScores:
         if anomaly_map is None:
             raise MapMissing("the image came without an anomaly map", where=key)
         native = self.truth.native
-        expected = tuple(int(side) for side in native.shapes[image]) if native else ()
+        expected = tuple(native.shapes[image].tolist()) if native else ()
         if anomaly_map.shape != expected:
             raise WrongShape(
                 f"the map has shape {anomaly_map.shape}, the image {expected}",
@@ -141,7 +141,6 @@ class RunScorer:
         maps: False for an entry without maps: pixel metrics are then absent.
         intervals: False skips the bootstrap (values alone).
         grids: grids to score.
-        seed: seed of the bootstrap.
     """
 
     def __init__(
@@ -154,7 +153,6 @@ class RunScorer:
         maps: bool,
         intervals: bool = True,
         grids: tuple[str, ...] = ("native", "paper"),
-        seed: int = 0,
     ) -> None:
         room = Spool(spool, memory_limit_bytes)
         self._splits = {"test": SplitScores(test, room, maps=maps, grids=grids)}
@@ -162,7 +160,6 @@ class RunScorer:
             self._splits["valid"] = SplitScores(valid, room, maps=maps, grids=grids)
         self._dtype: np.dtype[Any] | None = None
         self._intervals = intervals
-        self._seed = seed
 
     def add(self, split: str, key: str, score: float, anomaly_map: Map | None) -> None:
         """Take one answer. After an error the scorer is of no further use.
@@ -179,20 +176,21 @@ class RunScorer:
         """
         if split not in self._splits:
             raise WrongKey(f"the run has no split {split!r}", where=key)
-        if anomaly_map is not None:
-            if anomaly_map.dtype not in (np.float16, np.float32):
-                raise WrongDtype(
-                    f"the map is {anomaly_map.dtype}", where=key, fix="send float32 or float16"
-                )
-            if self._dtype is None:
-                self._dtype = anomaly_map.dtype
-            elif anomaly_map.dtype != self._dtype:
-                raise WrongDtype(
-                    f"the map is {anomaly_map.dtype}, the run's first one {self._dtype}",
-                    where=key,
-                    fix="keep one dtype for the run",
-                )
+        if anomaly_map is not None and (self._dtype is None or anomaly_map.dtype != self._dtype):
+            self._take_dtype(key, anomaly_map.dtype)
         self._splits[split].add(key, score, anomaly_map)
+
+    def _take_dtype(self, key: str, dtype: np.dtype[Any]) -> None:
+        """The run's dtype is that of its first map; any other is refused."""
+        if dtype not in (np.float16, np.float32):
+            raise WrongDtype(f"the map is {dtype}", where=key, fix="send float32 or float16")
+        if self._dtype is not None:
+            raise WrongDtype(
+                f"the map is {dtype}, the run's first one {self._dtype}",
+                where=key,
+                fix="keep one dtype for the run",
+            )
+        self._dtype = dtype
 
     def merge(self, other: RunScorer) -> None:
         """Take over the answers of another scorer of the same run; `other` is then used up.
@@ -218,7 +216,7 @@ class RunScorer:
         """
         for name, scores in self._splits.items():
             scores.check_complete(name)
-        return score(self._distil(), intervals=self._intervals, seed=self._seed)
+        return score(self._distil(), intervals=self._intervals)
 
     def _distil(self) -> Evidence:
         test, valid = self._splits["test"], self._splits.get("valid")

@@ -16,12 +16,12 @@ from harness.metrics.evidence import Evidence, ScoreEvidence
 from harness.metrics.intervals import (
     FEW_UNITS,
     Interval,
-    Resamples,
     delong_interval,
     percentile_interval,
     resample_counts,
     sweep_images,
 )
+from harness.metrics.kernels.bootstrap import Resamples
 from harness.metrics.table import METRICS, Facts, Metric, Rows, Statistics
 from harness.records.record import Grid, MapsPart, MetricValue
 
@@ -64,16 +64,15 @@ class _Rows:
     """Of the resamples; None without intervals."""
 
 
-def score(evidence: Evidence, *, intervals: bool = True, seed: int = 0) -> RunScores:
+def score(evidence: Evidence, *, intervals: bool = True) -> RunScores:
     """All metrics of a run.
 
     Args:
         evidence: of the run.
         intervals: whether to bootstrap; the evidence must have been made with groups then.
-        seed: seed of the bootstrap.
     """
     units, _ = evidence.test.group_index
-    counts = resample_counts(units, seed=seed) if intervals and units else None
+    counts = resample_counts(units) if intervals and units else None
     metrics = [
         _value(metric, name, grid, rows, evidence.test)
         for metric, name, grid, rows in _statistics_of(evidence, counts)

@@ -14,21 +14,27 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch, WrongDtype, WrongKey, WrongShape
-from harness.metrics.patches import Patches
-from harness.metrics.regions import (
+from harness.metrics.kernels.counting import Segments
+from harness.metrics.kernels.grouping import Runs
+from harness.metrics.kernels.layout import (
     ANOMALOUS_BACKGROUND,
     ANOMALOUS_FOREGROUND,
-    find_segments,
-    label_with,
+    ANOMALOUS_KINDS,
+    FOUR_ROW,
+    FRONT_ROW,
+    KINDS,
+    NORMAL_KINDS,
+    WEIGHT_ROWS,
 )
-from harness.metrics.resize import PAPER_SIDE, nearest_rows
+from harness.metrics.kernels.regions import find_segments, label_with
+from harness.metrics.kernels.resize import PAPER_SIDE, nearest_rows
 
 FORMAT = "bmad-truth-1"
 
@@ -64,7 +70,7 @@ class GridTruth:
     segment_lengths: NDArray[np.int32]
     """[S] pixels in the segment; segments follow each other in row-major order."""
     segment_kinds: NDArray[np.uint8]
-    """[S] kind of the pixels (`harness.metrics.regions`)."""
+    """[S] kind of the pixels (`harness.metrics.kernels.layout`)."""
     run_offsets: NDArray[np.int64]
     """[n + 1] where each image's runs (its anomalous segments) begin."""
     run_lengths: NDArray[np.int32]
@@ -76,23 +82,35 @@ class GridTruth:
     regions_lost: int
     """8-connected native regions with no pixel on this grid (0 on the native one)."""
 
-    def segments(self, image: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Lengths and kinds of one image's segments."""
+    def segments(self, image: int) -> Segments:
+        """One image's segments."""
         part = slice(self.segment_offsets[image], self.segment_offsets[image + 1])
-        return self.segment_lengths[part], self.segment_kinds[part]
+        return Segments(self.segment_lengths[part], self.segment_kinds[part])
+
+    def runs_of(self, image: int) -> slice:
+        """Where one image's runs stand."""
+        return slice(self.run_offsets[image], self.run_offsets[image + 1])
 
     @cached_property
     def kind_counts(self) -> NDArray[np.int64]:
         """[n, 4] pixels of each kind per image."""
         images = np.repeat(np.arange(len(self.shapes)), np.diff(self.segment_offsets))
-        counts = np.zeros((len(self.shapes), 4), np.int64)
+        counts = np.zeros((len(self.shapes), KINDS), np.int64)
         np.add.at(counts, (images, self.segment_kinds), self.segment_lengths)
+        return counts
+
+    @cached_property
+    def normal_counts(self) -> list[float]:
+        """[n] normal pixels of each image."""
+        counts: list[float] = (
+            self.kind_counts[:, NORMAL_KINDS].sum(axis=1, dtype=np.float64).tolist()
+        )
         return counts
 
     @cached_property
     def anomalous_offsets(self) -> NDArray[np.int64]:
         """[n + 1] where each image's pixels begin among all anomalous pixels in run order."""
-        per_image = self.kind_counts[:, ANOMALOUS_BACKGROUND:].sum(axis=1)
+        per_image = self.kind_counts[:, ANOMALOUS_KINDS].sum(axis=1)
         return np.concatenate([[0], np.cumsum(per_image)]).astype(np.int64)
 
     @cached_property
@@ -126,9 +144,24 @@ class GridTruth:
         return third
 
     @cached_property
-    def patches(self) -> Patches:
-        """What the anomalous pixels count for."""
-        return Patches.of(self)
+    def runs(self) -> Runs:
+        """What the anomalous pixels count. A patch is what of a 4-connected region lies in the
+        foreground (odd numbers) or in the background: all its pixels count the same, 1 / size
+        of the patch's region in each of `WEIGHT_ROWS`; 0 where a row is of other regions."""
+        eight, four = self.run_regions
+        shown = self.run_is_foreground
+        sizes8, sizes4 = self.region_sizes
+        patches = (2 * four + shown).astype(np.int32)
+        weights = np.zeros((2 * sizes4.size, len(WEIGHT_ROWS)))
+        weights[patches, self.region_tertiles[eight]] = 1.0 / sizes8[eight]
+        weights[patches, FOUR_ROW] = 1.0 / sizes4[four]
+        weights[patches[shown], FRONT_ROW] = 1.0 / self.foreground_sizes[eight[shown]]
+        return Runs(self.run_lengths, patches, weights)
+
+    @cached_property
+    def run_weights(self) -> NDArray[np.float64]:
+        """[R] 1 / size of each run's 8-connected region."""
+        return np.asarray(1.0 / self.region_sizes[0][self.run_regions[0]])
 
 
 @dataclass(frozen=True)
@@ -193,23 +226,13 @@ class GroundTruth:
         """Make now what every run on this truth needs, so that no run waits for it."""
         for grid in (self.native, self.paper):
             if grid is not None:
-                _ = grid.patches, grid.anomalous_offsets
+                _ = grid.runs, grid.run_weights, grid.anomalous_offsets, grid.normal_counts
         _ = self.index, self.digest
 
     @property
     def has_masks(self) -> bool:
         """Whether pixel metrics can be computed."""
         return self.native is not None
-
-    @property
-    def region_count(self) -> int:
-        """8-connected regions on the native grid; 0 without masks."""
-        return int(self.native.region_sizes[0].size) if self.native else 0
-
-    @property
-    def lost_region_count(self) -> int:
-        """Regions that have no pixel on the paper's grid; 0 without masks."""
-        return self.paper.regions_lost if self.paper else 0
 
     @property
     def is_one_grid(self) -> bool:
@@ -326,16 +349,31 @@ def _kinds(image: TruthImage) -> NDArray[np.uint8]:
     return kinds
 
 
+class _ImageRuns(NamedTuple):
+    """The runs of one image; each int32 [R]."""
+
+    rows: NDArray[np.int32]
+    """Row."""
+    starts: NDArray[np.int32]
+    """First column."""
+    lengths: NDArray[np.int32]
+    """Pixels."""
+    eight: NDArray[np.int32]
+    """8-connected region, numbered over the split."""
+    four: NDArray[np.int32]
+    """4-connected region, numbered over the split."""
+
+
 class _GridBuilder:
     """Collects images of one grid."""
 
     def __init__(self) -> None:
         self.regions_lost = 0
         self._shapes: list[tuple[int, int]] = []
-        self._segments: list[tuple[NDArray[np.int32], NDArray[np.uint8]]] = []
-        self._runs: list[tuple[NDArray[np.int32], ...]] = []
-        self._regions = [0, 0]
-        self._last_labels = (np.zeros(0, np.int32), 0)
+        self._segments: list[Segments] = []
+        self._runs: list[_ImageRuns] = []
+        self._eight = self._four = 0
+        self._eight_before = 0
 
     def add(self, kinds: NDArray[np.uint8]) -> None:
         """Add one image by the kinds of its pixels, uint8 [H, W]."""
@@ -348,15 +386,16 @@ class _GridBuilder:
         eight, count8 = label_with(rows, starts, run_lengths, 8)
         four, count4 = label_with(rows, starts, run_lengths, 4)
         self._shapes.append((kinds.shape[0], kinds.shape[1]))
-        self._segments.append((lengths, segment_kinds))
-        labels = eight + np.int32(self._regions[0]), four + np.int32(self._regions[1])
-        self._runs.append((rows, starts, run_lengths, *labels))
-        self._regions = [self._regions[0] + count8, self._regions[1] + count4]
-        self._last_labels = (eight, count8)
+        self._segments.append(Segments(lengths, segment_kinds))
+        labels = eight + np.int32(self._eight), four + np.int32(self._four)
+        self._runs.append(_ImageRuns(rows, starts, run_lengths, *labels))
+        self._eight_before = self._eight
+        self._eight += count8
+        self._four += count4
 
     def regions_without(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> int:
         """How many regions of the last image have no pixel at these rows and columns."""
-        labels, count = self._last_labels
+        count = self._eight - self._eight_before
         if count == 0:
             return 0
         height, width = self._shapes[-1]
@@ -365,24 +404,25 @@ class _GridBuilder:
         columns_before = np.zeros(width + 1, np.int64)
         columns_before[np.unique(columns) + 1] = 1
         columns_before = np.cumsum(columns_before)
-        run_rows, starts, lengths = self._runs[-1][:3]
-        kept = columns_before[starts + lengths] - columns_before[starts]
-        return int(count - np.unique(labels[is_row_kept[run_rows] & (kept > 0)]).size)
+        runs = self._runs[-1]
+        kept = columns_before[runs.starts + runs.lengths] - columns_before[runs.starts]
+        return int(count - np.unique(runs.eight[is_row_kept[runs.rows] & (kept > 0)]).size)
 
     def build(self) -> GridTruth:
         """The compiled grid."""
-        kinds = _joined([segment_kinds for _, segment_kinds in self._segments], np.uint8)
+        segments, runs = self._segments, self._runs
+        kinds = _joined([segment.kinds for segment in segments], np.uint8)
+        regions = (_joined([run.eight for run in runs], np.int32),
+                   _joined([run.four for run in runs], np.int32))  # fmt: skip
         return GridTruth(
             shapes=np.array(self._shapes, np.int32).reshape(-1, 2),
-            segment_offsets=_offsets([len(lengths) for lengths, _ in self._segments]),
-            segment_lengths=_joined([lengths for lengths, _ in self._segments], np.int32),
+            segment_offsets=_offsets([segment.lengths.size for segment in segments]),
+            segment_lengths=_joined([segment.lengths for segment in segments], np.int32),
             segment_kinds=kinds,
-            run_offsets=_offsets([len(run[0]) for run in self._runs]),
-            run_lengths=_joined([run[2] for run in self._runs], np.int32),
+            run_offsets=_offsets([run.rows.size for run in runs]),
+            run_lengths=_joined([run.lengths for run in runs], np.int32),
             run_is_foreground=kinds[kinds >= ANOMALOUS_BACKGROUND] == ANOMALOUS_FOREGROUND,
-            run_regions=np.stack(
-                [_joined([run[place] for run in self._runs], np.int32) for place in (3, 4)]
-            ),
+            run_regions=np.stack(regions),
             regions_lost=self.regions_lost,
         )
 

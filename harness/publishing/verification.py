@@ -155,6 +155,7 @@ def _follow(content: bytes, record: Record) -> tuple[list[str], int, int]:
     import tempfile
 
     from harness.metrics import Evidence
+    from harness.metrics.certify import certify
     from harness.metrics.errors import TruthMismatch
     from harness.metrics.scores import score
 
@@ -164,7 +165,7 @@ def _follow(content: bytes, record: Record) -> tuple[list[str], int, int]:
         try:
             evidence = Evidence.load(Path(file.name))
             scores = score(evidence)
-            certified = evidence.certify(record.metrics)
+            certified = certify(evidence, record.metrics)
         except (TruthMismatch, ValueError, KeyError, TypeError, IndexError) as error:
             return [f"it cannot be read: {error}"], 0, 0
     problems = [

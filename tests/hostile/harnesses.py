@@ -34,7 +34,8 @@ from harness.running import run
 from harness.session import conversation, scoring
 from harness.benchmarks import demo_pack, open_pack
 from harness.engines import docker, process
-from harness.metrics import scorer, exact, evidence, pixels, regions
+from harness.metrics import scorer, evidence, pixels
+from harness.metrics.kernels import exact, regions
 from tests.engine_images import LightDockerEngine
 
 choose = harness.engines.choose_engine

@@ -11,9 +11,13 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from harness.metrics import Evidence
-from harness.metrics.curves import MOST_POINTS
-from harness.metrics.errors import NotExact, TruthMismatch
-from harness.metrics.estimate import dice_from, region_overlap_to
+from harness.metrics.certify import certify
+from harness.metrics.curves import MOST_POINTS, curves_of
+from harness.metrics.errors import TruthMismatch
+from harness.metrics.kernels.exact import Histograms, sweep_halves
+from harness.metrics.kernels.keys import key_from
+from harness.metrics.kernels.sweep import AREA, ROW_SIZE, ROWS
+from harness.metrics.scores import score
 from tests.metrics.oracles import Split, random_cases, scored, slow_aupro, slow_dice, value
 
 DTYPES = [np.float16, np.float32]
@@ -29,7 +33,8 @@ def test_a_run_is_rescored_from_its_file_to_the_last_bit(dtype: type, tmp_path: 
     scores = scored(cases, valid, intervals=True)
     scores.evidence.save(tmp_path / "evidence.npz")
     loaded = Evidence.load(tmp_path / "evidence.npz")
-    again = loaded.rescore(Split(cases).truth(), Split(valid).truth())
+    loaded.check(Split(cases).truth(), Split(valid).truth())
+    again = score(loaded)
     assert again.metrics == scores.metrics
     assert again.maps == scores.maps
     assert again.warnings == scores.warnings
@@ -43,13 +48,14 @@ def test_evidence_of_image_scores_alone_is_rescored_too(tmp_path: Path) -> None:
     scores = scored(cases, maps=False, intervals=True)
     scores.evidence.save(tmp_path / "evidence.npz")
     loaded = Evidence.load(tmp_path / "evidence.npz")
-    assert loaded.rescore(Split(cases).truth(), None).metrics == scores.metrics
+    loaded.check(Split(cases).truth(), None)
+    assert score(loaded).metrics == scores.metrics
 
 
 def test_evidence_of_another_truth_or_a_damaged_file_is_refused(tmp_path: Path) -> None:
     scores = scored(cases_of(1, np.float16))
     with pytest.raises(TruthMismatch, match="another ground truth"):
-        scores.evidence.rescore(Split(cases_of(2, np.float16)).truth(), None)
+        scores.evidence.check(Split(cases_of(2, np.float16)).truth(), None)
     (tmp_path / "evidence.npz").write_bytes(b"PK half")
     with pytest.raises(TruthMismatch, match="damaged"):
         Evidence.load(tmp_path / "evidence.npz")
@@ -59,21 +65,22 @@ def test_evidence_of_another_truth_or_a_damaged_file_is_refused(tmp_path: Path) 
 def test_float16_evidence_knows_region_overlap_to_any_limit(limit: float) -> None:
     cases = cases_of(4, np.float16, levels=40)
     expected = slow_aupro([c.mask for c in cases], [c.anomaly_map for c in cases], limit)
-    evidence = scored(cases).evidence
-    assert region_overlap_to(evidence, "native", limit) == pytest.approx(expected, abs=1e-9)
+    part = scored(cases).evidence.grids["native"]
+    everywhere, _ = sweep_halves(Histograms(part.pixels, part.weights), limit)
+    eight = [ROWS + ROW_SIZE * row for row in range(3)]
+    area = sum(everywhere[place + AREA] for place in eight)
+    regions = sum(everywhere[place] for place in eight)
+    assert area / (limit * part.pixels[:2].sum() * regions) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("threshold", [-9.0, -0.3, 0.0, 0.1234, 1.0, 99.0])
 def test_float16_evidence_knows_dice_at_any_threshold(threshold: float) -> None:
     cases = cases_of(5, np.float16, levels=40)
-    evidence = scored(cases).evidence
-    assert dice_from(evidence, "native", threshold) == slow_dice(*Split(cases).pooled(), threshold)
-
-
-def test_float32_evidence_says_that_it_does_not_hold_every_score() -> None:
-    evidence = scored(cases_of(6, np.float32)).evidence
-    with pytest.raises(NotExact, match="maps kept"):
-        dice_from(evidence, "native", 0.5)
+    pixels = scored(cases).evidence.grids["native"].pixels
+    key = min(key_from(threshold, np.dtype(np.float16)), pixels.shape[1] - 1)
+    alarms, found = pixels[:2, key:].sum(), pixels[2:, key:].sum()
+    dice = 2 * found / (pixels[2:].sum() + found + alarms)
+    assert dice == slow_dice(*Split(cases).pooled(), threshold)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -81,7 +88,7 @@ def test_float32_evidence_says_that_it_does_not_hold_every_score() -> None:
 def test_every_stored_value_is_certified(dtype: type, scale: float, offset: float) -> None:
     cases = cases_of(7, dtype, scale=scale, offset=offset, background=0.2)
     scores = scored(cases, cases)
-    certified = scores.evidence.certify(scores.metrics)
+    certified = certify(scores.evidence, scores.metrics)
     assert len(certified) == len(scores.metrics)
     assert all(row.agrees for row in certified)
     widths = [row.high - row.low for row in certified if row.grid]
@@ -99,15 +106,15 @@ def test_a_forged_value_is_not_certified(dtype: type) -> None:
         for metric in scores.metrics
         if metric.value is not None and metric.id not in ("dice_at_valid",)
     ]
-    assert not any(row.agrees for row in scores.evidence.certify(forged))
+    assert not any(row.agrees for row in certify(scores.evidence, forged))
     undefined = [m.model_copy(update={"value": None, "reason": "lost"}) for m in forged]
-    assert not any(row.agrees for row in scores.evidence.certify(undefined))
+    assert not any(row.agrees for row in certify(scores.evidence, undefined))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_curves_are_thin_and_lie_on_the_exact_line(dtype: type) -> None:
     cases = random_cases(np.random.default_rng(9), 6, (90, 110), dtype=dtype)
-    curves = scored(cases, intervals=True).evidence.curves()
+    curves = curves_of(scored(cases, intervals=True).evidence)
     kinds = [(curve.kind, curve.grid) for curve in curves]
     assert kinds == [
         ("roc", None),
@@ -134,7 +141,7 @@ def test_curves_are_thin_and_lie_on_the_exact_line(dtype: type) -> None:
 
 
 def test_a_run_of_one_class_has_no_curves() -> None:
-    assert scored(cases_of(1, np.float16)[:1]).evidence.curves() == ()
+    assert curves_of(scored(cases_of(1, np.float16)[:1]).evidence) == ()
 
 
 def test_listing_the_metrics_loads_no_compiler() -> None:

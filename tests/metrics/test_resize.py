@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from harness.metrics.resize import to_paper_grid
+from harness.metrics.kernels.resize import to_paper_grid
 
 
 @pytest.mark.parametrize("shape", [(240, 240), (512, 1024), (1, 3), (257, 100)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.common.errors import HarnessError, StoreUnusable
-from harness.metrics import MetricsInputError, RunScorer, checkpoint_value, exact
+from harness.metrics import MetricsInputError, RunScorer, checkpoint_value
 from harness.metrics.errors import (
     ImagesMissing,
     MapMissing,
@@ -18,6 +18,7 @@ from harness.metrics.errors import (
     WrongKey,
     WrongShape,
 )
+from harness.metrics.kernels import exact
 from tests.metrics.oracles import Case, Split, random_cases, scored, value
 
 CASES = random_cases(np.random.default_rng(0), 4)

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from harness.metrics import GroundTruth, TruthImage
 from harness.metrics.errors import WrongDtype, WrongKey, WrongShape
-from harness.metrics.resize import nearest_rows
+from harness.metrics.kernels.resize import nearest_rows
 from tests.metrics.oracles import Case, Split, random_cases
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
@@ -74,8 +74,8 @@ def test_the_paper_grid_takes_nearest_pixels_and_counts_lost_regions(
     assert same_partition(eight, ndimage.label(kinds >= 2, np.ones((3, 3)))[0])
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     left = np.unique(labels[rows][:, columns])
-    assert truth.lost_region_count == count - np.count_nonzero(left)
-    assert truth.region_count == count
+    assert truth.paper.regions_lost == count - np.count_nonzero(left)
+    assert truth.native.region_sizes[0].size == count
 
 
 def test_nearest_rows_are_those_of_the_half_pixel_rule() -> None:
@@ -87,7 +87,7 @@ def test_nearest_rows_are_those_of_the_half_pixel_rule() -> None:
 def test_a_pack_of_256_by_256_has_one_grid() -> None:
     truth = Split([Case(np.eye(256) > 0, np.zeros((256, 256), np.float32))]).truth()
     assert truth.is_one_grid
-    assert truth.lost_region_count == 0
+    assert truth.paper.regions_lost == 0
 
 
 def test_a_truth_is_the_same_after_saving_and_in_any_order(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_image_level_pack_is_compiled_without_reading_an_image() -> None:
     image = TruthImage("a", True, "a", None, unreadable, None)
     truth = GroundTruth.compile([image], has_masks=False)
     assert not truth.has_masks
-    assert truth.region_count == 0
+    assert truth.native is None
 
 
 def test_progress_is_told_after_every_image() -> None:

@@ -14,6 +14,7 @@ from harness.board.public_rows import published, step_of, to_step
 from harness.board.rows import SeedValue, summarise
 from harness.common.statuses import Status
 from harness.metrics import RunScores
+from harness.metrics.curves import curves_of
 from harness.publishing.public_form import commitment, public_form, public_problems
 from harness.publishing.site_build import build_site
 from harness.publishing.verification import run_key_problems
@@ -228,7 +229,7 @@ def test_one_level_per_image_tells_no_labelling_from_another_of_equal_aggregates
     (first, one), (second, other) = groups[told]
     assert (first != second).any()
     assert one.metrics != other.metrics  # the exact record would tell them apart
-    assert {curve.kind for curve in one.evidence.curves()}  # and so would a curve
+    assert {curve.kind for curve in curves_of(one.evidence)}  # and so would a curve
     published = [
         published_files(tmp_path / name, scores) for name, scores in (("a", one), ("b", other))
     ]

@@ -1,8 +1,9 @@
 """How the kernels are compiled: by numba, cached on disk, without the interpreter lock.
 
 Never with fast-math: it may flush subnormals to zero, and subnormal halves are
-ordinary scores here. A kernel and the kernels that it calls stand in one module:
-numba's cache looks at the caller's file alone, and would keep a stale callee.
+ordinary scores here. A kernel, the kernels that it calls and the records that it
+takes stand in one module: numba's cache looks at the caller's file alone, and would
+keep a stale callee or a stale order of fields. What it takes from `layout` never changes.
 """
 
 from __future__ import annotations

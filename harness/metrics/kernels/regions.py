@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.jit import kernel
-
-NORMAL_BACKGROUND, NORMAL_FOREGROUND, ANOMALOUS_BACKGROUND, ANOMALOUS_FOREGROUND = range(4)
-"""Kinds of pixel; background = every channel of the image is zero there."""
+from harness.metrics.kernels.jit import kernel
+from harness.metrics.kernels.layout import ANOMALOUS_BACKGROUND
 
 Ints = NDArray[np.int32]
 

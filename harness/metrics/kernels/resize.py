@@ -4,17 +4,15 @@ Computed in float64 and rounded once to the map's own dtype. There is no
 antialiasing: it would be another smoothing that the method did not do.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
-
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.jit import kernel
+from harness.metrics.kernels.jit import kernel
 
 PAPER_SIDE = 256
 """Height and width of every image on the paper's grid."""
@@ -25,30 +23,35 @@ def nearest_rows(size: int) -> NDArray[np.int64]:
     return (2 * np.arange(PAPER_SIDE, dtype=np.int64) + 1) * size // (2 * PAPER_SIDE)
 
 
+class _Taps(NamedTuple):
+    """What each of the 256 rows (or columns) is made of."""
+
+    first: NDArray[np.int64]
+    """One source row."""
+    second: NDArray[np.int64]
+    """The next one."""
+    share: NDArray[np.float64]
+    """Weight of the second, 0 to 1."""
+
+
 @lru_cache(maxsize=64)
-def _taps(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """First and second source row of each of the 256 rows, and the second one's weight."""
+def _taps(size: int) -> _Taps:
+    """Taps from `size` rows or columns."""
     place = (np.arange(PAPER_SIDE) + 0.5) * (size / PAPER_SIDE) - 0.5
     place = np.clip(place, 0.0, size - 1.0)
     first = np.floor(place).astype(np.int64)
-    return first, np.minimum(first + 1, size - 1), place - first
+    return _Taps(first, np.minimum(first + 1, size - 1), place - first)
 
 
 @kernel
 def _bilinear(
-    values: NDArray[Any],
-    top: NDArray[np.int64],
-    bottom: NDArray[np.int64],
-    down: NDArray[np.float64],
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    across: NDArray[np.float64],
-    resized: NDArray[np.float64],
+    values: NDArray[Any], rows: _Taps, columns: _Taps, resized: NDArray[np.float64]
 ) -> None:
-    for row in range(top.size):
-        upper = values[top[row]]
-        lower = values[bottom[row]]
-        low_share = down[row]
+    left, right, across = columns.first, columns.second, columns.share
+    for row in range(resized.shape[0]):
+        upper = values[rows.first[row]]
+        lower = values[rows.second[row]]
+        low_share = rows.share[row]
         for column in range(left.size):
             a = left[column]
             b = right[column]
@@ -67,5 +70,5 @@ def to_paper_grid(anomaly_map: NDArray[np.floating[Any]]) -> NDArray[np.floating
     height, width = anomaly_map.shape
     resized = np.empty((PAPER_SIDE, PAPER_SIDE), np.float64)
     # Every float16 is a float32, so this widening changes nothing.
-    _bilinear(anomaly_map.astype(np.float32), *_taps(height), *_taps(width), resized)
+    _bilinear(anomaly_map.astype(np.float32), _taps(height), _taps(width), resized)
     return resized.astype(anomaly_map.dtype)

@@ -4,20 +4,19 @@ Float16: counted by bit pattern in eight streams, an eighth of a segment apart, 
 two tables: neighbouring pixels of a smooth map hit the same bin, and one stream
 would wait for its own last store. Float32: partitioned by the upper half of the key, image by
 image, so that the scattered writes stay in the cache. Keys as in
-`harness.metrics.keys`; -0.0 counts as +0.0; a kernel that meets NaN or infinity
+`harness.metrics.kernels.keys`; -0.0 counts as +0.0; a kernel that meets NaN or infinity
 (they have exponent bins of their own) returns -1.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes arrays, not records, and numba no keywords by name
-
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.jit import kernel
+from harness.metrics.kernels.jit import kernel
+from harness.metrics.kernels.layout import ANOMALOUS_BACKGROUND
 
 Halves = NDArray[np.uint16]
 Words = NDArray[np.uint32]
@@ -25,6 +24,26 @@ Counts = NDArray[np.int64]
 
 ENTRY_MAX = 65535
 """Pixels that one table entry can hold; a fuller bin takes several entries."""
+
+EVEN, ODD = 0, 1  # two tables that are counted into in turns
+
+
+class Segments(NamedTuple):
+    """The segments of one image (`harness.metrics.kernels.regions`)."""
+
+    lengths: NDArray[np.int32]
+    """[S] pixels of each, in row-major order."""
+    kinds: NDArray[np.uint8]
+    """[S] kind of its pixels."""
+
+
+class Room(NamedTuple):
+    """Room for table entries: occupied bins in ascending order."""
+
+    keys: Halves
+    """Float16 key, or float32 bucket."""
+    counts: Halves
+    """Pixels in the bin, at most `ENTRY_MAX`."""
 
 
 @kernel
@@ -43,22 +62,17 @@ def _float_key(bits: Any) -> Any:
 
 
 @kernel
-def tally_halves(
-    bits: Halves,
-    lengths: NDArray[np.int32],
-    kinds: NDArray[np.uint8],
-    tables: Words,
-    anomalous: Halves,
-) -> int:
+def tally_halves(bits: Halves, segments: Segments, tables: Words, anomalous: Halves) -> int:
     """Count the normal pixels of a float16 map by bit pattern, keep the anomalous ones' keys.
 
     Args:
         bits: uint16 [H*W].
-        lengths, kinds: segments of the image.
+        segments: those of the image.
         tables: uint32 [2, 2, 65536], two tables of the background and two of the foreground,
             whose sums modulo 2**32 are the counts; added to.
         anomalous: uint16 [pixels of the runs], filled in run order.
     """
+    lengths, kinds = segments.lengths, segments.kinds
     filled = np.uint64(0)  # unsigned: an index that cannot be negative is not checked
     is_finite = True
     start = 0
@@ -69,14 +83,14 @@ def tally_halves(
         first, kept = start, filled
         while segment < lengths.size and kinds[segment] & 1 == side:
             stop = start + lengths[segment]
-            if kinds[segment] >= 2:
+            if kinds[segment] >= ANOMALOUS_BACKGROUND:
                 for pattern in bits[start:stop]:
                     anomalous[filled] = pattern
                     filled += np.uint64(1)
             start = stop
             segment += 1
-        _tally(bits[first:start], tables[side, 0], tables[side, 1])
-        is_finite &= _take_out(anomalous[kept:filled], tables[side, 0], tables[side, 1])
+        _tally(bits[first:start], False, tables[side, EVEN], tables[side, ODD])
+        is_finite &= _take_out(anomalous[kept:filled], tables[side, EVEN], tables[side, ODD])
     return 0 if is_finite else -1
 
 
@@ -99,23 +113,30 @@ def _take_out(pixels: Halves, even: Words, odd: Words) -> bool:
 
 
 @kernel
-def _tally(pixels: Halves, even: Words, odd: Words) -> None:
+def _bin_of(bits: Any, is_bucketed: bool) -> Any:
+    """Float16 bits themselves, or the bucket of float32 bits."""
+    return _float_key(bits) >> np.uint32(16) if is_bucketed else np.uint32(bits)
+
+
+@kernel
+def _tally(pixels: Any, is_bucketed: bool, even: Words, odd: Words) -> None:
     # A slice for each stream: an index that is a sum might be negative, and be checked.
     part = pixels.size >> 2
     first, second = pixels[:part], pixels[part : 2 * part]
     third, fourth = pixels[2 * part : 3 * part], pixels[3 * part : 4 * part]
     for place in range(part):
-        even[first[place]] += 1
-        odd[second[place]] += 1
-        even[third[place]] += 1
-        odd[fourth[place]] += 1
-    for pattern in pixels[4 * part :]:
-        even[pattern] += 1
+        even[_bin_of(first[place], is_bucketed)] += 1
+        odd[_bin_of(second[place], is_bucketed)] += 1
+        even[_bin_of(third[place], is_bucketed)] += 1
+        odd[_bin_of(fourth[place], is_bucketed)] += 1
+    for bits in pixels[4 * part :]:
+        even[_bin_of(bits, is_bucketed)] += 1
 
 
 @kernel
-def _put(keys: Halves, counts: Halves, place: int, key: int, count: Any) -> int:
+def _put(room: Room, place: int, key: int, count: Any) -> int:
     """Write one bin as table entries; return the next free place."""
+    keys, counts = room.keys, room.counts
     while count > 0:
         part = min(count, ENTRY_MAX)
         keys[place] = key
@@ -126,17 +147,18 @@ def _put(keys: Halves, counts: Halves, place: int, key: int, count: Any) -> int:
 
 
 @kernel
-def fold_halves(even: Words, odd: Words, totals: Counts, keys: Halves, counts: Halves) -> int:
+def fold_halves(tables: Words, totals: Counts, room: Room) -> int:
     """Empty two float16 tables into table entries in ascending order of key.
 
     Args:
-        even, odd: uint32 [65536] by bit pattern, to be added modulo 2**32; zero afterwards.
+        tables: uint32 [2, 65536] by bit pattern, to be added modulo 2**32; zero afterwards.
         totals: int64 [65536] by key; added to.
-        keys, counts: uint16, room for the entries.
+        room: filled.
 
     Returns:
         number of entries, or -1 for a non-finite value.
     """
+    even, odd = tables[EVEN], tables[ODD]
     even[0] += even[0x8000] + odd[0x8000]
     even[0x8000] = odd[0x8000] = 0
     entries = 0
@@ -158,23 +180,22 @@ def fold_halves(even: Words, odd: Words, totals: Counts, keys: Halves, counts: H
                 pattern = base + place
                 key = 0xFFFF ^ pattern if is_negative else pattern | 0x8000
                 totals[key] += count
-                entries = _put(keys, counts, entries, key, count)
+                entries = _put(room, entries, key, count)
         ones[:] = 0
         others[:] = 0
     return entries
 
 
 @kernel
-def keep_floats(
-    bits: Words, lengths: NDArray[np.int32], kinds: NDArray[np.uint8], anomalous: Words
-) -> int:
-    """Write the keys of a float32 map's anomalous pixels in run order."""
+def keep_floats(bits: Words, segments: Segments, anomalous: Words) -> int:
+    """Write the keys of a float32 map's anomalous pixels in run order; -1 if one is not finite."""
+    lengths, kinds = segments.lengths, segments.kinds
     start = 0
     filled = 0
     finite = 0
     for segment in range(lengths.size):
         length = lengths[segment]
-        if kinds[segment] >= 2:
+        if kinds[segment] >= ANOMALOUS_BACKGROUND:
             for place in range(start, start + length):
                 if bits[place] & np.uint32(0x7F800000) == np.uint32(0x7F800000):
                     finite = -1
@@ -182,21 +203,6 @@ def keep_floats(
                 filled += 1
         start += length
     return finite
-
-
-@kernel
-def _count_buckets(pixels: Words, even: Words, odd: Words) -> None:
-    part = pixels.size >> 2
-    first, second = pixels[:part], pixels[part : 2 * part]
-    third, fourth = pixels[2 * part : 3 * part], pixels[3 * part : 4 * part]
-    half = np.uint32(16)
-    for place in range(part):
-        even[_float_key(first[place]) >> half] += 1
-        odd[_float_key(second[place]) >> half] += 1
-        even[_float_key(third[place]) >> half] += 1
-        odd[_float_key(fourth[place]) >> half] += 1
-    for bits in pixels[4 * part :]:
-        even[_float_key(bits) >> half] += 1
 
 
 @kernel
@@ -221,15 +227,9 @@ def _scatter(pixels: Words, rising: Words, falling: Words, low: Halves) -> None:
 
 
 @kernel
-def _count_side(
-    bits: Words,
-    lengths: NDArray[np.int32],
-    kinds: NDArray[np.uint8],
-    kind: int,
-    even: Words,
-    odd: Words,
-) -> None:
+def _count_side(bits: Words, segments: Segments, kind: int, even: Words, odd: Words) -> None:
     """Count one kind's pixels by bucket in two tables to be added modulo 2**32."""
+    lengths, kinds = segments.lengths, segments.kinds
     start = 0
     segment = 0
     while segment < lengths.size:
@@ -237,41 +237,41 @@ def _count_side(
         side = kinds[segment] & 1
         while segment < lengths.size and kinds[segment] & 1 == side:
             stop = start + lengths[segment]
-            if kinds[segment] == kind + 2:
+            if kinds[segment] == kind + ANOMALOUS_BACKGROUND:
                 for place in range(start, stop):
                     even[_float_key(bits[place]) >> np.uint32(16)] -= 1
             start = stop
             segment += 1
         if side == kind:
-            _count_buckets(bits[first:start], even, odd)
+            _tally(bits[first:start], True, even, odd)
 
 
 @kernel
 def partition_floats(
     bits: Words,
-    lengths: NDArray[np.int32],
-    kinds: NDArray[np.uint8],
+    segments: Segments,
     kind: int,
-    even: Words,
-    odd: Words,
+    tables: Words,
     totals: Counts,
-    keys: Halves,
-    counts: Halves,
+    room: Room,
     low: Halves,
 ) -> int:
     """Sort a float32 map's pixels of one kind by bucket, keeping their lower 16 bits.
 
     Args:
         bits: uint32 [H*W].
-        even, odd: uint32 [65536] of zeros; zero afterwards.
+        kind: normal, background (0) or foreground (1).
+        tables: uint32 [2, 65536] of zeros; zero afterwards.
         totals: int64 [65536] by bucket; added to.
-        keys, counts: uint16, room for the table entries (bucket, pixels).
+        room: filled.
         low: uint16 [pixels of this kind], filled bucket by bucket, ascending.
 
     Returns:
         number of entries, or -1 for a non-finite value.
     """
-    _count_side(bits, lengths, kinds, kind, even, odd)
+    lengths, kinds = segments.lengths, segments.kinds
+    even, odd = tables[EVEN], tables[ODD]
+    _count_side(bits, segments, kind, even, odd)
     entries = 0
     before = np.int64(0)
     for bucket in range(65536):
@@ -281,7 +281,7 @@ def partition_floats(
         if count > 0 and (bucket >= 0xFF80 or bucket <= 0x007F):
             return -1
         totals[bucket] += count
-        entries = _put(keys, counts, entries, bucket, count)
+        entries = _put(room, entries, bucket, count)
         even[bucket] = before
         before += count
         odd[bucket] = before
@@ -293,87 +293,3 @@ def partition_floats(
     for bucket in range(65536):
         even[bucket] = odd[bucket] = 0
     return entries
-
-
-@kernel
-def sort_anomalous(
-    keys: Words,
-    run_lengths: NDArray[np.int32],
-    run_patches: NDArray[np.int32],
-    low: Halves,
-    patches: NDArray[np.int32],
-) -> Counts:
-    """Order all anomalous float32 pixels by score, those of one score in run order.
-
-    Two counting sorts, by the lower and then by the upper half; both keep the order.
-
-    Returns:
-        int64 [65537], where each bucket begins in `low` (lower halves) and `patches`.
-    """
-    half = np.uint32(16)
-    cursors = np.zeros(65537, np.int64)
-    offsets = np.zeros(65537, np.int64)
-    for pixel in range(keys.size):
-        key = keys[pixel]
-        cursors[np.int64(key & np.uint32(0xFFFF)) + 1] += 1
-        offsets[np.int64(key >> half) + 1] += 1
-    for place in range(65536):
-        cursors[place + 1] += cursors[place]
-        offsets[place + 1] += offsets[place]
-    sorted_keys = np.empty(keys.size, np.uint32)
-    sorted_patches = np.empty(keys.size, np.int32)
-    pixel = 0
-    for run in range(run_lengths.size):
-        for _ in range(run_lengths[run]):
-            place = cursors[keys[pixel] & np.uint32(0xFFFF)]
-            cursors[keys[pixel] & np.uint32(0xFFFF)] += 1
-            sorted_keys[place] = keys[pixel]
-            sorted_patches[place] = run_patches[run]
-            pixel += 1
-    for place in range(65537):
-        cursors[place] = offsets[place]
-    for pixel in range(keys.size):
-        key = sorted_keys[pixel]
-        place = cursors[key >> half]
-        cursors[key >> half] += 1
-        low[place] = key & np.uint32(0xFFFF)
-        patches[place] = sorted_patches[pixel]
-    return offsets
-
-
-@kernel
-def tally_runs(
-    keys: Any,
-    shift: int,
-    run_lengths: NDArray[np.int32],
-    run_patches: NDArray[np.int32],
-    patch_weights: NDArray[np.float64],
-    totals: Counts,
-    weights: NDArray[np.float64],
-) -> None:
-    """Histograms of the anomalous pixels, and of their region weights, in run order.
-
-    Args:
-        keys: uint16 or uint32 [P] in run order; `shift` bits are cut off them.
-        patch_weights: float64 [U, 5]; odd patches lie in the foreground.
-        totals: int64 [4, 65536] by kind; rows 2 and 3 are added to.
-        weights: float64 [5, 65536]; added to.
-    """
-    start = 0
-    for run in range(run_lengths.size):
-        patch = run_patches[run]
-        stop = start + run_lengths[run]
-        pixels = totals[2 + (patch & 1)]
-        third: Any = 0  # the one of the first three rows that the patch counts in
-        while third < 2 and patch_weights[patch, third] == 0.0:
-            third += 1
-        in_third, in_four, in_foreground = weights[third], weights[3], weights[4]
-        weight_third, weight_four = patch_weights[patch, third], patch_weights[patch, 3]
-        weight_foreground = patch_weights[patch, 4]
-        for key in keys[start:stop]:
-            place = key >> shift
-            pixels[place] += 1
-            in_third[place] += weight_third
-            in_four[place] += weight_four
-            in_foreground[place] += weight_foreground
-        start = stop
