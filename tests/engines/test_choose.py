@@ -78,16 +78,3 @@ def test_nothing_heavy_is_imported_before_an_engine_is_chosen() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_one_folder_alone_imports_the_docker_sdk(repository: Path) -> None:
-    importing = {
-        path.relative_to(repository).parts[:2]
-        for package in ("harness", "baselines", "leaderboard")
-        for path in (repository / package).rglob("*.py")
-        if any(
-            line.startswith(("import docker", "from docker"))
-            for line in path.read_text().splitlines()
-        )
-    }
-    assert importing == {("harness", "engines")}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.engines.base import Launch, Limits, Program
-from harness.engines.docker_options import OPTIONS, Place, container_settings, reasons
+from harness.engines.docker.options import OPTIONS, Place, container_settings, reasons
 
 # What an engine itself decides about a container; everything else is either in the table or empty.
 ENGINES_OWN = {

@@ -13,7 +13,7 @@ import pytest
 from docker.auth import INDEX_NAME
 from docker.errors import DockerException
 
-from harness.engines import docker_images
+from harness.engines.docker import images
 from harness.errors import EntryInvalid
 from harness.statuses import RunEnded, Status
 from tests.engines.registry import digest_of, image_config, local_registry, tiny_layer
@@ -204,7 +204,7 @@ def layer_that_is_not_the_configured_one(path: Path) -> Path:
 def test_a_bad_archive_is_refused_and_nothing_is_loaded(
     make, reason, engine, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(docker_images, "MAX_UNPACKED_BYTES", 2_000_000)
+    monkeypatch.setattr(images, "MAX_UNPACKED_BYTES", 2_000_000)
     before = {image["Id"] for image in engine.client.images(all=True)}
     with pytest.raises(EntryInvalid, match=reason):
         engine.prepare_archive(make(tmp_path / "x.tar"), "x")

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines import docker_build
 from harness.engines.base import Launch, Limits
-from harness.engines.docker import DockerEngine
+from harness.engines.docker import DockerEngine, build
 from harness.errors import EntryInvalid, EnvironmentFault
 from tests.engine_images import ROOT, locked
 
@@ -77,8 +76,8 @@ def test_a_context_is_the_same_bytes_whoever_packs_it_and_when(folder, tmp_path)
     (copied / "__pycache__").mkdir()
     (copied / "__pycache__" / "model.pyc").write_bytes(b"cache")
     (copied / "model.py").chmod(0o600)
-    packed = docker_build._folder_context(folder)
-    assert packed == docker_build._folder_context(copied)
+    packed = build._folder_context(folder)
+    assert packed == build._folder_context(copied)
     with tarfile.open(fileobj=BytesIO(packed)) as tar:
         assert tar.getnames() == ["Dockerfile", "model.py"]
         assert {member.uid for member in tar} == {member.mtime for member in tar} == {0}
@@ -97,7 +96,7 @@ def project(tmp_path: Path, monkeypatch) -> Path:
     shutil.copy(ROOT / "Dockerfile.gpu", root)
     (root / "requirements.lock").write_text(locked("uv") + locked("packaging") + locked("idna"))
     write_extra(root, "packaging>=20")
-    monkeypatch.setattr(docker_build, "ROOT", root)
+    monkeypatch.setattr(build, "ROOT", root)
     return root
 
 
@@ -107,9 +106,9 @@ def write_extra(root: Path, *packages: str, more: str = "") -> None:
 
 
 def test_the_base_is_named_by_what_is_in_it_and_nothing_else(project, monkeypatch) -> None:
-    first = docker_build.baselines_base()
+    first = build.baselines_base()
     write_extra(project, "packaging>=20", more="[tool.ruff]\nline-length = 80\n")
-    assert docker_build.baselines_base() == first
+    assert build.baselines_base() == first
     seen = {first.identity}
     changes = {
         "kit": lambda: (project / "baselines/kit/maps.py").write_text("x = 1"),
@@ -121,7 +120,7 @@ def test_the_base_is_named_by_what_is_in_it_and_nothing_else(project, monkeypatc
     }
     for name, change in changes.items():
         change()
-        identity = docker_build.baselines_base().identity
+        identity = build.baselines_base().identity
         assert identity not in seen, name
         seen.add(identity)
 
@@ -131,9 +130,9 @@ def test_the_base_holds_the_extra_at_its_locked_version_and_no_other_package(
     engine, project, python_base, monkeypatch
 ) -> None:
     monkeypatch.setenv("BMAD_BASE_IMAGE", python_base)
-    base = docker_build.ensure_base(engine.client)
+    base = build.ensure_base(engine.client)
     begin = time.monotonic()
-    assert docker_build.ensure_base(engine.client) == base
+    assert build.ensure_base(engine.client) == base
     assert time.monotonic() - begin < 1
     found = installed_packages(engine.client, base.tag)
     assert found == {"packaging": locked("packaging").split()[0].partition("==")[2]}
@@ -144,10 +143,10 @@ def test_a_lock_that_changes_elsewhere_installs_nothing_again(
     engine, project, python_base, monkeypatch
 ) -> None:
     monkeypatch.setenv("BMAD_BASE_IMAGE", python_base)
-    first = docker_build.ensure_base(engine.client)
+    first = build.ensure_base(engine.client)
     with (project / "requirements.lock").open("a") as file:
         file.write(locked("click"))
-    second = docker_build.ensure_base(engine.client)
+    second = build.ensure_base(engine.client)
     assert second != first
     layers = [engine.client.inspect_image(base.tag)["RootFS"]["Layers"] for base in (first, second)]
     assert layers[0] == layers[1]
@@ -179,7 +178,7 @@ def test_a_file_that_is_not_the_locked_one_is_never_installed(
     forged = f"{version} \\\n    --hash=sha256:{'0' * 64}\n"
     (project / "requirements.lock").write_text(locked("uv") + forged)
     with pytest.raises(EnvironmentFault, match="BMAD_BUILD_CA") as caught:
-        docker_build.ensure_base(engine.client)
+        build.ensure_base(engine.client)
     assert "Hash mismatch" in caught.value.what
 
 

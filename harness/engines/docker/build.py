@@ -5,7 +5,7 @@ Traps:
   times: so the engine's cache hits, and nothing of the checkout leaks into a layer.
 - An image is found again by its tag, and believed only when its label agrees: a tag alone
   can be moved. A stranger's image can carry any label, but never gets such a tag: names of
-  our own are not pulled, and archives are loaded under no name (docker_images.py).
+  our own are not pulled, and archives are loaded under no name (images.py).
 - Behind a proxy with certificates of its own: the bundle that BMAD_BUILD_CA (or else
   SSL_CERT_FILE) names travels with the context and serves the installer alone.
 
@@ -36,11 +36,11 @@ import docker
 from docker.errors import ImageNotFound
 
 from harness.engines.base import Program
-from harness.engines.docker_container import ENGINE_FAULTS, engine_lost
-from harness.engines.docker_images import OWN_NAMESPACE, program_of
+from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
+from harness.engines.docker.images import OWN_NAMESPACE, program_of
 from harness.errors import EntryInvalid, EnvironmentFault
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BASE_NAME = f"{OWN_NAMESPACE}baselines-base"
 IDENTITY_LABEL = "bmad.identity"
 SHARED = ("harness/__init__.py", "harness/contract", "baselines/__init__.py", "baselines/kit")

@@ -21,8 +21,8 @@ import pytest
 
 import harness.engines
 from harness import evaluate
-from harness.engines import docker, docker_vetting
 from harness.engines.base import Launch, Limits, Program
+from harness.engines.docker import vetting
 from harness.errors import DeviceUnavailable, InfrastructureFault
 from harness.statuses import Status
 from harness.store import Store
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.engine
 
 UUID = "GPU-5f2a7c31-0b7e-4a5d-9c46-2f1d3b8e9a70"
 OTHER = "GPU-00000000-0000-0000-0000-000000000000"
-HONEST = Path(__file__).parents[1] / "entries" / "honest"
+HONEST = Path(__file__).parents[2] / "entries" / "honest"
 LIMITS = Limits(threads=1, memory_mib=256, stop_seconds=0.5)
 # The state of the container comes on standard input and names the folder of its configuration.
 HOOK = """#!/bin/sh
@@ -114,7 +114,7 @@ def engine(
     gpu_machine: tuple[OwnEngine, Seen], driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> LightDockerEngine:
     monkeypatch.setenv("DOCKER_HOST", gpu_machine[0].address)
-    monkeypatch.setattr(docker_vetting, "toolkit_version", lambda: (1, 18, 0))
+    monkeypatch.setattr(vetting, "toolkit_version", lambda: (1, 18, 0))
     driver.has(FakeGpu(OTHER), FakeGpu(UUID))
     return LightDockerEngine()
 
@@ -175,7 +175,7 @@ def test_before_a_run_the_canary_gets_the_very_settings_of_the_entry(
 ) -> None:
     canary = tmp_path / "canary.py"
     canary.write_text("import json; print(json.dumps({'code': 0, 'said': 'well'}))")
-    monkeypatch.setattr(docker, "CANARY", canary)
+    monkeypatch.setattr("harness.engines.docker.engine.CANARY", canary)
     (record,) = run(HONEST)
     assert record.is_ok
     assert (record.machine.device, record.machine.cuda) == ("NVIDIA H200", "13.0")
@@ -218,7 +218,7 @@ def test_a_strangers_image_is_tried_with_our_own_python_behind_the_toolkits_gate
             if value.startswith("PATH=")
         }
     seen.forget()
-    monkeypatch.setattr(docker_vetting, "toolkit_version", lambda: (1, 17, 7))
+    monkeypatch.setattr(vetting, "toolkit_version", lambda: (1, 17, 7))
     with pytest.raises(DeviceUnavailable, match=r"1\.17\.8"):
         run(greedy.image, "--as", "stranger")
     assert seen.of("hook") == seen.of("runtime") == []

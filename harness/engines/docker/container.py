@@ -26,7 +26,7 @@ import requests
 from docker.errors import DockerException, NotFound
 
 from harness.engines.base import DeadlinePassed, Exit, Launch, PipeClosed
-from harness.engines.docker_options import PATHS
+from harness.engines.docker.options import PATHS
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
 from harness.statuses import RunEnded, Status
 

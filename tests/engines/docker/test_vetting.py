@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engines import docker_vetting
-from harness.engines.docker import DockerEngine
-from harness.engines.docker_vetting import problems_of
+from harness.engines.docker import DockerEngine, vetting
+from harness.engines.docker.vetting import problems_of
 from harness.errors import DeviceUnavailable
 
 # As nvidia/cuda and pytorch images of 2024 and 2025 carry them.
@@ -77,7 +76,7 @@ def test_all_problems_are_told_at_once() -> None:
 def test_an_old_gpu_toolkit_is_refused_and_an_unknown_one_is_enough_for_baselines_alone(
     monkeypatch, caplog, version, is_foreign, is_refused
 ) -> None:
-    monkeypatch.setattr(docker_vetting, "toolkit_version", lambda: version)
+    monkeypatch.setattr(vetting, "toolkit_version", lambda: version)
     engine = DockerEngine()
     engine.check_device("cpu", is_foreign=True)
     if is_refused:
@@ -93,7 +92,7 @@ def test_an_old_gpu_toolkit_is_refused_and_an_unknown_one_is_enough_for_baseline
 def toolkit(monkeypatch, tmp_path):
     """`toolkit(name, said, code)`: a program of the toolkit that prints this; else there is none."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    docker_vetting.toolkit_version.cache_clear()
+    vetting.toolkit_version.cache_clear()
 
     def install(name: str, said: str, code: int = 0) -> None:
         command = tmp_path / name
@@ -101,7 +100,7 @@ def toolkit(monkeypatch, tmp_path):
         command.chmod(0o755)
 
     yield install
-    docker_vetting.toolkit_version.cache_clear()
+    vetting.toolkit_version.cache_clear()
 
 
 CLI = r"NVIDIA Container Toolkit CLI version {}\ncommit: f202b80a9b9d0db00d9b1d73c0128c8962c55f4d"
@@ -131,8 +130,8 @@ def test_the_gate_reads_the_toolkits_version_from_what_it_prints(
 ) -> None:
     for name, (said, code) in programs.items():
         toolkit(name, said, code)
-    assert docker_vetting.toolkit_version() == version
-    is_safe = version is not None and version >= docker_vetting.SAFE_TOOLKIT
+    assert vetting.toolkit_version() == version
+    is_safe = version is not None and version >= vetting.SAFE_TOOLKIT
     try:
         DockerEngine().check_device("cuda:0", is_foreign=True)
     except DeviceUnavailable:

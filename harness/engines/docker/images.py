@@ -28,9 +28,9 @@ from docker.auth import INDEX_NAME, resolve_repository_name
 from docker.errors import APIError, ImageNotFound, InvalidRepository
 from docker.utils import parse_repository_tag
 
-from harness.engines import docker_vetting
 from harness.engines.base import Program
-from harness.engines.docker_container import ENGINE_FAULTS, engine_lost
+from harness.engines.docker import vetting
+from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
 from harness.errors import EntryInvalid
 from harness.statuses import RunEnded, Status
 
@@ -54,7 +54,7 @@ def program_of(
         image_digest=digests[0] if digests else None,
         content=content_of(image),
         size_bytes=int(image.get("Size") or 0),
-        refusal="; ".join(docker_vetting.problems_of(image, architecture=architecture)),
+        refusal="; ".join(vetting.problems_of(image, architecture=architecture)),
     )
 
 

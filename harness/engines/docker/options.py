@@ -1,13 +1,13 @@
-"""The options of every container: one table, each with its reason; nothing else is ever set.
+"""Where a container's network is switched off, its root closed and its memory bounded: all options.
 
-What a container gets is decided here alone, in the engine API's own words. `evaluate --dry-run`
-prints the call and this table; a test compares it with what the engine says of a running
-container, field by field. A field that is not in the table is the engine's default, and the
-test knows those too.
+One table, each option with its reason; nothing else is ever set. What a container gets is decided
+here alone, in the engine API's own words. `evaluate --dry-run` prints the call and this table; a
+test compares it with what the engine says of a running container, field by field. A field that is
+not in the table is the engine's default, and the test knows those too.
 
 Trap: whatever the create call does not set, the image decides. So USER, HEALTHCHECK,
 STOPSIGNAL and the NVIDIA variables are set although they look like defaults; what cannot be
-overridden is refused before (`docker_vetting.py`).
+overridden is refused before (`vetting.py`).
 """
 
 from __future__ import annotations

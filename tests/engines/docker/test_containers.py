@@ -17,7 +17,7 @@ import pytest
 from docker.errors import NotFound
 
 from harness.engines.base import DeadlinePassed, Launch, Limits, LogFlood, PipeClosed, Program
-from harness.engines.docker_container import Demultiplexer, MemoryGauge
+from harness.engines.docker.container import Demultiplexer, MemoryGauge
 from harness.errors import DeviceUnavailable
 from harness.statuses import RunEnded, Status
 from tests.engine_images import LightDockerEngine
@@ -481,7 +481,7 @@ def test_an_interrupt_in_the_middle_of_a_start_leaves_no_container(
     engine, script_program, monkeypatch
 ) -> None:
     name = f"bmad-interrupted-{secrets.token_hex(4)}"
-    monkeypatch.setattr("harness.engines.docker._container_name", lambda launch: name)
+    monkeypatch.setattr("harness.engines.docker.engine._container_name", lambda launch: name)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The `docker` engine: isolated containers, through the engine API of Docker or Podman.
+"""Which container engine answers, and how an entry is started there and swept up after.
 
 Traps:
 - The engine must be on this machine: folders are mounted by path. So its API is asked on a
@@ -27,16 +27,16 @@ import docker
 from docker.errors import APIError, ImageNotFound
 
 from harness import nvidia
-from harness.engines import docker_build, docker_images, docker_vetting
 from harness.engines.base import Engine, Launch, Program
-from harness.engines.docker_container import (
+from harness.engines.docker import build, images, vetting
+from harness.engines.docker.container import (
     ENGINE_FAULTS,
     ContainerRunning,
     engine_lost,
     remove_container,
     start_container,
 )
-from harness.engines.docker_options import Place, container_settings, reasons
+from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import DeviceUnavailable, EngineUnavailable
@@ -45,7 +45,7 @@ from harness.statuses import RunEnded, Status
 API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
 _ASK_SECONDS = 10.0  # does it answer at all?
 OWNER_LABEL = "bmad.owner"
-CANARY = Path(__file__).with_name("canary.py")
+CANARY = Path(__file__).parent.with_name("canary.py")
 NOBODY = 65534  # who runs an entry when the harness is root
 _NO_GPU = re.compile(
     r"could not select device driver|nvidia-container|libnvidia|unknown device|no such device|CDI",
@@ -156,21 +156,21 @@ class DockerEngine(Engine):
         return f"{kind} {version['Version']} (API {self.client.api_version})"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
-        return docker_build.build_folder(self.client, folder, name, identity)
+        return build.build_folder(self.client, folder, name, identity)
 
     def folder_identity(self, identity: str) -> str:
-        return docker_build.folder_identity(identity, docker_build.baselines_base())
+        return build.folder_identity(identity, build.baselines_base())
 
     def prepare_image(self, reference: str, name: str) -> Program:
-        image = docker_images.find_or_pull(self.client, reference)
+        image = images.find_or_pull(self.client, reference)
         return self._program(image, name)
 
     def prepare_archive(self, archive: Path, name: str) -> Program:
-        image = docker_images.load_archive(self.client, archive)
+        image = images.load_archive(self.client, archive)
         return self._program(image, name)
 
     def _program(self, image: dict[str, Any], name: str) -> Program:
-        return docker_images.program_of(
+        return images.program_of(
             image,
             name,
             identity=f"image:{image['Id']}",
@@ -180,7 +180,7 @@ class DockerEngine(Engine):
     def check_device(self, device: str, *, is_foreign: bool) -> None:
         if device == "cpu":
             return
-        found, safe = docker_vetting.toolkit_version(), docker_vetting.SAFE_TOOLKIT
+        found, safe = vetting.toolkit_version(), vetting.SAFE_TOOLKIT
         wanted = ".".join(map(str, safe))
         if found is None and not is_foreign:
             logger.warning(
@@ -197,10 +197,10 @@ class DockerEngine(Engine):
             )
 
     def pin(self, program: Program, reference: str) -> str | None:
-        return docker_images.pinned(self.client, program.image, reference)
+        return images.pinned(self.client, program.image, reference)
 
     def save_archive(self, program: Program, path: Path) -> None:
-        docker_images.save(self.client, program.image, path)
+        images.save(self.client, program.image, path)
 
     def start(self, launch: Launch) -> ContainerRunning:
         if launch.program.refusal:
@@ -217,7 +217,7 @@ class DockerEngine(Engine):
         return self._start(bare, entrypoint=["python3", "-I", "-S", "-c", CANARY.read_text()])
 
     def _canary_image(self, program: Program) -> str:
-        return docker_build.own_python(self.client, program)
+        return build.own_python(self.client, program)
 
     def _start(self, launch: Launch, entrypoint: Sequence[str] = ()) -> ContainerRunning:
         """Start a container; with an entrypoint in place of the image's, the canary."""
@@ -289,7 +289,7 @@ class DockerEngine(Engine):
         return len(found)
 
     def remove_images(self) -> int:
-        return docker_build.remove_built_images(self.client)
+        return build.remove_built_images(self.client)
 
 
 def _open_folders(launch: Launch, user: str) -> None:
