@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 
 import harness
-from harness import nvidia
 from harness.contract import CONTRACT_VERSION
 from harness.engines.base import Engine, Program
+from harness.engines.gpu import nvidia
 from harness.entries import Settings
 from harness.records import MachinePart, Record, SourcePart, content_hash
 

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import nvidia, provenance, unfinished
+from harness import provenance, unfinished
 from harness.benchmarks import Pack
 from harness.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
+from harness.engines.gpu import nvidia
 from harness.entries import Entry, Settings
 from harness.errors import UsageError
 from harness.given_model import GivenModel

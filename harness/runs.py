@@ -21,14 +21,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import gpu_health, unfinished
+from harness import unfinished
 from harness.audit import Audit
 from harness.benchmarks import Sample
 from harness.engines.base import Launch, Running
+from harness.engines.gpu import health as gpu_health
+from harness.engines.gpu.memory import GpuMemoryGauge
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import InfrastructureFault, StoreConflict
 from harness.gallery import open_gallery
-from harness.gpu_memory import GpuMemoryGauge
 from harness.kept_maps import MapKeeper
 from harness.questions import questions_of, sample_of, shuffled
 from harness.recording import Progress, record_of

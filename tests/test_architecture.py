@@ -51,10 +51,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "harness.contract": ("harness.contract",),
     "harness.metrics": ("harness.metrics", "harness.records", "harness.errors", "harness.statuses"),
     "harness.benchmarks": ("harness.benchmarks", "harness.errors"),
-    "harness.engines": (
-        "harness.engines", "harness.errors", "harness.statuses", "harness.contract",
-        "harness.model_folder", "harness.nvidia",
-    ),
+    "harness.engines": ("harness.engines", "harness.errors", "harness.statuses", "harness.contract"),
     "baselines": ("baselines.kit", "harness.contract"),
     "leaderboard": (
         "leaderboard", "harness.records", "harness.comparisons", "harness.material",
@@ -131,7 +128,7 @@ def test_only_the_docker_engine_imports_docker() -> None:
 
 def test_only_one_module_asks_the_nvidia_driver() -> None:
     users = {name for name, path in modules("harness") if "pynvml" in imports(name, path)}
-    assert users == {"harness.nvidia"}
+    assert users == {"harness.engines.gpu.nvidia"}
     callers = {
         name
         for name, path in modules("harness")

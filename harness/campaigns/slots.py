@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from harness import nvidia
+from harness.engines.gpu import nvidia
 from harness.errors import DeviceUnavailable, UsageError
 
 

@@ -14,7 +14,9 @@ from harness.engines.base import Engine
 from harness.errors import EngineUnavailable, UsageError
 
 # What engines are made of, and the test double, which nobody may choose by name.
-_PARTS = frozenset({"base", "canary", "double", "environment", "owner", "pump", "supervisor"})
+_PARTS = frozenset(
+    {"base", "canary", "double", "environment", "gpu", "owner", "pump", "supervisor"}
+)
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 

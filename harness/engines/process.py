@@ -19,9 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from harness import nvidia
 from harness.engines.base import DeadlinePassed, Engine, Exit, Launch, Program
 from harness.engines.environment import entry_environment, give_cpus, take_cpus
+from harness.engines.gpu import nvidia
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.engines.pump import PipeRunning, Pipes
 from harness.errors import EngineUnavailable, EntryInvalid

@@ -26,7 +26,6 @@ from typing import Any, Literal
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from harness import nvidia
 from harness.engines.base import Engine, Launch, Program
 from harness.engines.docker import build, images, vetting
 from harness.engines.docker.container import (
@@ -38,6 +37,7 @@ from harness.engines.docker.container import (
 )
 from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
+from harness.engines.gpu import nvidia
 from harness.engines.owner import is_owner_gone, owner_mark
 from harness.errors import DeviceUnavailable, EngineUnavailable
 from harness.statuses import RunEnded, Status

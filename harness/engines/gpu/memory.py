@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from harness import nvidia
+from harness.engines.gpu import nvidia
 
 PERIOD_SECONDS = 0.1
 JOIN_SECONDS = 5.0  # a driver that hangs takes the watching thread with it, and nobody else

@@ -15,19 +15,20 @@ from typing import BinaryIO
 import pytest
 
 import harness.engines
-from harness import evaluate, gpu_health
+from harness import evaluate
 from harness.engines import process
 from harness.engines.base import Launch, Limits, Program, Running
 from harness.engines.double import EntryFunction, FunctionEngine
+from harness.engines.gpu import health
+from harness.engines.gpu.health import EXPLAINED, explained, require_well
 from harness.engines.process import ProcessEngine
 from harness.errors import DeviceUnavailable, InfrastructureFault
-from harness.gpu_health import EXPLAINED, explained, require_well
 from harness.records import Record
 from harness.statuses import Fault, RunEnded, Status
 from harness.store import Store
 from tests.fake_nvml import Driver, FakeGpu
 
-ENTRIES = Path(__file__).parent / "entries"
+ENTRIES = Path(__file__).parents[2] / "entries"
 ON_GPU = Launch(
     Program("x", "folder:x"), "predict", device="cuda:GPU-a", limits=Limits(stop_seconds=0.2)
 )
@@ -120,7 +121,7 @@ def test_a_canary_that_does_not_end_well_is_told_as_far_as_it_speaks(
 
 
 def test_a_canary_that_hangs_is_a_lost_gpu(gpu, monkeypatch) -> None:
-    monkeypatch.setattr(gpu_health, "CANARY_SECONDS", 0.3)
+    monkeypatch.setattr(health, "CANARY_SECONDS", 0.3)
 
     def hanging(stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> None:
         import threading

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.gpu_memory import GpuMemoryGauge
+from harness.engines.gpu.memory import GpuMemoryGauge
 from tests.fake_nvml import Driver, FakeGpu
 
 MIB = 1024**2

@@ -1,8 +1,8 @@
-"""Whether a run's GPU is well: asked before the run, and when its end may be the GPU's fault.
+"""Where a lost GPU is recognised: before a run, and when its end may be the GPU's fault.
 
-The host finds out by itself, by NVML and by the canary kernel (`engines/canary.py`) in the entry's
-own place; nothing that an entry says or does counts. Trap: it is asked after the entry has gone,
-or the entry's own memory could make the canary fail.
+The host finds out by itself, by NVML and by the canary kernel (`../canary.py`) in the entry's own
+place; nothing that an entry says or does counts. Trap: it is asked after the entry has gone, or
+the entry's own memory could make the canary fail.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 
-from harness import nvidia
 from harness.contract.lines import MAX_LINE_BYTES
 from harness.engines.base import (
     DeadlinePassed,
@@ -22,6 +21,7 @@ from harness.engines.base import (
     PipeClosed,
     Running,
 )
+from harness.engines.gpu import nvidia
 from harness.errors import DeviceUnavailable
 from harness.statuses import RunEnded, Status
 

@@ -7,7 +7,8 @@ import time
 import pynvml
 import pytest
 
-from harness import nvidia, provenance
+from harness import provenance
+from harness.engines.gpu import nvidia
 from harness.engines.process import ProcessEngine
 from harness.errors import DeviceUnavailable
 from tests.fake_nvml import Driver, FakeGpu
