@@ -11,8 +11,8 @@ import pytest
 
 from harness import model_folder
 from harness.engines.base import Limits
-from harness.engines.double import run_function
 from harness.statuses import RunEnded, Status
+from tests.function_engine import run_function
 
 SMALL = Limits(model_bytes=1_000_000, model_files=20)
 

@@ -13,10 +13,8 @@ import pkgutil
 from harness.engines.base import Engine
 from harness.errors import EngineUnavailable, UsageError
 
-# What engines are made of, and the test double, which nobody may choose by name.
-_PARTS = frozenset(
-    {"base", "canary", "double", "environment", "gpu", "owner", "pump", "supervisor"}
-)
+# What engines are made of, and what is run beside an entry: not engines themselves.
+_PARTS = frozenset({"base", "canary", "environment", "gpu", "owner", "pump", "supervisor"})
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 

@@ -388,7 +388,7 @@ class PumpedRunning(Running):
 
 
 class PipeRunning(PumpedRunning):
-    """A program behind three ordinary pipes: `process` and the test double.
+    """A program behind three ordinary pipes.
 
     Args:
         pipes: our ends of the program's standard input, output and error.

@@ -14,9 +14,9 @@ import pytest
 from harness.asking import _is_finite
 from harness.contract.frames import MapFrame, ReadyFrame
 from harness.engines.base import Launch, Program
-from harness.engines.double import run_function
 from harness.session import PredictSession, Question
 from harness.statuses import RunEnded, Status
+from tests.function_engine import run_function
 
 
 def zeros(frame, dtype=np.float32):

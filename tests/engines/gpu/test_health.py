@@ -18,7 +18,6 @@ import harness.engines
 from harness import evaluate
 from harness.engines import process
 from harness.engines.base import Launch, Limits, Program, Running
-from harness.engines.double import EntryFunction, FunctionEngine
 from harness.engines.gpu import health
 from harness.engines.gpu.health import EXPLAINED, explained, require_well
 from harness.engines.process import ProcessEngine
@@ -27,6 +26,7 @@ from harness.records import Record
 from harness.statuses import Fault, RunEnded, Status
 from harness.store import Store
 from tests.fake_nvml import Driver, FakeGpu
+from tests.function_engine import EntryFunction, FunctionEngine
 
 ENTRIES = Path(__file__).parents[2] / "entries"
 ON_GPU = Launch(

@@ -1,4 +1,4 @@
-"""A shipped test double: the entry is a plain Python function behind real pipes.
+"""An engine for tests: the entry is a plain Python function behind real pipes.
 
     def program(stdin, stdout, stderr):
         stdout.write(b"hello\\n")
@@ -54,7 +54,7 @@ def run_function(
 class FunctionEngine(Engine):
     """An engine whose every program is one function; what was launched stands in `launches`."""
 
-    name = "double"
+    name = "function"
     isolation: Literal["container", "none"] = "none"
 
     def __init__(self, function: EntryFunction, canary: EntryFunction | None = None) -> None:
@@ -66,7 +66,7 @@ class FunctionEngine(Engine):
         """Always there."""
 
     def describe(self) -> str:
-        return "double (a function in a thread)"
+        return "function (in a thread)"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         return Program(name=name, identity=identity)
