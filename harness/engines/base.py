@@ -16,6 +16,8 @@ from typing import Literal, Self
 from harness.errors import EntryInvalid
 
 Verb = Literal["predict", "train", "describe"]
+CANARY = Path(__file__).with_name("canary.py")
+"""The program that `Engine.start_canary` starts; it needs the standard library alone."""
 
 
 @dataclass(frozen=True)

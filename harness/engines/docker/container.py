@@ -25,7 +25,7 @@ import docker
 import requests
 from docker.errors import DockerException, NotFound
 
-from harness.engines.base import DeadlinePassed, Exit, Launch, PipeClosed
+from harness.engines.base import DeadlinePassed, Exit, Launch
 from harness.engines.docker.options import PATHS
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
 from harness.statuses import RunEnded, Status
@@ -202,7 +202,6 @@ class ContainerRunning(PumpedRunning):
         self._gauge: MemoryGauge | None = None
         self._exit: Exit | None = None
         self._is_ended = False
-        self._is_input_open = True
         super().__init__(self._socket.fileno(), Inbox(launch.limits.log_bytes), paths)
         self._drain = threading.Thread(target=self._drain_stream, name="drain", daemon=True)
         self._drain.start()
@@ -233,20 +232,11 @@ class ContainerRunning(PumpedRunning):
             demultiplexer.feed(room[:count])
         self._inbox.end_output()
 
-    def send(
-        self, data: bytes | memoryview, deadline: float, payload: bytes | memoryview = b""
-    ) -> None:
-        if not self._is_input_open:
-            raise PipeClosed("the program's standard input is closed already")
-        super().send(data, deadline, payload)
-
-    def close_input(self) -> None:
-        if self._is_input_open:
-            self._is_input_open = False
-            if self._gauge is not None:  # the group's last moments: read it while it is there
-                self._gauge.sample(is_due=True)
-            with contextlib.suppress(OSError):  # the engine has closed its side already
-                self._socket.shutdown(socket.SHUT_WR)
+    def _end_input(self) -> None:
+        if self._gauge is not None:  # the group's last moments: read it while it is there
+            self._gauge.sample(is_due=True)
+        with contextlib.suppress(OSError):  # the engine has closed its side already
+            self._socket.shutdown(socket.SHUT_WR)
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = self._client.inspect_container(self._name)["State"]

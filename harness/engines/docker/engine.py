@@ -26,7 +26,7 @@ from typing import Any, Literal
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from harness.engines.base import Engine, Launch, Program
+from harness.engines.base import CANARY, Engine, Launch, Program
 from harness.engines.docker import build, images, vetting
 from harness.engines.docker.container import (
     ENGINE_FAULTS,
@@ -45,7 +45,6 @@ from harness.statuses import RunEnded, Status
 API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
 _ASK_SECONDS = 10.0  # does it answer at all?
 OWNER_LABEL = "bmad.owner"
-CANARY = Path(__file__).parent.with_name("canary.py")
 NOBODY = 65534  # who runs an entry when the harness is root
 _NO_GPU = re.compile(
     r"could not select device driver|nvidia-container|libnvidia|unknown device|no such device|CDI",
