@@ -12,6 +12,7 @@ import pytest
 
 import harness.engines
 from harness import evaluate, provenance
+from harness.engines.docker.build import DEFAULT_DOCKERFILE
 from harness.errors import EntryInvalid, StoreConflict
 from harness.statuses import Status
 from tests.hostile.conftest import ENTRIES
@@ -36,8 +37,7 @@ def image_with(docker_engine, tmp_path):
     def make(lines: str, name: str = "honest") -> str:
         folder = tmp_path / f"image-{len(made)}"
         shutil.copytree(ENTRIES / name, folder)
-        with (folder / "Dockerfile").open("a") as file:
-            file.write("\n" + lines + "\n")
+        (folder / "Dockerfile").write_text(f"{DEFAULT_DOCKERFILE}{lines}\n")
         identity = provenance.folder_identity(folder)
         program = docker_engine.prepare_folder(folder, f"made-{len(made)}", identity)
         made.append(program.image)

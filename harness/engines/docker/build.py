@@ -1,5 +1,7 @@
 """Images of source folders: the shared base once, then each folder's own few files on it.
 
+A folder needs no Dockerfile: without one of its own it gets `DEFAULT_DOCKERFILE`.
+
 Traps:
 - The build context holds what the image needs and nothing else, with neutral owners and
   times: so the engine's cache hits, and nothing of the checkout leaks into a layer.
@@ -44,6 +46,12 @@ ROOT = Path(__file__).resolve().parents[3]
 BASE_NAME = f"{OWN_NAMESPACE}baselines-base"
 IDENTITY_LABEL = "bmad.identity"
 SHARED = ("harness/__init__.py", "harness/contract", "baselines/__init__.py", "baselines/kit")
+DEFAULT_DOCKERFILE = """\
+ARG BASE
+FROM ${BASE}
+COPY . /entry
+ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]
+"""
 MAX_CONTEXT_BYTES = 256 * 1024**2
 SILENCE_SECONDS = 3600.0  # one step of a build may take so long without a word
 LAST_LINES = 25
@@ -69,20 +77,15 @@ def build_folder(
 
     Args:
         client: the engine's API.
-        folder: holds a Dockerfile that begins with `ARG BASE` and `FROM ${BASE}`.
+        folder: a Dockerfile in it begins with `ARG BASE` and `FROM ${BASE}`; without one, the
+            folder is copied to /entry, and the contract's server starts its entry.toml's model.
         name: the entry's name.
         identity: content hash of the folder and of what it stands on.
         base: an image that is there already, in place of Dockerfile.gpu's.
     Raises:
-        EntryInvalid: the folder has no Dockerfile, or its build fails.
+        EntryInvalid: the folder holds links or too much, or its build fails.
         EnvironmentFault: the base image cannot be built.
     """
-    if not (folder / "Dockerfile").is_file():
-        raise EntryInvalid(
-            "the folder has no Dockerfile",
-            where=str(folder),
-            fix="copy baselines/template/Dockerfile into it",
-        )
     wanted = base or baselines_base()
     label = folder_identity(identity, wanted)
     tag = f"{OWN_NAMESPACE}{name}:{label.rpartition(':')[2][:12]}"
@@ -103,15 +106,22 @@ def build_folder(
             if image is None:
                 raise EntryInvalid(
                     f"the image of {name} cannot be built:\n{tail}",
-                    where=str(folder / "Dockerfile"),
-                    fix="mend the Dockerfile as the last lines of its build say",
+                    where=str(_own_dockerfile(folder) or folder),
+                    fix="mend what the last lines of its build name",
                 )
     return program_of(image, name, identity=label)
 
 
 def folder_identity(identity: str, base: Base) -> str:
-    """The identity of a folder's image: the folder's, and what it stands on."""
-    return "folder:sha256:" + _sha256(f"{identity}\n{base.identity}".encode())
+    """The identity of a folder's image: the folder's, its base's, and the default Dockerfile."""
+    parts = (identity, base.identity, DEFAULT_DOCKERFILE)
+    return "folder:sha256:" + _sha256("\n".join(parts).encode())
+
+
+def _own_dockerfile(folder: Path) -> Path | None:
+    """The Dockerfile that a folder brings, if it brings one."""
+    path = folder / "Dockerfile"
+    return path if path.is_file() else None
 
 
 def ensure_base(client: docker.APIClient) -> Base:
@@ -213,7 +223,8 @@ def _folder_context(folder: Path) -> bytes:
             where=str(folder),
             fix="keep data and weights out of it",
         )
-    return build_context(files)
+    is_own = _own_dockerfile(folder) is not None
+    return build_context(files, {} if is_own else {"Dockerfile": DEFAULT_DOCKERFILE.encode()})
 
 
 def _files(roots: list[Path]) -> Iterator[Path]:

@@ -28,6 +28,12 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def honest(tmp_path: Path) -> Path:
+    """An entry that runs, as its author writes it: without a Dockerfile."""
+    return Path(shutil.copytree(ROOT / "tests/entries/honest", tmp_path / "honest"))
+
+
 @pytest.mark.engine
 def test_an_image_is_built_once_and_again_when_its_identity_changes(engine, folder) -> None:
     first = engine.prepare_folder(folder, "test-once", "folder:sha256:1")
@@ -61,13 +67,53 @@ def test_a_build_that_fails_shows_its_last_lines(engine, folder) -> None:
 
 
 @pytest.mark.engine
-def test_a_folder_without_dockerfile_or_with_a_link_is_refused(engine, folder) -> None:
+def test_a_folder_with_a_link_is_refused(engine, folder) -> None:
     (folder / "data").symlink_to("/etc")
     with pytest.raises(EntryInvalid, match="link"):
         engine.prepare_folder(folder, "test-link", "folder:sha256:1")
-    (folder / "Dockerfile").unlink()
-    with pytest.raises(EntryInvalid, match="no Dockerfile"):
-        engine.prepare_folder(folder, "test-none", "folder:sha256:1")
+
+
+@pytest.mark.engine
+def test_a_folder_without_dockerfile_runs_the_model_that_its_entry_toml_names(
+    engine, honest
+) -> None:
+    program = engine.prepare_folder(honest, "test-default", "folder:sha256:1")
+    assert first_line(engine, program)["name"] == "honest"
+
+
+@pytest.mark.engine
+def test_a_folder_with_a_dockerfile_of_its_own_runs_as_that_says(engine, honest) -> None:
+    own = """ENTRYPOINT ["python", "-c", "print('[4711]')"]"""
+    (honest / "Dockerfile").write_text(f"ARG BASE\nFROM ${{BASE}}\n{own}\n")
+    program = engine.prepare_folder(honest, "test-own", "folder:sha256:1")
+    assert first_line(engine, program) == [4711]
+
+
+@pytest.mark.engine
+def test_another_default_dockerfile_is_another_identity_and_another_image(
+    engine, honest, monkeypatch
+) -> None:
+    first = engine.prepare_folder(honest, "test-default", "folder:sha256:1")
+    monkeypatch.setattr(build, "DEFAULT_DOCKERFILE", build.DEFAULT_DOCKERFILE + "LABEL other=1\n")
+    second = engine.prepare_folder(honest, "test-default", "folder:sha256:1")
+    assert second.image != first.image
+    assert second.identity != first.identity
+    assert second.identity == engine.folder_identity("folder:sha256:1")
+
+
+@pytest.mark.engine
+def test_a_failed_build_without_a_dockerfile_names_the_folder(engine, honest, monkeypatch) -> None:
+    monkeypatch.setattr(build, "DEFAULT_DOCKERFILE", "ARG BASE\nFROM ${BASE}\nRUN exit 3\n")
+    with pytest.raises(EntryInvalid, match="non-zero code: 3") as caught:
+        engine.prepare_folder(honest, "test-broken", "folder:sha256:1")
+    assert caught.value.where == str(honest)
+
+
+def first_line(engine, program) -> object:
+    """What a program says first when it is asked to describe itself."""
+    with engine.start(Launch(program, "describe", limits=Limits(threads=1))) as running:
+        running.close_input()
+        return json.loads(running.receive_line(1 << 16, time.monotonic() + 60))
 
 
 def test_a_context_is_the_same_bytes_whoever_packs_it_and_when(folder, tmp_path) -> None:
@@ -80,6 +126,7 @@ def test_a_context_is_the_same_bytes_whoever_packs_it_and_when(folder, tmp_path)
     assert packed == build._folder_context(copied)
     with tarfile.open(fileobj=BytesIO(packed)) as tar:
         assert tar.getnames() == ["Dockerfile", "model.py"]
+        assert tar.extractfile("Dockerfile").read() == DOCKERFILE.encode()
         assert {member.uid for member in tar} == {member.mtime for member in tar} == {0}
 
 

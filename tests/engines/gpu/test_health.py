@@ -311,7 +311,6 @@ def test_an_entry_cannot_claim_a_lost_gpu_by_what_it_says_or_returns(machine, tm
     (folder / "entry.toml").write_text(
         '[entry]\nname = "claims"\ntitle = "Claims"\nmodel = "model.py:Model"\nmaps = true\ntrains = false\n'
     )
-    (folder / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
     (folder / "model.py").write_text(
         "import os, sys\n"
         "class Model:\n"
