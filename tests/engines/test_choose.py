@@ -55,8 +55,10 @@ def test_a_misspelt_engine_is_answered_with_all_names() -> None:
             choose_engine(name)
 
 
-def test_a_new_engine_is_one_new_file(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "apptainer.py").write_text(
+@pytest.mark.parametrize("place", ["apptainer.py", "apptainer/__init__.py"])
+def test_a_new_engine_is_one_new_module_or_package(tmp_path: Path, monkeypatch, place: str) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(
         "from harness.engines.process import ProcessEngine\n"
         "class ApptainerEngine(ProcessEngine):\n"
         "    name = 'apptainer'\n"
@@ -71,6 +73,7 @@ def test_a_new_engine_is_one_new_file(tmp_path: Path, monkeypatch) -> None:
 def test_nothing_heavy_is_imported_before_an_engine_is_chosen() -> None:
     code = (
         "import sys, harness.engines, harness.engines.process, harness.model_folder;"
+        "assert harness.engines.engine_names();"
         "print([m for m in ('docker', 'requests', 'numpy', 'torch') if m in sys.modules])"
     )
     done = subprocess.run(
