@@ -18,9 +18,8 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from harness.engines import docker_build
 from harness.engines.base import Program
-from harness.engines.docker import DockerEngine
+from harness.engines.docker import DockerEngine, build
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL_BASE = "bmad/base:local"  # scripts/local-base.sh
@@ -46,16 +45,16 @@ class LightDockerEngine(DockerEngine):
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         base = light_base(self.client)
-        return docker_build.build_folder(self.client, folder, name, identity, base)
+        return build.build_folder(self.client, folder, name, identity, base)
 
     def folder_identity(self, identity: str) -> str:
-        return docker_build.folder_identity(identity, light_base(self.client))
+        return build.image_identity(identity, light_base(self.client))
 
     def _canary_image(self, program: Program) -> str:
-        return docker_build.own_python(self.client, program, light_base(self.client))
+        return build.own_python(self.client, program, light_base(self.client))
 
 
-def light_base(client: docker.APIClient) -> docker_build.Base:
+def light_base(client: docker.APIClient) -> build.Base:
     """The small base image, built where it is not there yet."""
     contract = sorted((ROOT / "harness/contract").glob("*.py"))
     files = {
@@ -68,11 +67,11 @@ def light_base(client: docker.APIClient) -> docker_build.Base:
         "packages.txt": (locked("numpy") + locked("pillow")).encode(),
         "build-ca.pem": Path(bundle).read_bytes() if Path(bundle).is_file() else b"",
     }
-    context = docker_build.build_context(files, contents)
+    context = build.build_context(files, contents)
     digest = hashlib.sha256(context).hexdigest()
-    base = docker_build.Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
-    if docker_build.find_built(client, base.tag, base.identity) is None:
-        image, tail = docker_build.build_image(
+    base = build.Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
+    if build.find_built(client, base.tag, base.identity) is None:
+        image, tail = build.build_image(
             client,
             context,
             tag=base.tag,

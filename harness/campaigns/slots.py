@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from harness import nvidia
 from harness.common.errors import DeviceUnavailable, UsageError
+from harness.engines.gpu import nvidia
 
 
 def slots(device: str, jobs: int | None, threads: int) -> list[str]:

@@ -1,8 +1,8 @@
-"""What starts an entry. One file per engine; this package finds them by listing itself.
+"""What starts an entry. One module or package per engine, found by listing this package.
 
-An engine is a module here that defines a subclass of `Engine` whose `name` is the module's
-own. A new engine is one new file; nothing is edited. Nothing heavy is imported before an
-engine is chosen.
+An engine is a module (or package) here that holds a subclass of `Engine` whose `name` is the
+module's own. A new engine is one new module; nothing is edited. Nothing heavy is imported before
+an engine is chosen.
 """
 
 from __future__ import annotations
@@ -13,23 +13,8 @@ import pkgutil
 from harness.common.errors import EngineUnavailable, UsageError
 from harness.engines.base import Engine
 
-# What engines are made of, and the test double, which nobody may choose by name.
-_PARTS = frozenset(
-    {
-        "base",
-        "canary",
-        "docker_build",
-        "docker_container",
-        "docker_images",
-        "docker_options",
-        "docker_vetting",
-        "double",
-        "environment",
-        "owner",
-        "pump",
-        "supervisor",
-    }
-)
+# What engines are made of, and what is run beside an entry: not engines themselves.
+_PARTS = frozenset({"base", "canary", "environment", "gpu", "pump", "supervisor"})
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 

@@ -16,6 +16,8 @@ from typing import Literal, Self
 from harness.common.errors import EntryInvalid
 
 Verb = Literal["predict", "train", "describe"]
+CANARY = Path(__file__).with_name("canary.py")
+"""The program that `Engine.start_canary` starts; it needs the standard library alone."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class Running(ABC):
 
 
 class Engine(ABC):
-    """Starts programs. One file per engine; `harness/engines/__init__.py` lists them."""
+    """Starts programs. One module or package per engine; `harness/engines/__init__.py` lists them."""
 
     name: str
     """`docker` or `process`; stands in the record."""
@@ -265,7 +267,7 @@ class Engine(ABC):
 
     @abstractmethod
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
-        """Make a source folder (entry.toml, model.py, Dockerfile) startable.
+        """Make a source folder (entry.toml, model.py) startable.
 
         Args:
             folder: the entry's folder; only its files and the shared kit are used.

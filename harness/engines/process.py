@@ -7,6 +7,7 @@ all the same, children that called setsid included (see supervisor.py).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -19,18 +20,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from harness import nvidia
 from harness.common.errors import EngineUnavailable, EntryInvalid
 from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.paths import REPOSITORY
 from harness.common.statuses import RunEnded, Status
-from harness.engines.base import DeadlinePassed, Engine, Exit, Launch, Program
+from harness.engines.base import CANARY, DeadlinePassed, Engine, Exit, Launch, Program
 from harness.engines.environment import entry_environment, give_cpus, take_cpus
+from harness.engines.gpu import nvidia
 from harness.engines.pump import PipeRunning, Pipes
 
 HOME_PREFIX = "bmad-entry-"
 KILL_SECONDS = 10.0  # from KILL to the supervisor's word that nothing is left
-CANARY = Path(__file__).with_name("canary.py")
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 class ProcessEngine(Engine):
@@ -95,7 +95,7 @@ class ProcessEngine(Engine):
         gpu = "" if launch.device == "cpu" else nvidia.find(launch.device).uuid
         return {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(REPOSITORY),
             "CUDA_VISIBLE_DEVICES": gpu,  # so that the one GPU is always cuda:0
         }
 
@@ -152,11 +152,15 @@ class ProcessRunning(PipeRunning):
     def wait(self, deadline: float) -> Exit:
         if self._exit is None:
             code = self._read_exit_code(deadline)
-            self._supervisor.wait()
-            self._finish_draining(max(deadline, time.monotonic() + 1.0))
-            self._exit = Exit(None if self._is_killed else code)
+            self._exit = self._exit_with(code, max(deadline, time.monotonic() + 1.0))
         self._inbox.check_log()
         return self._exit
+
+    def _exit_with(self, code: int, deadline: float) -> Exit:
+        """How the entry has ended, once its outputs are read, or the deadline for that has passed."""
+        self._supervisor.wait()
+        self._finish_draining(deadline)
+        return Exit(None if self._is_killed else code)
 
     def _read_exit_code(self, deadline: float) -> int:
         """The supervisor's last line: exit code of the entry, and peak memory."""
@@ -201,13 +205,9 @@ class ProcessRunning(PipeRunning):
             pass  # it has ended; its last words can still be read
         else:
             self._is_killed = order == b"K"
-        try:
+        with contextlib.suppress(DeadlinePassed):
             code = self._read_exit_code(time.monotonic() + seconds)
-        except DeadlinePassed:
-            return
-        self._supervisor.wait()
-        self._finish_draining(time.monotonic() + 1.0)
-        self._exit = Exit(None if self._is_killed else code)
+            self._exit = self._exit_with(code, time.monotonic() + 1.0)
 
     def _give_back(self) -> None:
         give_cpus(self._cpus)

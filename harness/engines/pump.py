@@ -21,6 +21,7 @@ import select
 import sys
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -356,12 +357,24 @@ class PumpedRunning(Running):
     def __init__(self, input_fd: int, inbox: Inbox, paths: Mapping[str, str]) -> None:
         self.paths = dict(paths)
         self._input_fd = input_fd
+        self._is_input_open = True
         self._inbox = inbox
 
     def send(
         self, data: bytes | memoryview, deadline: float, payload: bytes | memoryview = b""
     ) -> None:
+        if not self._is_input_open:
+            raise PipeClosed("the program's standard input is closed already")
         write_all(self._input_fd, (data, payload), self._inbox, deadline)
+
+    def close_input(self) -> None:
+        if self._is_input_open:
+            self._is_input_open = False
+            self._end_input()
+
+    @abstractmethod
+    def _end_input(self) -> None:
+        """Let the program see the end of its input; called at most once."""
 
     def receive_line(self, max_bytes: int, deadline: float) -> bytes:
         return self._inbox.take_line(max_bytes, deadline)
@@ -388,7 +401,7 @@ class PumpedRunning(Running):
 
 
 class PipeRunning(PumpedRunning):
-    """A program behind three ordinary pipes: `process` and the test double.
+    """A program behind three ordinary pipes.
 
     Args:
         pipes: our ends of the program's standard input, output and error.
@@ -403,7 +416,6 @@ class PipeRunning(PumpedRunning):
         os.set_blocking(input_fd, False)
         super().__init__(input_fd, Inbox(log_bytes), paths)
         self._quit = Alarm()
-        self._is_input_open = True
         self._is_released = False
         self._drain = threading.Thread(
             target=drain_pipes,
@@ -413,17 +425,8 @@ class PipeRunning(PumpedRunning):
         )
         self._drain.start()
 
-    def send(
-        self, data: bytes | memoryview, deadline: float, payload: bytes | memoryview = b""
-    ) -> None:
-        if not self._is_input_open:
-            raise PipeClosed("the program's standard input is closed already")
-        super().send(data, deadline, payload)
-
-    def close_input(self) -> None:
-        if self._is_input_open:
-            self._is_input_open = False
-            os.close(self._input_fd)
+    def _end_input(self) -> None:
+        os.close(self._input_fd)
 
     def _finish_draining(self, deadline: float) -> bool:
         """Wait until both outputs have been read to their end; False = not by the deadline."""

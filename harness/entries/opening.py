@@ -79,15 +79,14 @@ def open_entry(text: str, *, known_folders: Path | None = None) -> Entry:
 
 
 def open_folder(folder: Path) -> Entry:
-    """A source folder with entry.toml, model.py and Dockerfile.
+    """A source folder with entry.toml and the model that it names.
 
     Raises:
         EntryInvalid: a file is missing, or entry.toml is wrong; all problems at once.
     """
-    missing = [name for name in ("entry.toml", "Dockerfile") if not (folder / name).is_file()]
-    if missing:
+    if not (folder / "entry.toml").is_file():
         raise EntryInvalid(
-            f"the folder lacks {' and '.join(missing)}",
+            "the folder has no entry.toml",
             where=str(folder),
             fix="copy baselines/template and change it",
         )

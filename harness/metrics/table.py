@@ -128,7 +128,7 @@ def varied_maps(facts: Facts) -> str | None:
     return "the maps are constant over the run" if facts.is_constant else None
 
 
-def valid_threshold(facts: Facts) -> str | None:
+def needs_valid_threshold(facts: Facts) -> str | None:
     """A validation split from which a threshold follows."""
     return facts.no_valid_threshold
 
@@ -246,7 +246,7 @@ _TABLE = (
     Metric(
         "dice_at_valid", "pixel", "higher",
         "Dice of all test pixels at the threshold that is best on the validation split.",
-        _dice_at("valid"), (both_pixel_classes, valid_threshold, varied_maps),
+        _dice_at("valid"), (both_pixel_classes, needs_valid_threshold, varied_maps),
     ),
     Metric(
         "dice_max", "pixel", "higher",

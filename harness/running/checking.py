@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.entries.entry import Entry
     from harness.records.record import AuditPart, Record
 
-# What an archive may unpack to as well (harness/engines/docker_images.py).
+# What an archive may unpack to as well (harness/engines/docker/images.py).
 MAX_IMAGE_BYTES = 64 * 1024**3
 
 

@@ -6,8 +6,8 @@ import os
 import platform
 from pathlib import Path
 
-from harness import nvidia
 from harness.engines.base import Engine
+from harness.engines.gpu import nvidia
 from harness.records.record import MachinePart
 
 

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import nvidia
 from harness.benchmarks import Pack
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
+from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import gpu_health
 from harness.benchmarks import Sample
 from harness.board.gallery import open_gallery
 from harness.common.disclosure import Artefact, may_leave
@@ -29,7 +28,8 @@ from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
-from harness.gpu_memory import GpuMemoryGauge
+from harness.engines.gpu import health as gpu_health
+from harness.engines.gpu.memory import GpuMemoryGauge
 from harness.records.kept_maps import MapKeeper
 from harness.records.record import OutcomePart, Record
 from harness.running.audit import Audit

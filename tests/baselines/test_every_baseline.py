@@ -75,13 +75,7 @@ def test_a_folder_holds_what_a_reader_and_the_harness_need(folder: Path) -> None
     assert entry.table.description
     assert entry.deviations
     assert len((folder / "README.md").read_text().splitlines()) > 5
-    dockerfile = (folder / "Dockerfile").read_text().splitlines()
-    assert dockerfile[-4:] == [
-        "ARG BASE",
-        "FROM ${BASE}",
-        "COPY . /entry",
-        'ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]',
-    ]
+    assert not (folder / "Dockerfile").exists(), "what every folder gets does for baselines"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)

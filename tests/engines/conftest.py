@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.engines.base import Launch, Limits, Program
-from harness.engines.docker_container import ContainerRunning
+from harness.engines.docker.container import ContainerRunning
 from tests import engine_images
 from tests.engine_images import LightDockerEngine
 

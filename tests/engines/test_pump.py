@@ -9,8 +9,8 @@ from typing import BinaryIO
 import pytest
 
 from harness.engines.base import DeadlinePassed, Limits, LogFlood, OutputFlood, PipeClosed
-from harness.engines.double import run_function
 from harness.engines.pump import Inbox
+from tests.function_engine import run_function
 
 MIB = 1024**2
 QUICK = Limits(stop_seconds=0.2, log_bytes=4096)

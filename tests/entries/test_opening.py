@@ -45,7 +45,6 @@ def folder(tmp_path: Path) -> Path:
     root.mkdir()
     (root / "entry.toml").write_text(ENTRY_TOML)
     (root / "model.py").write_text("class Blur: ...\n")
-    (root / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
     return root
 
 
@@ -148,8 +147,18 @@ def test_a_wrong_entry_toml_says_what_is_wrong(
     assert message in str(caught.value)
 
 
-def test_a_folder_without_its_files_names_the_template(tmp_path: Path) -> None:
-    with pytest.raises(EntryInvalid, match=r"entry\.toml and Dockerfile[\s\S]*baselines/template"):
+def test_a_folder_needs_no_more_than_its_entry_toml_and_the_model_that_it_names(
+    folder: Path,
+) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["entry.toml", "model.py"]
+    assert open_entry(str(folder)).name == "blur"
+    (folder / "model.py").unlink()
+    with pytest.raises(EntryInvalid, match=r"model\.py, which is not there"):
+        open_entry(str(folder))
+
+
+def test_a_folder_without_entry_toml_names_the_template(tmp_path: Path) -> None:
+    with pytest.raises(EntryInvalid, match=r"no entry\.toml[\s\S]*baselines/template"):
         open_entry(str(tmp_path))
 
 

@@ -48,7 +48,6 @@ def source_folder(parent: Path, name: str) -> Path:
         f'[entry]\nname = "{name}"\ntitle = "{name.upper()}"\n[params]\nradius = 3\n'
     )
     (folder / "model.py").write_text("class Model: ...\n")
-    (folder / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
     return folder
 
 

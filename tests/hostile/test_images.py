@@ -14,6 +14,7 @@ import harness.engines
 from harness import evaluate
 from harness.common.errors import EntryInvalid, StoreConflict
 from harness.common.statuses import Status
+from harness.engines.docker.build import DEFAULT_DOCKERFILE
 from harness.entries.identity import folder_identity
 from tests.hostile.conftest import ENTRIES
 
@@ -37,8 +38,7 @@ def image_with(docker_engine, tmp_path):
     def make(lines: str, name: str = "honest") -> str:
         folder = tmp_path / f"image-{len(made)}"
         shutil.copytree(ENTRIES / name, folder)
-        with (folder / "Dockerfile").open("a") as file:
-            file.write("\n" + lines + "\n")
+        (folder / "Dockerfile").write_text(f"{DEFAULT_DOCKERFILE}{lines}\n")
         identity = folder_identity(folder)
         program = docker_engine.prepare_folder(folder, f"made-{len(made)}", identity)
         made.append(program.image)

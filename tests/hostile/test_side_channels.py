@@ -19,9 +19,9 @@ from harness.benchmarks import Pack, demo_pack, find_packs, open_pack
 from harness.contract.frames import HelloFrame, ImageFrame, MapFrame, ReadyFrame
 from harness.contract.pipe import FrameReader, FrameWriter
 from harness.engines.base import Launch, Limits, Program
-from harness.engines.double import run_function
 from harness.session.conversation import Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
+from tests.function_engine import run_function
 
 BENCHMARKS = ("brain", "camelyon16")
 

@@ -35,8 +35,8 @@ import importlib, json, os, signal, sys
 from harness import engines, evaluate
 from harness.console import cli
 if os.environ.get("FOREIGN_OWNERS"):
-    import harness.engines.docker
-    harness.engines.docker.is_owner_gone = lambda mark: False
+    import harness.engines.docker.engine
+    harness.engines.docker.engine.is_owner_gone = lambda mark: False
 if "docker" in sys.argv:
     from tests.engine_images import LightDockerEngine
     engines.choose_engine = lambda wanted: LightDockerEngine()
@@ -194,7 +194,7 @@ def test_a_training_in_a_container_goes_on_too(
 def test_a_container_whose_owner_cannot_be_judged_never_writes_into_the_next_part(
     run_killed: Callable[..., str], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.engines.docker import connect
+    from harness.engines.docker.engine import connect
 
     run_killed(RESUMING, "whole", None, *SETTINGS, engine="docker")
     # As seen from a container of its own, the harness that died counts as alive.

@@ -16,9 +16,9 @@ from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import HelloFrame, ImageFrame, MapFrame, ReadyFrame
 from harness.contract.pipe import FrameReader, FrameWriter
 from harness.engines.base import Launch, Limits, Program, Running
-from harness.engines.double import EntryFunction, run_function
 from harness.engines.process import ProcessEngine
 from harness.session.conversation import Answer, Hello, PredictSession, Question
+from tests.function_engine import EntryFunction, run_function
 
 ENTRIES = Path(__file__).parents[1] / "entries"
 HELLO = Hello(benchmark="demo", seed=0, device="cpu", maps_wanted=True, params={})

@@ -14,9 +14,9 @@ import pytest
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import MapFrame, ReadyFrame
 from harness.engines.base import Launch, Program
-from harness.engines.double import run_function
 from harness.session.conversation import PredictSession, Question
 from harness.session.one_image import _is_finite
+from tests.function_engine import run_function
 
 
 def zeros(frame, dtype=np.float32):

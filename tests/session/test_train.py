@@ -11,8 +11,8 @@ import pytest
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import CheckpointFrame, DoneFrame, ProgressFrame
 from harness.engines.base import Launch, Program
-from harness.engines.double import run_function
 from harness.session.conversation import PredictSession, Question, Verdict, train_session
+from tests.function_engine import run_function
 
 KEEP = Verdict(keep=True, stop=False)
 DROP = Verdict(keep=False, stop=False)

@@ -11,8 +11,8 @@ import pytest
 
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Limits
-from harness.engines.double import run_function
 from harness.trained import model_folder
+from tests.function_engine import run_function
 
 SMALL = Limits(model_bytes=1_000_000, model_files=20)
 

@@ -18,19 +18,19 @@ from docker.errors import DockerException
 from harness import evaluate, submit
 from harness.benchmarks import demo_pack
 from harness.common.errors import EntryFailed, EntryInvalid, UsageError
-from harness.engines import docker_images
+from harness.engines.docker import images
 from harness.entries.opening import open_entry
 from harness.entries.program import prepare_program
 from harness.records.record import Record
 from tests import engine_images
 from tests.engine_images import LightDockerEngine
-from tests.engines.registry import Registry, local_registry
-from tests.engines.test_docker_images import (
+from tests.engines.docker.test_images import (
     gzip_bomb,
     layer_of_a_terabyte,
     link_that_leads_out,
     path_upwards,
 )
+from tests.engines.registry import Registry, local_registry
 from tests.paths import ENTRIES
 
 WHO = ["--authors", "A. Author", "--paper", "none", "--code", "none", "--licence", "MIT"]
@@ -286,7 +286,7 @@ def test_an_archive_that_is_a_bomb_or_leads_out_is_refused_before_it_is_loaded(
     submit_to: Submit, engine: LightDockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack 21: sizes and members are looked at first, and nothing is unpacked by path."""
-    monkeypatch.setattr(docker_images, "MAX_UNPACKED_BYTES", 2_000_000)
+    monkeypatch.setattr(images, "MAX_UNPACKED_BYTES", 2_000_000)
     before = {image["Id"] for image in engine.client.images(all=True)}
     for make, reason in (
         (gzip_bomb, "unpacks to more than"),

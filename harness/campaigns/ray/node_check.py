@@ -97,8 +97,8 @@ def harness_facts() -> dict[str, object]:
 
 def machine_facts() -> dict[str, object]:
     """What this machine has."""
-    from harness import nvidia
     from harness.engines import engine_names, make_engine
+    from harness.engines.gpu import nvidia
 
     engines = []
     for name in engine_names():
@@ -153,11 +153,11 @@ def _here(command: Command) -> Command:
 
 def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[str], str, str]:
     """Why the run may not happen here, why not now, and the device by its UUID."""
-    from harness import nvidia
     from harness.benchmarks import check_cache, default_cache
     from harness.campaigns.offer import Offer
     from harness.campaigns.plan import key_parts_of, request_for
     from harness.engines import make_engine
+    from harness.engines.gpu import nvidia
     from harness.entries.opening import open_entry
     from harness.entries.weights import default_weights_folder, require_for
 

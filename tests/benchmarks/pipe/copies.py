@@ -17,8 +17,8 @@ import numpy as np
 
 from harness.engines.base import Engine, Launch
 from harness.engines.docker import DockerEngine
-from harness.engines.docker_container import remove_container
-from harness.engines.docker_options import Place, container_settings
+from harness.engines.docker.container import remove_container
+from harness.engines.docker.options import Place, container_settings
 from harness.entries.identity import tree_hash
 from harness.session.conversation import PredictSession, Question
 from tests.benchmarks.pipe.starting import ROOT, Size, engine_of, started

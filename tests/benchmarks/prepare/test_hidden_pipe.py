@@ -23,9 +23,9 @@ from sklearn.metrics import roc_auc_score
 from harness.benchmarks import Pack, Sample, open_pack
 from harness.benchmarks import pack as pack_module
 from harness.engines.base import Launch, Program
-from harness.engines.double import FunctionEngine
 from harness.session.conversation import Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
+from tests.function_engine import FunctionEngine
 
 from . import raw_fixtures as fixtures
 from .conftest import ALL, Ready

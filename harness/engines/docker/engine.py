@@ -1,0 +1,344 @@
+"""Which container engine answers, and how an entry is started there and swept up after.
+
+Traps:
+- The engine must be on this machine: folders are mounted by path. So its API is asked on a
+  local socket only.
+- Podman's socket is served too, for runs on the CPU; its word on memory kills is weaker.
+- A rootless engine maps its root to the caller, and every other user id to one that may not
+  write the caller's folders: there the program runs as that root, which is the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+import socket
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from harness.common.errors import DeviceUnavailable, EngineUnavailable
+from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.statuses import RunEnded, Status
+from harness.engines.base import CANARY, Engine, Launch, Program
+from harness.engines.docker import build, images, vetting
+from harness.engines.docker.container import (
+    ENGINE_FAULTS,
+    ContainerRunning,
+    engine_lost,
+    remove_container,
+    start_container,
+)
+from harness.engines.docker.options import Place, container_settings, reasons
+from harness.engines.environment import give_cpus, take_cpus, usable_cpus
+from harness.engines.gpu import nvidia
+
+API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
+_ASK_SECONDS = 10.0  # does it answer at all?
+OWNER_LABEL = "bmad.owner"
+NOBODY = 65534  # who runs an entry when the harness is root
+_NO_GPU = re.compile(
+    r"could not select device driver|nvidia-container|libnvidia|unknown device|no such device|CDI",
+    re.IGNORECASE,
+)
+logger = logging.getLogger("harness.engines")
+
+
+def candidate_sockets() -> list[str]:
+    """Where an engine may answer, the most explicit first."""
+    if given := os.environ.get("DOCKER_HOST"):
+        return [given]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    places = (
+        "/var/run/docker.sock",
+        f"{runtime}/docker.sock",
+        str(Path.home() / ".docker/run/docker.sock"),
+        f"{runtime}/podman/podman.sock",
+        "/run/podman/podman.sock",
+    )
+    return [f"unix://{place}" for place in places if Path(place).exists()]
+
+
+def connect() -> docker.APIClient:
+    """A client of the first engine that answers.
+
+    Raises:
+        EngineUnavailable: none does; the message says what each one said.
+    """
+    said = []
+    for address in candidate_sockets():
+        try:
+            _knock(address)
+            client = docker.APIClient(base_url=address, version="auto", timeout=_ASK_SECONDS)
+        except OSError as error:
+            said.append(f"{address}: {error.strerror or error}")
+        except ENGINE_FAULTS as error:
+            said.append(f"{address}: {error}")
+        else:
+            client.timeout = API_SECONDS
+            return client
+    raise EngineUnavailable(
+        "no container engine answers: " + ("; ".join(said) or "none is installed"),
+        where="DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "",
+        fix="install and start Docker (systemctl start docker) and join its group "
+        "(usermod -aG docker $USER), or use --engine process for your own code",
+    )
+
+
+def _knock(address: str) -> None:
+    """Connect once ourselves: the reason is plain, where the SDK wraps it four times.
+
+    Raises:
+        OSError: nobody listens there, or we may not ask.
+    """
+    scheme, _, place = address.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_ASK_SECONDS)
+            knocking.connect(place)
+    elif scheme == "tcp":
+        host, _, port = place.partition(":")
+        if not (port or "2375").isdecimal():
+            raise OSError(f"{port!r} is not a port")
+        socket.create_connection((host, int(port or 2375)), timeout=_ASK_SECONDS).close()
+    else:
+        raise OSError("folders are mounted by path, so it must be a local socket")
+
+
+class DockerEngine(Engine):
+    """Starts entries in containers that can do nothing but answer."""
+
+    name = "docker"
+    isolation: Literal["container", "none"] = "container"
+
+    @cached_property
+    def client(self) -> docker.APIClient:
+        """The engine's API; connected on first use, closed with this object."""
+        client = connect()
+        weakref.finalize(self, client.close)
+        return client
+
+    @cached_property
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self.client.info()
+        return info
+
+    @cached_property
+    def _is_podman(self) -> bool:
+        components = self.client.version().get("Components") or []
+        return any("podman" in str(part.get("Name", "")).lower() for part in components)
+
+    def check(self) -> None:
+        try:
+            info = self._info
+        except ENGINE_FAULTS as error:
+            raise EngineUnavailable(
+                f"the container engine does not answer: {error}",
+                fix="start it again (systemctl restart docker)",
+            ) from error
+        for field in ("MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota"):
+            if info.get(field) is False:
+                logger.warning("the container engine does not enforce %s on this machine", field)
+
+    def describe(self) -> str:
+        version = self.client.version()
+        kind = "podman" if self._is_podman else "docker"
+        return f"{kind} {version['Version']} (API {self.client.api_version})"
+
+    def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
+        return build.build_folder(self.client, folder, name, identity)
+
+    def folder_identity(self, identity: str) -> str:
+        return build.image_identity(identity, build.baselines_base())
+
+    def prepare_image(self, reference: str, name: str) -> Program:
+        image = images.find_or_pull(self.client, reference)
+        return self._program(image, name)
+
+    def prepare_archive(self, archive: Path, name: str) -> Program:
+        image = images.load_archive(self.client, archive)
+        return self._program(image, name)
+
+    def _program(self, image: dict[str, Any], name: str) -> Program:
+        return images.program_of(
+            image,
+            name,
+            identity=f"image:{image['Id']}",
+            architecture=self._info.get("Architecture", ""),
+        )
+
+    def check_device(self, device: str, *, is_foreign: bool) -> None:
+        if device == "cpu":
+            return
+        found, safe = vetting.toolkit_version(), vetting.SAFE_TOOLKIT
+        wanted = ".".join(map(str, safe))
+        if found is None and not is_foreign:
+            logger.warning(
+                "the version of the NVIDIA container toolkit is unknown: %s or newer is needed",
+                wanted,
+            )
+        elif found is None or found < safe:
+            what = "of an unknown version" if found is None else ".".join(map(str, found))
+            raise DeviceUnavailable(
+                f"the NVIDIA container toolkit is {what}: before {wanted}, an image can take over"
+                " the host (CVE-2025-23266)",
+                where=f"--device {device}",
+                fix=f"install nvidia-container-toolkit {wanted} or newer, or use --device cpu",
+            )
+
+    def pin(self, program: Program, reference: str) -> str | None:
+        return images.pinned(self.client, program.image, reference)
+
+    def save_archive(self, program: Program, path: Path) -> None:
+        images.save(self.client, program.image, path)
+
+    def start(self, launch: Launch) -> ContainerRunning:
+        if launch.program.refusal:
+            raise RunEnded(Status.INVALID_IMAGE, launch.program.refusal)
+        self.check_device(launch.device, is_foreign=launch.program.is_foreign)
+        if os.geteuid() == 0:
+            _open_folders(launch, self._user())
+        return self._start(launch)
+
+    def start_canary(self, launch: Launch) -> ContainerRunning:
+        self.check_device(launch.device, is_foreign=launch.program.is_foreign)
+        canary = replace(launch.program, name="canary", image=self._canary_image(launch.program))
+        bare = replace(launch, program=canary, train=None, model=None, weights=None)
+        return self._start(bare, entrypoint=["python3", "-I", "-S", "-c", CANARY.read_text()])
+
+    def _canary_image(self, program: Program) -> str:
+        return build.own_python(self.client, program)
+
+    def _start(self, launch: Launch, entrypoint: Sequence[str] = ()) -> ContainerRunning:
+        """Start a container; with an entrypoint in place of the image's, the canary."""
+        gpu = self._gpu(launch.device)
+        cpus = take_cpus(launch.limits.threads)
+        place = self._place(cpus, gpu)
+        name = _container_name(launch)
+        settings = container_settings(launch, place, _labels(launch))
+        if entrypoint:
+            settings["Entrypoint"] = list(entrypoint)
+        try:
+            return start_container(self.client, launch, settings, name, lambda: give_cpus(cpus))
+        except ENGINE_FAULTS as error:
+            raise _start_failure(error, launch) from error
+
+    def plan(self, launch: Launch) -> str:
+        cpus = usable_cpus()[: launch.limits.threads]
+        place = self._place(tuple(cpus), self._gpu(launch.device))
+        if launch.program.refusal:
+            return f"# refused, no container is created: {launch.program.refusal}"
+        body = json.dumps(container_settings(launch, place, _labels(launch)), indent=2)
+        return (
+            f"POST /containers/create?name={_container_name(launch)}\n{body}\n"
+            f"# why each option:\n{reasons()}"
+        )
+
+    def _user(self) -> str:
+        """`uid:gid` of the program: the caller, or nobody where the caller is root."""
+        if self._has("rootless") or (self._is_podman and os.geteuid() != 0):
+            return "0:0"
+        if os.geteuid() == 0:
+            return f"{NOBODY}:{NOBODY}"
+        return f"{os.getuid()}:{os.getgid()}"
+
+    def _has(self, option: str) -> bool:
+        """Whether the engine runs with a security option (`rootless`, `userns`)."""
+        return any(f"name={option}" in text for text in self._info.get("SecurityOptions") or [])
+
+    def _place(self, cpus: tuple[int, ...], gpu: str | None) -> Place:
+        userns = "host" if self._has("userns") else ""
+        return Place(user=self._user(), cpus=cpus, gpu=gpu, userns=userns)
+
+    def _gpu(self, device: str) -> str | None:
+        """UUID of the GPU that is asked for; a UUID is the engine's to find."""
+        if device == "cpu":
+            return None
+        if self._is_podman:  # seen with 4.3: the request is ignored, and nothing says so
+            raise DeviceUnavailable(
+                "GPUs are not asked for through Podman's API",
+                where=f"--device {device}",
+                fix="use Docker, --device cpu, or --engine process for your own code",
+            )
+        wanted = device.partition(":")[2] or "0"
+        return nvidia.find(device).uuid if wanted.isdecimal() else wanted
+
+    def remove_leftovers(self) -> int:
+        removed = 0
+        filters = {"label": OWNER_LABEL}
+        for container in self.client.containers(all=True, filters=filters):
+            if is_owner_gone(container["Labels"].get(OWNER_LABEL, "")):
+                remove_container(self.client, container["Id"])
+                removed += 1
+        return removed
+
+    def remove_labelled(self, name: str, value: str) -> int:
+        found = self.client.containers(all=True, filters={"label": f"{name}={value}"})
+        for container in found:
+            remove_container(self.client, container["Id"])
+        return len(found)
+
+    def remove_images(self) -> int:
+        return build.remove_built_images(self.client)
+
+
+def _open_folders(launch: Launch, user: str) -> None:
+    """Give the model folder to the program's user, and see that he can read the others.
+
+    Raises:
+        RunEnded: `host_error` when he cannot.
+    """
+    if user == "0:0":
+        return
+    for name, path in launch.folders().items():
+        if name == "model" and launch.verb == "train":
+            os.chown(path, *map(int, user.split(":")))
+        elif path.is_dir() and path.stat().st_mode & 0o005 != 0o005:
+            raise RunEnded(
+                Status.HOST_ERROR,
+                f"the entry runs as user {user}, who cannot read {path}: chmod o+rx {path}",
+            )
+
+
+def _container_name(launch: Launch) -> str:
+    readable = re.sub(r"[^a-zA-Z0-9_.-]", "-", launch.program.name)[:40]
+    return f"bmad-{readable}-{launch.verb}-{secrets.token_hex(6)}"
+
+
+def _labels(launch: Launch) -> dict[str, str]:
+    return {
+        **launch.labels,
+        OWNER_LABEL: owner_mark(),
+        "bmad.entry": launch.program.name,
+        "bmad.verb": launch.verb,
+    }
+
+
+def _start_failure(error: Exception, launch: Launch) -> Exception:
+    """What the user is told when the engine would not start the container."""
+    if launch.device != "cpu" and _NO_GPU.search(str(error)):
+        return DeviceUnavailable(
+            f"the container engine has no GPU to give: {_explanation(error)}",
+            where=f"--device {launch.device}",
+            fix="install the NVIDIA container toolkit and tell the engine of it "
+            "(nvidia-ctk runtime configure --runtime=docker, then restart Docker), "
+            "or use --device cpu",
+        )
+    if isinstance(error, ImageNotFound):
+        return RunEnded(Status.IMAGE_UNAVAILABLE, f"the image is gone: {_explanation(error)}")
+    if isinstance(error, APIError) and error.is_client_error():  # our call was wrong, not theirs
+        return RunEnded(Status.HOST_ERROR, f"the engine refused: {_explanation(error)}")
+    return engine_lost(error)
+
+
+def _explanation(error: Exception) -> str:
+    return str(getattr(error, "explanation", None) or error)

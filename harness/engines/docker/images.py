@@ -1,0 +1,331 @@
+"""Images that others have made: found, pulled or loaded, and looked at before they run.
+
+Traps:
+- A tag can move: what runs is always the image id that it had when it was looked up.
+- An archive may carry tags of its own. Loaded as it is, it could take the place of an image
+  that the harness has built; so only its configuration and layers are handed to the engine,
+  under no name at all.
+- Layers may be compressed and sparse: what they unpack to is added up before the load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import posixpath
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import docker
+from docker.auth import INDEX_NAME, resolve_repository_name
+from docker.errors import APIError, ImageNotFound, InvalidRepository
+from docker.utils import parse_repository_tag
+
+from harness.common.errors import EntryInvalid
+from harness.common.statuses import RunEnded, Status
+from harness.engines.base import Program
+from harness.engines.docker import vetting
+from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
+
+OWN_NAMESPACE = "bmad/"  # tags of images that the harness builds; nothing else may bear them
+MAX_MEMBERS = 10_000
+MAX_UNPACKED_BYTES = 64 * 1024**3
+MAX_MANIFEST_BYTES = 4 * 1024**2
+_CHUNK = 1 << 20
+logger = logging.getLogger("harness.engines")
+
+
+def program_of(
+    image: Mapping[str, Any], name: str, identity: str, *, architecture: str = ""
+) -> Program:
+    """What the rest of the harness knows of an image, and whether a container may be made of it."""
+    digests = image.get("RepoDigests") or []
+    return Program(
+        name=name,
+        identity=identity,
+        image=image["Id"],
+        image_digest=digests[0] if digests else None,
+        content=content_of(image),
+        size_bytes=int(image.get("Size") or 0),
+        refusal="; ".join(vetting.problems_of(image, architecture=architecture)),
+    )
+
+
+def content_of(image: Mapping[str, Any]) -> str:
+    """Hash of the layers and of how the image is started; labels, names and dates do not count."""
+    config = image.get("Config") or {}
+    parts = [(image.get("RootFS") or {}).get("Layers")]
+    parts += [config.get(name) or None for name in ("Entrypoint", "Cmd", "Env", "WorkingDir")]
+    text = json.dumps(parts, separators=(",", ":")).encode()
+    return "sha256:" + hashlib.sha256(text).hexdigest()
+
+
+def pinned(client: docker.APIClient, image_id: str, reference: str) -> str | None:
+    """The image's name by digest in the repository of `reference`, if the registry holds it.
+
+    An engine may note a digest for an image that was never pushed; so the registry is asked.
+    """
+    repository = parse_repository_tag(reference)[0].partition("@")[0]
+    image = client.inspect_image(image_id)
+    for name in image.get("RepoDigests") or []:
+        if name.partition("@")[0] == repository:
+            try:
+                client.inspect_distribution(name)
+            except ENGINE_FAULTS as error:
+                logger.info("the registry does not confirm %s: %s", name, error)
+            else:
+                return str(name)
+    return None
+
+
+def save(client: docker.APIClient, image_id: str, path: Path) -> None:
+    """Write one image as an archive, under no name.
+
+    Raises:
+        FileExistsError: something is there already.
+        RunEnded: the engine failed; what was written so far is left to the caller.
+    """
+    with path.open("xb") as file:
+        try:
+            for piece in client.get_image(image_id):
+                file.write(piece)
+        except ENGINE_FAULTS as error:
+            raise engine_lost(error) from error
+
+
+def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
+    """The engine's inspection of an image; pulled when the engine has none of this name.
+
+    Raises:
+        EntryInvalid: this cannot be the name of an image of somebody else's.
+        RunEnded: `image_unavailable` when it can be neither found nor pulled.
+    """
+    repository, tag = parse_repository_tag(reference)
+    try:
+        index, name = resolve_repository_name(repository)
+        image: dict[str, Any] = client.inspect_image(reference)
+    except ImageNotFound:
+        if index == INDEX_NAME and name.startswith(OWN_NAMESPACE):
+            raise EntryInvalid(
+                f"names below {OWN_NAMESPACE} are the harness's own and are never pulled",
+                where=reference,
+                fix="give the image another name, or evaluate the baseline's folder",
+            ) from None
+        image = _pull(client, reference, repository, tag)
+    except (APIError, InvalidRepository) as error:
+        if isinstance(error, APIError) and not error.is_client_error():
+            raise engine_lost(error) from error
+        raise EntryInvalid(
+            f"this is no image reference: {getattr(error, 'explanation', None) or error}",
+            where=reference,
+            fix="write it as name:tag or name@sha256:digest",
+        ) from error
+    except ENGINE_FAULTS as error:
+        raise engine_lost(error) from error
+    _check_digest(image, reference)
+    return image
+
+
+def _check_digest(image: Mapping[str, Any], reference: str) -> None:
+    """What was found is what was asked for by hash: a tag beside the hash is never followed."""
+    wanted = reference.rpartition("@")[2] if "@" in reference else reference
+    if not wanted.startswith("sha256:"):
+        return
+    known = [image["Id"], *(text.rpartition("@")[2] for text in image.get("RepoDigests") or [])]
+    if not any(digest.startswith(wanted) for digest in known):
+        raise EntryInvalid(
+            f"the image found under this name is not {wanted}",
+            where=reference,
+            fix="pull it again by its digest",
+        )
+
+
+def _pull(
+    client: docker.APIClient, reference: str, repository: str, tag: str | None
+) -> dict[str, Any]:
+    try:
+        for event in client.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if "error" in event:
+                raise RunEnded(Status.IMAGE_UNAVAILABLE, f"{reference}: {event['error']}")
+        image: dict[str, Any] = client.inspect_image(reference)
+    except ENGINE_FAULTS as error:
+        raise RunEnded(Status.IMAGE_UNAVAILABLE, f"{reference}: {error}") from error
+    return image
+
+
+def load_archive(client: docker.APIClient, archive: Path) -> dict[str, Any]:
+    """Load an image archive (`docker save`) that holds exactly one image, under no name.
+
+    Raises:
+        EntryInvalid: the archive is not one, holds more than one image, links that lead
+            out of it, or more than may be unpacked.
+    """
+    with _opened(archive) as tar:
+        parts = _image_parts(_Archive(tar, archive))
+        try:
+            loaded = [
+                line.partition(":")[2].strip()
+                for event in client.load_image(_tar_stream(parts))
+                for line in _reply(event, archive).splitlines()
+                if line.startswith("Loaded image")
+            ]
+            if len(loaded) != 1:
+                _refuse(archive, f"the engine loaded {len(loaded)} images from it")
+            image: dict[str, Any] = client.inspect_image(loaded[0])
+        except APIError as error:
+            _refuse(archive, f"the engine would not load it: {error.explanation}")
+        except ENGINE_FAULTS as error:
+            raise engine_lost(error) from error
+    return image
+
+
+def _reply(event: Mapping[str, Any], archive: Path) -> str:
+    if "error" in event:
+        _refuse(archive, f"the engine would not load it: {event['error']}")
+    return str(event.get("stream", ""))
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    """The archive as a seekable tar; a compressed one is unpacked first, up to the bound."""
+    try:
+        with archive.open("rb") as packed, tempfile.TemporaryFile() as plain:
+            source: IO[bytes] = packed
+            if packed.read(2) == b"\x1f\x8b":
+                packed.seek(0)
+                for piece in _inflated(packed, archive):
+                    plain.write(piece)
+                source = plain
+            source.seek(0)
+            with tarfile.open(fileobj=source, mode="r:") as tar:
+                yield tar
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        _refuse(archive, f"it is not a tar file: {error}")
+    except OSError as error:
+        _refuse(archive, f"it cannot be read: {error.strerror}")
+
+
+def _inflated(packed: IO[bytes], archive: Path) -> Iterator[bytes]:
+    """Pieces of a gzip stream, until its end or the bound."""
+    total = 0
+    unpacker = zlib.decompressobj(wbits=31)
+    while data := packed.read(_CHUNK):
+        while data:
+            piece = unpacker.decompress(data, _CHUNK)
+            total += len(piece)
+            if total > MAX_UNPACKED_BYTES:
+                _refuse(archive, f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+            yield piece
+            data = unpacker.unconsumed_tail
+            if unpacker.eof:  # gzip members may follow one another
+                data, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
+
+
+class _Archive:
+    """A vetted view of an archive: its members by name, and the bytes left to unpack."""
+
+    def __init__(self, tar: tarfile.TarFile, path: Path) -> None:
+        self.path = path
+        self._tar = tar
+        self._left = MAX_UNPACKED_BYTES
+        self._members: dict[str, tarfile.TarInfo] = {}
+        for member in tar:
+            name = posixpath.normpath(member.name)
+            if name.startswith(("/", "..")) or member.name.startswith("/"):
+                _refuse(path, f"the member {member.name!r} lies outside of it")
+            if len(self._members) >= MAX_MEMBERS:
+                _refuse(path, f"it has more than {MAX_MEMBERS} members")
+            if not (member.isfile() or member.isdir() or member.issym()) or member.issparse():
+                _refuse(path, f"the member {member.name!r} is neither a file nor a folder")
+            if member.isfile():
+                self.spend(member.size)
+            self._members[name] = member
+
+    def spend(self, nbytes: int) -> None:
+        """Count bytes that the engine will write."""
+        self._left -= nbytes
+        if nbytes < 0 or self._left < 0:
+            _refuse(self.path, f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+
+    def file(self, name: object) -> tuple[tarfile.TarInfo, IO[bytes]]:
+        """A regular member; engines write a layer that comes twice as a link to the first."""
+        member = self._members.get(posixpath.normpath(str(name)))
+        if member is not None and member.issym():
+            target = posixpath.join(posixpath.dirname(member.name), member.linkname)
+            member = self._members.get(posixpath.normpath(target))
+        opened = self._tar.extractfile(member) if member and member.isfile() else None
+        if member is None or opened is None:
+            _refuse(self.path, f"the file {str(name)!r}, which its manifest names, is not in it")
+        return member, opened
+
+    def json(self, name: object) -> Any:
+        """A member that holds JSON."""
+        member, opened = self.file(name)
+        if member.size > MAX_MANIFEST_BYTES:
+            _refuse(self.path, f"{name} is larger than {MAX_MANIFEST_BYTES} bytes")
+        try:
+            return json.load(opened)
+        except (ValueError, RecursionError):
+            _refuse(self.path, f"{name} is not JSON")
+
+
+def _image_parts(archive: _Archive) -> list[tuple[str, int, IO[bytes]]]:
+    """Name, size and content of what is handed to the engine: configuration, layers, manifest.
+
+    What the layers unpack to has been added up when this returns.
+    """
+    manifest = archive.json("manifest.json")
+    if not isinstance(manifest, list) or len(manifest) != 1:
+        count = len(manifest) if isinstance(manifest, list) else "no"
+        _refuse(archive.path, f"it holds {count} images, and exactly one is wanted")
+    image = manifest[0] if isinstance(manifest[0], dict) else {}
+    layers = image.get("Layers")
+    if not isinstance(layers, list) or not isinstance(archive.json(image.get("Config")), dict):
+        _refuse(archive.path, "its manifest names no configuration and layers")
+    config, opened = archive.file(image["Config"])
+    parts = [("config.json", config.size, opened)]
+    for number, name in enumerate(layers):
+        layer, opened = archive.file(name)
+        _measure_layer(archive, opened)
+        parts.append((f"layer-{number}.tar", layer.size, opened))
+    names = [name for name, _, _ in parts[1:]]
+    own = json.dumps([{"Config": "config.json", "RepoTags": None, "Layers": names}]).encode()
+    return [*parts, ("manifest.json", len(own), io.BytesIO(own))]
+
+
+def _tar_stream(parts: list[tuple[str, int, IO[bytes]]]) -> Iterator[bytes]:
+    """A new archive of these parts, piece by piece: a large image needs no second file."""
+    for name, size, content in parts:
+        entry = tarfile.TarInfo(name)
+        entry.size = size
+        yield entry.tobuf()
+        while piece := content.read(_CHUNK):
+            yield piece
+        yield b"\0" * (-size % tarfile.BLOCKSIZE)
+    yield b"\0" * tarfile.RECORDSIZE
+
+
+def _measure_layer(archive: _Archive, opened: IO[bytes]) -> None:
+    """Add up what a layer's files unpack to."""
+    if opened.read(4) == b"\x28\xb5\x2f\xfd":
+        _refuse(archive.path, "a layer is compressed with zstd, which cannot be measured")
+    opened.seek(0)
+    with tarfile.open(fileobj=opened, mode="r:*") as layer:
+        for member in layer:
+            archive.spend(member.size if member.isfile() else 0)
+    opened.seek(0)
+
+
+def _refuse(archive: Path, problem: str) -> NoReturn:
+    raise EntryInvalid(
+        f"the image archive cannot be loaded: {problem}",
+        where=str(archive),
+        fix="make it with: docker save --output archive.tar IMAGE",
+    )
