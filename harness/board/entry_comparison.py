@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ColumnKey = tuple[str, Grid | None]
 
 
-Runs = dict[str, list[dict[ColumnKey, "Resampled"]]]
+ResampledRuns = dict[str, list[dict[ColumnKey, "Resampled"]]]
 
 
 def compare_entries(records: Sequence[Record], store: Store, *, seed: int = 0) -> Comparison:
@@ -86,12 +86,12 @@ def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -
     ]
 
 
-def _resampled(records: Sequence[Record], store: Store, seed: int) -> Runs:
+def _resampled(records: Sequence[Record], store: Store, seed: int) -> ResampledRuns:
     """By entry, one table of resampled metrics per seed."""
     from harness.metrics import Evidence, resample
     from harness.records.store import evidence_of
 
-    runs: Runs = {}
+    runs: ResampledRuns = {}
     for record in records:
         evidence = Evidence.load(evidence_of(store.record_path(store.name_of(record)), record))
         table = {(row.id, row.grid): row for row in resample(evidence, seed=seed)}
@@ -99,7 +99,7 @@ def _resampled(records: Sequence[Record], store: Store, seed: int) -> Runs:
     return runs
 
 
-def _standings(runs: Runs, key: ColumnKey, seed: int) -> tuple[Standing, ...]:
+def _standings(runs: ResampledRuns, key: ColumnKey, seed: int) -> tuple[Standing, ...]:
     """Entries that have the metric for every seed; the others are not compared in this column."""
     import numpy as np
 

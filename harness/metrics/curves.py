@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, FOUR_ROW, NORMAL_KINDS
-from harness.metrics.pro import overlap_curve
+from harness.metrics.pro import Points, overlap_curve
 from harness.records.record import Grid
 
 MOST_POINTS = 400
 TOLERANCE = 5e-4
 """Largest distance of a dropped point from the line, in units of the axes: half a pixel of a
 plot of 1,000."""
-
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

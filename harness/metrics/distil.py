@@ -162,7 +162,9 @@ def _bin_images(
         part, keys = counts.truth.runs_of(image), counts.anomalous_keys(image)
         if keys.size == 0:
             continue
-        runs = grouping.Runs(every_run.lengths[part], every_run.patches[part], every_run.weights)
+        runs = grouping.AnomalousRuns(
+            every_run.lengths[part], every_run.patches[part], every_run.weights
+        )
         anomalous = np.zeros((KINDS + WEIGHTS, bins))
         grouping.bin_runs(keys, shift, runs, edges, ranks, anomalous)
         shown = anomalous[ANOMALOUS_KINDS]

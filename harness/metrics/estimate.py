@@ -34,9 +34,7 @@ from harness.metrics.kernels.sweep import (
     sweep_histograms,
 )
 from harness.metrics.pro import FPR_LIMIT, overlap_of
-from harness.metrics.table import Facts, PixelStatistics, Sweep
-
-Rows = NDArray[np.float64]
+from harness.metrics.table import Facts, PixelStatistics, Rows, Sweep
 
 _EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (FOUR_ROW,)}
 _TILE = 256

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from harness.metrics.errors import NonFinite
 from harness.metrics.kernels import counting, grouping
 from harness.metrics.kernels.exact import ExactSweep, FloatPixels, Histograms, exact_sweep
-from harness.metrics.kernels.grouping import Block, Groups
+from harness.metrics.kernels.grouping import Block, ScoreGroups
 from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, KINDS, NORMAL_KINDS, WEIGHT_ROWS
 from harness.metrics.kernels.spool import Pool, Spool
@@ -164,11 +164,11 @@ class PixelCounts:
             return float("nan")
         return image_overlap(blocks, self._grouped(image, keys), normal, self.is_bucketed)
 
-    def _grouped(self, image: int, keys: NDArray[Any]) -> Groups:
+    def _grouped(self, image: int, keys: NDArray[Any]) -> ScoreGroups:
         """Distinct anomalous scores of an image, with the pixels and region weights of each."""
         part = self.truth.runs_of(image)
         lengths, weight = self.truth.run_lengths[part], self.truth.run_weights[part]
-        room = Groups(
+        room = ScoreGroups(
             np.empty(keys.size, np.uint32), np.empty(keys.size, np.int64), np.empty(keys.size)
         )
         if self.is_bucketed:
@@ -178,7 +178,7 @@ class PixelCounts:
             found = grouping.group_floats(ordered, np.repeat(weight, lengths), room)
         else:
             found = grouping.group_halves(keys, lengths, weight, self._groups, room)
-        return Groups(room.scores[:found], room.counts[:found], room.weights[:found])
+        return ScoreGroups(room.scores[:found], room.counts[:found], room.weights[:found])
 
     @cached_property
     def histograms(self) -> Histograms:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.kernels.grouping import Block, Groups, spread_normal
+from harness.metrics.kernels.grouping import Block, ScoreGroups, spread_normal
 from harness.metrics.kernels.sweep import area_of_gaps
 
 FPR_LIMIT = 0.3
@@ -54,7 +54,7 @@ def overlap_curve(normal: Points, overlap: Points) -> tuple[Points, Points]:
 
 
 def image_overlap(
-    blocks: Iterable[Block], anomalous: Groups, normal: float, is_bucketed: bool
+    blocks: Iterable[Block], anomalous: ScoreGroups, normal: float, is_bucketed: bool
 ) -> float:
     """PRO of one image by itself, against its own normal pixels.
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.table import Rows
+
 SIGNIFICANCE = 0.05
-Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.common.progress import CountProgress
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch, WrongDtype, WrongKey, WrongShape
 from harness.metrics.kernels.counting import Segments
-from harness.metrics.kernels.grouping import Runs
+from harness.metrics.kernels.grouping import AnomalousRuns
 from harness.metrics.kernels.layout import (
     ANOMALOUS_BACKGROUND,
     ANOMALOUS_FOREGROUND,
@@ -37,8 +38,6 @@ from harness.metrics.kernels.regions import find_segments, label_with
 from harness.metrics.kernels.resize import PAPER_SIDE, nearest_rows
 
 FORMAT = "bmad-truth-1"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class GridTruth:
         return third
 
     @cached_property
-    def runs(self) -> Runs:
+    def runs(self) -> AnomalousRuns:
         """What the anomalous pixels count. A patch is what of a 4-connected region lies in the
         foreground (odd numbers) or in the background: all its pixels count the same, 1 / size
         of the patch's region in each of `WEIGHT_ROWS`; 0 where a row is of other regions."""
@@ -156,7 +155,7 @@ class GridTruth:
         weights[patches, self.region_tertiles[eight]] = 1.0 / sizes8[eight]
         weights[patches, FOUR_ROW] = 1.0 / sizes4[four]
         weights[patches[shown], FRONT_ROW] = 1.0 / self.foreground_sizes[eight[shown]]
-        return Runs(self.run_lengths, patches, weights)
+        return AnomalousRuns(self.run_lengths, patches, weights)
 
     @cached_property
     def run_weights(self) -> NDArray[np.float64]:
@@ -190,7 +189,7 @@ class GroundTruth:
         *,
         has_masks: bool,
         pack_version: str = "",
-        on_progress: Progress | None = None,
+        on_progress: CountProgress | None = None,
     ) -> GroundTruth:
         """Read every image and mask once.
 
@@ -315,7 +314,7 @@ def _grid_from(arrays: dict[str, Any], grid: str) -> GridTruth:
 
 
 def _compile_grids(
-    images: Sequence[TruthImage], on_progress: Progress | None
+    images: Sequence[TruthImage], on_progress: CountProgress | None
 ) -> tuple[GridTruth, GridTruth]:
     native, paper = _GridBuilder(), _GridBuilder()
     for done, image in enumerate(images, start=1):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.board.example.methods import Samples
 from harness.board.site_data import BandedCurve, CurveKind, RunCurves
 from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Grid, Record
-
-Samples = NDArray[np.float64]
 
 
 def has_curves(record: Record) -> bool:

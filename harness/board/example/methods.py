@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.records.record import content_hash
 
+Samples = NDArray[np.float64]
 NAMES = (
     "Heron", "Kestrel-AD", "Alder Flow", "Otter", "Birchbark", "NightJar", "Saltmarsh++", "Plover",
     "Lichen", "Wren-S", "Wren-L", "Ironwood", "Curlew", "Tern", "Dogwood Memory", "Sedge", "Moth",

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.board.comparison import Column, Comparison, Standing
 from harness.board.example.forge import made_up_record
-from harness.board.example.methods import Method, generator
+from harness.board.example.methods import Method, Samples, generator
 from harness.common.disclosure import Visibility, is_sealed
 from harness.common.statuses import Status
 from harness.records.record import Grid, Record, content_hash
@@ -34,7 +33,6 @@ FAILURES = {
         for seed in range(5)
     },
 }
-Samples = NDArray[np.float64]
 
 
 def record(method: Method, benchmark: str, seed: int, visibility: Visibility = "open") -> Record:

@@ -15,12 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.kernels.arrays import Halves, Integers, Words
 from harness.metrics.kernels.jit import kernel
 from harness.metrics.kernels.layout import ANOMALOUS_BACKGROUND
-
-Halves = NDArray[np.uint16]
-Words = NDArray[np.uint32]
-Counts = NDArray[np.int64]
 
 ENTRY_MAX = 65535
 """Pixels that one table entry can hold; a fuller bin takes several entries."""
@@ -147,7 +144,7 @@ def _put(room: Room, place: int, key: int, count: Any) -> int:
 
 
 @kernel
-def fold_halves(tables: Words, totals: Counts, room: Room) -> int:
+def fold_halves(tables: Words, totals: Integers, room: Room) -> int:
     """Empty two float16 tables into table entries in ascending order of key.
 
     Args:
@@ -252,7 +249,7 @@ def partition_floats(
     segments: Segments,
     kind: int,
     tables: Words,
-    totals: Counts,
+    totals: Integers,
     room: Room,
     low: Halves,
 ) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.kernels import sweep
-from harness.metrics.kernels.grouping import Block, Runs, sort_anomalous
+from harness.metrics.kernels.grouping import AnomalousRuns, Block, sort_anomalous
 from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, FRONT_ROW, NORMAL_KINDS, WEIGHTS
 
@@ -44,7 +44,7 @@ class FloatPixels:
     """[2 n + 1] where each image's background and foreground begin in `low`."""
     anomalous: NDArray[np.uint32]
     """Keys of all anomalous pixels in run order."""
-    runs: Runs
+    runs: AnomalousRuns
     """The runs of the whole split."""
     is_spilled: bool
     """Whether they lie on disk, where long stretches are read faster."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.kernels.arrays import Floats, Halves, Integers, Words
 from harness.metrics.kernels.jit import kernel
 from harness.metrics.kernels.layout import (
     ANOMALOUS_BACKGROUND,
@@ -18,11 +19,6 @@ from harness.metrics.kernels.layout import (
     KINDS,
     LARGE_ROW,
 )
-
-Halves = NDArray[np.uint16]
-Words = NDArray[np.uint32]
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 PIXELS, WEIGHT = 0, 1  # columns of a table of scores
 
@@ -38,7 +34,7 @@ class Block(NamedTuple):
     """Lower halves of the float32 keys, bin by bucket; empty for float16."""
 
 
-class Runs(NamedTuple):
+class AnomalousRuns(NamedTuple):
     """Runs of anomalous pixels, and what their pixels count."""
 
     lengths: NDArray[np.int32]
@@ -49,12 +45,12 @@ class Runs(NamedTuple):
     """[U, 5] region weights of each patch."""
 
 
-class Groups(NamedTuple):
+class ScoreGroups(NamedTuple):
     """Distinct anomalous scores of an image, ascending; each [m]."""
 
     scores: Words
     """Their keys."""
-    counts: Counts
+    counts: Integers
     """Pixels of each."""
     weights: Floats
     """Region weights of each."""
@@ -66,8 +62,8 @@ def spread_normal(
     is_bucketed: bool,
     scores: Words,
     ceiling: float,
-    gaps: Counts,
-    ties: Counts,
+    gaps: Integers,
+    ties: Integers,
 ) -> None:
     """Count one block's normal pixels between and at an image's distinct anomalous scores.
 
@@ -117,9 +113,9 @@ def _locate(
     scores: Words,
     bottom: int,
     top: int,
-    gaps: Counts,
-    ties: Counts,
-    ranks: Counts,
+    gaps: Integers,
+    ties: Integers,
+    ranks: Integers,
 ) -> None:
     """`spread_normal` within a bucket of few scores: most pixels find their gap in a table
     over the upper ten bits (`ranks`: int64 [1025])."""
@@ -147,8 +143,8 @@ def _tabulate(
     scores: Words,
     bottom: int,
     top: int,
-    gaps: Counts,
-    ties: Counts,
+    gaps: Integers,
+    ties: Integers,
     table: Words,
 ) -> None:
     """`spread_normal` within a bucket of many scores: by a count of every lower half."""
@@ -174,7 +170,7 @@ def group_halves(
     run_lengths: NDArray[np.int32],
     run_weights: Floats,
     table: Floats,
-    groups: Groups,
+    groups: ScoreGroups,
 ) -> int:
     """Group an image's anomalous float16 pixels by score.
 
@@ -213,7 +209,7 @@ def group_halves(
 
 
 @kernel
-def group_floats(ordered: NDArray[np.uint64], pixel_weights: Floats, groups: Groups) -> int:
+def group_floats(ordered: NDArray[np.uint64], pixel_weights: Floats, groups: ScoreGroups) -> int:
     """Group an image's anomalous float32 pixels by score; as `group_halves`.
 
     Args:
@@ -236,7 +232,7 @@ def group_floats(ordered: NDArray[np.uint64], pixel_weights: Floats, groups: Gro
 
 
 @kernel
-def bin_entries(block: Block, is_bucketed: bool, edges: Words, bins: Counts) -> None:
+def bin_entries(block: Block, is_bucketed: bool, edges: Words, bins: Integers) -> None:
     """Add one block's pixels to the bins between ascending edges (a bin holds its lower edge).
 
     Args:
@@ -279,7 +275,9 @@ def _third_of(weights: Floats, patch: int) -> int:
 
 
 @kernel
-def bin_runs(keys: Any, shift: int, runs: Runs, edges: Words, ranks: Halves, bins: Floats) -> None:
+def bin_runs(
+    keys: Any, shift: int, runs: AnomalousRuns, edges: Words, ranks: Halves, bins: Floats
+) -> None:
     """Add one image's anomalous pixels and their weights to the bins between edges.
 
     Args:
@@ -310,7 +308,7 @@ def bin_runs(keys: Any, shift: int, runs: Runs, edges: Words, ranks: Halves, bin
 
 
 @kernel
-def tally_runs(keys: Any, shift: int, runs: Runs, totals: Counts, sums: Floats) -> None:
+def tally_runs(keys: Any, shift: int, runs: AnomalousRuns, totals: Integers, sums: Floats) -> None:
     """Histograms of the anomalous pixels, and of their region weights, in run order.
 
     Args:
@@ -339,7 +337,7 @@ def tally_runs(keys: Any, shift: int, runs: Runs, totals: Counts, sums: Floats) 
 
 
 @kernel
-def sort_anomalous(keys: Words, runs: Runs) -> tuple[Halves, NDArray[np.int32], Counts]:
+def sort_anomalous(keys: Words, runs: AnomalousRuns) -> tuple[Halves, NDArray[np.int32], Integers]:
     """Order all anomalous float32 pixels by score, those of one score in run order.
 
     Two counting sorts, by the lower and then by the upper half; both keep the order.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.kernels.arrays import Floats, Halves, Integers, Words
 from harness.metrics.kernels.jit import kernel
 from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, FRONT_ROW, WEIGHTS
 
@@ -38,11 +39,6 @@ TALLIES = 5  # how many there are
 
 _POINTS = 4096
 """Distinct anomalous scores that are looked up before both sweeps step through them."""
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Words = NDArray[np.uint32]
-Halves = NDArray[np.uint16]
 
 
 class Score(NamedTuple):
@@ -70,13 +66,13 @@ class NormalPixels(NamedTuple):
 
     low: Halves
     """Lower halves of the keys; each block holds its own by bucket."""
-    ends: Counts
+    ends: Integers
     """[B] where the block's pixels that are still to do end in `low`."""
-    cursors: Counts
+    cursors: Integers
     """[B] where its entries that are still to do end."""
-    firsts: Counts
+    firsts: Integers
     """[B] where its entries begin."""
-    sides: Counts
+    sides: Integers
     """[B] `BACKGROUND` or `FOREGROUND`."""
     buckets: Halves
     """[E] bucket of each entry, ascending within a block."""
@@ -91,7 +87,7 @@ class AnomalousPixels(NamedTuple):
     """[P] lower half of each key."""
     patches: NDArray[np.int32]
     """[P] patch of each pixel; odd ones lie in the foreground."""
-    offsets: Counts
+    offsets: Integers
     """[65537] where each bucket begins."""
     weights: Floats
     """[U, 5] region weights of each patch."""
@@ -116,29 +112,29 @@ class Edges(NamedTuple):
     """Where the bootstrap's bins shall begin."""
 
     normal_targets: Floats
-    """Counts of normal pixels from the top, ascending."""
+    """Integers of normal pixels from the top, ascending."""
     anomalous_targets: Floats
     """The same of anomalous pixels."""
     keys: Words
     """Room for one key per target."""
 
 
-class Points(NamedTuple):
+class ScorePoints(NamedTuple):
     """What distinct anomalous scores of a bucket meet, from the highest one down; each [n]."""
 
-    score: Counts
+    score: Integers
     """Lower half of the score."""
-    above: Counts
+    above: Integers
     """Normal pixels of the bucket above it."""
-    front_above: Counts
+    front_above: Integers
     """Those of them in the foreground."""
-    normal: Counts
+    normal: Integers
     """Normal pixels of this score."""
-    front_normal: Counts
+    front_normal: Integers
     """Those of them in the foreground."""
-    anomalous: Counts
+    anomalous: Integers
     """Anomalous pixels of this score."""
-    front_anomalous: Counts
+    front_anomalous: Integers
     """Those of them in the foreground."""
     weights: Floats
     """[5, n] their region weights, added up in run order."""
@@ -233,7 +229,7 @@ def sweep_histograms(
 
 
 @kernel
-def _sum_blocks(tables: Words, sums: Counts, tallies: Counts) -> None:
+def _sum_blocks(tables: Words, sums: Integers, tallies: Integers) -> None:
     """Count a bucket's normal pixels from each block of 64 scores up; note levels and largest bin.
 
     Args:
@@ -264,7 +260,7 @@ def _sum_blocks(tables: Words, sums: Counts, tallies: Counts) -> None:
 
 
 @kernel
-def _count_from(table: Words, sums: Counts, score: int) -> Any:
+def _count_from(table: Words, sums: Integers, score: int) -> Any:
     """Pixels of a bucket at or above a lower half (0 to 65,536)."""
     block = (score + 63) >> 6
     count = sums[block]
@@ -275,7 +271,7 @@ def _count_from(table: Words, sums: Counts, score: int) -> Any:
 
 @kernel
 def _note_edges(
-    bucket: int, tables: Words, sums: Counts, before: float, edges: Edges, tallies: Counts
+    bucket: int, tables: Words, sums: Integers, before: float, edges: Edges, tallies: Integers
 ) -> None:
     """Note where in a bucket the normal pixels from the top reach their next targets."""
     targets = edges.normal_targets
@@ -303,9 +299,9 @@ def _gather_points(
     first: int,
     last: int,
     tables: Words,
-    sums: Counts,
-    points: Points,
-    tallies: Counts,
+    sums: Integers,
+    points: ScorePoints,
+    tallies: Integers,
 ) -> tuple[int, int]:
     """Look up what each distinct anomalous score of a bucket meets, from the last one down.
 
@@ -356,12 +352,12 @@ def _gather_points(
 def _take_points(
     count: int,
     bucket: int,
-    points: Points,
+    points: ScorePoints,
     before: float,
     front_before: float,
     sweeps: Sweeps,
     edges: Edges,
-    tallies: Counts,
+    tallies: Integers,
 ) -> None:
     """Step both sweeps through the points of a bucket, and note edges where targets are reached."""
     everywhere, front = sweeps.everywhere, sweeps.front
@@ -408,13 +404,13 @@ def _tally_bucket(bucket: int, pixels: NormalPixels, tables: Words) -> None:
 
 @kernel
 def sweep_buckets(
-    buckets: Counts,
+    buckets: Integers,
     normal: NormalPixels,
     anomalous: AnomalousPixels,
     tables: Words,
     sweeps: Sweeps,
     edges: Edges,
-    tallies: Counts,
+    tallies: Integers,
     is_complete: bool,
 ) -> None:
     """Sweep over float32 buckets in descending order.
@@ -429,7 +425,7 @@ def sweep_buckets(
         is_complete: False where more blocks of the one bucket follow in another call.
     """
     sums = np.zeros((2, 1025), np.int64)
-    points = Points(
+    points = ScorePoints(
         np.empty(_POINTS, np.int64), np.empty(_POINTS, np.int64), np.empty(_POINTS, np.int64),
         np.empty(_POINTS, np.int64), np.empty(_POINTS, np.int64), np.empty(_POINTS, np.int64),
         np.empty(_POINTS, np.int64), np.empty((WEIGHTS, _POINTS)),
@@ -454,7 +450,7 @@ def sweep_buckets(
 
 @kernel
 def area_of_gaps(
-    gaps: Counts, normal: Counts, anomalous: Counts, weights: Floats, limit: float
+    gaps: Integers, normal: Integers, anomalous: Integers, weights: Floats, limit: float
 ) -> tuple[float, float]:
     """Area under one image's region overlap, by its m distinct anomalous scores, ascending.
 
