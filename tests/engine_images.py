@@ -3,7 +3,7 @@
     from tests.engine_images import LightDockerEngine
 
     engine = LightDockerEngine()
-    program = engine.prepare_folder(Path("tests/entries/honest"), "honest", identity)
+    program = engine.prepare_folder(Path("tests/sample_entries/honest"), "honest", identity)
 
 The base is built once (seconds) and found again by the hash of what is in it.
 """

@@ -6,5 +6,5 @@ from harness.common.paths import BASELINES, REPOSITORY
 
 __all__ = ["BASELINES", "ENTRIES", "REPOSITORY"]
 
-ENTRIES = REPOSITORY / "tests" / "entries"
+ENTRIES = REPOSITORY / "tests" / "sample_entries"
 """One folder for each kind of behaviour, each a whole entry."""

@@ -130,7 +130,7 @@ def test_the_slurm_script_starts_a_cluster_runs_the_campaign_and_ends_the_cluste
         "SLURM_JOB_ID": job_id, "SLURM_CPUS_PER_TASK": "2", "GPUS": "0", "DEVICE": "cpu",
         "CHECKOUT": str(REPOSITORY), "RESULTS": str(results), "BMAD_DATA": str(tmp_path / "data"),
         "BMAD_CACHE": str(tmp_path / "cache"),
-        "CAMPAIGN": "--entries tests/entries/honest --benchmark demo --seed 0 1"
+        "CAMPAIGN": "--entries tests/sample_entries/honest --benchmark demo --seed 0 1"
         " --engine process --no-site",
     }  # fmt: skip
     try:

@@ -279,7 +279,7 @@ def test_a_node_that_is_not_fit_is_told_once_and_never_used(
     for name in (
         "harness",
         "baselines/kit",
-        "tests/entries",
+        "tests/sample_entries",
         "requirements.lock",
         "Dockerfile.gpu",
     ):
@@ -287,7 +287,7 @@ def test_a_node_that_is_not_fit_is_told_once_and_never_used(
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     shutil.copytree(checkout, tmp_path / "other-harness")
-    with (checkout / "tests/entries/honest/model.py").open("a") as file:
+    with (checkout / "tests/sample_entries/honest/model.py").open("a") as file:
         file.write("#")
     with (tmp_path / "other-harness/harness/session/conversation.py").open("a") as file:
         file.write("#")

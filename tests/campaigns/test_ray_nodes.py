@@ -47,7 +47,7 @@ from tests.fake_nvml import Driver, FakeGpu
 from tests.paths import REPOSITORY
 from tests.run_factory import random_scores, save_run
 
-HONEST = REPOSITORY / "tests/entries/honest"
+HONEST = REPOSITORY / "tests/sample_entries/honest"
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> node_check.NodeJob:
     plan, _ = plan_of()
     run = plan.runs[0].cell
     command = Command(
-        "tests/entries/honest", "honest", ("--benchmark", "demo"), 0, "cpu", "process", "", None,
+        "tests/sample_entries/honest", "honest", ("--benchmark", "demo"), 0, "cpu", "process", "", None,
         (), (), None, None, replace=False, keep_maps=False,
     )  # fmt: skip
     told = {
@@ -169,7 +169,7 @@ def test_a_node_that_is_fit_says_by_which_call_and_in_which_folder(job, cache: P
     work = Path(verdict.work)
     assert work.is_dir()
     assert work.parent == cache / "work"
-    assert list(verdict.arguments[:3]) == ["tests/entries/honest", "--as", "honest"]
+    assert list(verdict.arguments[:3]) == ["tests/sample_entries/honest", "--as", "honest"]
     assert str(work / "results") in verdict.arguments
     shutil.rmtree(work)
 
@@ -304,8 +304,8 @@ def test_a_node_runs_and_hands_back_every_file_in_pieces(job, cache, tmp_path, m
 
 
 def test_a_run_that_is_broken_off_leaves_no_process_and_no_folder(job, cache) -> None:
-    slow = changed(job, source="tests/entries/hanging_start", name="hanging_start")
-    plan, _ = plan_of("--entries", REPOSITORY / "tests/entries/hanging_start")
+    slow = changed(job, source="tests/sample_entries/hanging_start", name="hanging_start")
+    plan, _ = plan_of("--entries", REPOSITORY / "tests/sample_entries/hanging_start")
     slow = dataclasses.replace(slow, expected=plan.expected(plan.runs[0].cell))
     messages = node.run(sent(slow), str(REPOSITORY), "cpu")
     assert next(messages)[0] == "started"
@@ -615,7 +615,7 @@ def test_images_have_one_meaning_on_every_node() -> None:
 
 def test_paths_are_sent_as_they_mean_the_same_elsewhere(job, tmp_path: Path, monkeypatch) -> None:
     inside = changed(job, source=str(HONEST), weights=str(tmp_path)).command
-    assert _for_nodes(inside).source == "tests/entries/honest"
+    assert _for_nodes(inside).source == "tests/sample_entries/honest"
     assert _for_nodes(inside).weights == str(tmp_path)
     outside = changed(job, source=str(tmp_path), place=("--pack", "tests")).command
     assert _for_nodes(outside).source == str(tmp_path)

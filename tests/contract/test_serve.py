@@ -217,7 +217,7 @@ def test_an_input_that_ends_inside_an_image_is_an_error_and_not_a_success(serve_
 
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["train"]])
 def test_an_unknown_verb_exits_2_and_names_the_valid_ones(repository, arguments):
-    folder = repository / "tests" / "entries" / "honest"
+    folder = repository / "tests" / "sample_entries" / "honest"
     command = [sys.executable, "-m", "harness.contract", str(folder), *arguments]
     ended = subprocess.run(command, capture_output=True, check=False, cwd=repository)
     assert ended.returncode == 2

@@ -29,7 +29,7 @@ from harness.records.store import Store
 from tests.engine_images import LightDockerEngine
 
 HOSTILE = Path(__file__).parent
-ENTRIES = HOSTILE.parent / "entries"
+ENTRIES = HOSTILE.parent / "sample_entries"
 # Short, because tests wait for them; long enough for an interpreter on a busy machine.
 LIMITS = {
     "start_seconds": 60, "image_seconds": 20, "predict_seconds": 120, "train_seconds": 120,

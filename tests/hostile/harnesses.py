@@ -4,7 +4,7 @@ An interpreter with all imports takes seconds to start, and a test of kills need
 process imports everything, and forks a harness for each command that it reads:
 
     with Nursery(cache) as nursery:
-        harness = nursery.start("tests/entries/honest", "--results", "r")
+        harness = nursery.start("tests/sample_entries/honest", "--results", "r")
         os.kill(harness, signal.SIGKILL)
         code = nursery.wait()              # as `subprocess` counts: -9
 """

@@ -26,7 +26,7 @@ from harness.running.plan import RunPlan, plan_runs, run_all
 from harness.trained import interrupted_training
 from tests.paths import REPOSITORY
 
-RESUMING = REPOSITORY / "tests" / "entries" / "resuming"
+RESUMING = REPOSITORY / "tests" / "sample_entries" / "resuming"
 # Checkpoints at 5, 10, 15 and 20; long enough between them for a kill to come before the next.
 SETTINGS = ("--set", "every=5", "--set", "pause=0.1", "--set", "best=10")
 # A harness that kills itself, at once and for certain, at a moment that it is told.

@@ -20,7 +20,7 @@ from harness.engines.process import ProcessEngine
 from harness.session.conversation import Answer, Hello, PredictSession, Question
 from tests.function_engine import EntryFunction, run_function
 
-ENTRIES = Path(__file__).parents[1] / "entries"
+ENTRIES = Path(__file__).parents[1] / "sample_entries"
 HELLO = Hello(benchmark="demo", seed=0, device="cpu", maps_wanted=True, params={})
 # Short, because tests wait for them; long enough for an interpreter on a busy machine.
 LIMITS = Limits(
@@ -123,7 +123,7 @@ def honest(stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> None:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How a predict session with one of tests/entries ends, asked about three images."""
+    """How a predict session with one of tests/sample_entries ends, asked about three images."""
 
     entry: str
     status: Status

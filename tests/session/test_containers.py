@@ -33,7 +33,7 @@ def play_container(engine, converse, hello, limits, repository):
     """`play_container(name, **limits)`: a predict session with an entry in a container."""
 
     def play(entry, *, images=None, hello=hello, **changes):
-        folder = repository / "tests" / "entries" / entry
+        folder = repository / "tests" / "sample_entries" / entry
         program = engine.prepare_folder(folder, f"test-{entry}", folder_identity(folder))
         changed = replace(limits, **({"memory_mib": 512, "threads": 1} | changes))
         running = engine.start(Launch(program, "predict", limits=changed))
@@ -75,7 +75,7 @@ def test_large_images_pass_through_a_containers_pipe(play_container, images):
 def test_a_model_trained_in_one_container_is_used_in_the_next(
     engine, hello, limits, repository, tmp_path
 ):
-    folder = repository / "tests" / "entries" / "trainer"
+    folder = repository / "tests" / "sample_entries" / "trainer"
     program = engine.prepare_folder(folder, "test-trainer", folder_identity(folder))
     train, model = tmp_path / "train", tmp_path / "model"
     train.mkdir()
@@ -103,7 +103,7 @@ def test_a_model_trained_in_one_container_is_used_in_the_next(
 
 
 def test_an_image_describes_itself(engine, limits, repository):
-    folder = repository / "tests" / "entries" / "trainer"
+    folder = repository / "tests" / "sample_entries" / "trainer"
     program = engine.prepare_folder(folder, "test-trainer", folder_identity(folder))
     launch = Launch(program, "describe", limits=replace(limits, memory_mib=256))
     with engine.start(launch) as running:

@@ -1,4 +1,4 @@
-"""Whole entries as real processes: every behaviour of tests/entries ends with its own status."""
+"""Whole entries as real processes: every behaviour of tests/sample_entries ends with its own status."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def wait_for_verdict(entry):
 
 @pytest.fixture
 def train_folder(start_folder, tmp_path, hello, limits):
-    """Train `tests/entries/trainer` into a fresh folder under a judge."""
+    """Train `tests/sample_entries/trainer` into a fresh folder under a judge."""
     train, model = tmp_path / "train", tmp_path / "model"
     train.mkdir()
     model.mkdir()

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def honest(tmp_path: Path) -> Path:
     """An entry that runs, as its author writes it: without a Dockerfile."""
-    return Path(shutil.copytree(ROOT / "tests/entries/honest", tmp_path / "honest"))
+    return Path(shutil.copytree(ROOT / "tests/sample_entries/honest", tmp_path / "honest"))
 
 
 @pytest.mark.engine

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.engine
 
 UUID = "GPU-5f2a7c31-0b7e-4a5d-9c46-2f1d3b8e9a70"
 OTHER = "GPU-00000000-0000-0000-0000-000000000000"
-HONEST = Path(__file__).parents[2] / "entries" / "honest"
+HONEST = Path(__file__).parents[2] / "sample_entries" / "honest"
 LIMITS = Limits(threads=1, memory_mib=256, stop_seconds=0.5)
 # The state of the container comes on standard input and names the folder of its configuration.
 HOOK = """#!/bin/sh

@@ -28,7 +28,7 @@ from harness.records.store import Store
 from tests.fake_nvml import Driver, FakeGpu
 from tests.function_engine import EntryFunction, FunctionEngine
 
-ENTRIES = Path(__file__).parents[2] / "entries"
+ENTRIES = Path(__file__).parents[2] / "sample_entries"
 ON_GPU = Launch(
     Program("x", "folder:x"), "predict", device="cuda:GPU-a", limits=Limits(stop_seconds=0.2)
 )
