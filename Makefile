@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.from-lock
+# Two test processes: what uses the container engine in one, the rest in both (tests/conftest.py).
+IN_TWO := -n 2 --dist loadgroup
 
 .PHONY: help demo test test-all check lint format env lock bench-metrics bench-pipe bench-baselines cost-page \
         schema clean
@@ -16,10 +18,10 @@ demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the
 
 test: env  ## set up and run the tests (20 minutes; those with containers are skipped where no engine answers)
 	@echo "== the tests (about 20 minutes on 2 cores, less where no container engine answers)"
-	@$(RUN) -m pytest -m "not slow"
+	@$(RUN) -m pytest $(IN_TWO) -m "not slow"
 
 test-all: env  ## every test, the slow ones too (an hour)
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(IN_TWO)
 
 lint: env  ## format, lint, types
 	@echo "== format, lint, types"
@@ -29,7 +31,7 @@ lint: env  ## format, lint, types
 
 check: lint  ## format, lint, types, fast tests (8 minutes)
 	@echo "== fast tests"
-	@$(RUN) -m pytest -q -m "not slow and not engine and not browser"
+	@$(RUN) -m pytest -q $(IN_TWO) -m "not slow and not engine and not browser"
 
 format: env  ## format the code and mend what the linter can
 	@$(RUN) -m ruff check --fix --quiet . ; $(RUN) -m ruff format .

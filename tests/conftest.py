@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -49,8 +50,31 @@ def find_browser() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
+def pytest_configure() -> None:
+    """Each of several test processes has a temporary folder of its own, so that they share no lock."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"{worker}-")
+        tempfile.tempdir = None  # asked for anew
+
+
+def pytest_unconfigure() -> None:
+    """Nothing stays of it."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+
+
+def lane_of(item: pytest.Item) -> str:
+    """Tests of one lane run in one process, in order: those of a file, and all that use the engine.
+
+    They count containers, restart engines and remove images, so they may not meet one another.
+    """
+    return "engine" if item.get_closest_marker("engine") else str(item.path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the machine cannot run, with the reason; in CI engine and browser are compulsory."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(lane_of(item)))
     needs_engine = [item for item in items if item.get_closest_marker("engine")]
     if needs_engine and (problem := engine_problem()):
         if IS_CI:
