@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from harness.benchmarks.masks import MASK_FOLDERS, mask_of
 from harness.benchmarks.pixels import IMAGE_SUFFIXES
 from harness.benchmarks.problems import Problem
 
@@ -26,10 +27,6 @@ _SPLITS = {
 _NORMAL = frozenset({"good", "normal"})
 _ANOMALOUS = frozenset({"ungood", "bad", "abnormal", "anomalous", "anomaly"})
 _IMAGES = frozenset({"img", "imgs", "image", "images"})
-_MASKS = frozenset(
-    {"label", "labels", "mask", "masks", "anomaly_mask", "anomaly_masks", "ground_truth", "gt"}
-)
-_MASK_SUFFIX = re.compile(r"_(mask|label|seg|gt)$", re.IGNORECASE)
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _MAX_DEPTH = 3  # archive folder / author's folder / splits, and one to spare
 
@@ -124,7 +121,9 @@ def read_layout(root: Path) -> Layout:
     for relative in _files(root, sorting.unlisted):
         _sort_in(sorting, relative)
     images = [
-        FoundImage(keys[0], split, is_anomalous, _mask_of(sorting, (split, is_anomalous, name)))
+        FoundImage(
+            keys[0], split, is_anomalous, mask_of(sorting.masks, (split, is_anomalous, name))
+        )
         for (split, is_anomalous, name), keys in sorting.images.items()
     ]
     used = {image.mask_key for image in images}
@@ -149,11 +148,11 @@ def place_of(relative: PurePosixPath) -> ImagePlace:
     for part in relative.parts[:-1]:
         token = re.sub(r"[-\s]+", "_", part.strip().lower())
         head, _, tail = token.partition("_")
-        if head in _SPLITS and (not tail or tail in _MASKS or tail in _IMAGES):
-            split, is_mask = _SPLITS[head], is_mask or tail in _MASKS
+        if head in _SPLITS and (not tail or tail in MASK_FOLDERS or tail in _IMAGES):
+            split, is_mask = _SPLITS[head], is_mask or tail in MASK_FOLDERS
         elif token in _NORMAL or token in _ANOMALOUS:
             classes.add(token in _ANOMALOUS)
-        elif token in _MASKS:
+        elif token in MASK_FOLDERS:
             is_mask = True
         elif token not in _IMAGES:
             other.append(part)
@@ -175,16 +174,6 @@ def _sort_in(sorting: _Sorting, relative: PurePosixPath) -> None:
         return
     kind = sorting.masks if place.is_mask else sorting.images
     kind[place.split, place.is_anomalous, place.name].append(str(relative))
-
-
-def _mask_of(sorting: _Sorting, image: tuple[str, bool, str]) -> str | None:
-    """The mask of the same split, class and name, or of that name and `_mask`."""
-    split, is_anomalous, name = image
-    found = sorting.masks.get(image)
-    if found is None:
-        for suffix in ("_mask", "_label", "_seg", "_gt"):
-            found = found or sorting.masks.get((split, is_anomalous, name + suffix))
-    return found[0] if found else None
 
 
 def _homeless(sorting: _Sorting) -> list[Problem]:

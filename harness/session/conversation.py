@@ -36,7 +36,8 @@ from harness.contract.frames import (
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame
 from harness.engines.base import DeadlinePassed, Launch, Running
 from harness.session.one_image import Ahead, Answer, Asked, PreparedImage, Question, Received
-from harness.session.pipe import Deadline, EntryPipe
+from harness.session.pipe import EntryPipe
+from harness.session.time_limits import Deadline, TimeLimits
 from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
 __all__ = [
@@ -112,9 +113,8 @@ class _Conversation:
 
     def __init__(self, running: Running, launch: Launch, hello: Hello, seconds: float) -> None:
         self.limits = launch.limits
-        self.pipe = EntryPipe(
-            running, total_seconds=seconds, stop_seconds=launch.limits.stop_seconds
-        )
+        self.time_limits = TimeLimits(launch.limits, seconds)
+        self.pipe = EntryPipe(running, self.time_limits)
         self._running = running
         self._hello = HelloFrame(
             verb=launch.verb,
@@ -137,17 +137,14 @@ class _Conversation:
             RunEnded: by the entry's fault.
         """
         line = self._hello.line()
-        seconds = self.limits.start_seconds
-        deadline = self.pipe.deadline(
-            seconds, Status.START_TIMEOUT, f"it did not come within {seconds:g} s"
-        )
+        deadline = self.time_limits.start()
         with self.pipe.typed("the ready frame", deadline):
             self.pipe.send(line, deadline)
             frame = parse_frame(self.pipe.receive_first_line("type", deadline))
             if not isinstance(frame, ReadyFrame):
                 raise BadFrame("a ready frame was expected")
         self._has_maps = frame.maps and self._hello.maps_wanted
-        return Ready(frame.maps, self._running.last_arrival - self.pipe.began)
+        return Ready(frame.maps, self._running.last_arrival - self.time_limits.began)
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """Send one image after the other, each after the answer to the one before.
@@ -189,10 +186,7 @@ class _Conversation:
         self.pipe.expect_silence(where)
         pixels = math.prod(question.size)
         self._running.expect_output(MAX_LINE_BYTES + (pixels * 4 if self._has_maps else 0))
-        seconds = self.limits.image_seconds
-        deadline = self.pipe.deadline(
-            seconds, Status.IMAGE_TIMEOUT, f"it was not answered within {seconds:g} s"
-        )
+        deadline = self.time_limits.image()
         sent = time.monotonic()
         with self.pipe.typed(where, deadline):
             self.pipe.send(question.line, deadline, question.pixels)
@@ -323,7 +317,7 @@ class _Training(_Conversation):
             curve=tuple(self._curve.points),
             checkpoints=self._checkpoints,
             start_up_seconds=ready.start_up_seconds,
-            seconds=time.monotonic() - self.pipe.began,
+            seconds=time.monotonic() - self.time_limits.began,
         )
 
     def _rewind_once(self, frame: ProgressFrame | CheckpointFrame) -> None:
@@ -335,8 +329,8 @@ class _Training(_Conversation):
     def _next_frame(self) -> ProgressFrame | CheckpointFrame | DoneFrame:
         limit = self.limits.train_stdout_bytes
         self._frames += 1
-        with self.pipe.typed(f"training frame {self._frames}", self.pipe.total):
-            frame, nbytes = self.pipe.receive_frame(self.pipe.total)
+        with self.pipe.typed(f"training frame {self._frames}", self.time_limits.total):
+            frame, nbytes = self.pipe.receive_frame(self.time_limits.total)
             self._received += nbytes
             if self._received > limit:
                 raise BadFrame(f"more than {limit} bytes on standard output in one training")
@@ -350,8 +344,8 @@ class _Training(_Conversation):
         where = f"the verdict on checkpoint {self._checkpoints}"
         self.pipe.expect_silence(where)
         self._allow_chatter()
-        with self.pipe.typed(where, self.pipe.total):
-            self.pipe.send(verdict.line(), self.pipe.total)
+        with self.pipe.typed(where, self.time_limits.total):
+            self.pipe.send(verdict.line(), self.time_limits.total)
 
     def _allow_chatter(self) -> None:
         """Let progress frames wait; called before the entry may write them, or some are lost."""
@@ -365,10 +359,10 @@ def read_description(running: Running, launch: Launch) -> Description:
         RunEnded: it does not describe itself as the contract says, or not in time.
     """
     limits = launch.limits
-    pipe = EntryPipe(running, total_seconds=limits.start_seconds, stop_seconds=limits.stop_seconds)
+    pipe = EntryPipe(running, TimeLimits(limits, limits.start_seconds))
     where = "the description"
-    with pipe.typed(where, pipe.total):
-        description = Description.from_line(pipe.receive_first_line("contract", pipe.total))
+    with pipe.typed(where, pipe.limits.total):
+        description = Description.from_line(pipe.receive_first_line("contract", pipe.limits.total))
     pipe.close()
     return description
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import MAX_SIDE, ImageFrame, MapFrame
-from harness.session.pipe import Deadline
+from harness.session.time_limits import Deadline
 
 
 @dataclass(frozen=True)

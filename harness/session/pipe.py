@@ -8,9 +8,7 @@ expected, never what the entry wrote: an entry could write pixels there.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import AnyFrame, parse_frame
@@ -24,25 +22,10 @@ from harness.engines.base import (
     PipeClosed,
     Running,
 )
+from harness.session.time_limits import Deadline, TimeLimits
 
 MAX_BANNER_BYTES = 64 * 1024
 """Bytes that may stand on standard output before the first frame."""
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """An instant, and how a run ends that passes it."""
-
-    at: float
-    """Instant of `time.monotonic()`."""
-    status: Status
-    """Status of the run then."""
-    words: str
-    """What was not done by then."""
-
-    def or_earlier(self, other: Deadline) -> Deadline:
-        """The one that comes first."""
-        return self if self.at <= other.at else other
 
 
 class EntryPipe:
@@ -52,23 +35,11 @@ class EntryPipe:
 
     Args:
         running: the started entry; its caller stops it.
-        total_seconds: limit of the whole session, counted from now.
-        stop_seconds: how long the entry may take to exit.
+        limits: its deadlines, counted from now.
     """
 
-    def __init__(self, running: Running, *, total_seconds: float, stop_seconds: float) -> None:
-        self._running = running
-        self._stop_seconds = stop_seconds
-        self.began = time.monotonic()
-        self.total = Deadline(
-            self.began + total_seconds,
-            Status.TOTAL_TIMEOUT,
-            f"the session took longer than its {total_seconds:g} s",
-        )
-
-    def deadline(self, seconds: float, status: Status, words: str) -> Deadline:
-        """The instant `seconds` from now, or the end of the session where that comes first."""
-        return Deadline(time.monotonic() + seconds, status, words).or_earlier(self.total)
+    def __init__(self, running: Running, limits: TimeLimits) -> None:
+        self._running, self.limits = running, limits
 
     @contextlib.contextmanager
     def typed(self, where: str, deadline: Deadline) -> Iterator[None]:
@@ -135,11 +106,7 @@ class EntryPipe:
         where = "the end of the session"
         self._running.expect_output(MAX_LINE_BYTES)
         self._running.close_input()
-        deadline = self.deadline(
-            self._stop_seconds,
-            Status.TOTAL_TIMEOUT,
-            f"the entry did not exit within {self._stop_seconds:g} s after its input ended",
-        )
+        deadline = self.limits.exit()
         with self.typed(where, deadline):
             ending = self._running.wait(deadline.at)
         if ending.code != 0:
@@ -149,7 +116,7 @@ class EntryPipe:
     def _early_end(self, where: str) -> RunEnded:
         """How a run ends whose entry has closed its output (or input) too early."""
         try:
-            ending = self._running.wait(time.monotonic() + self._stop_seconds)
+            ending = self._running.wait(self.limits.last_word())
         except DeadlinePassed:
             return RunEnded(
                 Status.MISSING_ANSWER, f"{where}: the entry closed its pipe and went on running"
