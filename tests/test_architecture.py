@@ -142,6 +142,14 @@ def test_every_module_stands_in_a_room_that_is_listed() -> None:
     assert rooms == set(ROOMS)
 
 
+def test_contributing_lists_the_rooms_in_their_order() -> None:
+    listed = re.findall(
+        r"^\| `([\w/*.]+?)/?` \|", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.M
+    )
+    names = [path.rpartition("/")[2].replace("*.py", "verbs") for path in listed]
+    assert tuple(names) == ROOMS
+
+
 def test_imports_run_one_way() -> None:
     assert violations(sources()) == []
 

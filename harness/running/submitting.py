@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.common.errors import EntryFailed, EntryInvalid, InfrastructureFault, UsageError
 from harness.console import cli
+from harness.entries.pinning import pinned
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +42,7 @@ def submit(options: argparse.Namespace, reporter: cli.Reporter) -> str:
     if problems or program is None:
         raise _invalid(candidate, problems)
     _check(candidate, program, options, reporter)
-    table = _pin(options, candidate, program)
+    table = pinned(candidate.table, candidate.entry, program, candidate.engine, options.archive)
     return _write(options, candidate, table)
 
 
@@ -218,65 +219,6 @@ def _check(
         where=candidate.entry.source,
         fix=f"python -m harness.check {candidate.entry.source} shows the same again",
     )
-
-
-def _pin(options: argparse.Namespace, candidate: Candidate, program: Program) -> SubmissionTable:
-    """The table with what must not change from now on.
-
-    Raises:
-        EntryInvalid: no registry holds the image, or its name has moved on meanwhile.
-    """
-    from harness.entries.identity import submitted_folder_hash
-
-    entry, table = candidate.entry, candidate.table
-    if entry.kind == "folder":
-        digest = submitted_folder_hash(entry.folder)
-        return table.model_copy(update={"folder": table.name, "folder_hash": digest})
-    if entry.kind == "archive":
-        return _with_archive(table, Path(entry.source), program)
-    again = candidate.engine.prepare_image(entry.source, entry.name)
-    if again.image != program.image:
-        raise EntryInvalid(
-            f"{entry.source} was moved to another image while it was being checked",
-            where=entry.source,
-            fix="submit it again under a tag that stays, or by its digest",
-        )
-    if options.archive:
-        _save(candidate.engine, program, options.archive)
-        return _with_archive(table, options.archive, program)
-    pinned = candidate.engine.pin(program, entry.source)
-    if pinned is None:
-        raise EntryInvalid(
-            f"no registry holds {entry.source}, so nobody else could run it",
-            where=entry.source,
-            fix=f"docker push {entry.source}, or write it to a file with --archive {table.name}.tar",
-        )
-    return table.model_copy(update={"image": pinned, "content": program.content})
-
-
-def _with_archive(table: SubmissionTable, archive: Path, program: Program) -> SubmissionTable:
-    from harness.entries.submissions import archive_file_hash
-
-    return table.model_copy(
-        update={
-            "archive": archive.name,
-            "archive_hash": archive_file_hash(archive),
-            "content": program.content,
-        }
-    )
-
-
-def _save(engine: Engine, program: Program, path: Path) -> None:
-    """`docker save`, whole or not at all."""
-    from harness.common.statuses import RunEnded
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        try:
-            engine.save_archive(program, Path(folder) / "image.tar")
-        except RunEnded as end:
-            raise InfrastructureFault(end.status, end.detail) from end
-        (Path(folder) / "image.tar").rename(path)
 
 
 def _write(options: argparse.Namespace, candidate: Candidate, table: SubmissionTable) -> str:
