@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.entries.entry import Entry, SubmissionTable
 
 
-def pinned(
+def pinned_table(
     table: SubmissionTable,
     entry: Entry,
     program: Program,
@@ -48,14 +48,14 @@ def pinned(
     if archive is not None:
         _save(engine, program, archive)
         return _with_archive(table, archive, program)
-    pinned = engine.pin(program, entry.source)
-    if pinned is None:
+    pinned_table = engine.pin(program, entry.source)
+    if pinned_table is None:
         raise EntryInvalid(
             f"no registry holds {entry.source}, so nobody else could run it",
             where=entry.source,
             fix=f"docker push {entry.source}, or write it to a file with --archive {table.name}.tar",
         )
-    return table.model_copy(update={"image": pinned, "content": program.content})
+    return table.model_copy(update={"image": pinned_table, "content": program.content})
 
 
 def _with_archive(table: SubmissionTable, archive: Path, program: Program) -> SubmissionTable:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.common.errors import EntryFailed, EntryInvalid, InfrastructureFault, UsageError
 from harness.console import cli
-from harness.entries.pinning import pinned
+from harness.entries.pinning import pinned_table
 
 if TYPE_CHECKING:
     import argparse
@@ -42,7 +42,9 @@ def submit(options: argparse.Namespace, reporter: cli.Reporter) -> str:
     if problems or program is None:
         raise _invalid(candidate, problems)
     _check(candidate, program, options, reporter)
-    table = pinned(candidate.table, candidate.entry, program, candidate.engine, options.archive)
+    table = pinned_table(
+        candidate.table, candidate.entry, program, candidate.engine, options.archive
+    )
     return _write(options, candidate, table)
 
 
