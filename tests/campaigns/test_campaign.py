@@ -325,18 +325,20 @@ def test_a_killed_campaign_leaves_no_run_behind_and_its_resume_repeats_none(
     ]  # fmt: skip
     command = [sys.executable, "-m", "harness.campaign"]
     environment = {**os.environ, "BMAD_CACHE": str(cache)}
-    first = subprocess.Popen(
-        [*command, "run", *arguments], cwd=REPOSITORY, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    log = tmp_path / "first.log"
+    with log.open("w") as stream:
+        first = subprocess.Popen(
+            [*command, "run", *arguments], cwd=REPOSITORY, env=environment,
+            stdout=stream, stderr=stream,
+        )  # fmt: skip
     store = Store(results)
     deadline = time.monotonic() + 120
-    while not store.record_paths() and time.monotonic() < deadline:
+    while not store.record_paths() and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.wait()
     before = {path: path.read_bytes() for path in store.record_paths()}
-    assert before
+    assert before, log.read_text()
     while left_running(results) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left_running(results)
