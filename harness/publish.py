@@ -1,7 +1,7 @@
 """`python -m harness.publish`: put runs onto the public board, and check a pull request that does.
 
 add      copy runs into leaderboard/records/, those of hidden packs in their public form
-check    does a pull request add only what the harness could have written?
+check    may a pull request be merged? A contributor's adds submissions alone
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 EXAMPLES = """
   python -m harness.publish add                        every publishable run under results/
   python -m harness.publish add results/brain/padim/seed-0.json --replace
-  python -m harness.publish check --base origin/main
-  python -m harness.publish check --base origin/main --repository ../pull-request --replaces padim
+  python -m harness.publish check --base origin/main --repository ../pull-request
+  python -m harness.publish check --base origin/main --repository ../pull-request \\
+      --maintainer --replaces padim
 """
 
 
@@ -29,8 +30,8 @@ def build_parser() -> cli.Parser:
     """The command line of this verb."""
     parser = cli.Parser(
         "publish",
-        "Put runs into leaderboard/records/ in the form that may be seen, or check what a pull\n"
-        "request puts there: schema, hashes, run keys, and no row of another entry touched.",
+        "Put runs into leaderboard/records/ in the form that may be seen, or check a pull request:\n"
+        "a contributor adds own submissions alone; what a maintainer publishes is derived again.",
         EXAMPLES,
     )
     parser.add_argument("verb", choices=("add", "check"))
@@ -51,11 +52,19 @@ def build_parser() -> cli.Parser:
         "--repository", type=Path, metavar="DIR", help="its checkout (default: this one)"
     )
     group.add_argument(
+        "--maintainer", action="store_true",
+        help="a maintainer asks for it: the caller knows, and the change cannot say",
+    )  # fmt: skip
+    group.add_argument(
+        "--owns", nargs="+", default=[], metavar="NAME",
+        help="submissions that are its author's, so that he may change them",
+    )  # fmt: skip
+    group.add_argument(
         "--replaces",
         nargs="+",
         default=[],
         metavar="ENTRY",
-        help="entries whose rows it may change",
+        help="entries whose published rows it may change or add to (a maintainer's)",
     )
     return parser
 
@@ -95,17 +104,21 @@ def _add(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from harness.common.paths import REPOSITORY
-    from harness.publishing.publication import PullRequest
+    from harness.publishing.pull_request import PullRequest
 
     if not options.base:
         raise UsageError("with which branch is it to be compared?", where="--base")
     request = PullRequest(
-        options.repository or REPOSITORY, options.base, frozenset(options.replaces)
+        options.repository or REPOSITORY,
+        options.base,
+        is_maintainers=options.maintainer,
+        owned=frozenset(options.owns),
+        replaced=frozenset(options.replaces),
     )
     problems = request.problems()
-    for problem in problems:
-        print(problem)
-    print(f"{len(request.changes())} changed files of published records, {len(problems)} problems")
+    for line in problems or request.proofs():
+        print(line)
+    print(f"{len(request.changes)} changed files, {len(problems)} problems")
     return StoreUnusable.exit_code if problems else 0
 
 

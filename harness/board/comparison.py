@@ -173,14 +173,10 @@ def read_comparisons(root: Path) -> dict[str, Comparison]:
     """All comparisons below a results folder, by benchmark; none where it holds none.
 
     Raises:
-        StoreUnusable: a file is not a comparison of this schema.
+        StoreUnusable: a file is not a comparison of this schema, or not of what its name says.
     """
-    return {
-        comparison.benchmark: comparison
-        for comparison in (
-            _read(path) for path in sorted((root / COMPARISONS_FOLDER).glob("*.json"))
-        )
-    }
+    paths = sorted((root / COMPARISONS_FOLDER).glob("*.json"))
+    return {path.stem: read_comparison(path) for path in paths}
 
 
 def without_numbers(comparison: Comparison) -> Comparison:
@@ -204,9 +200,14 @@ def bare(standing: Standing) -> Standing:
     return replace(standing, mean=None, low=None, high=None, stability=())
 
 
-def _read(path: Path) -> Comparison:
+def read_comparison(path: Path) -> Comparison:
+    """One comparison; its file is named after its benchmark.
+
+    Raises:
+        StoreUnusable: it is not a comparison of this schema, or of another benchmark.
+    """
     try:
-        return _FILE.validate_json(path.read_bytes())
+        comparison = _FILE.validate_json(path.read_bytes())
     except OSError as error:
         raise StoreUnusable(
             f"the comparison cannot be read: {error.strerror}", where=str(path)
@@ -219,3 +220,10 @@ def _read(path: Path) -> Comparison:
             where=str(path),
             fix="make it anew with python -m harness.compare",
         ) from error
+    if comparison.benchmark != path.stem:
+        raise StoreUnusable(
+            f"the file is named {path.stem} and compares the runs on {comparison.benchmark}",
+            where=str(path),
+            fix="make it anew with python -m harness.compare",
+        )
+    return comparison

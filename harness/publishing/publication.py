@@ -6,57 +6,31 @@
     leaderboard/records/<benchmark>/datacard.json                    open packs alone
     leaderboard/records/comparisons/<benchmark>.json                 of a hidden pack without its numbers
 
-Trap: a pull request may change the code that checks it. Run the check of the branch that it
-goes to, on the tree that it brings (docs/maintaining.md).
+What a pull request may change of them is held by `pull_request.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 from harness.board.comparison import (
-    Comparison,
     comparison_bytes,
     comparison_path,
     read_comparisons,
     without_numbers,
 )
 from harness.board.rows import ranked_records, with_withdrawals
-from harness.common.disclosure import Artefact, is_sealed, may_leave, strictest
-from harness.common.errors import HarnessError, StoreUnusable, UsageError
+from harness.common.disclosure import Artefact, is_sealed, may_leave
+from harness.common.errors import StoreUnusable, UsageError
 from harness.entries.submissions import withdrawals
 from harness.publishing.public_form import public_form, public_problems
-from harness.records.record import MetricValue, Record, content_hash
+from harness.records.record import MetricValue, Record
 from harness.records.store import RunName, Store, read_record
 
-RECORDS = PurePosixPath("leaderboard/records")
-MAX_FILE_BYTES = 32 * 1024**2
 DIRTY = "+dirty"
-_SAFE = r"[a-z0-9][a-z0-9._-]{0,63}"
-_RUN = re.compile(rf"(?P<benchmark>{_SAFE})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
-_CARD = re.compile(rf"(?P<benchmark>{_SAFE})/datacard\.json")
-_COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE})\.json")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One file that a pull request adds, changes or removes."""
-
-    kind: Literal["added", "changed", "removed"]
-    """What becomes of it."""
-    path: str
-    """Relative to the folder of published records, with forward slashes."""
-
-
-# -- adding -------------------------------------------------------------------------------------
 
 
 def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None:
@@ -201,219 +175,3 @@ def _metric_problems(metric: MetricValue) -> Iterator[str]:
     numbers = [number for number in (metric.low, metric.value, metric.high) if number is not None]
     if not all(0 <= number <= 1 for number in numbers):
         yield f"{where} is not from 0 to 1"
-
-
-# -- a pull request -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PullRequest:
-    """A checkout, compared with the branch that it is to be merged into."""
-
-    repository: Path
-    """Root of the checkout."""
-    base: str
-    """Revision of that branch."""
-    replaced: frozenset[str] = frozenset()
-    """Entries whose published rows it may change: said by the maintainer who calls the check."""
-
-    @property
-    def records(self) -> Store:
-        """Its folder of published records."""
-        return Store(self.repository / RECORDS)
-
-    def changes(self) -> list[Change]:
-        """What it does to the published records, uncommitted files included."""
-        fork = self._git("merge-base", self.base, "HEAD").strip()
-        told = self._git("diff", "--name-status", "--no-renames", "-z", fork, "--", str(RECORDS))
-        fields = told.split("\0")[:-1]
-        kinds: Mapping[str, Literal["added", "changed", "removed"]] = {
-            "A": "added", "D": "removed",
-        }  # fmt: skip
-        found = [
-            Change(kinds.get(kind[:1], "changed"), _relative(path))
-            for kind, path in zip(fields[::2], fields[1::2], strict=True)
-        ]
-        new = self._git("ls-files", "-z", "--others", "--exclude-standard", "--", str(RECORDS))
-        found += [Change("added", _relative(path)) for path in new.split("\0")[:-1]]
-        return sorted(set(found), key=lambda change: change.path)
-
-    def problems(self) -> list[str]:
-        """Everything in it that the harness could not have written; empty where it may be merged.
-
-        Raises:
-            UsageError: git cannot tell.
-        """
-        problems: list[str] = []
-        changes = self.changes()
-        for change in changes:
-            problems += [f"{change.path}: {problem}" for problem in self._of_file(change)]
-        if not problems:  # the folder as a whole is looked at when each of its files is one
-            problems += self._of_folder({change.path for change in changes})
-        return problems
-
-    def _of_file(self, change: Change) -> list[str]:
-        path = self.records.root / change.path
-        match, kind = _classify(change.path)
-        if match is None:
-            return ["it is no file that the harness publishes"]
-        is_of_a_row = kind in ("record", "curves", "gallery")
-        if is_of_a_row and change.kind != "added" and match["entry"] not in self.replaced:
-            return [f"it was published before and is {change.kind}; only new rows may be added"]
-        if change.kind == "removed":
-            return []
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
-            return [f"it is no regular file of at most {MAX_FILE_BYTES} bytes"]
-        try:
-            return list(self._of_content(kind, match, path))
-        except HarnessError as error:
-            return [error.what]
-
-    def _of_content(self, kind: str, match: re.Match[str], path: Path) -> Iterator[str]:
-        if kind == "record":
-            record = read_record(path)
-            yield from self._of_record(record, match)
-        elif kind in ("curves", "gallery"):
-            yield from self._of_picture(kind, match, path)
-        elif kind == "card":
-            yield from _card_problems(path, match["benchmark"])
-
-    def _of_record(self, record: Record, match: re.Match[str]) -> Iterator[str]:
-        told = (record.pack.benchmark, record.entry.name, str(record.seed))
-        if told != (match["benchmark"], match["entry"], match["seed"]):
-            yield f"it is of {'/'.join(told[:2])}/seed-{record.seed}"
-        yield from record_problems(record)
-        yield from self._source_problems(record)
-        if record.entry.kind == "submission" or "pinned" in record.entry.metadata:
-            file = self.repository / "submissions" / f"{record.entry.name}.toml"
-            pinned = str(record.entry.metadata.get("pinned") or "")
-            if not pinned or not file.is_file() or pinned not in file.read_text("utf-8", "replace"):
-                yield f"submissions/{record.entry.name}.toml does not pin what it ran"
-
-    def _source_problems(self, record: Record) -> Iterator[str]:
-        """The harness that made it is a state of the branch that it goes to."""
-        commit = record.source.commit or ""
-        if not re.fullmatch(r"[0-9a-f]{40}", commit):
-            return
-        if not self._is_ancestor(commit):
-            yield f"the commit {commit[:12]} of its harness is not in {self.base}"
-            return
-        lock = hashlib.sha256(self._file_at(commit, "requirements.lock")).hexdigest()
-        if record.source.lock != f"sha256:{lock}":
-            yield "its lock file is not that of its commit"
-        for name, file, told in (
-            ("__version__", "harness/__init__.py", record.source.version),
-            ("METRICS_VERSION", "harness/metrics/table.py", record.source.metrics),
-        ):
-            found = re.search(
-                rf'^{name} = "(.*)"$', self._file_at(commit, file).decode(), re.MULTILINE
-            )
-            if found is None or found[1] != told:
-                yield f"{name} {told!r} is not that of its commit"
-
-    def _of_picture(self, kind: str, match: re.Match[str], path: Path) -> Iterator[str]:
-        from harness.board import curves, gallery
-
-        record = self.records.find(RunName(match["benchmark"], match["entry"], int(match["seed"])))
-        if record is None:
-            yield "there is no record beside it"
-        elif kind == "curves":
-            if record.run_key not in curves.read_curves(self.records.root, [record]):
-                yield "it is not made from the evidence that its record names, or may not be shown"
-        else:
-            found = gallery.read_galleries(self.records.root, [record]).get(record.run_key)
-            if found is None:
-                yield "its gallery is not that of its record, or may not be shown"
-            elif path.name not in {gallery.CARD, *gallery.file_names(found.card)}:
-                yield "the gallery's card does not name it"
-
-    def _of_folder(self, changed: set[str]) -> Iterator[str]:
-        """What only all records together tell."""
-        records = self.records.records()
-        names: dict[str, str] = {}
-        for record in sorted(records, key=lambda record: record.times.started):
-            # One folder under other parameters is another method (`--set … --as NAME`).
-            program = content_hash([record.entry.identity, record.entry.params])
-            first = names.setdefault(program, record.entry.name)
-            place = self.records.record_path(self.records.name_of(record))
-            is_new = place.relative_to(self.records.root).as_posix() in changed
-            if first != record.entry.name and is_new:
-                yield f"{record.entry.name}: the same program is on the board already, as {first}"
-        reasons = withdrawals(self.repository / "submissions")
-        ranked = ranked_records(with_withdrawals(records, reasons))
-        for benchmark, comparison in read_comparisons(self.records.root).items():
-            path = f"comparisons/{benchmark}.json"
-            if path in changed:
-                yield from (
-                    f"{path}: {problem}"
-                    for problem in _comparison_problems(comparison, ranked.get(benchmark, ()))
-                )
-
-    @cached_property
-    def _root(self) -> str:
-        return str(self.repository.resolve())
-
-    def _is_ancestor(self, commit: str) -> bool:
-        done = subprocess.run(
-            ["git", "-C", self._root, "merge-base", "--is-ancestor", commit, self.base],
-            capture_output=True,
-            check=False,
-        )
-        return done.returncode == 0
-
-    def _file_at(self, commit: str, path: str) -> bytes:
-        done = subprocess.run(
-            ["git", "-C", self._root, "show", f"{commit}:{path}"], capture_output=True, check=False
-        )
-        return done.stdout
-
-    def _git(self, *arguments: str) -> str:
-        try:
-            done = subprocess.run(
-                ["git", "-C", self._root, *arguments], capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", "") or str(error)
-            raise UsageError(
-                f"git cannot compare with {self.base!r}: {said.strip()}",
-                where=self._root,
-                fix="name a revision that is there, for example --base origin/main; in CI, fetch the"
-                " whole history",
-            ) from error
-        return done.stdout
-
-
-def _relative(path: str) -> str:
-    return PurePosixPath(path).relative_to(RECORDS).as_posix()
-
-
-def _classify(path: str) -> tuple[re.Match[str] | None, str]:
-    """What a file is by its place: record, curves, gallery, card or comparison."""
-    forms = (
-        ("record", re.compile(_RUN.pattern + r"\.json")),
-        ("curves", re.compile(_RUN.pattern + r"\.curves\.json")),
-        ("gallery", re.compile(_RUN.pattern + r"\.gallery/[a-z0-9._-]{1,80}")),
-        ("card", _CARD),
-        ("comparison", _COMPARISON),
-    )
-    for kind, form in forms:
-        match = form.fullmatch(path)
-        if match is not None and (kind == "comparison" or match["benchmark"] != "comparisons"):
-            return match, kind
-    return None, ""
-
-
-def _card_problems(path: Path, benchmark: str) -> Iterator[str]:
-    from harness.board.data_card_files import read_card
-
-    card = read_card(path)
-    if not may_leave(Artefact.DATA_CARD, card.visibility) or card.name != benchmark:
-        yield "it is of another pack, or of a hidden one"
-
-
-def _comparison_problems(comparison: Comparison, ranked: Sequence[Record]) -> Iterator[str]:
-    if not comparison.is_current(ranked):
-        yield "it does not speak of exactly the ranked records that are there"
-    visibility = strictest([comparison.visibility, *(record.pack.visibility for record in ranked)])
-    if without_numbers(replace(comparison, visibility=visibility)) != comparison:
-        yield "it is of a hidden pack and tells numbers"

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def check_files(folder: Path) -> list[str]:
-    """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies."""
+def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
+    """What is wrong with the files of a submissions folder, offline: schema, texts, pins, copies.
+
+    Args:
+        folder: holds the files.
+        first: names that came before all others, whatever the files say of their own dates.
+    """
     from harness.board.tracks import unreviewable_files
     from harness.common.paths import PUBLISHED_RECORDS
     from harness.entries.submissions import (
@@ -23,6 +28,8 @@ def check_files(folder: Path) -> list[str]:
     published = Store(PUBLISHED_RECORDS).records()
     entries, invalid = open_all(folder)
     problems = [f"{path.name}: {error.on_one_line()}" for path, error in sorted(invalid.items())]
+    # What came first keeps its name; the sort is stable, so dates decide within each part.
+    entries.sort(key=lambda entry: entry.name not in first)
     others = [*baselines(), *entries]
     for entry in entries:
         found = missing_fields(entry.table)  # type: ignore[arg-type]
@@ -30,7 +37,6 @@ def check_files(folder: Path) -> list[str]:
             found.append(problem)
         if entry.kind == "folder":
             found += unreviewable_files(entry.folder)
-        # What came first keeps its name: the others are compared with what stands before them.
         earlier = others[: others.index(entry)]
         wanted = marks(entry)
         twin = find_twin(entry.name, wanted, earlier)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,87 +13,14 @@ from harness import publish
 from harness.board import curves
 from harness.board.comparison import comparison_bytes, comparison_path, read_comparisons
 from harness.common.errors import UsageError
-from harness.common.paths import REPOSITORY
-from harness.publishing.publication import PullRequest
 from harness.publishing.site_build import build_site
-from harness.records.record import Record
 from harness.records.store import Store, read_record
 from tests.paths import ENTRIES
+from tests.publishing.pull_requests import RECORDS, add, commit, problems, rewrite
 from tests.record_factory import comparison
-from tests.run_factory import finished, random_scores, save_run
+from tests.run_factory import finished
 
 HIDDEN = {"visibility": "hidden", "track": "sealed"}
-RECORDS = "leaderboard/records"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    options = ["-c", "user.name=A", "-c", "user.email=a@example.invalid"]
-    done = subprocess.run(
-        ["git", "-C", str(folder), *options, *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
-@pytest.fixture(scope="module")
-def branch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with what the check reads of one, on the branch `main`."""
-    folder = tmp_path_factory.mktemp("branch") / "repository"
-    for name in ("requirements.lock", "harness/__init__.py", "harness/metrics/table.py",
-                 f"{RECORDS}/README.md", "submissions/README.md"):  # fmt: skip
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(REPOSITORY / name, target)
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "base")
-    return folder
-
-
-@pytest.fixture
-def fork(branch: Path, tmp_path: Path) -> Path:
-    """A contributor's clone with a branch of its own."""
-    folder = tmp_path / "fork"
-    git(branch, "clone", "--quiet", str(branch), str(folder))
-    git(folder, "checkout", "--quiet", "-b", "mine")
-    return folder
-
-
-@pytest.fixture
-def run(branch: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Save a run that the branch's own harness could have made; the path of its record."""
-    import hashlib
-
-    lock = "sha256:" + hashlib.sha256((branch / "requirements.lock").read_bytes()).hexdigest()
-    commit = git(branch, "rev-parse", "HEAD")
-
-    def made(seed: int = 0, *, scores: int = 0, folder: str = "results", **changes: object) -> Path:
-        told = {"source__commit": commit, "source__lock": lock, "seed": seed}
-        return save_run(tmp_path / folder, random_scores(seed=scores), **(told | changes))
-
-    return made
-
-
-def add(fork: Path, results: Path, *more: str) -> int:
-    options = ["--results", str(results), "--records", str(fork / RECORDS)]
-    return publish.main(["add", *options, *more])
-
-
-def commit(fork: Path) -> None:
-    git(fork, "add", ".")
-    git(fork, "commit", "--quiet", "-m", "records")
-
-
-def problems(fork: Path, *replaced: str) -> list[str]:
-    return PullRequest(fork, "origin/main", frozenset(replaced)).problems()
-
-
-def rewrite(path: Path, change: Callable[[dict], None], *, is_sealed: bool = True) -> None:
-    """Change a record and, as a forger would, seal it again."""
-    data = json.loads(path.read_text())
-    change(data)
-    record = Record.model_validate(data)
-    record = record.sealed() if is_sealed else record
-    path.write_text(record.model_dump_json(indent=1) + "\n")
 
 
 def test_an_open_run_is_published_unchanged_with_its_curves_and_passes_the_check(
@@ -112,8 +37,11 @@ def test_an_open_run_is_published_unchanged_with_its_curves_and_passes_the_check
     assert problems(fork) == []
     capsys.readouterr()
     arguments = ["check", "--base", "origin/main", "--repository", str(fork)]
-    assert publish.main(arguments) == 0
-    assert capsys.readouterr().out == "2 changed files of published records, 0 problems\n"
+    assert publish.main([*arguments, "--maintainer"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "changed: 1 curves, 1 records"
+    assert told[1].startswith("1 records: schema, hashes and run keys agree")
+    assert told[2:] == ["new: patchcore on brain", "2 changed files, 0 problems"]
     assert add(fork, tmp_path / "results") == 0
     assert "published before" in capsys.readouterr().out
     index = build_site(tmp_path / "none", tmp_path / "site", published=fork / RECORDS)
@@ -200,19 +128,6 @@ def test_a_changed_record_with_its_old_hash_is_found(fork, run, tmp_path):
     assert any("hash does not fit" in told for told in problems(fork))
 
 
-@pytest.fixture
-def published(branch: Path, fork: Path, run: Callable[..., Path], tmp_path: Path) -> Path:
-    """A contributor's clone of a branch that has a published row."""
-    other = tmp_path / "with-a-row"
-    git(branch, "clone", "--quiet", str(branch), str(other))
-    run()
-    add(other, tmp_path / "results")
-    commit(other)
-    git(other, "checkout", "--quiet", "-b", "mine")
-    git(other, "update-ref", "refs/remotes/origin/main", "HEAD")
-    return other
-
-
 def test_no_other_row_is_touched(published, run, tmp_path):
     run(seed=1, scores=1, folder="new", entry="padim", title="PaDiM")
     assert add(published, tmp_path / "new") == 0
@@ -234,7 +149,7 @@ def test_a_row_is_replaced_only_where_the_maintainer_says_so(published, run, tmp
     commit(published)
     assert len(problems(published)) == 2
     assert problems(published, "patchcore") == []
-    arguments = ["--base", "origin/main", "--repository", str(published)]
+    arguments = ["--base", "origin/main", "--repository", str(published), "--maintainer"]
     assert publish.main(["check", *arguments]) == 5
     assert publish.main(["check", *arguments, "--replaces", "patchcore"]) == 0
 
@@ -280,7 +195,7 @@ def test_curves_and_comparisons_of_other_records_are_found(fork, run, tmp_path):
     stale = comparison(store.records()[:1])
     store.write(comparison_path(store.root, "brain"), comparison_bytes(stale))
     (told,) = problems(fork)
-    assert told.startswith("comparisons/brain.json: it does not speak of exactly")
+    assert told.startswith(f"{RECORDS}/comparisons/brain.json: it does not speak of exactly")
 
 
 def test_a_run_that_must_not_be_published_is_refused_with_every_reason(run, tmp_path, capsys):

@@ -1,0 +1,370 @@
+"""The check of a pull request: the whole change, held against the branch that it goes to.
+
+A contributor adds submissions of his own, `submissions/<own>.toml` and `submissions/<own>/`, and
+nothing else. All other files come from maintainers; whose change it is, the caller says (CI, as
+the base configures it), never anything in the change. What a maintainer changes of the published
+records is derived again as far as it can be: that proves that the files agree with each other
+and with the branch, and not that a number was measured.
+
+Trap: a pull request may change the code that checks it. Run the check of the branch that it
+goes to, on the tree that it brings (docs/maintaining.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from harness.board.comparison import read_comparison, read_comparisons
+from harness.board.rows import ranked_records, with_withdrawals
+from harness.common.disclosure import Artefact, may_leave
+from harness.common.errors import HarnessError, UsageError
+from harness.entries.submissions import withdrawals
+from harness.publishing.comparison_check import comparison_problems
+from harness.publishing.publication import record_problems
+from harness.publishing.submission_check import check_files
+from harness.records.record import Record, content_hash
+from harness.records.store import RunName, Store, read_record
+
+RECORDS = PurePosixPath("leaderboard/records")
+SUBMISSIONS = PurePosixPath("submissions")
+KEYS = PurePosixPath("leaderboard/keys")
+MAX_FILE_BYTES = 32 * 1024**2
+_REGULAR = ("100644", "100755", "000000")  # modes of git; the last: there is no file
+_SAFE = r"[a-z0-9][a-z0-9._-]{0,63}"
+_RUN = re.compile(rf"(?P<benchmark>{_SAFE})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
+_CARD = re.compile(rf"(?P<benchmark>{_SAFE})/datacard\.json")
+_COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE})\.json")
+_OWN = re.compile(rf"{SUBMISSIONS}/(?P<name>{_SAFE})(\.toml|/.+)")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file that a pull request adds, changes or removes."""
+
+    kind: Literal["added", "changed", "removed"]
+    """What becomes of it."""
+    path: str
+    """Relative to the repository's root, with forward slashes."""
+    is_regular: bool = True
+    """Whether it is an ordinary file: no link, and no repository within this one."""
+
+    @property
+    def published(self) -> str | None:
+        """Its path below the folder of published records, or None where it lies elsewhere."""
+        path = PurePosixPath(self.path)
+        return path.relative_to(RECORDS).as_posix() if path.is_relative_to(RECORDS) else None
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A checkout, compared with the branch that it is to be merged into."""
+
+    repository: Path
+    """Root of the checkout."""
+    base: str
+    """Revision of that branch."""
+    is_maintainers: bool = False
+    """Whether a maintainer asks for it, as the caller knows and the change cannot say."""
+    owned: frozenset[str] = frozenset()
+    """Submissions of the base that are its author's, as the caller knows."""
+    replaced: frozenset[str] = frozenset()
+    """Entries whose published rows it may change: said by the maintainer who calls the check."""
+
+    @property
+    def records(self) -> Store:
+        """Its folder of published records."""
+        return Store(self.repository / RECORDS)
+
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """All that it does to the repository, uncommitted files included, by path."""
+        fork = self._git("merge-base", self.base, "HEAD").strip()
+        fields = self._git("diff", "--raw", "--no-renames", "--no-abbrev", "-z", fork).split("\0")
+        kinds: Mapping[str, Literal["added", "changed", "removed"]] = {
+            "A": "added", "D": "removed",
+        }  # fmt: skip
+        found = {}
+        for told, path in zip(fields[:-1:2], fields[1::2], strict=True):
+            _, mode, _, _, kind = told.split(" ")
+            found[path] = Change(kinds.get(kind[:1], "changed"), path, mode in _REGULAR)
+        for path in self._git("ls-files", "-z", "--others", "--exclude-standard").split("\0")[:-1]:
+            found[path] = Change("added", path, not (self.repository / path).is_symlink())
+        return tuple(found[path] for path in sorted(found))
+
+    def problems(self) -> list[str]:
+        """Why it may not be merged, each with its file; empty where it may.
+
+        Raises:
+            UsageError: git cannot tell.
+        """
+        if not self.is_maintainers:
+            problems = [
+                f"{change.path}: {problem}"
+                for change in self.changes
+                if (problem := self._not_a_contributors(change))
+            ]
+            return problems or self._of_submissions()
+        problems = []
+        for change in self.changes:
+            if change.published is not None:
+                problems += [f"{change.path}: {each}" for each in self._of_file(change)]
+        if not problems:  # the folder as a whole is looked at when each of its files is one
+            problems += self._of_folder()
+        return problems + self._of_submissions()
+
+    def proofs(self) -> list[str]:
+        """What the check has shown of a change without problems, and what it has only seen."""
+        kinds = Counter(self._kind_of(change) for change in self.changes)
+        told = [f"{count} {kind}" for kind, count in sorted(kinds.items())]
+        lines = [f"changed: {', '.join(told) or 'nothing'}"]
+        records = [c for c in self.changes if c.kind != "removed" and self._kind_of(c) == "records"]
+        if records:
+            lines.append(
+                f"{len(records)} records: schema, hashes and run keys agree with themselves, and"
+                f" version, lock file and metric definitions with their commit in {self.base}"
+            )
+        lines += [f"new: {each}" for each in self._new_rows()]
+        lines += [
+            f"{change.kind}: the key {change.path}: who holds it signs for the board"
+            for change in self.changes
+            if PurePosixPath(change.path).is_relative_to(KEYS)
+        ]
+        return lines
+
+    def _kind_of(self, change: Change) -> str:
+        if change.published is None:
+            own = _OWN.fullmatch(change.path)
+            return "files of submissions" if own else "other files, which nothing here judges"
+        _, kind = _classify(change.published)
+        names = {"record": "records", "card": "data cards", "gallery": "pictures"}
+        return names.get(kind, f"{kind}s" if kind == "comparison" else kind)
+
+    # -- a contributor --------------------------------------------------------------------------
+
+    def _not_a_contributors(self, change: Change) -> str | None:
+        """Why this is no change that a contributor may make."""
+        own = _OWN.fullmatch(change.path)
+        if own is None:
+            return "it comes from a maintainer; a contributor adds submissions alone"
+        name = own["name"].removesuffix(".toml") if "/" not in own[2] else own["name"]
+        if name not in self.owned and self._is_in_base(name):
+            return f"the submission {name} is there already, and is not known as this author's"
+        if not change.is_regular:
+            return "it is no regular file"
+        return None
+
+    def _is_in_base(self, name: str) -> bool:
+        told = self._git("ls-tree", "--name-only", self.base, f"{SUBMISSIONS}/")
+        names = {PurePosixPath(line).name.casefold() for line in told.splitlines()}
+        return bool({name.casefold(), f"{name.casefold()}.toml"} & names)
+
+    def _of_submissions(self) -> list[str]:
+        """The submission files as a whole; what stands in the base came first, whatever is said."""
+        told = self._git("ls-tree", "--name-only", self.base, f"{SUBMISSIONS}/")
+        first = {PurePosixPath(line).stem for line in told.splitlines() if line.endswith(".toml")}
+        problems = check_files(self.repository / SUBMISSIONS, first=frozenset(first))
+        return [f"{SUBMISSIONS}/{problem}" for problem in problems]
+
+    # -- a maintainer ---------------------------------------------------------------------------
+
+    def _of_file(self, change: Change) -> list[str]:
+        match, kind = _classify(change.published or "")
+        if match is None:
+            return ["it is no file that the harness publishes"]
+        is_of_a_row = kind in ("record", "curves", "gallery")
+        if is_of_a_row and change.kind != "added" and match["entry"] not in self.replaced:
+            return [f"it was published before and is {change.kind}; only new rows may be added"]
+        if change.kind == "removed":
+            return []
+        path = self.repository / change.path
+        is_file = change.is_regular and path.is_file() and not path.is_symlink()
+        if not is_file or path.stat().st_size > MAX_FILE_BYTES:
+            return [f"it is no regular file of at most {MAX_FILE_BYTES} bytes"]
+        try:
+            return list(self._of_content(kind, match, path))
+        except HarnessError as error:
+            return [error.what]
+
+    def _of_content(self, kind: str, match: re.Match[str], path: Path) -> Iterator[str]:
+        if kind == "comparison":
+            read_comparison(path)
+        elif kind == "record":
+            record = read_record(path)
+            yield from self._of_record(record, match)
+        elif kind in ("curves", "gallery"):
+            yield from self._of_picture(kind, match, path)
+        elif kind == "card":
+            yield from _card_problems(path, match["benchmark"])
+
+    def _of_record(self, record: Record, match: re.Match[str]) -> Iterator[str]:
+        told = (record.pack.benchmark, record.entry.name, str(record.seed))
+        if told != (match["benchmark"], match["entry"], match["seed"]):
+            yield f"it is of {'/'.join(told[:2])}/seed-{record.seed}"
+        yield from record_problems(record)
+        yield from self._source_problems(record)
+        if record.entry.kind == "submission" or "pinned" in record.entry.metadata:
+            file = self.repository / "submissions" / f"{record.entry.name}.toml"
+            pinned = str(record.entry.metadata.get("pinned") or "")
+            if not pinned or not file.is_file() or pinned not in file.read_text("utf-8", "replace"):
+                yield f"submissions/{record.entry.name}.toml does not pin what it ran"
+
+    def _source_problems(self, record: Record) -> Iterator[str]:
+        """The harness that made it is a state of the branch that it goes to."""
+        commit = record.source.commit or ""
+        if not re.fullmatch(r"[0-9a-f]{40}", commit):
+            return
+        if not self._is_ancestor(commit):
+            yield f"the commit {commit[:12]} of its harness is not in {self.base}"
+            return
+        lock = hashlib.sha256(self._file_at(commit, "requirements.lock")).hexdigest()
+        if record.source.lock != f"sha256:{lock}":
+            yield "its lock file is not that of its commit"
+        for name, file, told in (
+            ("__version__", "harness/__init__.py", record.source.version),
+            ("METRICS_VERSION", "harness/metrics/table.py", record.source.metrics),
+        ):
+            found = re.search(
+                rf'^{name} = "(.*)"$', self._file_at(commit, file).decode(), re.MULTILINE
+            )
+            if found is None or found[1] != told:
+                yield f"{name} {told!r} is not that of its commit"
+
+    def _of_picture(self, kind: str, match: re.Match[str], path: Path) -> Iterator[str]:
+        from harness.board import curves, gallery
+
+        record = self.records.find(RunName(match["benchmark"], match["entry"], int(match["seed"])))
+        if record is None:
+            yield "there is no record beside it"
+        elif kind == "curves":
+            if record.run_key not in curves.read_curves(self.records.root, [record]):
+                yield "it is not made from the evidence that its record names, or may not be shown"
+        else:
+            found = gallery.read_galleries(self.records.root, [record]).get(record.run_key)
+            if found is None:
+                yield "its gallery is not that of its record, or may not be shown"
+            elif path.name not in {gallery.CARD, *gallery.file_names(found.card)}:
+                yield "the gallery's card does not name it"
+
+    def _of_folder(self) -> Iterator[str]:
+        """What only all records together tell."""
+        records = self.records.records()
+        changed = {c.published for c in self.changes if c.published and c.kind != "removed"}
+        placed = [(self._place(record), record) for record in records]
+        names: dict[str, str] = {}
+        # What stands in the base came first, whatever a new file says of its own time.
+        for place, record in sorted(placed, key=lambda p: (p[0] in changed, p[1].times.started)):
+            # One folder under other parameters is another method (`--set … --as NAME`).
+            program = content_hash([record.entry.identity, record.entry.params])
+            first = names.setdefault(program, record.entry.name)
+            if first != record.entry.name and place in changed:
+                yield f"{record.entry.name}: the same program is on the board already, as {first}"
+        yield from self._joins_published_rows(changed)
+        reasons = withdrawals(self.repository / SUBMISSIONS)
+        ranked = ranked_records(with_withdrawals(records, reasons))
+        for benchmark, comparison in read_comparisons(self.records.root).items():
+            if f"comparisons/{benchmark}.json" in changed:
+                yield from (
+                    f"{RECORDS}/comparisons/{benchmark}.json: {problem}"
+                    for problem in comparison_problems(comparison, ranked.get(benchmark, ()))
+                )
+
+    def _place(self, record: Record) -> str:
+        path = self.records.record_path(self.records.name_of(record))
+        return path.relative_to(self.records.root).as_posix()
+
+    def _joins_published_rows(self, changed: set[str]) -> Iterator[str]:
+        """A new seed moves the mean of a row that stands: the maintainer says so."""
+        in_base = self._rows_of_base()
+        for path in sorted(changed):
+            match = re.fullmatch(_RUN.pattern + r"\.json", path)
+            row = (match["benchmark"], match["entry"]) if match else None
+            if row in in_base and row is not None and row[1] not in self.replaced:
+                yield (
+                    f"{RECORDS}/{path}: it joins the published row of {row[1]} on {row[0]}"
+                    " and moves its mean (a maintainer says so with --replaces)"
+                )
+
+    def _rows_of_base(self) -> set[tuple[str, str]]:
+        """Benchmark and entry of every row that stands in the base."""
+        told = self._git("ls-tree", "-r", "--name-only", self.base, f"{RECORDS}/")
+        places = (PurePosixPath(line).relative_to(RECORDS).as_posix() for line in told.splitlines())
+        matches = (re.fullmatch(_RUN.pattern + r"\.json", place) for place in places)
+        return {(match["benchmark"], match["entry"]) for match in matches if match}
+
+    def _new_rows(self) -> Iterator[str]:
+        """Rows that the base does not have, and whether their entry is on the board elsewhere."""
+        in_base = self._rows_of_base()
+        known = {entry for _, entry in in_base}
+        rows = {
+            (match["benchmark"], match["entry"])
+            for change in self.changes
+            if change.kind == "added"
+            and (match := re.fullmatch(_RUN.pattern + r"\.json", change.published or ""))
+        }
+        for benchmark, entry in sorted(rows - in_base):
+            yield f"{entry} on {benchmark}" + (", an entry of the base" if entry in known else "")
+
+    @cached_property
+    def _root(self) -> str:
+        return str(self.repository.resolve())
+
+    def _is_ancestor(self, commit: str) -> bool:
+        done = subprocess.run(
+            ["git", "-C", self._root, "merge-base", "--is-ancestor", commit, self.base],
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode == 0
+
+    def _file_at(self, commit: str, path: str) -> bytes:
+        done = subprocess.run(
+            ["git", "-C", self._root, "show", f"{commit}:{path}"], capture_output=True, check=False
+        )
+        return done.stdout
+
+    def _git(self, *arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", "-C", self._root, *arguments], capture_output=True, text=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", "") or str(error)
+            raise UsageError(
+                f"git cannot compare with {self.base!r}: {said.strip()}",
+                where=self._root,
+                fix="name a revision that is there, for example --base origin/main; in CI, fetch the"
+                " whole history",
+            ) from error
+        return done.stdout
+
+
+def _classify(path: str) -> tuple[re.Match[str] | None, str]:
+    """What a file is by its place: record, curves, gallery, card or comparison."""
+    forms = (
+        ("record", re.compile(_RUN.pattern + r"\.json")),
+        ("curves", re.compile(_RUN.pattern + r"\.curves\.json")),
+        ("gallery", re.compile(_RUN.pattern + r"\.gallery/[a-z0-9._-]{1,80}")),
+        ("card", _CARD),
+        ("comparison", _COMPARISON),
+    )
+    for kind, form in forms:
+        match = form.fullmatch(path)
+        if match is not None and (kind == "comparison" or match["benchmark"] != "comparisons"):
+            return match, kind
+    return None, ""
+
+
+def _card_problems(path: Path, benchmark: str) -> Iterator[str]:
+    from harness.board.data_card_files import read_card
+
+    card = read_card(path)
+    if not may_leave(Artefact.DATA_CARD, card.visibility) or card.name != benchmark:
+        yield "it is of another pack, or of a hidden one"
