@@ -188,7 +188,7 @@ def test_a_pushed_image_is_pinned_by_the_digest_that_its_registry_confirms(
     tagged: Callable[[str, str], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.submit._check", lambda *_: None)  # the example's test checks
+    monkeypatch.setattr("harness.running.submitting._check", lambda *_: None)  # the example's test checks
     archive = tmp_path / "honest.tar"
     archive.write_bytes(b"".join(engine.client.get_image(honest)))
     digest = registry.push_archive("v1", archive)
@@ -220,14 +220,14 @@ def test_a_tag_that_moves_between_check_and_run_is_refused(
 ) -> None:
     name = tagged(honest, "localhost/moving:1")
     other = variant(engine, honest, tmp_path, "ENV A=b")
-    monkeypatch.setattr("harness.submit._check", lambda *_: tagged(other, name))
+    monkeypatch.setattr("harness.running.submitting._check", lambda *_: tagged(other, name))
     with pytest.raises(EntryInvalid, match="moved to another image"):
         submit_to(name, "moving", "--archive", tmp_path / "moving.tar")
     assert not list(tmp_path.glob("submissions/*"))
     assert not (tmp_path / "moving.tar").exists()
 
     # and after the approval: what runs is not what was checked
-    monkeypatch.setattr("harness.submit._check", lambda *_: None)
+    monkeypatch.setattr("harness.running.submitting._check", lambda *_: None)
     written = submit_to(name, "moving", "--archive", tmp_path / "moving.tar")
     text = written.read_text()
     pinned = open_entry(str(written)).table

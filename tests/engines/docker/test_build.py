@@ -143,7 +143,7 @@ def project(tmp_path: Path, monkeypatch) -> Path:
     shutil.copy(ROOT / "Dockerfile.gpu", root)
     (root / "requirements.lock").write_text(locked("uv") + locked("packaging") + locked("idna"))
     write_extra(root, "packaging>=20")
-    monkeypatch.setattr(build, "ROOT", root)
+    monkeypatch.setattr(build, "REPOSITORY", root)
     return root
 
 
