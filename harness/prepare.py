@@ -45,6 +45,7 @@ OWN_OPTIONS = {
     "nih_mapping": ("rsna",),
     "xml": ("camelyon16",),
     "hidden": ("folder",),
+    "independent_patients": ("folder",),
     "patient_rule": ("folder",),
     "shares": ("folder",),
     "size": ("folder",),
@@ -118,6 +119,10 @@ def _add_own_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--xml", type=Path, metavar="DIR", help="outlines, to audit the labels")
     group = parser.add_argument_group("folder")
     group.add_argument("--hidden", action="store_true", default=None, help="a sealed pack")
+    group.add_argument(
+        "--independent-patients", action="store_true", default=None,
+        help="you state that every image is of a patient of its own",
+    )  # fmt: skip
     group.add_argument(
         "--patient-rule", metavar="REGEX", help="finds the group (?P<patient>…) in image names"
     )
@@ -236,6 +241,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         "shares": _shares(arguments.shares),
         "size": _size(arguments.size),
         "is_hidden": arguments.hidden,
+        "is_independent": arguments.independent_patients,
     }
     if arguments.source == "folder":
         from harness.benchmarks.card import pack_name

@@ -85,6 +85,8 @@ class StatedCard(BaseModel):
     """What one needs to get them."""
     name_rules: tuple[str, ...] | None = None
     """Regular expressions on file names with the groups `patient` (`volume`, `slide`), `subclass`."""
+    patients: Literal["independent"] | None = None
+    """`independent`: the maker states that every image is of a patient of its own."""
     shared_images: tuple[SplitPair, ...] | None = None
     """Pairs of splits that may hold identical images: a known leak."""
     known_leaks: tuple[str, ...] | None = None

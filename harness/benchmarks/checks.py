@@ -129,6 +129,37 @@ def identical_images(
     return [tuple(group) for group in by_hash.values() if len(group) > 1]
 
 
+def unsaid_patients(
+    layout: Layout, groups: Mapping[str, str | None], *, is_independent: bool
+) -> list[Problem]:
+    """What keeps a sealed pack's scores from being those of new patients.
+
+    Args:
+        layout: its files.
+        groups: by image, its patient (volume, slide); None where nothing tells.
+        is_independent: whether the maker states that every image is of a patient of its own.
+    """
+    unknown = [image.key for image in layout.images if groups[image.key] is None]
+    if unknown and not is_independent:
+        return [
+            Problem(
+                "patients",
+                f"a sealed pack says whose its images are, and {len(unknown)} are of nobody"
+                " known: give a rule for their names (name_rules), a groups.csv, or"
+                ' patients = "independent" in pack.toml',
+            )
+        ]
+    splits: dict[str, set[str]] = defaultdict(set)
+    for image in layout.images:
+        if (group := groups[image.key]) is not None:
+            splits[group].add(image.split)
+    straddling = sum(len(places) > 1 for places in splits.values())
+    if not straddling:
+        return []
+    who = f"{straddling} patients are" if straddling > 1 else "1 patient is"
+    return [Problem("patients", f"{who} in more than one split of a sealed pack")]
+
+
 def unequal_sizes(facts: Mapping[str, ImageFacts | Unreadable]) -> list[Problem]:
     """In a hidden pack the shape that goes through the pipe must not tell images apart."""
     sizes = Counter(

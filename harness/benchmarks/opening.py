@@ -105,6 +105,11 @@ def open_pack(
         )
         for image in contents.layout.images
     }
+    if is_sealed(claims.card.visibility):
+        told = {key: reading.group for key, reading in readings.items()}
+        independent = claims.card.patients == "independent"
+        if wrong := checks.unsaid_patients(contents.layout, told, is_independent=independent):
+            raise PackInvalid(str(folder), listed(wrong))
     samples = _samples(contents, readings)
     card = _made_card(claims.card, contents, samples, readings)
     notes = [
@@ -113,7 +118,9 @@ def open_pack(
         *remarks.about_files(contents.layout, has_masks=contents.has_masks),
         *remarks.about_pixels(contents.layout, contents.native),
         *remarks.about_repeats(twins, shared),
-        *remarks.about_groups(contents.layout, readings),
+        *remarks.about_groups(
+            contents.layout, readings, is_independent=claims.card.patients == "independent"
+        ),
     ]
     card = card.model_copy(update={"remarks": tuple(dict.fromkeys(notes))})
     if wrong := contradictions(claims.stated, card):

@@ -84,9 +84,19 @@ def about_repeats(twins: Iterable[tuple[FoundImage, ...]], shared: Mapping[str, 
     return remarks
 
 
-def about_groups(layout: Layout, readings: Mapping[str, NameReading]) -> list[str]:
-    """Patients that are unknown for some images, and patients in two splits."""
+def about_groups(
+    layout: Layout, readings: Mapping[str, NameReading], *, is_independent: bool = False
+) -> list[str]:
+    """Patients that are unknown for some images, and patients in two splits.
+
+    Args:
+        layout: the pack's files.
+        readings: by image, what its name or `groups.csv` tells.
+        is_independent: whether the maker states that every image is of a patient of its own.
+    """
     known = [image for image in layout.images if readings[image.key].group]
+    if not known and is_independent:
+        return ["Every image is of a patient of its own, as the pack's maker states"]
     if not known:
         return ["Patients are unknown: intervals are over images"]
     remarks = []

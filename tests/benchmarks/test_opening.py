@@ -350,13 +350,13 @@ class TestCard:
 
     def test_a_stated_card_is_honoured(self, pack_folder: Path, cache: Path) -> None:
         (pack_folder / "pack.toml").write_text(
-            'name = "our-mri"\nvisibility = "hidden"\nlicence = "ours \\"only\\""\n'
+            'name = "our-mri"\nlicence = "ours \\"only\\""\n'
             "name_rules = ['(?P<patient>\\d{4})\\d_\\d+']\n"
         )
         pack = open_pack(pack_folder, cache)
         assert pack.name == "our-mri"
         assert pack.version.startswith("our-mri-")
-        assert pack.card.visibility == "hidden"
+        assert pack.card.visibility == "open"
         assert pack.card.licence == 'ours "only"'
         assert pack.card.groups.test == 2  # 0000x and 0001x
         assert {sample.group for sample in pack.samples} == {"0000", "0001"}
@@ -415,12 +415,37 @@ class TestCard:
 
     def test_a_hidden_pack_is_never_shown(self, pack_folder: Path, cache: Path) -> None:
         card = pack_folder / "pack.toml"
-        card.write_text('name = "camelyon16"\nvisibility = "hidden"\n')
+        independent = 'patients = "independent"\n'
+        card.write_text(f'name = "camelyon16"\nvisibility = "hidden"\n{independent}')
         assert not open_pack(pack_folder, cache).card.images_may_be_shown
         card.write_text('visibility = "hidden"\nimages_may_be_shown = true\n')
         assert problems_of(pack_folder, cache) == (
             "pack.toml: a hidden pack's images are never shown",
         )
+
+    def test_a_sealed_pack_says_whose_its_images_are(self, pack_folder: Path, cache: Path) -> None:
+        card = pack_folder / "pack.toml"
+        card.write_text('name = "ours"\nvisibility = "hidden"\n')
+        (told,) = problems_of(pack_folder, cache)
+        assert "14 are of nobody known" in told
+        assert 'patients = "independent"' in told
+        card.write_text('name = "ours"\nvisibility = "hidden"\npatients = "independent"\n')
+        pack = open_pack(pack_folder, cache)
+        assert pack.card.patients == "independent"
+        assert any("as the pack's maker states" in remark for remark in pack.card.remarks)
+        card.write_text('name = "ours"\nvisibility = "hidden"\npatients = "unknown"\n')
+        assert "patients" in problems_of(pack_folder, cache)[0]
+
+    def test_no_patient_of_a_sealed_pack_is_in_two_splits(
+        self, pack_folder: Path, cache: Path
+    ) -> None:
+        rule = "name_rules = ['(?P<patient>\\d{4})\\d_\\d+']\n"
+        card = pack_folder / "pack.toml"
+        card.write_text(f'name = "ours"\nvisibility = "hidden"\n{rule}')
+        (told,) = problems_of(pack_folder, cache)
+        assert "in more than one split of a sealed pack" in told
+        card.write_text(f'name = "ours"\n{rule}')
+        assert open_pack(pack_folder, cache).card.groups.test == 2
 
     def test_sizes_that_may_tell_the_class_are_remarked(self, tmp_path: Path, cache: Path) -> None:
         plan = pictures()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness import prepare
 from harness.benchmarks import BENCHMARKS, find_packs, open_pack
-from harness.common.errors import EnvironmentFault, PackInvalid, UsageError
+from harness.common.errors import EnvironmentFault, PackInvalid, RawDataInvalid, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,19 @@ def test_a_folder_becomes_a_pack_that_is_found_and_opened(
     pack = open_pack(found["ours"], tmp_path / "cache2")
     assert pack.card.visibility == "hidden"
     assert f"version: {pack.version}" in capsys.readouterr().out
+
+
+def test_a_sealed_pack_of_unknown_patients_is_refused_before_anything_is_made(
+    ours: Path, tmp_path: Path
+) -> None:
+    line = ["folder", "--raw", str(ours), "--out", str(tmp_path / "out"), "--name", "ours",
+            "--hidden", "--workers", "1"]  # fmt: skip
+    with pytest.raises(RawDataInvalid, match="--independent-patients"):
+        prepare.main(line)
+    assert not list((tmp_path / "out").rglob("*.png"))
+    assert prepare.main([*line, "--independent-patients"]) == 0
+    pack = open_pack(find_packs(tmp_path / "out")["ours"], tmp_path / "cache2")
+    assert pack.card.patients == "independent"
 
 
 def test_a_dry_run_prints_counts_and_writes_nothing(

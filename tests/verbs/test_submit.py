@@ -188,7 +188,9 @@ def test_a_pushed_image_is_pinned_by_the_digest_that_its_registry_confirms(
     tagged: Callable[[str, str], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.running.submitting._check", lambda *_: None)  # the example's test checks
+    monkeypatch.setattr(
+        "harness.running.submitting._check", lambda *_: None
+    )  # the example's test checks
     archive = tmp_path / "honest.tar"
     archive.write_bytes(b"".join(engine.client.get_image(honest)))
     digest = registry.push_archive("v1", archive)

@@ -62,6 +62,15 @@ def survey(options: recipe.Options) -> recipe.Survey:
             Problem("folder", f"{homeless} images lie neither in a `good` nor an `Ungood` folder")
         )
     groups, wrong = _groups(listing, options)
+    unknown = sum(
+        not (groups.get(str(file.relative)) or _patient(place.name, options.patient_rule))
+        for file, place in images
+    )
+    if options.is_hidden and unknown and not options.is_independent:
+        told = f"whose {unknown} of {len(images)} images are is not said, and a sealed pack says it"
+        problems.append(
+            Problem("patients", f"{told}: --patient-rule, groups.csv or --independent-patients")
+        )
     cases = []
     for file, place in images:
         files = {"image": file}

@@ -276,6 +276,7 @@ def _card(
         "name": name,
         "variant": None if spec is None else options.variant,
         "visibility": "hidden" if options.is_hidden else "open",
+        "patients": "independent" if options.is_independent else None,
         "known_leaks": about.known_leaks,
         "shared_images": (),
         "remarks": tuple(dict.fromkeys(notes)),

@@ -55,6 +55,8 @@ class Options:
     """Folder: width and height of every image; None takes them as they are."""
     is_hidden: bool = False
     """Folder: whether the pack is sealed."""
+    is_independent: bool = False
+    """Folder: whether the maker states that every image is of a patient of its own."""
 
     def rank_salt(self, benchmark: str) -> str:
         """The public salt of a benchmark, or the secret one of a `resplit`."""
