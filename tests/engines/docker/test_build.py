@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.common import source_files
 from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.engines.base import Launch, Limits
 from harness.engines.docker import DockerEngine, build
@@ -121,13 +122,26 @@ def test_a_context_is_the_same_bytes_whoever_packs_it_and_when(folder, tmp_path)
     shutil.copytree(folder, copied)
     (copied / "__pycache__").mkdir()
     (copied / "__pycache__" / "model.pyc").write_bytes(b"cache")
-    (copied / "model.py").chmod(0o600)
+    (copied / "model.py").chmod(0o700)
     packed = build._folder_context(folder)
     assert packed == build._folder_context(copied)
     with tarfile.open(fileobj=BytesIO(packed)) as tar:
         assert tar.getnames() == ["Dockerfile", "model.py"]
         assert tar.extractfile("Dockerfile").read() == DOCKERFILE.encode()
         assert {member.uid for member in tar} == {member.mtime for member in tar} == {0}
+
+
+def test_a_context_holds_the_files_of_the_identity_and_no_other(folder) -> None:
+    (folder / "helper.pyc").write_bytes(b"code")
+    for name in source_files.LEFT_OUT - {".DS_Store"}:
+        (folder / "part" / name).mkdir(parents=True)
+        (folder / "part" / name / "swapped.py").write_text("labels = {}")
+    (folder / ".dockerignore").write_text("model.py")
+    (folder / ".hidden").write_text("seen by all")
+    with tarfile.open(fileobj=BytesIO(build._folder_context(folder))) as tar:
+        names = tar.getnames()
+    assert names == [".hidden", "Dockerfile", "helper.pyc", "model.py"]
+    assert names == [path.name for path in source_files.source_files(folder)]
 
 
 @pytest.fixture
@@ -143,7 +157,7 @@ def project(tmp_path: Path, monkeypatch) -> Path:
     shutil.copy(ROOT / "Dockerfile.gpu", root)
     (root / "requirements.lock").write_text(locked("uv") + locked("packaging") + locked("idna"))
     write_extra(root, "packaging>=20")
-    monkeypatch.setattr(build, "ROOT", root)
+    monkeypatch.setattr(build, "REPOSITORY", root)
     return root
 
 
