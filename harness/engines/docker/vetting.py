@@ -38,6 +38,9 @@ MAX_TEXT_BYTES = 64 * 1024  # the kernel starts no program with one argument of 
 MAX_ALL_BYTES = 512 * 1024  # nor with 2 MiB of arguments and variables; most engines give less
 _MAX_PATH_BYTES, _MAX_NAME_BYTES, _MAX_PATH_PARTS = 1024, 255, 64
 # Of these, a working folder is a handle into the host (CVE-2024-21626), or no folder of the image's.
+_NOT_THE_IMAGES = ("/tmp", "/data", "/model", "/weights")  # noqa: S108 - names, no file is made
+# Read at a run; caches that programs write (matplotlib's, numba's) need the harness's own.
+WEIGHT_CACHES = ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME")
 _KERNELS_FOLDERS = ("/proc", "/sys", "/dev")
 _TOOLKIT_COMMANDS = (("nvidia-ctk", "--version"), ("nvidia-container-runtime", "--version"))
 
@@ -137,6 +140,25 @@ def _variable_problems(variables: list[str]) -> Iterator[str]:
             yield f"ENV {name} asks the NVIDIA runtime for more than one plain GPU"
         elif upper.startswith("NVIDIA_REQUIRE_") and _MOUNTS_OF_THE_HOST in value.lower():
             yield f"ENV {name} asks the NVIDIA runtime to mount files of the host"
+
+
+def own_caches(variables: list[str]) -> tuple[str, ...]:
+    """Which variables of the harness's list an image sets to folders of weights of its own.
+
+    A folder below one that the harness mounts is not the image's. What an image says of its whole
+    cache holds for the caches below it, too.
+    """
+    told = dict(variable.split("=", 1) for variable in variables if "=" in variable)
+    own = [name for name in WEIGHT_CACHES if _is_in_image(told.get(name, ""))]
+    if "XDG_CACHE_HOME" in own:
+        own += [name for name in WEIGHT_CACHES if name not in told]
+    return tuple(own)
+
+
+def _is_in_image(path: str) -> bool:
+    plain = posixpath.normpath("/" + path.lstrip("/"))
+    outside = any(plain == place or plain.startswith(place + "/") for place in _NOT_THE_IMAGES)
+    return _folder_problem(path) is None and plain != "/" and not outside
 
 
 @cache

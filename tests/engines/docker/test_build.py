@@ -91,6 +91,19 @@ def test_a_folder_with_a_dockerfile_of_its_own_runs_as_that_says(engine, honest)
 
 
 @pytest.mark.engine
+def test_an_image_finds_the_weights_that_it_holds_where_it_says(engine, honest) -> None:
+    own = """ENTRYPOINT ["python", "-c", "import json, os; print(json.dumps(dict(os.environ)))"]"""
+    caches = "ENV TORCH_HOME=/opt/torch HF_HOME=/tmp/hf NUMBA_CACHE_DIR=/opt/numba"
+    (honest / "Dockerfile").write_text(f"ARG BASE\nFROM ${{BASE}}\n{caches}\n{own}\n")
+    program = engine.prepare_folder(honest, "test-caches", "folder:sha256:1")
+    seen = first_line(engine, program)
+    assert seen["TORCH_HOME"] == "/opt/torch"
+    assert seen["HF_HOME"].startswith("/tmp/.cache")
+    assert seen["NUMBA_CACHE_DIR"].startswith("/tmp/.cache")
+    assert seen["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.engine
 def test_another_default_dockerfile_is_another_identity_and_another_image(
     engine, honest, monkeypatch
 ) -> None:

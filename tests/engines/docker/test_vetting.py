@@ -96,6 +96,29 @@ def test_values_may_be_empty_and_hold_what_ordinary_images_put_there() -> None:
     assert problems_of(inspected(Env=variables), architecture="x86_64") == []
 
 
+@pytest.mark.parametrize(
+    ("variables", "own"),
+    [
+        ([], ()),
+        (["TORCH_HOME=/opt/torch"], ("TORCH_HOME",)),
+        (["HF_HOME=/root/hf", "TORCH_HOME=/opt/torch"], ("TORCH_HOME", "HF_HOME")),
+        (["XDG_CACHE_HOME=/opt/c"], ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME")),
+        (["XDG_CACHE_HOME=/opt/c", "HF_HOME=/tmp/hf"], ("XDG_CACHE_HOME", "TORCH_HOME")),
+        (["TORCH_HOME=/tmp/torch"], ()),
+        (["TORCH_HOME=/tmp"], ()),
+        (["TORCH_HOME=/opt/../tmp"], ()),
+        (["TORCH_HOME=/model/torch"], ()),
+        (["TORCH_HOME=/proc/self/cwd"], ()),
+        (["TORCH_HOME=torch"], ()),
+        (["TORCH_HOME="], ()),
+        (["TORCH_HOME=/"], ()),
+        (["NUMBA_CACHE_DIR=/opt/numba", "MPLCONFIGDIR=/opt/mpl", "HOME=/root"], ()),
+    ],
+)
+def test_an_image_keeps_its_own_folders_of_weights(variables, own) -> None:
+    assert vetting.own_caches(variables) == own
+
+
 def test_all_problems_are_told_at_once() -> None:
     image = inspected(Volumes={"/a": {}}, Env=["LD_PRELOAD=/x", "LD_AUDIT=/y"])
     assert len(problems_of(image, architecture="amd64")) == 3
