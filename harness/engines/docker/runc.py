@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 VARIABLE = "BMAD_RUNC"
 SAFE = "1.2.8, 1.3.3 or 1.4.0"
-Verdict = Literal["safe", "old", "unknown"]
+_Verdict = Literal["safe", "old", "unknown"]
 _FINAL = 1 << 30  # sorts after every release candidate
 _FIRST_SAFE = ((1, 2, 8, _FINAL), (1, 3, 3, _FINAL), (1, 4, 0, 3))
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-rc\.?(\d+))?(?![0-9])(.*)", re.DOTALL)
@@ -34,7 +34,7 @@ _RUNC_BY_DEFAULT = {"", "runc", "io.containerd.runc.v2", "io.containerd.runtime.
 class Runc:
     """What is known of the runc of an engine."""
 
-    verdict: Verdict
+    verdict: _Verdict
     """`old` where its number proves it; `unknown` where it proves nothing."""
     name: str
     """Its version, for messages."""
