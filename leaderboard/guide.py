@@ -91,7 +91,8 @@ _ROWS = (
         (
             "“Not reproducible”: the two fresh starts differ from each other. “Adapts to the test"
             " set”: they agree, and the run said something else, so its answer hung on the images in"
-            " between. Equal bytes on a CPU; on a GPU, within a thousandth of the run’s range."
+            " between. Equal bytes on a CPU; on a GPU, nearly the same place among"
+            " the run’s answers, which no single answer can widen."
         ),
     ),
     Term(

@@ -14,9 +14,9 @@ from pathlib import Path
 from harness.benchmarks import Pack
 from harness.board.rows import EXTRA_MAP, has_extra_map
 from harness.common.disclosure import is_sealed
+from harness.common.source_files import list_source
 from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
-from harness.entries.identity import tree_files
 from harness.records.record import ModelPart, Parameter, Track
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
@@ -46,13 +46,12 @@ def is_foreign(model: ModelPart | None) -> bool:
 
 
 def unreviewable_files(folder: Path) -> list[str]:
-    """Files that nobody can review: binaries, links, and files over 1 MiB, each with its reason."""
-    problems = []
-    for path in tree_files(folder):
+    """What nobody can review: binaries, links, and files over 1 MiB, each with its reason."""
+    found = list_source(folder)
+    problems = list(found.problems)
+    for path in found.files:
         name = path.relative_to(folder).as_posix()
-        if path.is_symlink():
-            problems.append(f"{name} is a link")
-        elif path.stat().st_size > REVIEWABLE_BYTES:
+        if path.stat().st_size > REVIEWABLE_BYTES:
             problems.append(f"{name} is larger than 1 MiB")
         elif not _is_text(path.read_bytes()):
             problems.append(f"{name} is not a text file")

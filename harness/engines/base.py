@@ -77,6 +77,8 @@ class Program:
     date; empty on the process engine."""
     size_bytes: int = 0
     """Unpacked size of the image (docker engine)."""
+    own_caches: tuple[str, ...] = ()
+    """Variables by which an image names its own folders of weights: they stay as they are."""
     refusal: str = ""
     """Why nothing may be started from the image; `start` then ends with `invalid_image`."""
 

@@ -3,6 +3,9 @@
 For development and for machines without a container engine. It enforces time and bytes
 only: an entry can read and write whatever its user can. What it starts is ended for certain
 all the same, children that called setsid included (see supervisor.py).
+
+Trap: Python imports byte code that lies beside a source without a look at that source, so what
+runs is a fresh copy of the files that count in the entry's identity, made once for all sessions.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -23,6 +27,7 @@ from typing import Literal, NoReturn
 from harness.common.errors import EngineUnavailable, EntryInvalid
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.paths import REPOSITORY
+from harness.common.source_files import copy_source
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import CANARY, DeadlinePassed, Engine, Exit, Launch, Program
 from harness.engines.environment import entry_environment, give_cpus, take_cpus
@@ -34,7 +39,10 @@ KILL_SECONDS = 10.0  # from KILL to the supervisor's word that nothing is left
 
 
 class ProcessEngine(Engine):
-    """Starts a baseline folder with this environment's own interpreter."""
+    """Starts a baseline folder with this environment's own interpreter.
+
+    The copy that it runs is removed with this object.
+    """
 
     name = "process"
     isolation: Literal["container", "none"] = "none"
@@ -51,8 +59,19 @@ class ProcessEngine(Engine):
         return f"process (Python {version}, not isolated)"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
-        command = (sys.executable, "-m", "harness.contract", str(folder.resolve()))
+        command = (sys.executable, "-m", "harness.contract", str(self._copy(folder.resolve())))
         return Program(name=name, identity=identity, command=command)
+
+    def _copy(self, folder: Path) -> Path:
+        """A copy of the folder's listed files that lives as long as this engine."""
+        place = Path(tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{owner_mark()}-"))
+        remove = weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+        try:
+            copy_source(folder, place / folder.name)
+        except BaseException:
+            remove()
+            raise
+        return place / folder.name
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._refuse("an image", reference)

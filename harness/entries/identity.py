@@ -13,29 +13,22 @@ from functools import cache
 from pathlib import Path
 
 from harness.common.paths import REPOSITORY
+from harness.common.source_files import source_files
 from harness.records.record import content_hash
 
 # Everything beside an entry's own folder that decides what its program does.
 SHARED_SOURCES = ("Dockerfile.gpu", "requirements.lock", "harness/contract", "baselines/kit")
-IGNORED_NAMES = {"__pycache__", ".DS_Store", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
-
-
-def tree_files(root: Path) -> list[Path]:
-    """Files under `root` (or `root` itself), sorted by path, caches left out."""
-    if root.is_file():
-        return [root]
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.is_file() and not IGNORED_NAMES & set(path.relative_to(root).parts)
-    )
 
 
 def tree_hash(roots: Iterable[Path], *, base: Path) -> str:
-    """`sha256:…` over the relative path and content of every file under `roots`."""
+    """`sha256:…` over the relative path and content of every file under `roots`.
+
+    Raises:
+        EntryInvalid: a folder holds what is no plain file (`harness.common.source_files`).
+    """
     digest = hashlib.sha256()
     for root in roots:
-        for path in tree_files(root):
+        for path in source_files(root):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{path.relative_to(base).as_posix()}\0{content}\n".encode())
     return "sha256:" + digest.hexdigest()
@@ -64,7 +57,7 @@ def method_hash(folder: Path) -> str:
     Every file but entry.toml counts, and of entry.toml all but its name and description.
     """
     document = tomllib.loads((folder / "entry.toml").read_text(encoding="utf-8"))
-    files = [path for path in tree_files(folder) if path != folder / "entry.toml"]
+    files = [path for path in source_files(folder) if path != folder / "entry.toml"]
     entry = document.get("entry", {})
     told = {name: entry.get(name) for name in ("model", "maps", "trains")}
     settings = {

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import UsageError
+from harness.common.source_files import copy_source
 from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
-
-_DOES_NOT_BELONG = shutil.ignore_patterns("__pycache__", "README.md")
 
 
 def write_canary(packs: Sequence[Pack], out: Path, reporter: cli.Reporter) -> int:
@@ -36,7 +34,8 @@ def write_canary(packs: Sequence[Pack], out: Path, reporter: cli.Reporter) -> in
         for done, sample in enumerate(pack.samples, start=1):
             table.add(pack.image(sample), is_anomalous=sample.is_anomalous)
             reporter.progress(f"learning {pack.name}", done, len(pack.samples))
-    shutil.copytree(_canary_folder(), out, ignore=_DOES_NOT_BELONG)
+    copy_source(_canary_folder(), out)
+    (out / "README.md").unlink()
     toml = out / "entry.toml"
     toml.write_text(toml.read_text().replace('name = "canary-lookup"', f'name = "{out.name}"'))
     table.save(out / model.TABLE)

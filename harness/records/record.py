@@ -279,7 +279,7 @@ class AuditPart(Part):
     images: int
     """Number of test images that two fresh starts were asked about once more."""
     tolerance: float | None
-    """Largest difference that counts as alike, as a share of the run's range; None: equal bytes."""
+    """Largest shift among the run's answers that counts as alike, a share; None: equal bytes."""
     detail: str = ""
     """One sentence that counts what differs; empty where nothing does."""
     seconds: float

@@ -6,8 +6,9 @@ ids. If the two differ from each other, the entry is `not reproducible`; else, i
 from the run, it `adapts to the test set`: its answer hung on the images in between.
 
 On a CPU, alike means equal bytes; on a GPU, sums run in an order that nobody fixes, so alike
-means within a thousandth of the run's own range. Traps: an entry's word is a channel, so of
-a hidden pack only the verdict is ever published; maps are kept for the picked images alone.
+means nearly the same place among the run's answers (`alike.py`). Traps: an entry's word is a
+channel, so of a hidden pack only the verdict is ever published; maps are kept for the picked
+images alone.
 """
 
 from __future__ import annotations
@@ -16,22 +17,21 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.benchmarks import Sample
 from harness.records.record import AuditPart, AuditVerdict, canonical_json
+from harness.running.alike import RANK_SHIFT, SCORES, Distribution
 from harness.session.conversation import Answer
 
 IMAGES = 32
-GPU_TOLERANCE = 1e-3
-"""Largest difference on a GPU, as a share of the run's range of scores or of map values."""
 
 
 def tolerance_on(device: str) -> float | None:
     """What counts as alike on a device; None is equal bytes."""
-    return None if device == "cpu" else GPU_TOLERANCE
+    return None if device == "cpu" else RANK_SHIFT
 
 
 class AnswersHash:
@@ -57,21 +57,6 @@ class AnswersHash:
 
 
 @dataclass
-class _Range:
-    """Smallest and largest number so far."""
-
-    low: float = np.inf
-    high: float = -np.inf
-
-    def see(self, low: float, high: float) -> None:
-        self.low, self.high = min(self.low, low), max(self.high, high)
-
-    @property
-    def width(self) -> float:
-        return max(0.0, self.high - self.low)
-
-
-@dataclass
 class Audit:
     """The picked images of one run, and what the run said of them."""
 
@@ -79,8 +64,7 @@ class Audit:
     """In the order in which both fresh starts are asked; it is not the run's."""
     tolerance: float | None
     """As `tolerance_on` gives it."""
-    scores: _Range = field(default_factory=_Range)
-    values: _Range = field(default_factory=_Range)
+    scores: list[float] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
 
     @classmethod
@@ -91,9 +75,7 @@ class Audit:
 
     def see(self, sample: Sample, answer: Answer) -> None:
         """One answer of the run."""
-        self.scores.see(answer.score, answer.score)
-        if answer.anomaly_map is not None:
-            self.values.see(float(answer.anomaly_map.min()), float(answer.anomaly_map.max()))
+        self.scores.append(answer.score)
         if any(sample.key == one.key for one in self.picked):
             self.answers[sample.key] = answer
 
@@ -136,11 +118,24 @@ class Audit:
     def _is_alike(self, one: Answer, other: Answer) -> bool:
         if self.tolerance is None:
             return one.score == other.score and _has_equal_bytes(one, other)
-        if abs(one.score - other.score) > self.tolerance * self.scores.width:
+        if not self._scores.is_alike(one.score, other.score):
             return False
         if one.anomaly_map is None or other.anomaly_map is None:
             return one.anomaly_map is other.anomaly_map
-        return _distance(one.anomaly_map, other.anomaly_map) <= self.tolerance * self.values.width
+        return self._values is not None and self._values.is_alike(
+            one.anomaly_map, other.anomaly_map
+        )
+
+    @cached_property
+    def _scores(self) -> Distribution:
+        """All scores of the run; asked for when it is over."""
+        return Distribution.of(self.scores, SCORES)
+
+    @cached_property
+    def _values(self) -> Distribution | None:
+        """The values of the run's kept maps; None without maps."""
+        maps = [one.anomaly_map for one in self.answers.values() if one.anomaly_map is not None]
+        return Distribution.of_maps(maps) if maps else None
 
 
 def _has_equal_bytes(one: Answer, other: Answer) -> bool:
@@ -148,8 +143,3 @@ def _has_equal_bytes(one: Answer, other: Answer) -> bool:
         return one.anomaly_map is other.anomaly_map
     is_same_kind = one.anomaly_map.dtype == other.anomaly_map.dtype
     return is_same_kind and one.anomaly_map.tobytes() == other.anomaly_map.tobytes()
-
-
-def _distance(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> float:
-    difference = one.astype(np.float64) - other.astype(np.float64)
-    return float(np.abs(difference).max())

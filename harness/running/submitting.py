@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -247,15 +246,13 @@ def _copy_folder(source: Path, target: Path, table: SubmissionTable) -> None:
     Raises:
         EntryInvalid: a file was changed since it was checked.
     """
-    from harness.entries.identity import submitted_folder_hash, tree_files
+    from harness.common.source_files import copy_source
+    from harness.entries.identity import submitted_folder_hash
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder:
         fresh = Path(folder) / target.name
-        for path in tree_files(source):
-            copy = fresh / path.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+        copy_source(source, fresh)
         if submitted_folder_hash(fresh) != table.folder_hash:
             raise EntryInvalid(
                 "the folder was changed while it was being checked", where=str(source)

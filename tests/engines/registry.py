@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -40,17 +41,37 @@ def image_config(layer: bytes, **config: object) -> bytes:
 
 
 class Registry:
-    """Manifests and blobs by their digests; `tags` can be moved."""
+    """Manifests and blobs by their digests; `tags` can be moved.
+
+    `refusals` has status and error code for tags that are not handed out.
+    """
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
         self.tags: dict[str, str] = {}
+        self.refusals: dict[str, tuple[int, str]] = {}
+        self.lists: set[str] = set()
         self.port = 0
 
     def push(self, tag: str, content: bytes) -> str:
         """Put a tiny image under a tag; returns its digest."""
         layer = tiny_layer(content)
         return self._put(tag, image_config(layer), [layer])
+
+    def push_for(self, tag: str, architecture: str) -> str:
+        """Put a list of images for one architecture under a tag; returns its digest."""
+        digest = self.push(tag, b"other")
+        listed = {
+            "mediaType": MANIFEST,
+            "size": len(self.blobs[digest]),
+            "digest": digest,
+            "platform": {"architecture": architecture, "os": "linux"},
+        }
+        index = json.dumps({"schemaVersion": 2, "mediaType": LIST, "manifests": [listed]}).encode()
+        self.blobs[digest_of(index)] = index
+        self.lists.add(digest_of(index))
+        self.tags[tag] = digest_of(index)
+        return digest_of(index)
 
     def push_archive(self, tag: str, archive: Path) -> str:
         """Put the image of a `docker save` archive under a tag; returns its digest."""
@@ -99,11 +120,15 @@ def local_registry() -> Iterator[Registry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             kind, _, name = self.path.rpartition("/")
+            refused, code = registry.refusals.get(name, (404, "MANIFEST_UNKNOWN"))
             name = registry.tags.get(name, name)
             found = b"{}" if self.path == "/v2/" else registry.blobs.get(name)
-            self.send_response(404 if found is None else 200)
+            self.send_response(refused if found is None else 200)
+            if found is None:
+                found = json.dumps({"errors": [{"code": code, "message": "no"}]}).encode()
             is_manifest = kind.endswith("/manifests")
-            self.send_header("Content-Type", MANIFEST if is_manifest else "application/json")
+            manifest = LIST if name in registry.lists else MANIFEST
+            self.send_header("Content-Type", manifest if is_manifest else "application/json")
             self.send_header("Docker-Content-Digest", name)
             self.send_header("Content-Length", str(len(found or b"")))
             self.end_headers()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import json
 import os
+import py_compile
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -246,6 +250,82 @@ def test_cleaning_sweeps_the_homes_of_dead_harnesses_alone(tmp_path: Path, monke
         folder.mkdir()
     assert ProcessEngine().remove_leftovers() == 2
     assert set(tmp_path.iterdir()) == {alive, other_namespace}
+
+
+SAYS = (
+    "import sys\nsys.stderr.write({!r} + '\\n')\nclass Model:\n    def __init__(self, **_): pass\n"
+)
+HELLO = {"type": "hello", "contract": 1, "verb": "predict", "benchmark": "demo", "seed": 0,
+         "device": "cpu", "maps_wanted": True, "paths": {}, "params": {}, "limits": {}}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An entry that imports a helper beside it; each says that it was run."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "entry.toml").write_text('[entry]\nname = "mine"\nmodel = "model.py:Model"\n')
+    (folder / "model.py").write_text("import helper\n" + SAYS.format("the reviewed model"))
+    (folder / "helper.py").write_text(SAYS.format("the reviewed helper"))
+    return folder
+
+
+def said_by(engine: ProcessEngine, program: Program) -> str:
+    """The log of an entry from its start to its first frame."""
+    started = Launch(program, "predict", limits=Limits(threads=1))
+    with engine.start(started) as running:
+        running.send(json.dumps(HELLO).encode() + b"\n", soon())
+        running.close_input()
+        running.wait(soon())
+        return running.log.decode()
+
+
+def plant(folder: Path, module: str, mode: py_compile.PycInvalidationMode) -> None:
+    """Byte code of other code, where Python looks for that of `module`."""
+    other = folder / "other.txt"
+    other.write_text(SAYS.format("swapped"))
+    target = importlib.util.cache_from_source(str(folder / f"{module}.py"))
+    py_compile.compile(str(other), target, invalidation_mode=mode, doraise=True)
+    other.unlink()
+
+
+@pytest.mark.parametrize("module", ["model", "helper"])
+def test_byte_code_that_is_not_the_sources_is_never_run(folder, module) -> None:
+    plant(folder, module, py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    engine = ProcessEngine()
+    log = said_by(engine, engine.prepare_folder(folder, "mine", "folder:sha256:1"))
+    assert "the reviewed model" in log
+    assert "the reviewed helper" in log
+    assert "swapped" not in log
+    # The trap is real: Python itself, asked to import from the folder, takes the planted code.
+    direct = subprocess.run(
+        [sys.executable, "-c", f"import {module}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "swapped" in direct.stderr
+
+
+def test_a_folder_runs_as_it_was_prepared_whatever_becomes_of_it_afterwards(folder) -> None:
+    engine = ProcessEngine()
+    program = engine.prepare_folder(folder, "mine", "folder:sha256:1")
+    (folder / "helper.py").write_text(SAYS.format("changed since"))
+    assert "the reviewed helper" in said_by(engine, program)
+    copy = Path(program.command[-1])
+    assert copy.is_dir()
+    del engine
+    gc.collect()
+    assert not copy.parent.exists(), "the copy goes with the engine"
+
+
+def test_a_folder_with_a_link_is_not_started(folder, tmp_path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "part").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EntryInvalid, match="part is a link"):
+        ProcessEngine().prepare_folder(folder, "mine", "folder:sha256:1")
+    assert list(Path(tempfile.gettempdir()).glob(f"bmad-entry-{owner_mark()}-*")) == []
 
 
 def test_images_and_archives_are_refused_with_the_way_on(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 import harness.engines
 from harness import evaluate
 from harness.common.errors import EntryInvalid, StoreConflict
-from harness.common.statuses import Status
+from harness.common.statuses import RunEnded, Status
+from harness.engines.base import Launch, Limits
 from harness.engines.docker.build import DEFAULT_DOCKERFILE
 from harness.entries.identity import folder_identity
 from tests.hostile.conftest import ENTRIES
@@ -105,6 +106,85 @@ def test_13_another_architecture_is_refused(attack, docker_engine, tmp_path) -> 
     run = attack(archive, "--as", "other")
     assert run.record.outcome.status is Status.INVALID_IMAGE
     assert "s390x" in run.record.outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"WorkingDir": "/content"}, "where a folder must be: its WORKDIR"),
+        ({"WorkingDir": "/content/below"}, "where a folder must be: its WORKDIR"),
+        ({"WorkingDir": "a/../.."}, "not absolute"),
+        ({"WorkingDir": "/a/../.."}, "leads upwards"),
+        ({"WorkingDir": "/proc"}, "the kernel's"),
+        ({"WorkingDir": "/proc/self/fd/8"}, "the kernel's"),
+        ({"WorkingDir": "/a\0b"}, "no plain text"),
+        ({"Env": ["A=b\0c"]}, "NUL"),
+        ({"Env": ["=x"]}, "no name"),
+        ({"Env": ["A=1", "A=2"]}, "set 2 times"),
+        ({"Env": ["A=" + "x" * 200_000]}, "more than"),
+        ({"Entrypoint": ["/content\0"]}, "NUL"),
+    ],
+)
+def test_13_an_image_that_no_engine_can_start_is_its_authors_to_mend(
+    docker_engine, tmp_path, config, reason
+) -> None:
+    from tests.engines.registry import image_config, tiny_layer
+
+    layer = tiny_layer(b"x")
+    archive = write_archive(tmp_path / "odd.tar", layer, image_config(layer, **config))
+    assert reason in refused_without_a_container(docker_engine, archive)
+
+
+@pytest.mark.parametrize("target", ["/proc/self/fd/8", "/content", "/link"])
+def test_13_a_working_folder_that_is_a_link_starts_nothing_outside_the_image(
+    docker_engine, tmp_path, target
+) -> None:
+    from tests.engines.registry import image_config
+
+    layer = layer_with_link("link", target)
+    config = image_config(layer, WorkingDir="/link")
+    archive = write_archive(tmp_path / "link.tar", layer, config)
+    assert "its WORKDIR" in refused_without_a_container(docker_engine, archive)
+
+
+@pytest.mark.parametrize("name", ["model", "weights"])
+def test_13_a_file_where_the_harness_puts_a_folder_is_the_images_fault(
+    docker_engine, tmp_path, name
+) -> None:
+    from tests.engines.registry import image_config
+
+    layer = layer_with_link(name, "/content")
+    archive = write_archive(tmp_path / "file.tar", layer, image_config(layer))
+    (tmp_path / "given").mkdir()
+    given = {name: tmp_path / "given"}
+    assert f"/{name}" in refused_without_a_container(docker_engine, archive, **given)
+
+
+def layer_with_link(name: str, target: str) -> bytes:
+    """A layer of a file `content` and one link."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        content = tarfile.TarInfo("content")
+        content.size = 1
+        tar.addfile(content, io.BytesIO(b"x"))
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        tar.addfile(link)
+    return packed.getvalue()
+
+
+def refused_without_a_container(engine, archive: Path, **folders: Path) -> str:
+    """Why an archive's image was refused as its author's fault; no container of it is left."""
+    program = engine.prepare_archive(archive, "odd")
+    limits = Limits(threads=1, memory_mib=64, stop_seconds=0.1)
+    try:
+        with pytest.raises(RunEnded) as caught:
+            engine.start(Launch(program, "predict", limits=limits, **folders))
+        assert caught.value.status is Status.INVALID_IMAGE
+        assert engine.client.containers(all=True, filters={"ancestor": program.image}) == []
+    finally:
+        engine.client.remove_image(program.image, force=True)
+    return caught.value.detail
 
 
 def write_archive(path: Path, layer: bytes, config: bytes, **more: bytes) -> Path:

@@ -3,8 +3,9 @@
 A folder needs no Dockerfile: without one of its own it gets `DEFAULT_DOCKERFILE`.
 
 Traps:
-- The build context holds what the image needs and nothing else, with neutral owners and
-  times: so the engine's cache hits, and nothing of the checkout leaks into a layer.
+- The build context holds the files that count in a folder's identity and nothing else
+  (`harness.common.source_files`), with neutral owners, times and permissions: so the engine's
+  cache hits, nothing of the checkout leaks into a layer, and nothing unreviewed is in an image.
 - An image is found again by its tag, and believed only when its label agrees: a tag alone
   can be moved. A stranger's image can carry any label, but never gets such a tag: names of
   our own are not pulled, and archives are loaded under no name (images.py).
@@ -39,6 +40,7 @@ from docker.errors import ImageNotFound
 
 from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.common.paths import REPOSITORY
+from harness.common.source_files import source_files
 from harness.engines.base import Program
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
 from harness.engines.docker.images import OWN_NAMESPACE, program_of
@@ -55,7 +57,7 @@ ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]
 MAX_CONTEXT_BYTES = 256 * 1024**2
 SILENCE_SECONDS = 3600.0  # one step of a build may take so long without a word
 LAST_LINES = 25
-_IGNORED = {"__pycache__", ".git", ".DS_Store"}
+_PLAIN, _RUNNABLE = 0o644, 0o755
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 logger = logging.getLogger("harness.engines")
 
@@ -217,10 +219,7 @@ def _base_context() -> bytes:
 
 
 def _folder_context(folder: Path) -> bytes:
-    files = {path.relative_to(folder).as_posix(): path for path in _files([folder])}
-    for name, path in files.items():
-        if path.is_symlink():
-            raise EntryInvalid("the folder holds a link", where=f"{folder}/{name}")
+    files = {path.relative_to(folder).as_posix(): path for path in source_files(folder)}
     if sum(path.stat().st_size for path in files.values()) > MAX_CONTEXT_BYTES:
         raise EntryInvalid(
             f"the folder holds more than {MAX_CONTEXT_BYTES} bytes",
@@ -228,30 +227,34 @@ def _folder_context(folder: Path) -> bytes:
             fix="keep data and weights out of it",
         )
     is_own = _own_dockerfile(folder) is not None
-    return build_context(files, {} if is_own else {"Dockerfile": DEFAULT_DOCKERFILE.encode()})
+    contents = {} if is_own else {"Dockerfile": DEFAULT_DOCKERFILE.encode()}
+    # A file's mode is no part of the folder's identity, so it is the same for all.
+    return build_context(files, contents, mode=_RUNNABLE)
 
 
 def _files(roots: list[Path]) -> Iterator[Path]:
-    """Files at and below these paths, sorted, caches left out; links are not followed."""
+    """Files at and below these paths, each folder's sorted."""
     for root in roots:
-        if root.is_file():
-            yield root
-            continue
-        for path in sorted(root.rglob("*")):
-            parts = set(path.relative_to(root).parts)
-            if (path.is_file() or path.is_symlink()) and not parts & _IGNORED:
-                yield path
+        yield from source_files(root)
 
 
-def build_context(files: Mapping[str, Path], contents: Mapping[str, bytes] | None = None) -> bytes:
-    """A build context as a tar with neutral owners, times and permissions."""
+def build_context(
+    files: Mapping[str, Path], contents: Mapping[str, bytes] | None = None, *, mode: int = _PLAIN
+) -> bytes:
+    """A build context as a tar with neutral owners, times and permissions.
+
+    Args:
+        files: what is read from disk, by its name in the context.
+        contents: what is not on disk.
+        mode: permissions of the files.
+    """
     packed = io.BytesIO()
     read = {name: path.read_bytes() for name, path in files.items()}
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in sorted({**read, **(contents or {})}.items()):
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
-            entry.mode = 0o755 if name in files and os.access(files[name], os.X_OK) else 0o644
+            entry.mode = mode if name in files else _PLAIN
             tar.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 

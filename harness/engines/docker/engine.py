@@ -26,11 +26,11 @@ from typing import Any, Literal
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from harness.common.errors import DeviceUnavailable, EngineUnavailable
+from harness.common.errors import DeviceUnavailable, EngineUnavailable, EnvironmentFault
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import CANARY, Engine, Launch, Program
-from harness.engines.docker import build, images, vetting
+from harness.engines.docker import build, images, runc, vetting
 from harness.engines.docker.container import (
     ENGINE_FAULTS,
     ContainerRunning,
@@ -48,6 +48,12 @@ OWNER_LABEL = "bmad.owner"
 NOBODY = 65534  # who runs an entry when the harness is root
 _NO_GPU = re.compile(
     r"could not select device driver|nvidia-container|libnvidia|unknown device|no such device|CDI",
+    re.IGNORECASE,
+)
+# An image that holds a file or a link where a folder must be; the engine finds out by failing.
+_NO_FOLDER = re.compile(
+    r"not a directory|too many (levels of symbolic )?links|file name too long"
+    r"|Cwd must be an absolute path|chdir to cwd|current working directory is outside",
     re.IGNORECASE,
 )
 logger = logging.getLogger("harness.engines")
@@ -118,6 +124,7 @@ class DockerEngine(Engine):
     """Starts entries in containers that can do nothing but answer."""
 
     name = "docker"
+    _has_told_of_runc = False
     isolation: Literal["container", "none"] = "container"
 
     @cached_property
@@ -161,10 +168,12 @@ class DockerEngine(Engine):
         return build.image_identity(identity, build.baselines_base())
 
     def prepare_image(self, reference: str, name: str) -> Program:
+        self._check_runc(is_foreign=True)
         image = images.find_or_pull(self.client, reference)
         return self._program(image, name)
 
     def prepare_archive(self, archive: Path, name: str) -> Program:
+        self._check_runc(is_foreign=True)
         image = images.load_archive(self.client, archive)
         return self._program(image, name)
 
@@ -175,6 +184,36 @@ class DockerEngine(Engine):
             identity=f"image:{image['Id']}",
             architecture=self._info.get("Architecture", ""),
         )
+
+    @cached_property
+    def _runc(self) -> runc.Runc | None:
+        return runc.runc_of(self.client.version(), self._info.get("DefaultRuntime") or "")
+
+    def _check_runc(self, *, is_foreign: bool) -> None:
+        """Refuse a stranger's image where the engine's runc is known to let it out.
+
+        Raises:
+            EnvironmentFault: it is; or BMAD_RUNC=strict is set, and nothing is known of it.
+        """
+        try:
+            found = self._runc
+        except ENGINE_FAULTS as error:
+            raise engine_lost(error) from error
+        if found is None or found.verdict == "safe":
+            return
+        is_refused = found.verdict == "old" or runc.is_strict()
+        if is_foreign and is_refused:
+            raise EnvironmentFault(
+                f"the container engine's runc is {found.name}: before {runc.SAFE}, a stranger's"
+                " image can take over the host (CVE-2024-21626, CVE-2025-31133, CVE-2025-52565,"
+                " CVE-2025-52881)",
+                where="docker version",
+                fix="install a newer runc (Docker's own packages: containerd.io), then restart"
+                " the engine",
+            )
+        if not self._has_told_of_runc:
+            self._has_told_of_runc = True
+            logger.warning(_RUNC_WARNINGS[found.verdict], found.name, runc.SAFE)
 
     def check_device(self, device: str, *, is_foreign: bool) -> None:
         if device == "cpu":
@@ -205,6 +244,7 @@ class DockerEngine(Engine):
         if launch.program.refusal:
             raise RunEnded(Status.INVALID_IMAGE, launch.program.refusal)
         self.check_device(launch.device, is_foreign=launch.program.is_foreign)
+        self._check_runc(is_foreign=launch.program.is_foreign)
         if os.geteuid() == 0:
             _open_folders(launch, self._user())
         return self._start(launch)
@@ -291,6 +331,13 @@ class DockerEngine(Engine):
         return build.remove_built_images(self.client)
 
 
+_RUNC_WARNINGS = {
+    "old": "the container engine's runc is %s, which is known to let images out: %s is needed",
+    "unknown": "nothing is known of the container engine's runc, %s: %s is needed, or a build of"
+    " your distribution that has the same mended",
+}
+
+
 def _open_folders(launch: Launch, user: str) -> None:
     """Give the model folder to the program's user, and see that he can read the others.
 
@@ -332,6 +379,12 @@ def _start_failure(error: Exception, launch: Launch) -> Exception:
             fix="install the NVIDIA container toolkit and tell the engine of it "
             "(nvidia-ctk runtime configure --runtime=docker, then restart Docker), "
             "or use --device cpu",
+        )
+    if isinstance(error, APIError) and _NO_FOLDER.search(str(error)):
+        return RunEnded(
+            Status.INVALID_IMAGE,
+            "it holds a file, or a link that leads nowhere, where a folder must be: its WORKDIR,"
+            " /tmp, /model, /weights or /data/train",
         )
     if isinstance(error, ImageNotFound):
         return RunEnded(Status.IMAGE_UNAVAILABLE, f"the image is gone: {_explanation(error)}")

@@ -29,10 +29,10 @@ from docker.errors import APIError, ImageNotFound, InvalidRepository
 from docker.utils import parse_repository_tag
 
 from harness.common.errors import EntryInvalid
-from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Program
 from harness.engines.docker import vetting
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
+from harness.engines.docker.pull_faults import pull_fault
 
 OWN_NAMESPACE = "bmad/"  # tags of images that the harness builds; nothing else may bear them
 MAX_MEMBERS = 10_000
@@ -54,6 +54,7 @@ def program_of(
         image_digest=digests[0] if digests else None,
         content=content_of(image),
         size_bytes=int(image.get("Size") or 0),
+        own_caches=vetting.own_caches((image.get("Config") or {}).get("Env") or []),
         refusal="; ".join(vetting.problems_of(image, architecture=architecture)),
     )
 
@@ -104,7 +105,8 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
     """The engine's inspection of an image; pulled when the engine has none of this name.
 
     Raises:
-        EntryInvalid: this cannot be the name of an image of somebody else's.
+        EntryInvalid: this cannot be the name of an image of somebody else's, or the image is for
+            other machines alone.
         RunEnded: `image_unavailable` when it can be neither found nor pulled.
     """
     repository, tag = parse_repository_tag(reference)
@@ -153,10 +155,11 @@ def _pull(
     try:
         for event in client.pull(repository, tag=tag or "latest", stream=True, decode=True):
             if "error" in event:
-                raise RunEnded(Status.IMAGE_UNAVAILABLE, f"{reference}: {event['error']}")
+                raise pull_fault(reference, str(event["error"]))
         image: dict[str, Any] = client.inspect_image(reference)
     except ENGINE_FAULTS as error:
-        raise RunEnded(Status.IMAGE_UNAVAILABLE, f"{reference}: {error}") from error
+        said = str(getattr(error, "explanation", None) or error)
+        raise pull_fault(reference, said) from error
     return image
 
 

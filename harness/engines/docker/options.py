@@ -68,7 +68,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "Env",
-        "a fixed list; nothing of the host's environment, and one GPU or none whatever the image asks for",
+        "a fixed list; nothing of the host's environment, one GPU or none whatever the image asks for,"
+        " and its own folders of weights where it names them",
         lambda launch, place, _labels: _environment(launch, place),
     ),
     Option(
@@ -180,6 +181,8 @@ def reasons() -> str:
 
 def _environment(launch: Launch, place: Place) -> list[str]:
     variables = entry_environment(launch.limits.threads, HOME)
+    for name in launch.program.own_caches:
+        del variables[name]
     # `void` also where no GPU is asked for: an image's own `all` must not reach the runtime.
     variables["NVIDIA_VISIBLE_DEVICES"] = place.gpu or "void"
     variables["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"

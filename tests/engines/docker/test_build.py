@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.common import source_files
 from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.engines.base import Launch, Limits
 from harness.engines.docker import DockerEngine, build
@@ -90,6 +91,19 @@ def test_a_folder_with_a_dockerfile_of_its_own_runs_as_that_says(engine, honest)
 
 
 @pytest.mark.engine
+def test_an_image_finds_the_weights_that_it_holds_where_it_says(engine, honest) -> None:
+    own = """ENTRYPOINT ["python", "-c", "import json, os; print(json.dumps(dict(os.environ)))"]"""
+    caches = "ENV TORCH_HOME=/opt/torch HF_HOME=/tmp/hf NUMBA_CACHE_DIR=/opt/numba"
+    (honest / "Dockerfile").write_text(f"ARG BASE\nFROM ${{BASE}}\n{caches}\n{own}\n")
+    program = engine.prepare_folder(honest, "test-caches", "folder:sha256:1")
+    seen = first_line(engine, program)
+    assert seen["TORCH_HOME"] == "/opt/torch"
+    assert seen["HF_HOME"].startswith("/tmp/.cache")
+    assert seen["NUMBA_CACHE_DIR"].startswith("/tmp/.cache")
+    assert seen["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.engine
 def test_another_default_dockerfile_is_another_identity_and_another_image(
     engine, honest, monkeypatch
 ) -> None:
@@ -121,13 +135,26 @@ def test_a_context_is_the_same_bytes_whoever_packs_it_and_when(folder, tmp_path)
     shutil.copytree(folder, copied)
     (copied / "__pycache__").mkdir()
     (copied / "__pycache__" / "model.pyc").write_bytes(b"cache")
-    (copied / "model.py").chmod(0o600)
+    (copied / "model.py").chmod(0o700)
     packed = build._folder_context(folder)
     assert packed == build._folder_context(copied)
     with tarfile.open(fileobj=BytesIO(packed)) as tar:
         assert tar.getnames() == ["Dockerfile", "model.py"]
         assert tar.extractfile("Dockerfile").read() == DOCKERFILE.encode()
         assert {member.uid for member in tar} == {member.mtime for member in tar} == {0}
+
+
+def test_a_context_holds_the_files_of_the_identity_and_no_other(folder) -> None:
+    (folder / "helper.pyc").write_bytes(b"code")
+    for name in source_files.LEFT_OUT - {".DS_Store"}:
+        (folder / "part" / name).mkdir(parents=True)
+        (folder / "part" / name / "swapped.py").write_text("labels = {}")
+    (folder / ".dockerignore").write_text("model.py")
+    (folder / ".hidden").write_text("seen by all")
+    with tarfile.open(fileobj=BytesIO(build._folder_context(folder))) as tar:
+        names = tar.getnames()
+    assert names == [".hidden", "Dockerfile", "helper.pyc", "model.py"]
+    assert names == [path.name for path in source_files.source_files(folder)]
 
 
 @pytest.fixture

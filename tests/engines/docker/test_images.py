@@ -58,6 +58,35 @@ def test_an_image_that_is_nowhere_is_unavailable_not_invalid(engine, registry) -
         assert caught.value.status is Status.IMAGE_UNAVAILABLE
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (401, "UNAUTHORIZED", "asks for a login"),
+        (403, "DENIED", "asks for a login"),
+        (404, "MANIFEST_UNKNOWN", "holds no image of this name"),
+        (429, "TOOMANYREQUESTS", "no more pulls for now"),
+        (503, "UNAVAILABLE", "does not answer"),
+    ],
+)
+def test_what_a_registry_refuses_is_told_with_its_own_remedy(
+    engine, registry, status, code, told
+) -> None:
+    registry.refusals["v1"] = (status, code)
+    with pytest.raises(RunEnded, match=told) as caught:
+        engine.prepare_image(f"localhost:{registry.port}/tiny:v1", "tiny")
+    assert caught.value.status is Status.IMAGE_UNAVAILABLE
+    assert "http+docker" not in caught.value.detail
+
+
+def test_an_image_for_other_machines_alone_is_its_authors_to_mend(engine, registry) -> None:
+    digest = registry.push_for("v1", "s390x")
+    name = f"localhost:{registry.port}/tiny"
+    for reference in (f"{name}:v1", f"{name}@{digest}"):
+        with pytest.raises(EntryInvalid, match="for other machines alone") as caught:
+            engine.prepare_image(reference, "tiny")
+        assert "--platform linux/" in caught.value.fix
+
+
 def test_the_harness_own_names_are_never_pulled(engine) -> None:
     for reference in ("bmad/patchcore:0123456789ab", f"{INDEX_NAME}/bmad/patchcore"):
         with pytest.raises(EntryInvalid, match="never pulled"):

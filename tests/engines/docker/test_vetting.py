@@ -50,11 +50,73 @@ def test_an_ordinary_cuda_image_passes() -> None:
         (inspected(Env=["NVIDIA_DISABLE_REQUIRE=1"]), "ENV NVIDIA_DISABLE_REQUIRE"),
         (inspected(Env=["NVIDIA_GDS=enabled"]), "ENV NVIDIA_GDS"),
         (inspected(Env=["NVIDIA_REQUIRE_JETPACK=csv-mounts=all"]), "mount files of the host"),
+        (inspected(WorkingDir="a/../.."), "WORKDIR a/../.. is not absolute"),
+        (inspected(WorkingDir="app"), "WORKDIR app is not absolute"),
+        (inspected(WorkingDir="/a/../.."), "leads upwards"),
+        (inspected(WorkingDir="/app/.."), "leads upwards"),
+        (inspected(WorkingDir="/proc/self/fd/8"), "the kernel's"),
+        (inspected(WorkingDir="/proc"), "the kernel's"),
+        (inspected(WorkingDir="//proc/./self//fd/7"), "the kernel's"),
+        (inspected(WorkingDir="/dev/fd/7"), "the kernel's"),
+        (inspected(WorkingDir="/sys/fs"), "the kernel's"),
+        (inspected(WorkingDir="/a\0b"), r"WORKDIR '/a\x00b' is no plain text"),
+        (inspected(WorkingDir="/a\x1b[2J\nfix: run this"), r"'/a\x1b[2J\nfix: run this'"),
+        (inspected(WorkingDir="/" + "a" * 256), "is too long"),
+        (inspected(WorkingDir="/aaaaaaaaa" * 110), "is too long"),
+        (inspected(WorkingDir="/a" * 100), "is too deep"),
+        (inspected(Env=["A=b\0c"]), "ENV A holds a NUL byte"),
+        (inspected(Env=["A\0b=c"]), r"ENV 'A\x00b' is no name"),
+        (inspected(Env=["A\nB=c"]), r"ENV 'A\nB' is no name"),
+        (inspected(Env=["=x"]), "ENV =x has no name"),
+        (inspected(Env=[""]), "ENV '' has no name"),
+        (inspected(Env=["NAME"]), "ENV NAME has no value"),
+        (inspected(Env=["A=1", "B=2", "A=3"]), "ENV A is set 2 times"),
+        (inspected(Env=["A=" + "x" * 70_000]), "ENV A has more than"),
+        (inspected(Env=[f"A{i}=" + "x" * 60_000 for i in range(10)]), "together have more than"),
+        (inspected(Entrypoint=[""]), "names no program"),
+        (inspected(Entrypoint=["/x\0"]), "ENTRYPOINT holds a NUL byte"),
+        (inspected(Entrypoint=["/x", "y" * 70_000]), "ENTRYPOINT holds a word of more than"),
+        (inspected(Cmd=["a\0"]), "CMD holds a NUL byte"),
     ],
 )
 def test_an_image_that_cannot_be_run_or_held_is_refused_with_the_reason(image, reason) -> None:
     (problem,) = problems_of(image, architecture="x86_64")
     assert reason in problem
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/app", "/opt/my app", "/process", "/développé", "/a/b/"]
+)
+def test_an_ordinary_working_folder_passes(path) -> None:
+    assert problems_of(inspected(WorkingDir=path), architecture="x86_64") == []
+
+
+def test_values_may_be_empty_and_hold_what_ordinary_images_put_there() -> None:
+    variables = ["PS1=\\u:\t", "EMPTY=", "TWO=a=b", "LINES=a\nb", "lower.dotted=x"]
+    assert problems_of(inspected(Env=variables), architecture="x86_64") == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "own"),
+    [
+        ([], ()),
+        (["TORCH_HOME=/opt/torch"], ("TORCH_HOME",)),
+        (["HF_HOME=/root/hf", "TORCH_HOME=/opt/torch"], ("TORCH_HOME", "HF_HOME")),
+        (["XDG_CACHE_HOME=/opt/c"], ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME")),
+        (["XDG_CACHE_HOME=/opt/c", "HF_HOME=/tmp/hf"], ("XDG_CACHE_HOME", "TORCH_HOME")),
+        (["TORCH_HOME=/tmp/torch"], ()),
+        (["TORCH_HOME=/tmp"], ()),
+        (["TORCH_HOME=/opt/../tmp"], ()),
+        (["TORCH_HOME=/model/torch"], ()),
+        (["TORCH_HOME=/proc/self/cwd"], ()),
+        (["TORCH_HOME=torch"], ()),
+        (["TORCH_HOME="], ()),
+        (["TORCH_HOME=/"], ()),
+        (["NUMBA_CACHE_DIR=/opt/numba", "MPLCONFIGDIR=/opt/mpl", "HOME=/root"], ()),
+    ],
+)
+def test_an_image_keeps_its_own_folders_of_weights(variables, own) -> None:
+    assert vetting.own_caches(variables) == own
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -1,0 +1,60 @@
+"""Why an image could not be pulled, in words that name who can mend it.
+
+Engines hand on a registry's refusal as an error of their own (`500 Server Error for
+http+docker://…`), whoever is to blame; what they quote of it tells the cases apart.
+"""
+
+from __future__ import annotations
+
+import re
+
+from harness.common.errors import EntryInvalid
+from harness.common.statuses import RunEnded, Status
+
+# In this order: what an engine says of a private image holds "repository does not exist", too.
+_CAUSES = tuple(
+    (re.compile(pattern, re.IGNORECASE), told)
+    for pattern, told in (
+        (
+            r"toomanyrequests|too many requests|rate limit|\b429\b",
+            "the registry allows no more pulls for now; wait, or raise the limit with docker login",
+        ),
+        (
+            r"unauthorized|authentication required|access denied|\bdenied\b|\b40[13]\b",
+            "the registry asks for a login (docker login), or holds no such image",
+        ),
+        (
+            r"manifest unknown|name unknown|not found|does not exist",
+            "the registry holds no image of this name and tag; check the reference",
+        ),
+        (
+            r"HTTP status: 5|dial tcp|no such host|refused|timeout|timed out|TLS|x509|\bEOF\b",
+            "the registry does not answer; check the network, a proxy, and its host's name",
+        ),
+    )
+)
+_OTHER_MACHINE = re.compile(
+    r"no matching manifest for (\S+)|does not match the specified platform", re.IGNORECASE
+)
+
+
+def pull_fault(reference: str, said: str) -> EntryInvalid | RunEnded:
+    """The end of a pull.
+
+    Args:
+        reference: the image that was asked for.
+        said: the engine's explanation.
+    Returns:
+        EntryInvalid where the image is for other machines alone, which no second try changes;
+        else `image_unavailable`, with the cause in words.
+    """
+    if found := _OTHER_MACHINE.search(said):
+        return EntryInvalid(
+            f"the image is for other machines alone: it has no part for {found[1] or 'this one'}",
+            where=reference,
+            fix="build it for this kind of machine, too: docker buildx build --platform"
+            f" {found[1] or 'linux/amd64'} --push",
+        )
+    causes = (told for pattern, told in _CAUSES if pattern.search(said))
+    cause = next(causes, "the engine could not pull it")
+    return RunEnded(Status.IMAGE_UNAVAILABLE, f"{reference}: {cause} ({said})")
