@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import DataMissing, StoreUnusable, UsageError
+from harness.common.foreign_text import one_line
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -84,12 +85,12 @@ def _add(options: argparse.Namespace) -> int:
     for path in paths:
         try:
             written = publish_run(path, target, is_replacing=options.replace)
-            print(f"published: {written}" if written else f"published before: {path}")
+            cli.say(f"published: {written}" if written else f"published before: {path}")
         except (UsageError, StoreUnusable) as error:
             refused += 1
-            print(cli.render_error(error), file=sys.stderr)
+            cli.say(cli.render_error(error), to=sys.stderr)
     for written in publish_comparisons(source, target):
-        print(f"published: {written}")
+        cli.say(f"published: {written}")
     return StoreUnusable.exit_code if refused else 0
 
 
@@ -104,8 +105,10 @@ def _check(options: argparse.Namespace) -> int:
     )
     problems = request.problems()
     for problem in problems:
-        print(problem)
-    print(f"{len(request.changes())} changed files of published records, {len(problems)} problems")
+        cli.say(one_line(problem, 4096))
+    cli.say(
+        f"{len(request.changes())} changed files of published records, {len(problems)} problems"
+    )
     return StoreUnusable.exit_code if problems else 0
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from harness.common.foreign_text import one_line
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 # What ordinary CUDA images carry. The first two are overridden; the runtime only compares the
 # required driver with its own; the rest names versions and is read by nobody.
@@ -42,24 +44,26 @@ def problems_of(image: Mapping[str, Any], *, architecture: str) -> list[str]:
         problems.append("it has no ENTRYPOINT, and the verb (predict, train, describe) needs one")
     wanted = _ARCHITECTURES.get(architecture, architecture)
     if wanted and image.get("Architecture") not in ("", None, wanted):
-        problems.append(f"it is for {image.get('Architecture')}, and this machine is {wanted}")
+        found = one_line(image["Architecture"])
+        problems.append(f"it is for {found}, and this machine is {wanted}")
     if image.get("Os") not in ("", None, "linux"):
-        problems.append(f"it is for {image.get('Os')}, and the engine runs linux")
+        problems.append(f"it is for {one_line(image['Os'])}, and the engine runs linux")
     if volumes := sorted(config.get("Volumes") or {}):
-        problems.append(f"VOLUME {' '.join(volumes)} would be writable under a read-only root")
+        named = one_line(" ".join(volumes))
+        problems.append(f"VOLUME {named} would be writable under a read-only root")
     return [*problems, *_variable_problems(config.get("Env") or [])]
 
 
 def _variable_problems(variables: list[str]) -> Iterator[str]:
     for variable in variables:
         name, _, value = variable.partition("=")
-        upper = name.upper()
+        upper, shown = name.upper(), one_line(name)
         if upper.startswith("LD_") and name not in _PLAIN_LOADER:
-            yield f"ENV {name} changes what is loaded into every program, the runtime's hooks too"
+            yield f"ENV {shown} changes what is loaded into every program, the runtime's hooks too"
         elif upper.startswith("NVIDIA_") and not _PLAIN_NVIDIA.fullmatch(name):
-            yield f"ENV {name} asks the NVIDIA runtime for more than one plain GPU"
+            yield f"ENV {shown} asks the NVIDIA runtime for more than one plain GPU"
         elif upper.startswith("NVIDIA_REQUIRE_") and _MOUNTS_OF_THE_HOST in value.lower():
-            yield f"ENV {name} asks the NVIDIA runtime to mount files of the host"
+            yield f"ENV {shown} asks the NVIDIA runtime to mount files of the host"
 
 
 @cache
