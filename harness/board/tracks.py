@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.benchmarks import Pack
 from harness.board.rows import EXTRA_MAP, has_extra_map
 from harness.common.disclosure import is_sealed
+from harness.common.foreign_text import one_line
 from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
 from harness.entries.identity import tree_files
@@ -49,7 +50,7 @@ def unreviewable_files(folder: Path) -> list[str]:
     """Files that nobody can review: binaries, links, and files over 1 MiB, each with its reason."""
     problems = []
     for path in tree_files(folder):
-        name = path.relative_to(folder).as_posix()
+        name = one_line(path.relative_to(folder).as_posix())
         if path.is_symlink():
             problems.append(f"{name} is a link")
         elif path.stat().st_size > REVIEWABLE_BYTES:
