@@ -27,6 +27,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_NOT_PLAIN = re.compile("[^ -~]")  # by far the most characters need no look
 _NAMES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -61,7 +62,8 @@ def in_lines(text: object) -> str:
 def hanging(text: object) -> str:
     """A message whose first line alone begins at the margin: none of the others can pass for one."""
     first, *others = in_lines(text).split("\n")
-    return "\n".join([first, *(line if line[:1] in ("", " ") else f"  {line}" for line in others)])
+    hung = (line if not line or line.startswith("  ") else f"  {line}" for line in others)
+    return "\n".join([first, *hung])
 
 
 def quoted(text: str | bytes) -> str:
@@ -93,10 +95,11 @@ def _line(text: str) -> str:
 
 
 def _visible(text: str, kept: str = "") -> str:
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        _spelled(each) if each not in kept and is_unseen(each) else each for each in text
+    return _NOT_PLAIN.sub(
+        lambda found: (
+            _spelled(found[0]) if found[0] not in kept and is_unseen(found[0]) else found[0]
+        ),
+        text,
     )
 
 

@@ -55,7 +55,7 @@ class Reporter:
         """One line about something that happened; more lines of it hang below the first."""
         shown = hanging(text)
         if self._bars is not None:
-            self._bars.console.print(shown, markup=False, highlight=False)
+            self._bars.console.print(shown, markup=False, emoji=False, highlight=False)
         else:
             print(shown, file=sys.stderr, flush=True)
 

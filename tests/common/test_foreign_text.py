@@ -70,7 +70,9 @@ def test_a_log_stands_behind_a_bar_and_only_its_end_is_quoted() -> None:
 
 
 def test_only_a_messages_first_line_begins_at_the_margin() -> None:
-    assert hanging("what\nfix: x\n  - listed\n") == "what\n  fix: x\n  - listed\n"
+    told = "what\nfix: x\n error: y\n\tfix: z\n  - listed\n"
+    shown = ["what", "  fix: x", "   error: y", "  \tfix: z", "  - listed", ""]
+    assert hanging(told).split("\n") == shown
 
 
 def test_what_is_unseen_is_named_once_and_briefly() -> None:
