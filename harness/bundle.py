@@ -60,10 +60,10 @@ def main(argv: Sequence[str] | None) -> int:
     """Make keys, or export; prints the paths that were written."""
     options = build_parser().parse_args(argv)
     if options.verb == "key":
-        print(_make_key(options))
+        cli.say(_make_key(options))
         return 0
     for path in export(options):
-        print(path)
+        cli.say(path)
     return 0
 
 

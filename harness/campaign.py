@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None) -> int:
             plan.check_conflicts(replace=options.replace)
             done = run(plan, place, options, reporter)
     if not is_run:
-        print(as_json(plan) if options.json else plan_text(plan))
+        cli.say(as_json(plan) if options.json else plan_text(plan))
         return 0
     show(plan, done, options)
     return exit_code(plan, done)

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None) -> int:
         count = write_canary(
             data_options.open_packs(options, cache, reporter), options.out, reporter
         )
-    print(f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}")
+    cli.say(f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}")
     return 0
 
 

@@ -6,7 +6,6 @@ the whole log is shown. The verdict is one JSON object on standard output.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None) -> int:
     with cli.reporting() as reporter:
         verdict = check_entry(options, reporter)
     verdict.show_log(reporter)
-    print(json.dumps(asdict(verdict), indent=1, allow_nan=False))
+    cli.say_json(asdict(verdict))
     return verdict.exit_code
 
 

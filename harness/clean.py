@@ -56,25 +56,27 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.trained import interrupted_training
 
     cache = default_cache()
-    print(f"work folders removed        {sweep_work_folders(cache)}")
-    print(f"half-written files removed  {Store(options.results).sweep()}")
+    cli.say(f"work folders removed        {sweep_work_folders(cache)}")
+    cli.say(f"half-written files removed  {Store(options.results).sweep()}")
     if options.cache:
-        print(f"cache folders emptied       {_empty(cache)} in {cache}")
+        cli.say(f"cache folders emptied       {_empty(cache)} in {cache}")
     if options.unfinished:
-        print(f"interrupted trainings       {interrupted_training.remove_leftovers(cache)} removed")
-    print(f"trained models removed      {_remove_models(options.models_unused_for)}")
+        cli.say(
+            f"interrupted trainings       {interrupted_training.remove_leftovers(cache)} removed"
+        )
+    cli.say(f"trained models removed      {_remove_models(options.models_unused_for)}")
     for left in interrupted_training.leftovers(cache):
-        print(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
-    print(f"leftover processes ended    {choose_engine('process').remove_leftovers()}")
+        cli.say(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
+    cli.say(f"leftover processes ended    {choose_engine('process').remove_leftovers()}")
     try:
         engine = choose_engine("docker")
         engine.check()
     except EngineUnavailable:
-        print("no container engine answers: containers and images were not looked at")
+        cli.say("no container engine answers: containers and images were not looked at")
         return 0
-    print(f"containers removed          {engine.remove_leftovers()}")
+    cli.say(f"containers removed          {engine.remove_leftovers()}")
     if options.images:
-        print(f"images removed              {engine.remove_images()}")
+        cli.say(f"images removed              {engine.remove_images()}")
     return 0
 
 

@@ -68,11 +68,11 @@ def main(argv: Sequence[str] | None) -> int:
         )
     for name, group in sorted(groups.items()):
         comparison = compare_entries(group, store, seed=options.seed)
-        print(report(comparison))
+        cli.say(report(comparison))
         if not options.unranked:
             path = comparison_path(store.root, name)
             store.write(path, comparison_bytes(comparison))
-            print(f"written: {path}")
+            cli.say(f"written: {path}")
     return 0
 
 

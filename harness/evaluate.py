@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None) -> int:
     with cli.reporting() as reporter:
         plan = plan_runs(options, reporter)
         if options.dry_run:
-            print(dry_run(plan))
+            cli.say(dry_run(plan))
             return 0
         records: list[Record] = []
         try:
@@ -60,22 +60,18 @@ def main(argv: Sequence[str] | None) -> int:
 
 def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_site: bool) -> None:
     """Print the results and rebuild the site."""
-    import json
-
     from harness.board.terminal_tables import result_tables
     from harness.publishing.site_build import build_site
 
     store = plan.place.store
     if is_json:
-        print(
-            json.dumps([record.as_json_object() for record in records], indent=1, allow_nan=False)
-        )
+        cli.say_json([record.as_json_object() for record in records])
     else:
-        print(result_tables(records))
+        cli.say(result_tables(records))
     if rebuild_site:
         index = build_site(store.root)
-        print(
-            f"records: {store.root}\nsite:    {index}", file=sys.stderr if is_json else sys.stdout
+        cli.say(
+            f"records: {store.root}\nsite:    {index}", to=sys.stderr if is_json else sys.stdout
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.common.foreign_text import one_line
 from harness.console import cli
+from harness.console.tables import as_text, cell
 
 EXAMPLES = """
   python -m harness.list benchmarks --data-root /data/bmad
@@ -41,10 +42,10 @@ def main(argv: Sequence[str] | None) -> int:
     )
     rows = LISTS[options.what](root, options.results)
     if options.json:
-        print(json.dumps(rows, indent=1, default=str))
+        cli.say_json(rows)
     else:
         # A benchmark has more to tell than fits into the columns of a terminal.
-        print(_blocks(rows) if options.what == "benchmarks" else _table(rows))
+        cli.say(_blocks(rows) if options.what == "benchmarks" else _table(rows))
     return 0
 
 
@@ -171,27 +172,25 @@ def _blocks(rows: Rows) -> str:
     blocks = []
     for row in rows:
         (_, name), *fields = row.items()
-        blocks.append("\n".join([str(name), *(f"  {key:<13} {value}" for key, value in fields)]))
+        blocks.append(
+            "\n".join(
+                [str(name), *(f"  {key:<13} {one_line(value, 4096)}" for key, value in fields)]
+            )
+        )
     return "\n\n".join(blocks)
 
 
 def _table(rows: Rows) -> str:
-    import io
-
-    from rich.console import Console
     from rich.table import Table
 
     if not rows:
         return "nothing there"
-    out = io.StringIO()
-    console = Console(file=out, width=max(Console().width, 100), highlight=False)
     table = Table(show_lines=False)
     for name in rows[0]:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(str(row.get(name, "")) for name in rows[0]))
-    console.print(table)
-    return out.getvalue().rstrip()
+        table.add_row(*(cell(row.get(name, "")) for name in rows[0]))
+    return as_text(table, least_width=100).rstrip()
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.console import cli
 
 if TYPE_CHECKING:
+    from harness.trained.model_card import ModelCard
     from harness.trained.model_store import ModelStore, StoredModel
 
 EXAMPLES = """
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.action == "import":
         return _import(store, [Path(name) for name in options.names], options.max_bytes)
     freed = store.remove([model for text in options.names for model in store.matching(text)])
-    print(f"{freed // MEBIBYTE} MiB became free")
+    cli.say(f"{freed // MEBIBYTE} MiB became free")
     return 0
 
 
@@ -91,9 +92,9 @@ def _export(store: ModelStore, name: str, target: Path | None) -> int:
     if target is None:
         raise UsageError("export needs a file to write", fix="--to FILE.tar")
     if not may_leave(Artefact.EXACT_RECORD, model.card.visibility):
-        print("note: this model was trained on a hidden pack", file=sys.stderr)
+        cli.say("note: this model was trained on a hidden pack", to=sys.stderr)
     model_archive.export(store, model, target)
-    print(f"{target} {model.card.model} {model.card.name}")
+    cli.say(f"{target} {model.card.model} {model.card.name}")
     return 0
 
 
@@ -103,23 +104,28 @@ def _import(store: ModelStore, files: Sequence[Path], max_bytes: int | None) -> 
     for file in files:
         most = max_bytes or model_archive.MAX_ARCHIVE_BYTES
         card = model_archive.import_archive(store, file, max_bytes=most)
-        print(f"{card.model} {card.name}")
+        cli.say(f"{card.model} {card.name}")
     return 0
 
 
 def _list(store: ModelStore, *, is_json: bool) -> int:
-    import json
-
     models = store.models()
     if is_json:
-        cards = [{"origin": model.origin, **model.card.model_dump(mode="json")} for model in models]
-        print(json.dumps(cards, indent=1, allow_nan=False))
+        cli.say_json([{"origin": model.origin, **_told(model.card)} for model in models])
         return 0
     for model in models:
-        print(_line(model))
+        cli.say(_line(model))
     total = sum({model.card.model: model.card.nbytes for model in models}.values())
-    print(f"{len(models)} models, {total / MEBIBYTE:.1f} MiB in {store.root}")
+    cli.say(f"{len(models)} models, {total / MEBIBYTE:.1f} MiB in {store.root}")
     return 0
+
+
+def _told(card: ModelCard) -> dict[str, Any]:
+    """A card as it may be shown: of a hidden pack's model no name of a file, and no step."""
+    told = card.model_dump(mode="json")
+    if not may_leave(Artefact.ENTRY_WORDS, card.visibility):
+        told["files"], told["training"] = len(card.files), None
+    return told
 
 
 def _line(model: StoredModel) -> str:
@@ -140,7 +146,7 @@ def _verify(store: ModelStore) -> int:
     for model in store.models():
         problems = store.problems(model)
         damaged += bool(problems)
-        print(f"{model.card.name} {model.card.model} {'; '.join(problems) or 'ok'}")
+        cli.say(f"{model.card.name} {model.card.model} {'; '.join(problems) or 'ok'}")
     return StoreUnusable.exit_code if damaged else 0
 
 

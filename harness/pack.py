@@ -55,11 +55,11 @@ def main(argv: Sequence[str] | None) -> int:
         card = make_card(pack, reporter.progress)
     paths = write_card(card, options.results)
     if options.json:
-        print(card.model_dump_json(indent=1))
+        cli.say_json(card.model_dump(mode="json"))
     else:
         from harness.board.data_card_text import to_markdown
 
-        print(to_markdown(card))
+        cli.say(to_markdown(card))
     for path in paths:
         reporter.event(f"data card: {path}")
     if card.problems:

@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None) -> int:
             _check(prepared, reporter)
     finally:
         reporter.close()
-    print(summary(prepared))
+    cli.say(summary(prepared))
     return 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import DataMissing, StoreUnusable, UsageError
+from harness.common.foreign_text import one_line
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -93,12 +94,12 @@ def _add(options: argparse.Namespace) -> int:
     for path in paths:
         try:
             written = publish_run(path, target, is_replacing=options.replace)
-            print(f"published: {written}" if written else f"published before: {path}")
+            cli.say(f"published: {written}" if written else f"published before: {path}")
         except (UsageError, StoreUnusable) as error:
             refused += 1
-            print(cli.render_error(error), file=sys.stderr)
+            cli.say(cli.render_error(error), to=sys.stderr)
     for written in publish_comparisons(source, target):
-        print(f"published: {written}")
+        cli.say(f"published: {written}")
     return StoreUnusable.exit_code if refused else 0
 
 
@@ -117,8 +118,8 @@ def _check(options: argparse.Namespace) -> int:
     )
     problems = request.problems()
     for line in problems or request.proofs():
-        print(line)
-    print(f"{len(request.changes)} changed files, {len(problems)} problems")
+        cli.say(one_line(line, 4096))
+    cli.say(f"{len(request.changes)} changed files, {len(problems)} problems")
     return StoreUnusable.exit_code if problems else 0
 
 

@@ -8,7 +8,6 @@ withdraw   take a submission off the ranks; its rows stay, with the reason
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from harness.common.errors import (
     EntryInvalid,
     UsageError,
 )
+from harness.common.foreign_text import one_line
 from harness.console import cli, data_options
 from harness.publishing.submission_check import check_files
 from harness.running.submission_queue import queued_jobs, run_waiting
@@ -100,10 +100,10 @@ def _withdraw(options: argparse.Namespace) -> int:
 
     path = options.submissions / f"{options.name}.toml"
     withdraw(path, options.reason)
-    print(
+    cli.say(
         f"withdrawn: {path}\nIts rows stay on the site, unranked, with the reason. Commit the file,"
     )
-    print("make the comparison anew (python -m harness.compare) and build the site.")
+    cli.say("make the comparison anew (python -m harness.compare) and build the site.")
     return 0
 
 
@@ -111,9 +111,9 @@ def _check(options: argparse.Namespace) -> int:
     """Every problem of every file on one line each."""
     problems = check_files(options.submissions)
     for problem in problems:
-        print(problem)
+        cli.say(one_line(problem, 4096))
     count = len(list(options.submissions.glob("*.toml")))
-    print(f"{count} submissions, {len(problems)} problems")
+    cli.say(f"{count} submissions, {len(problems)} problems")
     return EntryInvalid.exit_code if problems else 0
 
 
@@ -136,11 +136,11 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     else:
         worst = 0
     if options.json:
-        print(json.dumps([asdict(job) for job in jobs], indent=1))
+        cli.say_json([asdict(job) for job in jobs])
     else:
-        print(table(jobs))
+        cli.say(table(jobs))
         for line in _scored(options, store):
-            print(line)
+            cli.say(line)
     return worst
 
 
@@ -152,7 +152,7 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
 
     counts = team_counts([*store.records(), *Store(PUBLISHED_RECORDS).records()])
     return [
-        f"scored: {each.team} has {each.scored} of {options.most_scored or each.most} submissions"
+        f"scored: {one_line(each.team)} has {each.scored} of {options.most_scored or each.most} submissions"
         f" on {each.benchmark}"
         for each in counts
     ]
@@ -171,7 +171,9 @@ def table(jobs: Sequence[SubmissionJob]) -> str:
         for job in of_state:
             since = f" since {job.since}" if job.since else ""
             until = f", until {job.until} at the latest" if job.until else ""
-            lines.append(f"  {job.name} ({job.team}){since}{until}\n      {job.why}")
+            lines.append(
+                f"  {job.name} ({one_line(job.team)}){since}{until}\n      {one_line(job.why, 1000)}"
+            )
     return "\n".join(lines)
 
 

@@ -8,7 +8,6 @@ differ by at most `METRIC_TOLERANCE`. The record itself is left alone.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -68,9 +67,9 @@ def main(argv: Sequence[str] | None) -> int:
         again = run_again(record, options, Path(folder), reporter)
     compared = compare_records(record, again)
     if options.json:
-        print(json.dumps([asdict(each) for each in compared], indent=1, allow_nan=False))
+        cli.say_json([asdict(each) for each in compared])
     else:
-        print(as_table(record, compared))
+        cli.say(as_table(record, compared))
     return 0 if all(each.is_same for each in compared) else EntryFailed.exit_code
 
 

@@ -9,7 +9,6 @@ what the maps give anew.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -49,7 +48,10 @@ def main(argv: Sequence[str] | None) -> int:
     rows = [row for path in paths for row in recompute(path)]
     if not rows:
         raise DataMissing("there is no finished run", where=str(options.results))
-    print(json.dumps([asdict(row) for row in rows], indent=1) if options.json else table(rows))
+    if options.json:
+        cli.say_json([asdict(row) for row in rows])
+    else:
+        cli.say(table(rows))
     return 0 if all(row.agrees for row in rows) else DataMissing.exit_code
 
 

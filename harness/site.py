@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None) -> int:
                 where="--example",
                 fix="python -m harness.site --example --out DIR",
             )
-        print(build_example(options.out))
+        cli.say(build_example(options.out))
         return 0
     results = options.results or Path("results")
-    print(build_site(results, options.out, published=options.records or PUBLISHED_RECORDS))
+    cli.say(build_site(results, options.out, published=options.records or PUBLISHED_RECORDS))
     return 0
 
 

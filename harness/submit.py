@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None) -> int:
     options = build_parser().parse_args(argv)
     with cli.reporting() as reporter:
         written = submit(options, reporter)
-    print(written)
+    cli.say(written)
     return 0
 
 

@@ -7,7 +7,6 @@ stored histograms (float16: exactly; float32: and held to the bounds that they a
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -58,13 +57,13 @@ def main(argv: Sequence[str] | None) -> int:
             report = verify(path, keys, options.against)
         except BundleBroken as error:
             broken.append(error)
-            print(cli.render_error(error), file=sys.stderr)
+            cli.say(cli.render_error(error), to=sys.stderr)
         else:
             reports.append(report)
             if not options.json:
-                print(_line(report))
+                cli.say(_line(report))
     if options.json:
-        print(json.dumps([asdict(report) for report in reports], indent=1))
+        cli.say_json([asdict(report) for report in reports])
     return BundleBroken.exit_code if broken else 0
 
 

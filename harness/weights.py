@@ -42,7 +42,7 @@ def _fetch_all(files: Sequence[WeightFile], folder: Path, source: str) -> int:
     )
     try:
         for file in files:
-            print(fetch(file, folder, reporter, source))
+            cli.say(fetch(file, folder, reporter, source))
     finally:
         reporter.close()
     return 0
@@ -54,7 +54,7 @@ def _verify(files: Sequence[WeightFile], folder: Path, *, is_missing_wrong: bool
     for file in files:
         problem = problems[file.backbone]
         state = problem or f"sha256:{sha256_of(folder / file.file_name)}"
-        print(f"{file.backbone:<16} {file.file_name:<42} {state}")
+        cli.say(f"{file.backbone:<16} {file.file_name:<42} {state}")
     is_wrong = [
         problem
         for file in files
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.action == "verify":
         return _verify(files, folder, is_missing_wrong=bool(options.names))
     for line in [folder / file.file_name for file in files] if options.names else [folder]:
-        print(line)
+        cli.say(line)
     return 0
 
 

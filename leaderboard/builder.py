@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from harness.board.comparison import comparison_bytes, without_numbers
 from harness.board.public_rows import published
 from harness.board.rows import Row
 from harness.board.site_data import Material
 from harness.common.disclosure import Artefact, may_leave
+from harness.common.foreign_text import in_lines
 from harness.records.record import Record
 from leaderboard import formats, guide, words
 from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path
@@ -214,11 +216,19 @@ def _shown_records(rows: Sequence[Row], records: Iterable[Record]) -> list[Recor
     return sorted(found.values(), key=lambda r: (*row_key(r), r.seed, r.run_key))
 
 
+def _shown(value: object) -> object:
+    """What a template prints: of a text, what cannot be seen is written out; markup is ours."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return in_lines(value)
+    return value
+
+
 def _environment(material: Material, version: str, commit: str | None) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

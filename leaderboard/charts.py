@@ -17,6 +17,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness.common.foreign_text import in_lines
+
 Spec = Mapping[str, Any]
 
 VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -86,7 +88,7 @@ def draw(spec: Spec, *, key: str, title: str, description: str) -> Figure:
     else:
         drawn = vl_convert.vegalite_to_svg(dict(spec))
     adapted = _adapted(drawn, key, title, description)
-    return Figure(key, title, description, Markup(adapted))  # noqa: S704 - vl-convert escapes texts
+    return Figure(key, title, description, Markup(in_lines(adapted)))  # noqa: S704 - vl-convert escapes texts
 
 
 def switched_off(figure: Figure, places: Sequence[int]) -> Figure:

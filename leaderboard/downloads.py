@@ -79,7 +79,8 @@ def leaderboard_json(
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    # In ASCII: what a text hides or turns round is a number in this file, and the text still whole.
+    return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
 def leaderboard_csv(material: Material, paper: Sequence[Reported]) -> str:

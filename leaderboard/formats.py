@@ -13,12 +13,14 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from harness.common.foreign_text import in_lines, unseen
+
 MINUS = "\N{MINUS SIGN}"
 MIB_PER_GIB = 1024
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
 FORMULA_STARTS = ("=", "+", "-", "@")
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+WHITE = re.compile(r"[\t-\r]")
 
 
 def percent(value: float, step: float | None = None) -> str:
@@ -88,7 +90,7 @@ def shortened_commit(value: str) -> str:
 
 def safe_link(value: object) -> str | None:
     """The address if it is one that a page may link to: http or https with a host."""
-    if not isinstance(value, str) or CONTROL.search(value) or " " in value:
+    if not isinstance(value, str) or unseen(value) or " " in value:
         return None
     try:
         parts = urlsplit(value)
@@ -99,12 +101,12 @@ def safe_link(value: object) -> str | None:
 
 
 def plain(value: object) -> str:
-    """A value that an entry declared, as one line of text without control characters."""
+    """A value that an entry declared, as one line of text; what cannot be seen is written out."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(item) for item in value)
-    return CONTROL.sub(" ", str(value)).strip()
+    return in_lines(WHITE.sub(" ", str(value)).strip())
 
 
 def shortened(text: str, most: int) -> str:

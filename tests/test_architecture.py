@@ -350,3 +350,33 @@ def test_the_tests_mirror_the_rooms() -> None:
               for path in (REPOSITORY / "tests").rglob("test_*.py")}  # fmt: skip
     others = {"baselines", "hostile", Path(__file__).name}
     assert tested == set(ROOMS) - {"kit"} | others
+
+
+# Which modules may write to a terminal by themselves: the console, and programs whose output is read.
+WRITERS = {
+    "harness.console.cli", "harness.engines.canary", "harness.campaigns.ray.node_check",
+    "harness.engines.supervisor",
+}  # fmt: skip
+
+
+def writes_of(source: str) -> list[int]:
+    """Lines that print, or write to standard output or error, past the console."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in
+        ("print", "sys.stdout.write", "sys.stderr.write", "rich.print")
+    ]  # fmt: skip
+
+
+def test_nothing_is_printed_past_the_console() -> None:
+    found = {
+        name: lines
+        for name, text in sources().items()
+        if name.startswith(("harness.", "leaderboard."))
+        and not name.startswith("harness.contract.")
+        and name not in WRITERS
+        and (lines := writes_of(text))
+    }
+    assert found == {}
+    assert writes_of("print(1)\nsys.stderr.write('x')") == [1, 2]

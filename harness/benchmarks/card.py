@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from harness.benchmarks.problems import Problem
 from harness.benchmarks.spec import GROUP_UNITS, BenchmarkSpec, SplitPair
 from harness.common.disclosure import Visibility
+from harness.common.foreign_text import one_line
 
 CARD_NAME = "pack.toml"
 
@@ -167,10 +168,12 @@ def read_stated_card(folders: list[Path]) -> tuple[StatedCard, list[Problem]]:
             try:
                 return StatedCard.model_validate(tomllib.loads(path.read_text("utf-8"))), []
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                return StatedCard(), [Problem("card", f"{CARD_NAME} is no TOML: {error}")]
+                return StatedCard(), [Problem("card", f"{CARD_NAME} is no TOML: {one_line(error)}")]
             except ValidationError as error:
                 return StatedCard(), [
-                    Problem("card", f"{CARD_NAME}, {'.'.join(map(str, e['loc']))}: {e['msg']}")
+                    Problem(
+                        "card", f"{CARD_NAME}, {one_line('.'.join(map(str, e['loc'])))}: {e['msg']}"
+                    )
                     for e in error.errors()
                 ]
     return StatedCard(), []

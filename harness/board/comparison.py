@@ -20,6 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
+from harness.common.foreign_text import one_line
 from harness.records.record import Grid, Record, Track
 
 COMPARISONS_FOLDER = "comparisons"
@@ -216,7 +217,7 @@ def read_comparison(path: Path) -> Comparison:
         first = error.errors()[0]
         raise StoreUnusable(
             f"the file is not a comparison of this schema:"
-            f" {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f" {one_line('.'.join(map(str, first['loc'])))}: {one_line(first['msg'])}",
             where=str(path),
             fix="make it anew with python -m harness.compare",
         ) from error

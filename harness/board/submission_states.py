@@ -9,12 +9,12 @@ settings, the pack, the contract, the metric definitions or the harness. Nothing
 from __future__ import annotations
 
 import datetime
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.board.site_data import TeamCount
+from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
 from harness.records.store import RunName
 
@@ -139,8 +139,8 @@ def team_of(table: object) -> str:
 
 
 def team_key(team: str) -> str:
-    """What two spellings of one team have in common: not case, width, accents' form or spaces."""
-    return " ".join(unicodedata.normalize("NFKC", team).casefold().split())
+    """What all spellings of one team have in common: case, spaces, punctuation and lookalikes apart."""
+    return key_of(team)
 
 
 def scored_by_team(records: Iterable[Record]) -> dict[tuple[str, str], set[str]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.board.rows import Row, summarise
+from harness.common.foreign_text import one_line
+from harness.console.tables import as_text, cell
 from harness.records.record import Grid, Record
 
 WIDTH = 200
+MAX_REMARK = 20_000  # a whole campaign may share one
 # The paper's Table 2 and Table 3, and what a user asks next.
 COLUMNS: tuple[tuple[str, str, Grid | None], ...] = (
     ("image\nAUROC", "image_auroc", None),
@@ -32,39 +34,39 @@ def result_tables(records: Sequence[Record], *, width: int | None = None) -> str
         records: the records of the call.
         width: columns of the terminal; None asks the terminal.
     """
-    out = io.StringIO()
-    # Never narrower than the table: a terminal wraps a long line, a cut number misleads.
-    console = Console(file=out, width=width or max(Console().width, WIDTH), highlight=False)
     rows = summarise(records)
-    for benchmark in dict.fromkeys(row.benchmark for row in rows):
-        console.print(_table(benchmark, [row for row in rows if row.benchmark == benchmark]))
-    for line in _remarks(records):
-        console.print(line, markup=False)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip()
+    shown = [
+        _table(benchmark, [row for row in rows if row.benchmark == benchmark])
+        for benchmark in dict.fromkeys(row.benchmark for row in rows)
+    ]
+    told = [Text(one_line(remark, MAX_REMARK)) for remark in _remarks(records)]
+    # Never narrower than the table: a terminal wraps a long line, a cut number misleads.
+    text = as_text(*shown, *told, width=width, least_width=WIDTH)
+    return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
 
 
 def _table(benchmark: str, rows: Sequence[Row]) -> Table:
-    title = f"{benchmark}: percent, mean ± standard deviation over seeds"
+    title = Text(f"{one_line(benchmark)}: percent, mean ± standard deviation over seeds")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("entry", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
-    for title, _, _ in COLUMNS:
-        table.add_column(title, justify="right", no_wrap=True)
+    for head, _, _ in COLUMNS:
+        table.add_column(head, justify="right", no_wrap=True)
     table.add_column("s per\nimage", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for row in rows:
-        cells = [_cell(row, metric_id, grid) for _, metric_id, grid in COLUMNS]
+        cells = [_number(row, metric_id, grid) for _, metric_id, grid in COLUMNS]
         table.add_row(
-            row.entry,
+            cell(row.entry),
             f"{len(row.seeds) - len(row.failures)}/{len(row.seeds)}",
             *cells,
             _seconds(row),
-            _status(row),
+            cell(_status(row)),
         )
     return table
 
 
-def _cell(row: Row, metric_id: str, grid: Grid | None) -> str:
+def _number(row: Row, metric_id: str, grid: Grid | None) -> str:
     summary = row.metric(metric_id, grid)
     if summary is None or summary.mean is None:
         return "NA"

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.benchmarks import Pack
 from harness.board.rows import EXTRA_MAP, has_extra_map
 from harness.common.disclosure import is_sealed
+from harness.common.foreign_text import one_line
 from harness.common.source_files import list_source
 from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
@@ -50,7 +51,7 @@ def unreviewable_files(folder: Path) -> list[str]:
     found = list_source(folder)
     problems = list(found.problems)
     for path in found.files:
-        name = path.relative_to(folder).as_posix()
+        name = one_line(path.relative_to(folder).as_posix())
         if path.stat().st_size > REVIEWABLE_BYTES:
             problems.append(f"{name} is larger than 1 MiB")
         elif not _is_text(path.read_bytes()):

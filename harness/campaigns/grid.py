@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import UsageError
+from harness.common.foreign_text import one_line
 from harness.records.record import Parameter
 
 SHIPPED = Path(__file__).parent
@@ -79,10 +80,12 @@ def read_campaign(text: str) -> Campaign:
     try:
         return Campaign.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the file is not valid TOML: {error}", where=str(path)) from error
+        raise UsageError(
+            f"the file is not valid TOML: {one_line(error)}", where=str(path)
+        ) from error
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+            one_line(f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()
         )
         raise UsageError(problems, where=str(path)) from error
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from harness.campaigns.plan import RunState
 from harness.common.errors import EntryFailed
+from harness.common.foreign_text import one_line
+from harness.console import cli
+from harness.console.tables import as_text, cell
 
 if TYPE_CHECKING:
     import argparse
@@ -19,14 +22,11 @@ if TYPE_CHECKING:
 
 def plan_text(plan: CampaignPlan) -> str:
     """The grid as a table: how many runs of each entry are done, and what the rest takes."""
-    import io
-
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     benchmarks = list(dict.fromkeys(planned.cell.benchmark for planned in plan.runs))
-    table = Table(title=plan.campaign.title or plan.campaign.name, title_justify="left",
+    table = Table(title=cell(plan.campaign.title or plan.campaign.name), title_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
     table.add_column("entry", no_wrap=True)
     for name in (*benchmarks, "left", "takes"):
@@ -35,13 +35,11 @@ def plan_text(plan: CampaignPlan) -> str:
         own = [planned for planned in plan.runs if planned.cell.variant.name == name]
         left = [planned for planned in own if planned.state is RunState.TO_DO]
         cells = [_progress([p for p in own if p.cell.benchmark == b]) for b in benchmarks]
-        table.add_row(name, *cells, str(len(left)), expected(left, 1) if left else "")
-    out = io.StringIO()
-    Console(file=out, width=max(Console().width, 200), highlight=False).print(table)
+        table.add_row(cell(name), *cells, str(len(left)), expected(left, 1) if left else "")
     states = Counter(planned.state for planned in plan.runs)
     left = [planned for planned in plan.runs if planned.state is RunState.TO_DO]
     counts = ", ".join(f"{states[state]} {state}" for state in RunState if states[state])
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    lines = [line.rstrip() for line in as_text(table, least_width=200).splitlines()]
     where = f"{len(plan.slots)} at a time on {', '.join(sorted(set(plan.slots)))} ({plan.engine})"
     lines += [
         f"{len(plan.runs)} runs: {counts}",
@@ -122,25 +120,25 @@ def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace)
         if record.entry.name in names and record.pack.benchmark in benchmarks
     ]
     if options.json:
-        print(as_json(plan))
+        cli.say(as_json(plan))
     else:
-        print(result_tables(records))
+        cli.say(result_tables(records))
         for choice in choices(plan.variants, records):
-            print(
+            cli.say(
                 f"chosen by validation: {choice.benchmark}/{choice.chosen}"
                 f" ({choice.value:.4f}, best of {choice.of})"
             )
         if plan.campaign.compares_with_paper:
             found = reproduction(summarise(records))
-            print(
+            cli.say(
                 f"the paper's Table 2: {found.reproduced} of {found.measured} measured cells lie"
                 f" within both spreads; {found.reported - found.measured} of {found.reported}"
                 " are not measured, or not ranked"
             )
-        print(totals_text(plan, done))
+        cli.say(totals_text(plan, done))
     if not options.no_site and records:
         where = f"records: {plan.store.root}\nsite:    {build_site(plan.store.root)}"
-        print(where, file=sys.stderr if options.json else sys.stdout)
+        cli.say(where, to=sys.stderr if options.json else sys.stdout)
 
 
 def totals_text(plan: CampaignPlan, done: Sequence[Ended]) -> str:
@@ -156,7 +154,7 @@ def totals_text(plan: CampaignPlan, done: Sequence[Ended]) -> str:
         parts.append(f"{before[RunState.TO_DO]:6}  to do")
     lines = [f"{len(plan.runs)} runs of campaign {plan.campaign.name}:", *sorted(parts)]
     lines += [
-        f"        {ended.cell}: {ended.detail} (log: {ended.log})"
+        f"        {ended.cell}: {one_line(ended.detail, 1000)} (log: {ended.log})"
         for ended in done
         if ended.end in (End.REFUSED, End.NOT_DONE, End.BUG)
     ]

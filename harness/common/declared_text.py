@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from harness.common.foreign_text import one_line, unseen
+
 MAX_CHARACTERS = 200
 MAX_DESCRIPTION = 1000
 MAX_AUTHORS = 50
 ADDRESSES = ("paper", "code")
 NOT_THERE = "none"  # of a paper or code that is not published
-# C0, C1 and what turns the direction of writing, joins or hides characters.
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 TAG = re.compile(r"<[A-Za-z/!?]")
 FORMULA_STARTS = ("=", "+", "-", "@")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -47,26 +47,49 @@ def address_problem(address: str) -> str | None:
         is_link = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         is_link = False
-    if not is_link or UNPRINTABLE.search(address) or re.search(r"[\s\"'<>\\]", address):
+    if not is_link or unseen(address) or re.search(r"[\s\"'<>\\]", address):
         return "must be an http or https address"
     return None
 
 
+def settings_problems(where: str, settings: object) -> list[str]:
+    """What is wrong with the names and texts of settings, however deep: they are shown as well.
+
+    Args:
+        where: the table that they stand in.
+        settings: a parsed TOML value.
+    """
+    if isinstance(settings, str):
+        found = unseen(settings)
+        problems = [f"[{where}] holds what cannot be seen: {' '.join(found)}"] if found else []
+        if len(settings) > MAX_DESCRIPTION:
+            problems.append(f"[{where}] holds a text of more than {MAX_DESCRIPTION} characters")
+        return problems
+    if isinstance(settings, Mapping):
+        pairs = [(f"{where}.{one_line(name, 64)}", part) for name, part in settings.items()]
+        named = settings_problems(where, "".join(map(str, settings))[:MAX_DESCRIPTION])
+        return [*named, *(p for place, part in pairs for p in settings_problems(place, part))]
+    if isinstance(settings, list):
+        return [problem for part in settings for problem in settings_problems(where, part)]
+    return []
+
+
 def _of_text(name: str, text: str) -> Iterator[str]:
-    most = MAX_DESCRIPTION if name == "description" else MAX_CHARACTERS
+    is_long = name == "description" or name.startswith("deviation")
+    most = MAX_DESCRIPTION if is_long else MAX_CHARACTERS
     if len(text) > most:
         yield f"is longer than {most} characters"
     if name in ADDRESSES:
         if text != NOT_THERE and (problem := address_problem(text)):
-            yield f"{problem}, not {text[:60]!r}"
+            yield f"{problem}, not '{one_line(text, 60)}'"
         return
-    if UNPRINTABLE.search(text):
-        yield "holds control characters or more than one line"
+    if found := unseen(text):
+        yield f"holds control characters or more than one line: {' '.join(found)}"
     if TAG.search(text):
-        yield f"holds a tag: {text[:60]!r}"
+        yield f"holds a tag: '{one_line(text, 60)}'"
     if text.strip() != text:
         yield "begins or ends with a space"
     if text.startswith(FORMULA_STARTS):
         yield f"begins with {text[0]!r}, which a spreadsheet takes for a formula"
     if name == "submitted" and not DATE.fullmatch(text):
-        yield f"must be a date such as 2026-01-31, not {text[:60]!r}"
+        yield f"must be a date such as 2026-01-31, not '{one_line(text, 60)}'"

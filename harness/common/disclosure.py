@@ -26,6 +26,9 @@ class Artefact(StrEnum):
     COMPARISON_NUMBERS = "means and intervals behind ranks and ties"
     PICTURES = "images, lesions and anomaly maps as pictures"
     LOG = "what the entry wrote to standard error"
+    ENTRY_WORDS = (
+        "names, words and step numbers that the entry chose: of files, in frames, in errors"
+    )
     TRAINING_CURVE = "the losses that the entry told while it trained"
     DATA_CARD = "exact facts on the pack's images, by name"
     LABELS = "labels, written into an entry"
@@ -42,6 +45,7 @@ MAY_LEAVE: dict[Artefact, frozenset[str]] = {
     Artefact.COMPARISON_NUMBERS: _OPEN_ALONE,
     Artefact.PICTURES: _OPEN_ALONE,
     Artefact.LOG: _OPEN_ALONE,
+    Artefact.ENTRY_WORDS: _OPEN_ALONE,
     Artefact.TRAINING_CURVE: _OPEN_ALONE,
     Artefact.DATA_CARD: _OPEN_ALONE,
     Artefact.LABELS: _OPEN_ALONE,

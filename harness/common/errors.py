@@ -25,11 +25,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.common.foreign_text import hanging, in_lines, one_line
 from harness.common.statuses import Status
+
+MAX_WHERE = 4096  # characters: a whole path
+MAX_PROBLEM = 8192  # two of them and a sentence
 
 
 class HarnessError(Exception):
-    """A problem that the user can mend.
+    """A problem that the user can mend; whatever foreign text it holds can be seen for what it is.
 
     Args:
         what: one sentence, what is wrong.
@@ -41,15 +45,14 @@ class HarnessError(Exception):
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         super().__init__(what)
-        self.what = what
-        self.where = where
-        self.fix = fix
+        self.what = in_lines(what)
+        self.where = one_line(where, MAX_WHERE)
+        self.fix = in_lines(fix)
 
     def __str__(self) -> str:
-        lines = [self.what + (f" ({self.where})" if self.where else "")]
-        if self.fix:
-            lines.append(f"fix: {self.fix}")
-        return "\n".join(lines)
+        # The margin is ours: no second line of what went wrong can pass for the fix.
+        told = hanging(self.what + (f" ({self.where})" if self.where else ""))
+        return f"{told}\n{hanging(f'fix: {self.fix}')}" if self.fix else told
 
     def on_one_line(self) -> str:
         """The whole message without line breaks, for a list or a log."""
@@ -120,7 +123,7 @@ class PackInvalid(EnvironmentFault):
     """
 
     def __init__(self, where: str, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(one_line(problem, MAX_PROBLEM) for problem in problems)
         count = len(self.problems)
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(
@@ -140,7 +143,7 @@ class RawDataInvalid(EnvironmentFault):
     """
 
     def __init__(self, where: str, problems: Sequence[str], *, fix: str) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(one_line(problem, MAX_PROBLEM) for problem in problems)
         count = len(self.problems)
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(
@@ -167,7 +170,7 @@ class BundleBroken(EnvironmentFault):
     """
 
     def __init__(self, where: str, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(one_line(problem, MAX_PROBLEM) for problem in problems)
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(
             f"the bundle cannot be trusted:\n{listed}\n",

@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.common.disclosure import Artefact, may_leave
+from harness.common.foreign_text import one_line
+
+MAX_DETAIL = 1000
+
 
 class Fault(StrEnum):
     """Who has to act for the run to succeed the next time."""
@@ -170,10 +175,18 @@ class RunEnded(Exception):
     Args:
         status: the status of the run.
         detail: one sentence that names the frame, image number or limit; holds no
-            pixel, id or label of a pack.
+            pixel, id or label of a pack, and nothing that the entry chose while it saw one.
+        of_entry: what the entry itself chose of it, a file's name say; told of open packs alone.
     """
 
-    def __init__(self, status: Status, detail: str) -> None:
-        super().__init__(f"{status}: {detail}")
+    def __init__(self, status: Status, detail: str, *, of_entry: str = "") -> None:
         self.status = status
-        self.detail = detail
+        self.detail = one_line(detail, MAX_DETAIL)
+        super().__init__(f"{status}: {self.detail}")
+        self._of_entry = one_line(of_entry)
+
+    def told(self, visibility: str | None) -> str:
+        """The detail as it may be told of a run on a pack of this visibility."""
+        if self._of_entry and may_leave(Artefact.ENTRY_WORDS, visibility):
+            return f"{self.detail}: {self._of_entry}"
+        return self.detail

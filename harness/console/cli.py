@@ -15,13 +15,15 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, TextIO
 
 from harness.common.errors import EnvironmentFault, HarnessError, UsageError
+from harness.common.foreign_text import hanging, in_lines, one_line
 from harness.engines.base import Limits
 
 if TYPE_CHECKING:
@@ -50,14 +52,16 @@ class Reporter:
         logger.handlers = [_Events(self)]
 
     def event(self, text: str) -> None:
-        """One line about something that happened."""
+        """One line about something that happened; more lines of it hang below the first."""
+        shown = hanging(text)
         if self._bars is not None:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(shown, markup=False, emoji=False, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(shown, file=sys.stderr, flush=True)
 
     def progress(self, label: str, done: int, total: int | None) -> None:
         """How far `label` is; may be called as often as one likes."""
+        label = one_line(label)
         if sys.stderr.isatty():
             self._draw(label, done, total)
             return
@@ -77,11 +81,17 @@ class Reporter:
 
     def _draw(self, label: str, done: int, total: int | None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         if self._bars is None:
             columns = (
-                "{task.description}",
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
@@ -124,6 +134,7 @@ def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
     A bug keeps its traceback (exit code 1); so does nothing else.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.excepthook = _show_bug
     try:
         return main(None)
     except HarnessError as error:
@@ -149,16 +160,40 @@ def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
         return full.exit_code
 
 
+def say(text: object, *, to: TextIO | None = None) -> None:
+    """Print a result, or a part of one: its lines are ours, all else that cannot be seen is spelled.
+
+    Args:
+        text: what to print.
+        to: standard output, where nothing else is said.
+    """
+    print(in_lines(text), file=to or sys.stdout)
+
+
+def say_json(value: object) -> None:
+    """Print a result for machines: JSON in ASCII, so that no character of it reaches a terminal raw."""
+    import json
+
+    text = json.dumps(value, indent=1, allow_nan=False, default=str)
+    say(text.replace("\x7f", "\\u007f"))  # the one control character that JSON leaves as it is
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     """SIGTERM ends a run as Ctrl-C does: containers removed, no half record."""
     raise KeyboardInterrupt
 
 
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback as Python prints it; what the error's text quotes can be seen for what it is."""
+    told = "".join(traceback.format_exception(kind, error, trace))
+    print(in_lines(told), end="", file=sys.stderr)
+
+
 def render_error(error: HarnessError) -> str:
     """`error: what (where)` and, where there is one, `fix: what to do`."""
     where = f" ({error.where})" if error.where else ""
-    text = f"error: {error.what.rstrip()}{where}"
-    return f"{text}\nfix: {error.fix}" if error.fix else text
+    text = hanging(f"error: {error.what.rstrip()}{where}")
+    return f"{text}\n{hanging(f'fix: {error.fix}')}" if error.fix else text
 
 
 class Parser(argparse.ArgumentParser):

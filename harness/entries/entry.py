@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import EntryInvalid, UsageError
+from harness.common.foreign_text import in_lines, one_line
 from harness.common.paths import REPOSITORY
 from harness.records.record import Parameter, Sha256
 
@@ -30,6 +31,8 @@ NAME_PATTERN = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 DEFAULT_PRESET = "bmad"
 # Sized for two CPU cores and no downloads: what the demo pack runs with.
 DEMO_PRESET = "demo"
+MAX_PROBLEMS = 50  # of one table that are told
+MAX_LISTED = 2000  # characters of a list of names
 
 
 TableType = TypeVar("TableType", bound=BaseModel)
@@ -169,7 +172,7 @@ class Entry:
         if isinstance(self.table, SubmissionTable):
             told["pinned"] = self.table.pinned
         told["deviations"] = [deviation.model_dump() for deviation in self.deviations]
-        return told
+        return {name: _shown(value) for name, value in told.items()}
 
     def renamed(self, name: str) -> Entry:
         """The same entry under another name on the board.
@@ -220,7 +223,7 @@ class Entry:
         resolved = params | chosen
         if unsendable := [name for name, value in resolved.items() if not _is_finite(value)]:
             raise EntryInvalid(
-                f"{', '.join(unsendable)} is NaN or infinite, which no frame can carry",
+                f"{one_line(', '.join(unsendable))} is NaN or infinite, which no frame can carry",
                 where=self.source,
             )
         return Settings(
@@ -233,7 +236,7 @@ class Entry:
     def _layers(self, benchmark: str, preset: str) -> list[tuple[str, Mapping[str, Any]]]:
         presets = self.document.get("presets", {})
         if preset != DEFAULT_PRESET and preset not in presets:
-            valid = ", ".join([DEFAULT_PRESET, *sorted(presets)])
+            valid = one_line(", ".join([DEFAULT_PRESET, *sorted(presets)]), MAX_LISTED)
             raise UsageError(
                 f"{self.name} has no preset {preset!r}",
                 where="--preset",
@@ -244,6 +247,17 @@ class Entry:
             (f"benchmarks.{benchmark}", self.document.get("benchmarks", {}).get(benchmark, {}))
         )
         return layers
+
+
+def _shown(value: Any) -> Any:
+    """Declared text as the record keeps it: what cannot be seen in it is written out."""
+    if isinstance(value, str):
+        return in_lines(value)
+    if isinstance(value, list):
+        return [_shown(each) for each in value]
+    return (
+        {name: _shown(each) for name, each in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def _public_source(entry: Entry) -> str:
@@ -270,8 +284,8 @@ def parse(kind: type[TableType], data: object, where: str) -> TableType:
         return kind.model_validate(data)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'table'}: {item['msg']}"
-            for item in error.errors()
+            one_line(f"{'.'.join(map(str, item['loc'])) or 'table'}: {item['msg']}")
+            for item in error.errors()[:MAX_PROBLEMS]
         )
         raise EntryInvalid(problems, where=where) from error
 
@@ -288,9 +302,9 @@ def _check_same_type(
         near = difflib.get_close_matches(name, list(params), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise EntryInvalid(
-            f"unknown parameter {name!r}",
+            f"unknown parameter '{one_line(name)}'",
             where=where,
-            fix=f"{hint}[params] has: {', '.join(params)}",
+            fix=f"{hint}[params] has: {one_line(', '.join(params), MAX_LISTED)}",
         )
     default = params[name]
     is_number = (
@@ -298,7 +312,8 @@ def _check_same_type(
     )
     if type(value) is not type(default) and not is_number:
         raise EntryInvalid(
-            f"{name} is {type(default).__name__} in [params] and {type(value).__name__} here",
+            f"{one_line(name)} is {type(default).__name__} in [params] and"
+            f" {type(value).__name__} here",
             where=where,
         )
 
@@ -308,11 +323,11 @@ def _read_override(params: Mapping[str, Parameter], name: str, text: str) -> Par
     if name not in params:
         near = difflib.get_close_matches(name, list(params), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        valid = ", ".join(params) or "none"
+        valid = one_line(", ".join(params), MAX_LISTED) or "none"
         raise UsageError(
             f"unknown parameter {name!r}", where="--set", fix=f"{hint}parameters: {valid}"
         )
-    default = params[name]
+    default, shown = params[name], one_line(name)
     if isinstance(default, str):
         return text
     try:
@@ -323,7 +338,7 @@ def _read_override(params: Mapping[str, Parameter], name: str, text: str) -> Par
         value = float(value)
     if type(value) is not type(default):
         raise UsageError(
-            f"{name} is a {type(default).__name__} (default {default!r}), not {text!r}",
+            f"{shown} is a {type(default).__name__} (default {one_line(repr(default))}), not {text!r}",
             where="--set",
         )
     return value

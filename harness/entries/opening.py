@@ -11,16 +11,18 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.common.declared_text import text_problems
+from harness.common.declared_text import settings_problems, text_problems
 from harness.common.errors import EntryInvalid, UsageError
+from harness.common.foreign_text import one_line
 from harness.entries.entry import (
+    MAX_PROBLEMS,
     Deviation,
     Entry,
     EntryTable,
@@ -130,8 +132,7 @@ def open_submission(path: Path) -> Entry:
             where=str(path),
             fix=f"call the file {table.name}.toml",
         )
-    if problems := text_problems(table.model_dump(exclude_defaults=True)):
-        raise EntryInvalid("; ".join(problems), where=where)
+    _check_texts(table, document, where)
     named = [kind for kind in ("image", "archive", "folder") if getattr(table, kind)]
     if len(named) != 1:
         raise EntryInvalid(
@@ -147,6 +148,26 @@ def open_submission(path: Path) -> Entry:
         _check_digest(table.image or "", where)
     source = table.image or table.archive
     return Entry("submission", table, source, (), document, submission=path)
+
+
+def _check_texts(
+    table: EntryTable,
+    document: Mapping[str, Any],
+    where: str,
+    *,
+    deviations: Sequence[Deviation] = (),
+) -> None:
+    """All texts that a submission brings: its own, of its deviations, and of its settings."""
+    problems = text_problems(table.model_dump(exclude_defaults=True))
+    for number, deviation in enumerate(deviations, start=1):
+        texts = {
+            f"deviation {number}, {name}": text for name, text in deviation.model_dump().items()
+        }
+        problems += text_problems(texts)
+    for section in ("params", "presets", "benchmarks", "training"):
+        problems += settings_problems(section, document.get(section, {}))
+    if problems:
+        raise EntryInvalid("; ".join(problems[:MAX_PROBLEMS]), where=where)
 
 
 def _check_digest(image: str, where: str) -> None:
@@ -197,6 +218,9 @@ def _submitted_folder(path: Path, table: SubmissionTable) -> Entry:
         )
     declared = table.model_dump(exclude_defaults=True)
     merged = parse(SubmissionTable, entry.table.model_dump() | declared, str(path))
+    # What the folder says of itself stands on the board as well, where the file is silent.
+    where = f"{entry.folder / 'entry.toml'}: [entry]"
+    _check_texts(merged, entry.document, where, deviations=entry.deviations)
     return replace(entry, table=merged, submission=path)
 
 
@@ -248,14 +272,15 @@ def _check_sections(document: Mapping[str, Any], where: str) -> None:
     known = {"entry", "deviations", "training", "params", "presets", "benchmarks"}
     if unknown := sorted(set(document) - known):
         raise EntryInvalid(
-            f"unknown section{'s' if len(unknown) > 1 else ''}: {', '.join(unknown)}",
+            f"unknown section{'s' if len(unknown) > 1 else ''}: {one_line(', '.join(unknown))}",
             where=where,
             fix=f"valid sections: {', '.join(sorted(known))}",
         )
     sections = parse(_Sections, document, where)
     for group, tables in (("presets", sections.presets), ("benchmarks", sections.benchmarks)):
         for name, table in tables.items():
-            parse(_Sections, {"training": table.get("training", {})}, f"{where}: [{group}.{name}]")
+            place = f"{where}: [{group}.{one_line(name)}]"
+            parse(_Sections, {"training": table.get("training", {})}, place)
     if len(json.dumps(sections.params)) > MAX_PARAMS_CHARACTERS:
         raise EntryInvalid(
             f"[params] is longer than {MAX_PARAMS_CHARACTERS} characters as JSON,"
@@ -270,4 +295,5 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise EntryInvalid(f"the file is not valid TOML: {error}", where=str(path)) from error
+        what = f"the file is not valid TOML: {one_line(error)}"
+        raise EntryInvalid(what, where=str(path)) from error

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from harness.common.declared_text import text_problems
 from harness.common.errors import EntryInvalid, HarnessError, UsageError
+from harness.common.lookalikes import key_of
 from harness.common.paths import BASELINES, SUBMISSIONS
 from harness.entries.entry import Entry, SubmissionTable
 from harness.entries.identity import method_hash
@@ -208,13 +209,25 @@ def find_published_twin(
     return None
 
 
-def name_problem(name: str, records: Iterable[Record]) -> str | None:
-    """Why a submission may not bear this name: rows of another kind of entry stand under it."""
-    if any(entry.name == name for entry in baselines()):
+def name_problem(
+    name: str, records: Iterable[Record], submissions: Iterable[str] = ()
+) -> str | None:
+    """Why a submission may not bear this name: it is another entry's, or looks like it.
+
+    Args:
+        name: the name.
+        records: what stands on the board.
+        submissions: names of the submissions that came before.
+    """
+    ours = [entry.name for entry in baselines()]
+    if name in ours:
         return f"{name} is the name of a baseline"
-    taken = (r for r in records if r.entry.name == name and "pinned" not in r.entry.metadata)
-    if next(taken, None) is not None:
+    shown = {record.entry.name: "pinned" in record.entry.metadata for record in records}
+    if shown.get(name) is False:
         return f"{name} is the name of an entry on the board that is no submission"
+    for other in (*ours, *submissions, *shown):
+        if other != name and key_of(other) == key_of(name):
+            return f"{name} can be taken for {other}, which came first"
     return None
 
 

@@ -33,11 +33,12 @@ def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
     others = [*baselines(), *entries]
     for entry in entries:
         found = missing_fields(entry.table)  # type: ignore[arg-type]
-        if problem := name_problem(entry.name, published):
+        # What came first keeps its name: the others are compared with what stands before them.
+        earlier = others[: others.index(entry)]
+        if problem := name_problem(entry.name, published, (other.name for other in earlier)):
             found.append(problem)
         if entry.kind == "folder":
             found += unreviewable_files(entry.folder)
-        earlier = others[: others.index(entry)]
         wanted = marks(entry)
         twin = find_twin(entry.name, wanted, earlier)
         if twin := twin or find_published_twin(entry.name, wanted, published):

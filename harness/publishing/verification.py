@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import BundleBroken
+from harness.common.foreign_text import one_line
 
 if TYPE_CHECKING:
     from harness.metrics import Evidence
@@ -104,7 +105,7 @@ def _record(bundle: Bundle, where: str) -> Record:
         record = Record.model_validate_json(bundle.record)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place = one_line(".".join(map(str, first["loc"])))
         raise BundleBroken(
             where, [f"record.json: it is no record of this schema: {place}: {first['msg']}"]
         ) from error

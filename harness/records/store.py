@@ -35,6 +35,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.common.errors import DataMissing, StoreConflict, StoreUnusable
+from harness.common.foreign_text import one_line
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.records.record import Record, is_intact
 
@@ -332,9 +333,9 @@ def read_record(path: Path) -> Record:
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place = one_line(".".join(map(str, first["loc"])))
         raise StoreUnusable(
-            f"the file is not a record of this schema: {place}: {first['msg']}",
+            f"the file is not a record of this schema: {place}: {one_line(first['msg'])}",
             where=str(path),
             fix="move the file out of the results folder, or use the harness version that wrote it",
         ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import EntryFailed, EntryInvalid, UsageError
+from harness.common.foreign_text import all_quoted, one_line
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ class CheckReport:
     def show_log(self, reporter: cli.Reporter) -> None:
         """Everything that the entry said; the demo pack's images are no secret."""
         if self.log:
-            reporter.event(f"--- log of {self.entry} ---\n{self.log.rstrip()}\n--- end of log ---")
+            reporter.event(f"--- log of {self.entry} ---")
+            for line in all_quoted(self.log):
+                reporter.event(line)
+            reporter.event("--- end of log ---")
 
 
 def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckReport:
@@ -160,7 +164,9 @@ def _described(
     except EntryInvalid as error:
         verdict.add("describe", str(error), passed=False)
         return None
-    verdict.add("describe", f"{said.name}, maps: {said.maps}, verbs: {', '.join(said.verbs)}")
+    verdict.add(
+        "describe", f"{one_line(said.name)}, maps: {said.maps}, verbs: {', '.join(said.verbs)}"
+    )
     trains = "train" in said.verbs
     declared = (entry.table.name, entry.table.maps, entry.table.trains)
     if entry.kind == "folder" and declared != (said.name, said.maps, trains):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.benchmarks import stage_training
 from harness.common.disclosure import Artefact, may_leave
+from harness.common.errors import StoreUnusable
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.metrics import METRICS_VERSION
@@ -155,7 +156,8 @@ class RunModel:
             # A container may outlive its harness, and still write. We hold the training's lock, so
             # it is nobody's, even where its owner cannot be judged (in another container).
             place.engine.remove_labelled(TRAINING_LABEL, home)
-            place.reporter.event(f"  going on from step {training.curve.last_step or 0}")
+            told = f" from step {training.curve.last_step or 0}" if self._may_tell_steps else ""
+            place.reporter.event(f"  going on{told}")
         staged = stage_training(request.pack, place.cache)
         launch = launch_of(request, place, "train", model=training.written, train=staged)
         launch = replace(launch, labels={**launch.labels, TRAINING_LABEL: home})
@@ -166,11 +168,15 @@ class RunModel:
             training.checkpoints,
             truth=truth,
             tell=place.reporter.event,
+            may_tell_steps=self._may_tell_steps,
             remember=training.save,
         )
 
         def show(step: int, steps: int | None, _loss: float | None) -> None:
-            place.reporter.progress("training", step, steps)
+            if self._may_tell_steps:
+                place.reporter.progress("training", step, steps)
+            else:
+                place.reporter.progress("seconds of training", int(training.seconds), None)
             training.save_now_and_then()
 
         try:
@@ -196,6 +202,11 @@ class RunModel:
             self._note(training)
         training.finish(judge.stop_reason)
 
+    @property
+    def _may_tell_steps(self) -> bool:
+        """Whether the numbers in the entry's frames may be shown: 53 bits in each."""
+        return may_leave(Artefact.ENTRY_WORDS, self.request.pack.card.visibility)
+
     def _note(self, training: UnfinishedTraining) -> None:
         """What the record says of the training, should the run end here."""
         self.progress.train_seconds = training.seconds
@@ -207,4 +218,7 @@ def _listed(folder: Path) -> list[ModelFile]:
     try:
         return list_model_files(folder)
     except BadName as error:
-        raise RunEnded(Status.BAD_MODEL, f"the model folder: {error.what}") from None
+        what = "the model folder: a file has a name or a path that no card can carry"
+        raise RunEnded(Status.BAD_MODEL, what, of_entry=error.path) from None
+    except StoreUnusable:  # it names the file
+        raise RunEnded(Status.HOST_ERROR, "the copy of the model cannot be read") from None

@@ -13,6 +13,7 @@ import numpy as np
 from harness.benchmarks import Pack
 from harness.board.gallery import GalleryMaker
 from harness.board.tracks import ranking, track_of
+from harness.common.foreign_text import one_line
 from harness.common.statuses import Status
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records.record import (
@@ -32,6 +33,8 @@ from harness.running.audit import AnswersHash
 from harness.running.machine import machine
 from harness.running.request import Request, RunPlace
 from harness.session.scoring import ground_truth
+
+MAX_TITLE = 1000  # characters
 
 
 @dataclass
@@ -77,7 +80,7 @@ def record_of(
         run_key=request.key.hash,
         entry=EntryPart(
             name=entry.name,
-            title=entry.table.title,
+            title=one_line(entry.table.title, MAX_TITLE),
             kind=entry.kind,
             identity=request.program.identity,
             image_digest=request.program.image_digest,

@@ -87,13 +87,15 @@ def _execute(
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise InfrastructureFault(
-            Status.HOST_ERROR, f"the disk is full ({error.filename or work})"
-        ) from error
+        # A file of the model is called what the entry called it.
+        is_named = may_leave(Artefact.ENTRY_WORDS, request.pack.card.visibility)
+        place_of_it = (error.filename if is_named else None) or work
+        raise InfrastructureFault(Status.HOST_ERROR, f"the disk is full ({place_of_it})") from error
     except RunEnded as end:
+        detail = end.told(request.pack.card.visibility)
         if end.status.fault is Fault.INFRASTRUCTURE:
-            raise InfrastructureFault(end.status, end.detail) from end
-        outcome = OutcomePart(status=end.status, detail=end.detail, answered=progress.answered)
+            raise InfrastructureFault(end.status, detail) from end
+        outcome = OutcomePart(status=end.status, detail=detail, answered=progress.answered)
     return _store(request, place, progress, record_of(request, place, progress, outcome))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import EntryFailed, EntryInvalid, InfrastructureFault, UsageError
+from harness.common.foreign_text import one_line
 from harness.console import cli
 from harness.entries.pinning import pinned_table
 
@@ -106,7 +107,9 @@ def _table(options: argparse.Namespace, entry: Entry) -> tuple[SubmissionTable, 
     try:
         return SubmissionTable.model_validate(told), problems
     except ValidationError as error:
-        problems += [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        problems += [
+            one_line(f"{'.'.join(map(str, e['loc']))}: {e['msg']}") for e in error.errors()
+        ]
         return SubmissionTable(name=entry.table.name, title=entry.table.title), problems
 
 
@@ -125,7 +128,8 @@ def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[st
 
     entry, name = candidate.entry, candidate.table.name
     path = options.submissions / f"{name}.toml"
-    problem = name_problem(name, Store(PUBLISHED_RECORDS).records())
+    before = [other.stem for other in sorted(options.submissions.glob("*.toml"))]
+    problem = name_problem(name, Store(PUBLISHED_RECORDS).records(), before)
     problems = [problem] if problem else []
     if path.exists():
         problems.append(f"{path} exists already and is not overwritten")

@@ -31,6 +31,7 @@ class Judge:
         checkpoints: those judged so far; each new one is added to this list.
         truth: gives that split's compiled ground truth.
         tell: takes one line of news per checkpoint.
+        may_tell_steps: whether that line may say the step that the entry named, and the value.
         remember: called before the entry is asked, and before the verdict is given.
     """
 
@@ -42,6 +43,7 @@ class Judge:
         *,
         truth: Callable[[], GroundTruth],
         tell: Callable[[str], None],
+        may_tell_steps: bool = True,
         remember: Callable[[], None] = lambda: None,
     ) -> None:
         self._rule = rule
@@ -49,6 +51,7 @@ class Judge:
         self._checkpoints = checkpoints
         self._truth = truth
         self._tell = tell
+        self._may_tell_steps = may_tell_steps
         self._remember = remember
         self._is_resuming = bool(checkpoints)
 
@@ -69,12 +72,15 @@ class Judge:
         self._remember()
         newest = self._checkpoints[-1]
         verdict = Verdict(keep=newest.kept, stop=self._has_lost_patience())
-        shown = "undefined" if newest.value is None else f"{newest.value:.4f}"
-        self._tell(
-            f"  checkpoint at step {step}: {newest.metric} {shown}"
-            f" ({'kept' if verdict.keep else 'dropped'}{', stop' if verdict.stop else ''})"
-        )
+        self._tell(self._news(newest, verdict))
         return verdict
+
+    def _news(self, newest: CheckpointPart, verdict: Verdict) -> str:
+        decided = f"{'kept' if verdict.keep else 'dropped'}{', stop' if verdict.stop else ''}"
+        if not self._may_tell_steps:
+            return f"  checkpoint {len(self._checkpoints)}: {decided}"
+        shown = "undefined" if newest.value is None else f"{newest.value:.4f}"
+        return f"  checkpoint at step {newest.step}: {newest.metric} {shown} ({decided})"
 
     @property
     def stop_reason(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.common.errors import EntryInvalid, InfrastructureFault
+from harness.common.foreign_text import quoted
 from harness.common.statuses import Fault, RunEnded
 from harness.contract.frames import Description
 from harness.engines.base import Engine, Launch, Limits, Program
@@ -29,7 +30,7 @@ def describe(program: Program, engine: Engine, limits: Limits) -> Description:
     except RunEnded as end:
         if end.status.fault is Fault.INFRASTRUCTURE:
             raise InfrastructureFault(end.status, end.detail) from end
-        tail = log[-LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
+        tail = quoted(log[-LOG_TAIL_BYTES:])
         raise EntryInvalid(
             f"it does not describe itself: {end.detail}" + (f"\n{tail}" if tail else ""),
             where=program.name,

@@ -7,11 +7,13 @@ the card that comes with a folder or an import is a claim, and only its hashes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable, UsageError
+from harness.common.foreign_text import one_line
 from harness.engines.base import Limits
 from harness.records.record import ModelPart, TrainingPart
 from harness.trained import model_folder
@@ -19,6 +21,7 @@ from harness.trained.model_card import (
     FILES_FOLDER,
     MODEL_CARD_NAME,
     ModelCard,
+    ModelFile,
     hash_of,
     list_model_files,
     read_model_card,
@@ -117,17 +120,23 @@ def give_folder(folder: Path, store: ModelStore) -> GivenModel:
     if not files:
         raise UsageError("the folder holds no file", where=f"--model {folder}")
     if claimed is not None and files != claimed.files:
-        wrong = sorted(
-            {file.path for file in files if file not in claimed.files}
-            | {file.path for file in claimed.files if file not in files}
-        )
         raise StoreUnusable(
-            f"the files are not those of the model's card: {', '.join(wrong)}",
+            f"the files are not those of the model's card: {_differing(claimed, files)}",
             where=str(folder),
             fix="unpack the export again",
         )
     digest = hash_of(files)
     return GivenModel(digest, tuple(store.trained_with_hash(digest)), claimed, folder=folder)
+
+
+def _differing(card: ModelCard, files: Sequence[ModelFile]) -> str:
+    """The files that are not as a card says, by name where names may be told."""
+    changed = [file for file in card.files if file not in files]
+    named = {file.path: card.called(file) for file in changed}
+    if may_leave(Artefact.ENTRY_WORDS, card.visibility):
+        added = [file.path for file in files if file not in card.files]
+        named |= {path: one_line(path) for path in added}
+    return ", ".join(named[path] for path in sorted(named)) or "there are more than it names"
 
 
 def open_stored(name: str, store: ModelStore) -> GivenModel:
@@ -146,7 +155,7 @@ def training_differences(card: ModelCard, parts: Mapping[str, object]) -> list[s
     """What the training of a card was, where another would be different, in words."""
     before, after = _flat(card.parts), _flat(parts)
     return [
-        f"{name} was {_short(before.get(name))} and is {_short(after.get(name))}"
+        f"{one_line(name)} was {_short(before.get(name))} and is {_short(after.get(name))}"
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
     ]
@@ -162,5 +171,5 @@ def _flat(parts: Mapping[str, object]) -> dict[str, object]:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = one_line(value, 60)
     return text if len(text) <= 60 else text[:57] + "…"

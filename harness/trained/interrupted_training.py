@@ -263,7 +263,7 @@ def _remove(home: Path) -> None:
     except OSError as error:
         raise EnvironmentFault(
             f"what a training left cannot be removed: {error.strerror}",
-            where=str(error.filename or home),
+            where=str(home),  # what lies below it is called what the entry called it
             fix=f"remove the folder by hand: {home}",
         ) from error
 

@@ -62,9 +62,8 @@ def export(store: ModelStore, model: StoredModel, target: Path) -> None:
             _write_header(file, member_name(member), member.size)
             with (store.folder_of(card) / member.path).open("rb") as stream:
                 if not copy_hashed(stream, file, member):
-                    raise StoreUnusable(
-                        f"{member.path} changed while it was read", where=str(store.root)
-                    )
+                    what = f"{card.called(member)} changed while it was read"
+                    raise StoreUnusable(what, where=str(store.root))
             _pad(file, member.size)
         file.write(bytes(2 * _BLOCK))
 
@@ -88,7 +87,7 @@ def import_archive(
             raise _refused(f"the model has {card.nbytes} bytes, more than {max_bytes}", source)
         with store.filling(card, "imported") as folder:
             for member in card.files:
-                _take_member(file, member, folder, source)
+                _take_member(file, card, member, folder, source)
             _check_end(file, source)
     return card
 
@@ -99,16 +98,18 @@ def member_name(file: ModelFile) -> str:
     return name if len(name.encode()) <= _NAME_BYTES else f"objects/{file.sha256}"
 
 
-def _take_member(file: BinaryIO, member: ModelFile, folder: Path, source: Path) -> None:
-    name = member_name(member)
-    size = _read_header(file, name, source)
+def _take_member(
+    file: BinaryIO, card: ModelCard, member: ModelFile, folder: Path, source: Path
+) -> None:
+    called = card.called(member)
+    size = _read_header(file, member_name(member), source, called=called)
     if size != member.size:
-        raise _refused(f"{name} has {size} bytes, the card says {member.size}", source)
+        raise _refused(f"{called} has {size} bytes, the card says {member.size}", source)
     target = folder / member.path
     target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with target.open("xb") as copied:
         if not copy_hashed(file, copied, member):
-            raise _refused(f"{member.path} was changed or cut: its hash is not the card's", source)
+            raise _refused(f"{called} was changed or cut: its hash is not the card's", source)
     _skip_padding(file, member.size, source)
 
 
@@ -122,15 +123,16 @@ def _pad(file: BinaryIO, size: int) -> None:
     file.write(bytes(-size % _BLOCK))
 
 
-def _read_header(file: BinaryIO, name: str, source: Path) -> int:
+def _read_header(file: BinaryIO, name: str, source: Path, *, called: str = "") -> int:
     """The size that the next header announces; it must be a regular file of that name."""
+    shown = called or name
     block = file.read(_BLOCK)
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError, ValueError) as error:
-        raise _refused(f"{name} was expected, and there is no header ({error})", source) from None
+        raise _refused(f"{shown} was expected, and there is no header ({error})", source) from None
     if info.type != tarfile.REGTYPE or info.name != name or info.size < 0:
-        raise _refused(f"the file {name} was expected, and something else is there", source)
+        raise _refused(f"the file {shown} was expected, and something else is there", source)
     return info.size
 
 

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harness.common.disclosure import Visibility
+from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
+from harness.common.foreign_text import one_line
 from harness.records.record import Part, Sha256, TrainingPart, content_hash
 from harness.trained.model_folder import MAX_FOLDER_DEPTH, NotOrdinary, files_hash, ordinary_files
 
@@ -45,7 +46,8 @@ class ModelFile(Part):
             for name in names
         )
         if not is_safe or len(names) > MAX_FOLDER_DEPTH + 1:
-            raise ValueError(f"{self.path!r} is not the path of a file below the model's folder")
+            shown = one_line(self.path, 60)
+            raise ValueError(f"'{shown}' is not the path of a file below the model's folder")
         return self
 
 
@@ -104,7 +106,16 @@ class ModelCard(Part):
     @property
     def name(self) -> str:
         """The run that trained it, in words."""
-        return f"{self.benchmark}/{self.entry}/seed-{self.seed}"
+        return one_line(f"{self.benchmark}/{self.entry}/seed-{self.seed}")
+
+    def called(self, file: ModelFile) -> str:
+        """A file in a message: its path, or, of a hidden pack's model, its number in the card.
+
+        The entry chose the paths, and it may have chosen them by what it saw.
+        """
+        if may_leave(Artefact.ENTRY_WORDS, self.visibility):
+            return one_line(file.path)
+        return f"file {self.files.index(file) + 1}"
 
     @property
     def nbytes(self) -> int:
@@ -122,7 +133,19 @@ class ModelCard(Part):
 
 
 class BadName(StoreUnusable):
-    """A file of a model has a name that no card can carry."""
+    """A file of a model has a name that no card can carry.
+
+    Args:
+        path: its path in the model's folder; the entry chose it.
+        folder: the model's folder.
+    """
+
+    def __init__(self, path: str, folder: Path) -> None:
+        super().__init__(
+            f"{one_line(path)} is not the path of a file below the model's folder",
+            where=str(folder),
+        )
+        self.path = path
 
 
 def hash_of(files: Iterable[ModelFile]) -> str:
@@ -142,8 +165,7 @@ def list_model_files(folder: Path) -> list[ModelFile]:
         for path in ordinary_files(folder):
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            relative = path.relative_to(folder).as_posix()
-            files.append(ModelFile(path=relative, sha256=digest, size=path.stat().st_size))
+            files.append(_model_file(path.relative_to(folder).as_posix(), digest, path, folder))
     except NotOrdinary as error:
         raise StoreUnusable(
             "a model folder holds regular files and folders alone", where=str(error)
@@ -153,9 +175,14 @@ def list_model_files(folder: Path) -> list[ModelFile]:
             f"the model folder cannot be read: {error.strerror}",
             where=str(error.filename or folder),
         ) from error
-    except ValidationError as error:
-        raise BadName(first_problem(error), where=str(folder)) from error
     return files
+
+
+def _model_file(relative: str, digest: str, path: Path, folder: Path) -> ModelFile:
+    try:
+        return ModelFile(path=relative, sha256=digest, size=path.stat().st_size)
+    except ValidationError:
+        raise BadName(relative, folder) from None
 
 
 def read_model_card(content: bytes, where: str) -> ModelCard:
@@ -180,4 +207,4 @@ def first_problem(error: ValidationError) -> str:
     """The first thing that a validation found, in one line."""
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    return one_line(f"{place}: {first['msg']}" if place else first["msg"])

@@ -154,6 +154,9 @@ def watch_model_folder(running: Running, folder: Path, limits: Limits) -> Iterat
             except RunEnded as problem:
                 running.interrupt(problem)
                 return
+            except OSError as error:  # a traceback of this thread would print the file's name
+                running.interrupt(_bad(f"it cannot be looked at ({error.strerror})"))
+                return
 
     thread = threading.Thread(target=look, name="watch-model", daemon=True)
     thread.start()

@@ -28,6 +28,7 @@ from typing import BinaryIO, Literal
 import platformdirs
 
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
+from harness.common.foreign_text import one_line
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.records.store import TEMPORARY_PREFIX, replacing
 from harness.trained import model_folder
@@ -194,11 +195,16 @@ class ModelStore:
     def problems(self, model: StoredModel) -> list[str]:
         """What is wrong with a model's files: one sentence for each that is not as it was kept."""
         folder = self.folder_of(model.card)
-        found = [problem for file in model.card.files if (problem := _problem_with(folder, file))]
-        expected = {file.path for file in model.card.files}
+        card = model.card
+        found = [
+            f"{card.called(file)} {problem}"
+            for file in card.files
+            if (problem := _problem_with(folder, file))
+        ]
+        expected = {file.path for file in card.files}
         with contextlib.suppress(OSError):
             found += [
-                f"{path.relative_to(folder).as_posix()} is not of the model"
+                f"{one_line(path.relative_to(folder).as_posix())} is not of the model"
                 for path in model_folder.ordinary_files(folder)
                 if path.relative_to(folder).as_posix() not in expected
             ]
@@ -294,8 +300,9 @@ def copy_verified(source: Path, card: ModelCard, destination: Path) -> None:
             is_same = False
         if not is_same:
             raise StoreUnusable(
-                f"{file.path} of the model {card.name} was changed after it was kept, or is missing",
-                where=str(source / file.path),
+                f"{card.called(file)} of the model {card.name} was changed after it was kept,"
+                " or is missing",
+                where=str(source),
                 fix=f"python -m harness.models remove {_hex(card.model)[:12]}, then train or"
                 " import it again",
             )
@@ -335,10 +342,10 @@ def _put(fresh: Path, target: Path) -> None:
 def _problem_with(folder: Path, file: ModelFile) -> str | None:
     path = folder / file.path
     if path.is_symlink() or not path.is_file():
-        return f"{file.path} is missing"
+        return "is missing"
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return None if digest == file.sha256 else f"{file.path} was changed"
+    return None if digest == file.sha256 else "was changed"
 
 
 def _sync_tree(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from harness.common.declared_text import text_problems
+from harness.common.declared_text import settings_problems, text_problems
 from harness.entries.entry import Family
 from harness.submit import FAMILIES
 
@@ -34,6 +34,11 @@ def test_ordinary_declarations_pass():
         ("title", "\u202egnp.exe", "control"),
         ("title", "a\u200bb", "control"),
         ("title", "\x1b[2J", "control"),
+        ("title", "Patch\u00adCore", r"\u00ad"),
+        ("title", "PatchCore\U000e0041", r"\U000e0041"),
+        ("team", "The Team\ufe0f", "control"),
+        ("authors", ["A.\u3164Author"], "control"),
+        ("deviation 1, why", "a\x1b", "control"),
         ("title", "x" * 201, "longer"),
         ("title", " x", "space"),
         ("authors", ["=HYPERLINK(1)"], "formula"),
@@ -68,3 +73,17 @@ def test_all_problems_are_told_at_once():
 
 def test_the_families_of_the_command_line_are_those_of_the_table():
     assert get_args(Family) == FAMILIES
+
+
+def test_the_names_and_texts_of_settings_are_looked_at_however_deep():
+    assert settings_problems("params", {"weights": "ImageNet", "layers": ["a", "b"], "n": 3}) == []
+    for settings in (
+        {"weights": "a\nfix: b"},
+        {"layers": ["a", "\u202eb"]},
+        {"we\u00adights": "a"},
+        {"demo": {"weights": "\x1b[2J"}},
+    ):
+        (told,) = settings_problems("params", settings)
+        assert told.startswith("[params")
+        assert "cannot be seen" in told
+        assert told.isprintable()

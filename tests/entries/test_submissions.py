@@ -20,6 +20,7 @@ from harness.entries.submissions import (
     submission_text,
     write_new,
 )
+from harness.publishing.submission_check import check_files
 
 DIGEST = "sha256:" + "1" * 64
 OTHER = "sha256:" + "2" * 64
@@ -176,3 +177,62 @@ def test_a_linked_folder_and_a_huge_file_are_refused(tmp_path):
     (tmp_path / "huge.toml").write_text("#" * (1024**2 + 1))
     with pytest.raises(EntryInvalid, match="larger than"):
         open_entry(str(tmp_path / "huge.toml"))
+
+
+FOLDER_TEXTS = {
+    "paper": ('paper = "javascript:alert(1)"', "paper must be an http"),
+    "description": (r'description = "a\u202eb"', "description holds control"),
+    "formula": ('external_data = "=1+1"', "external_data begins with"),
+    "deviation": (r"""[[deviations]]
+what = "other"
+why = "a\u001b[2J\nfix: b"
+""", "deviation 1, why holds control"),
+    "setting": (r"""[presets.demo]
+radius = "\u00ad"
+""", "[presets.demo.radius] holds what cannot be seen"),
+    "name of a setting": (r"""[presets.demo]
+"a\nfix: b" = 1
+""", "[presets.demo] holds what cannot be seen"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOLDER_TEXTS)
+def test_what_a_submitted_folder_says_of_itself_is_held_to_the_same_rules(tmp_path, kind):
+    text, problem = FOLDER_TEXTS[kind]
+    folder = source_folder(tmp_path, "mine")
+    path = folder / "entry.toml"
+    parts = path.read_text().partition("[params]")
+    path.write_text(f"{parts[0]}{text}\n[params]\nradius = 3\n")
+    submit(tmp_path, folder="mine", folder_hash=submitted_folder_hash(folder), paper="")
+    with pytest.raises(EntryInvalid) as refused:
+        open_entry(str(tmp_path / "mine.toml"))
+    assert problem in str(refused.value)
+    assert str(refused.value).isprintable()
+    (told,) = check_files(tmp_path)
+    assert told.startswith("mine.toml: ")
+    assert problem in told
+    assert told.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[entry]\n"na\\u001b[2J\\nfix: me" = 1\n',
+        '["sec\\u001b[2J\\nfix: me"]\n',
+        '[entry]\nname = "x"\n["\\u202e"]\na = \x1b\n',
+        "[entry]\nx = \x1b[2J\n",
+    ],
+)
+def test_an_error_in_a_file_quotes_it_in_visible_characters(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(EntryInvalid) as refused:
+        open_entry(str(tmp_path / "mine.toml"))
+    assert {each for each in str(refused.value) if not each.isprintable()} <= {"\n"}
+    assert "\nfix: me" not in str(refused.value)
+
+
+def test_a_record_keeps_declared_text_in_visible_characters(tmp_path):
+    folder = source_folder(tmp_path, "mine")
+    path = folder / "entry.toml"
+    path.write_text(path.read_text().replace("[params]", 'description = "a\\u001bb"\n[params]'))
+    assert open_entry(str(folder)).metadata["description"] == r"a\x1bb"

@@ -17,6 +17,8 @@ from PIL import Image
 from harness.benchmarks import Pack, open_pack
 from harness.board.public_rows import published
 from harness.board.rows import summarise
+from harness.common.statuses import Status
+from harness.console import cli
 from harness.publishing.public_form import public_form, public_problems
 from harness.publishing.site_build import build_site
 from harness.records.record import Record
@@ -118,6 +120,55 @@ def test_2_the_search_would_find_each_marker_in_an_open_run(
     run = attack("prints_images", "--set", "how=crash", pack=pack)
     log = run.log.encode()
     assert sum(m in log for m in markers(pack, [])) >= 3 * 3
+
+
+NAMED = {"printable": Status.OK, "unprintable": Status.BAD_MODEL, "undecodable": Status.BAD_MODEL,
+         "link": Status.BAD_MODEL, "crash": Status.CRASHED}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", NAMED)
+def test_26_no_name_and_no_step_that_an_entry_chose_leaves_a_hidden_pack(
+    attack, planted, tmp_path, monkeypatch, how
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("BMAD_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(cli, "QUIET_SECONDS", 0.0)
+    run = attack("names_things", "--set", f"how={how}", pack=planted, site=True)
+    assert run.record.outcome.status is NAMED[how], run.record.outcome
+    store = Store(run.results)
+    name = store.name_of(run.record)
+    public = public_form(run.record, store.salt(name, run.record)).model_dump_json()
+    assert "checkpoint 2: " in run.terminal
+    shown = {"terminal": run.terminal.encode(), "public record": public.encode()}
+    private = {store.evidence_path(name), store.salt_path(name), store.record_path(name)}
+    for folder in (run.results, run.results.parent / "site", temporary):
+        shown |= {
+            str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p not in private
+        }
+    steps = {
+        str((1 << 48 | int.from_bytes(planted.image(sample)[0].tobytes()[:5])) + more).encode()
+        for sample in planted.split("valid")
+        for more in (0, 1)
+    }
+    hidden = [b"PLANTED", b"fix: PLANTED", *markers(planted, []), *steps]
+    assert {path: m for path, content in shown.items() for m in hidden if m in content} == {}
+    # The exact record, which stays with the maintainer, holds the steps; words never.
+    exact = store.record_path(name).read_bytes()
+    assert [m for m in hidden if m in exact and m not in steps] == []
+
+
+def test_26_the_same_names_are_told_of_an_open_pack_for_what_they_are(attack, tmp_path) -> None:
+    run = attack("names_things", "--set", "how=unprintable")
+    detail = run.record.outcome.detail
+    assert run.record.outcome.status is Status.BAD_MODEL
+    assert detail.startswith("the model folder: a file has a name")
+    assert r"\x1b[31mPLANTED-" in detail
+    assert r"\nfix: PLANTED-" in detail
+    assert "\x1b" not in run.terminal
+    assert "\nfix: PLANTED" not in run.terminal
 
 
 def values(records: list[Record]) -> list[tuple]:

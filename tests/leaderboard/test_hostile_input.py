@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from harness.common.foreign_text import is_unseen
 from harness.common.statuses import Status
 
 SCRIPT = "<script>alert(1)</script>"
@@ -101,3 +102,22 @@ def test_no_cell_of_the_csv_is_a_formula(build_site, make_record, start):
 def test_the_json_keeps_their_text_as_it_is(build_site, hostile):
     content = json.loads((build_site([hostile]) / "data/leaderboard.json").read_text())
     assert content["rows"][0]["title"] == SCRIPT + IMAGE
+
+
+UNSEEN = "a\x1b[2J\x9b\u202eb\u200b\u00adc\U000e0041\ufe0f"
+
+
+def test_what_cannot_be_seen_is_written_out_on_every_page(build_site, make_record):
+    made = make_record(
+        title=UNSEEN, params={"weights": UNSEEN, UNSEEN: 1}, unranked_reason=UNSEEN, ranked=False,
+        metadata={"description": UNSEEN, "authors": [UNSEEN], "licence": UNSEEN,
+                  "deviations": [{"what": UNSEEN, "why": UNSEEN}]},
+        warnings=[UNSEEN],
+    )  # fmt: skip
+    failed = make_record(entry="bad", status=Status.CRASHED, detail=UNSEEN)
+    folder = build_site([made, failed])
+    pages = html(folder)
+    assert any(r"a\x1b[2J\u009b\u202eb\u200b\u00adc\U000e0041\ufe0f" in t for t in pages.values())
+    others = [folder / "data/leaderboard.csv", folder / "data/leaderboard.json"]
+    for path, text in [*pages.items(), *((path, path.read_text()) for path in others)]:
+        assert not [each for each in text if each != "\n" and is_unseen(each)], path

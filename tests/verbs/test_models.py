@@ -20,6 +20,7 @@ from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import owner_mark
 from harness.records.record import Record, content_hash
 from harness.trained import model_archive, model_folder, model_store
+from harness.trained.given_model import give_folder
 from harness.trained.model_card import ModelCard, list_model_files
 from harness.trained.model_store import ModelStore, default_models
 from tests.paths import ENTRIES
@@ -637,3 +638,33 @@ def test_an_interrupted_import_leaves_nothing(
 def test_a_wrong_call_of_models_is_a_usage_error(action: list[str]) -> None:
     with pytest.raises(UsageError):
         models.main(action)
+
+
+@pytest.mark.parametrize("visibility", ["open", "hidden"])
+def test_a_file_of_a_hidden_packs_model_is_never_called_by_its_name(
+    tmp_path: Path, store: ModelStore, capsys: pytest.CaptureFixture[str], visibility: str
+) -> None:
+    card = a_card(tmp_path, visibility=visibility)
+    store.keep(tmp_path / "files", card)
+    place = ["--models", str(store.root)]
+    (store.folder_of(card) / "a.bin").write_bytes(b"other")
+    assert models.main(["list", "--json", *place]) == 0
+    assert models.main(["verify", *place]) == 5
+    told = "".join(capsys.readouterr())
+    with pytest.raises(StoreUnusable) as damaged:
+        store.fetch(store.models()[0], tmp_path / "fetched")
+    with pytest.raises(StoreUnusable) as not_exported:
+        model_archive.export(store, store.models()[0], tmp_path / "x.tar")
+    archive = write_archive(tmp_path / "y.tar", members_of(card, tmp_path / "files")[:1])
+    with pytest.raises(StoreUnusable) as refused:
+        model_archive.import_archive(store, archive)
+    unpacked = tmp_path / "unpacked"
+    (unpacked / "files").mkdir(parents=True)
+    (unpacked / "files" / "added.bin").write_bytes(b"x")
+    (unpacked / "model-card.json").write_bytes(card.content())
+    with pytest.raises(StoreUnusable) as differs:
+        give_folder(unpacked, store)
+    messages = [told, *(str(e.value) for e in (damaged, not_exported, refused, differs))]
+    named = [message for message in messages if ".bin" in message]
+    assert named == (messages if visibility == "open" else [])
+    assert visibility == "open" or all("file 1" in message for message in messages[1:])

@@ -346,6 +346,14 @@ def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
         "padim.toml: padim is the name of a baseline",
         "patchcore-r18.toml: patchcore-r18 is the name of an entry on the board that is no submission",
     ]
+    for digit, name, day in (("b", "patchc0re", 30), ("c", "mine-1", 29), ("d", "mine-l", 30)):
+        digest = f"sha256:{digit * 64}"
+        image = f"r.example/{name}@{digest}"
+        submit(folder, name, content=digest, image=image, submitted=f"2026-01-{day}")
+    told = submission_check.check_files(folder)
+    assert "patchc0re.toml: patchc0re can be taken for patchcore, which came first" in told
+    assert "mine-l.toml: mine-l can be taken for mine-1, which came first" in told
+    assert len(told) == 4
     entries = [open_entry(str(folder / "patchcore-r18.toml"))]
     (job,) = submission_jobs(
         entries, [pack()], [0], store=published, published=[], limits=Limits(), is_retrying=True
@@ -354,8 +362,9 @@ def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
 
 
 def test_one_team_has_one_bound_however_it_is_spelled():
-    spellings = ["The Team", "the  team ", "ＴＨＥ ＴＥＡＭ", "THE TEAM"]
+    spellings = ["The Team", "the  team ", "ＴＨＥ ＴＥＡＭ", "THE TEAM", "The.Team", "Тhe Tеam"]
     assert len({team_key(each) for each in spellings}) == 1
+    assert team_key("A. Author") == team_key("A.Author")
     assert team_key("The Team") != team_key("The Teams")
 
 

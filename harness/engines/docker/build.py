@@ -39,6 +39,7 @@ import docker
 from docker.errors import ImageNotFound
 
 from harness.common.errors import EntryInvalid, EnvironmentFault
+from harness.common.foreign_text import one_line, quoted
 from harness.common.paths import REPOSITORY
 from harness.common.source_files import source_files
 from harness.engines.base import Program
@@ -107,7 +108,7 @@ def build_folder(
             )
             if image is None:
                 raise EntryInvalid(
-                    f"the image of {name} cannot be built:\n{tail}",
+                    f"the image of {name} cannot be built:\n{quoted(tail)}",
                     where=str(_own_dockerfile(folder) or folder),
                     fix="mend what the last lines of its build name",
                 )
@@ -176,7 +177,7 @@ def _ensure_base(client: docker.APIClient, base: Base) -> Base:
     )
     if image is None:
         raise EnvironmentFault(
-            f"the base image of the baselines cannot be built:\n{tail}",
+            f"the base image of the baselines cannot be built:\n{quoted(tail)}",
             where="Dockerfile.gpu",
             fix="check the network and the disk; another Python base: BMAD_BASE_IMAGE, "
             "a proxy's certificates: BMAD_BUILD_CA, no container network: BMAD_BUILD_NETWORK=host",
@@ -301,7 +302,7 @@ def build_image(
         for event in events:
             text = _COLOURS.sub("", event.get("stream") or event.get("error") or "")
             for line in filter(None, map(str.strip, text.splitlines())):
-                logger.debug("%s", line)
+                logger.debug("%s", one_line(line))
                 last.append(line)
             if "error" in event:
                 return None, "\n".join(last)

