@@ -6,7 +6,6 @@ gone, and half-written files. Records and history are never touched.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -93,11 +92,11 @@ def _remove_models(days: float | None) -> str:
 
 def _empty(cache: Path) -> int:
     """Remove what can be made again; returns how many folders."""
+    from harness.common.removal import remove_tree_if_possible
+
     # Weights are costly to fetch, and work folders may be in use.
     made = [folder for folder in cache.iterdir() if folder.is_dir() and folder.name not in KEPT]
-    for folder in made:
-        shutil.rmtree(folder)
-    return len(made)
+    return sum(map(remove_tree_if_possible, made))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Literal, NoReturn
 from harness.common.errors import EngineUnavailable, EntryInvalid
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.paths import REPOSITORY
+from harness.common.removal import remove_tree_if_possible
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import CANARY, DeadlinePassed, Engine, Exit, Launch, Program
 from harness.engines.environment import entry_environment, give_cpus, take_cpus
@@ -86,8 +86,7 @@ class ProcessEngine(Engine):
         for folder in Path(tempfile.gettempdir()).glob(HOME_PREFIX + "*"):
             mark = folder.name.removeprefix(HOME_PREFIX).rpartition("-")[0]
             if is_owner_gone(mark):
-                shutil.rmtree(folder, ignore_errors=True)  # another user's: not ours to remove
-                swept += 1
+                swept += remove_tree_if_possible(folder)  # another user's is not ours to remove
         return swept
 
     def _environment(self, launch: Launch) -> dict[str, str]:
@@ -212,7 +211,7 @@ class ProcessRunning(PipeRunning):
     def _give_back(self) -> None:
         give_cpus(self._cpus)
         self._cpus = ()
-        shutil.rmtree(self._home, ignore_errors=True)  # what the entry locked stays in the temp dir
+        remove_tree_if_possible(Path(self._home))
 
     @property
     def peak_memory_bytes(self) -> int | None:

@@ -17,7 +17,13 @@ from pydantic import Field, ValidationError, model_validator
 from harness.common.disclosure import Visibility
 from harness.common.errors import StoreUnusable
 from harness.records.record import Part, Sha256, TrainingPart, content_hash
-from harness.trained.model_folder import MAX_FOLDER_DEPTH, NotOrdinary, files_hash, ordinary_files
+from harness.trained.model_folder import (
+    MAX_FOLDER_DEPTH,
+    MAX_PATH_BYTES,
+    NotOrdinary,
+    files_hash,
+    ordinary_files,
+)
 
 MODEL_CARD_NAME = "model-card.json"
 FILES_FOLDER = "files"
@@ -44,8 +50,11 @@ class ModelFile(Part):
             and len(name.encode()) <= _NAME_BYTES
             for name in names
         )
-        if not is_safe or len(names) > MAX_FOLDER_DEPTH + 1:
-            raise ValueError(f"{self.path!r} is not the path of a file below the model's folder")
+        is_short = len(names) <= MAX_FOLDER_DEPTH + 1 and len(self.path.encode()) <= MAX_PATH_BYTES
+        if not is_safe or not is_short:
+            raise ValueError(
+                f"{_shown(self.path)} is not the path of a file below the model's folder"
+            )
         return self
 
 
@@ -123,6 +132,10 @@ class ModelCard(Part):
 
 class BadName(StoreUnusable):
     """A file of a model has a name that no card can carry."""
+
+
+def _shown(path: str) -> str:
+    return repr(path if len(path) <= 200 else path[:199] + "…")
 
 
 def hash_of(files: Iterable[ModelFile]) -> str:
