@@ -11,7 +11,6 @@ import fnmatch
 import hashlib
 import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import UsageError
+from harness.common.toml_text import BadToml, read_toml
 from harness.records.record import Parameter
 
 SHIPPED = Path(__file__).parent
@@ -77,8 +77,8 @@ def read_campaign(text: str) -> Campaign:
             fix=f"a TOML file, or one of: {', '.join(sorted(shipped))}",
         )
     try:
-        return Campaign.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return Campaign.model_validate(read_toml(path))
+    except BadToml as error:
         raise UsageError(f"the file is not valid TOML: {error}", where=str(path)) from error
     except ValidationError as error:
         problems = "; ".join(

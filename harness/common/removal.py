@@ -188,6 +188,6 @@ def _unlock(name: str, parent: int) -> None:
         return
     handle = os.open(name, _HANDLE | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
-        os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)
+        Path(f"/proc/self/fd/{handle}").chmod(stat.S_IRWXU)
     finally:
         os.close(handle)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.entries.entry import Entry
+
+logger = logging.getLogger("harness.publishing")
 
 
 def check_files(folder: Path) -> list[str]:
@@ -24,7 +31,8 @@ def check_files(folder: Path) -> list[str]:
     entries, invalid = open_all(folder)
     problems = [f"{path.name}: {error.on_one_line()}" for path, error in sorted(invalid.items())]
     others = [*baselines(), *entries]
-    for entry in entries:
+
+    def problems_of(entry: Entry) -> list[str]:
         found = missing_fields(entry.table)  # type: ignore[arg-type]
         if problem := name_problem(entry.name, published):
             found.append(problem)
@@ -36,6 +44,14 @@ def check_files(folder: Path) -> list[str]:
         twin = find_twin(entry.name, wanted, earlier)
         if twin := twin or find_published_twin(entry.name, wanted, published):
             found.append(f"its {twin.what} is on the board already, as {twin.name}")
+        return found
+
+    for entry in entries:
+        try:
+            found = problems_of(entry)
+        except Exception as error:  # one file's surprise is never the others'
+            logger.exception("%s cannot be checked", entry.name)
+            found = [f"it cannot be checked: {type(error).__name__}"]
         problems += [f"{entry.name}.toml: {problem}" for problem in found]
     known = {f"{entry.name}" for entry in entries} | {path.stem for path in invalid}
     stray = [

@@ -101,7 +101,8 @@ def ordinary_files(folder: Path) -> list[Path]:
         NotOrdinary: something is neither a regular file nor a folder.
         OSError: the folder cannot be read.
     """
-    files, folders = [], [folder]
+    files: list[Path] = []
+    folders = [folder]
     while folders:  # no recursion: how deep it is, is another's choice
         with os.scandir(folders.pop()) as entries:
             for entry in entries:

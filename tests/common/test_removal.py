@@ -35,7 +35,7 @@ def test_a_tree_deeper_than_stack_descriptors_and_paths_is_removed(tmp_path: Pat
     root.mkdir()
     deep_tree(root, DEEP)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    opened = len(os.listdir("/proc/self/fd"))
+    opened = len(list(Path("/proc/self/fd").iterdir()))
     resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 8, hard))
     try:
         remove_tree(root)
@@ -65,7 +65,7 @@ def test_pipes_long_names_and_bytes_that_are_no_text_are_removed(tmp_path: Path)
     root.mkdir()
     os.mkfifo(root / "pipe")
     (root / ("n" * 255)).mkdir()
-    os.mkdir(os.fsencode(root) + b"/\xff\xfe\n")
+    (root / os.fsdecode(b"\xff\xfe\n")).mkdir()
     remove_tree(root)
     assert not root.exists()
 
