@@ -18,7 +18,7 @@ KEPT = {"weights", "work", "unfinished"}
 EXAMPLES = """
   python -m harness.clean
   python -m harness.clean --cache            staged images, compiled truth, the demo pack
-  python -m harness.clean --images           images that the harness built
+  python -m harness.clean --images           images that the harness built or loaded
   python -m harness.clean --models-unused-for 30
   python -m harness.clean --unfinished       interrupted trainings, which would go on
 """
@@ -31,7 +31,9 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--cache", action="store_true", help="also empty the cache folder")
-    parser.add_argument("--images", action="store_true", help="also remove the images built here")
+    parser.add_argument(
+        "--images", action="store_true", help="also remove the images built or loaded here"
+    )
     parser.add_argument(
         "--models-unused-for",
         type=float,
