@@ -61,8 +61,7 @@ def main(argv: Sequence[str] | None) -> int:
     print(f"half-written files removed  {Store(options.results).sweep()}")
     if options.cache:
         print(f"cache folders emptied       {_empty(cache)} in {cache}")
-    if options.unfinished:
-        print(f"interrupted trainings       {interrupted_training.remove_leftovers(cache)} removed")
+    code = _remove_unfinished(cache) if options.unfinished else 0
     print(f"trained models removed      {_remove_models(options.models_unused_for)}")
     for left in interrupted_training.leftovers(cache):
         print(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
@@ -72,10 +71,24 @@ def main(argv: Sequence[str] | None) -> int:
         engine.check()
     except EngineUnavailable:
         print("no container engine answers: containers and images were not looked at")
-        return 0
+        return code
     print(f"containers removed          {engine.remove_leftovers()}")
     if options.images:
         print(f"images removed              {engine.remove_images()}")
+    return code
+
+
+def _remove_unfinished(cache: Path) -> int:
+    """Remove interrupted trainings; what resists is told, and the rest is cleaned all the same."""
+    from harness.common.errors import EnvironmentFault
+    from harness.trained import interrupted_training
+
+    try:
+        count = interrupted_training.remove_leftovers(cache)
+    except EnvironmentFault as error:
+        print(cli.render_error(error), file=sys.stderr)
+        return error.exit_code
+    print(f"interrupted trainings       {count} removed")
     return 0
 
 
