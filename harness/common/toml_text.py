@@ -52,23 +52,23 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _check(document: dict[str, Any]) -> None:
-    level: list[object] = [document]
+    level: list[tuple[str, object]] = [("the document", document)]
     for _ in range(MAX_TOML_DEPTH + 1):
-        inner: list[object] = []
-        for value in level:
+        inner: list[tuple[str, object]] = []
+        for name, value in level:
             if isinstance(value, dict):
-                inner += value.values()
+                inner += value.items()
             elif isinstance(value, list):
-                inner += value
+                inner += [(name, item) for item in value]
             else:
-                _check_number(value)
+                _check_number(name[:100], value)
         level = inner
     if level:
         raise BadToml(f"it nests more than {MAX_TOML_DEPTH} deep")
 
 
-def _check_number(value: object) -> None:
+def _check_number(name: str, value: object) -> None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise BadToml("a number is not finite")
+        raise BadToml(f"{name} is NaN or infinite")
     if isinstance(value, int) and not -_MOST <= value < _MOST:
-        raise BadToml("a whole number has more than 64 bits")
+        raise BadToml(f"{name} is a whole number of more than 64 bits")
