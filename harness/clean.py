@@ -6,7 +6,6 @@ gone, and half-written files. Records and history are never touched.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ KEPT = {"weights", "work", "unfinished"}
 EXAMPLES = """
   python -m harness.clean
   python -m harness.clean --cache            staged images, compiled truth, the demo pack
-  python -m harness.clean --images           images that the harness built
+  python -m harness.clean --images           images that the harness built or loaded
   python -m harness.clean --models-unused-for 30
   python -m harness.clean --unfinished       interrupted trainings, which would go on
 """
@@ -32,7 +31,9 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--cache", action="store_true", help="also empty the cache folder")
-    parser.add_argument("--images", action="store_true", help="also remove the images built here")
+    parser.add_argument(
+        "--images", action="store_true", help="also remove the images built or loaded here"
+    )
     parser.add_argument(
         "--models-unused-for",
         type=float,
@@ -60,10 +61,7 @@ def main(argv: Sequence[str] | None) -> int:
     cli.say(f"half-written files removed  {Store(options.results).sweep()}")
     if options.cache:
         cli.say(f"cache folders emptied       {_empty(cache)} in {cache}")
-    if options.unfinished:
-        cli.say(
-            f"interrupted trainings       {interrupted_training.remove_leftovers(cache)} removed"
-        )
+    code = _remove_unfinished(cache) if options.unfinished else 0
     cli.say(f"trained models removed      {_remove_models(options.models_unused_for)}")
     for left in interrupted_training.leftovers(cache):
         cli.say(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
@@ -73,10 +71,24 @@ def main(argv: Sequence[str] | None) -> int:
         engine.check()
     except EngineUnavailable:
         cli.say("no container engine answers: containers and images were not looked at")
-        return 0
+        return code
     cli.say(f"containers removed          {engine.remove_leftovers()}")
     if options.images:
         cli.say(f"images removed              {engine.remove_images()}")
+    return code
+
+
+def _remove_unfinished(cache: Path) -> int:
+    """Remove interrupted trainings; what resists is told, and the rest is cleaned all the same."""
+    from harness.common.errors import EnvironmentFault
+    from harness.trained import interrupted_training
+
+    try:
+        count = interrupted_training.remove_leftovers(cache)
+    except EnvironmentFault as error:
+        cli.say(cli.render_error(error), to=sys.stderr)
+        return error.exit_code
+    cli.say(f"interrupted trainings       {count} removed")
     return 0
 
 
@@ -95,11 +107,11 @@ def _remove_models(days: float | None) -> str:
 
 def _empty(cache: Path) -> int:
     """Remove what can be made again; returns how many folders."""
+    from harness.common.removal import remove_tree_if_possible
+
     # Weights are costly to fetch, and work folders may be in use.
     made = [folder for folder in cache.iterdir() if folder.is_dir() and folder.name not in KEPT]
-    for folder in made:
-        shutil.rmtree(folder)
-    return len(made)
+    return sum(map(remove_tree_if_possible, made))
 
 
 if __name__ == "__main__":

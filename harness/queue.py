@@ -45,7 +45,8 @@ def build_parser() -> cli.Parser:
         "queue",
         "Evaluate every submission that lacks a current record: one that was never run, or was run\n"
         "before its pin, its settings, the pack, the contract, the metric definitions or the\n"
-        "harness changed. Exit code 0: done; 3, 4 or 5: the worst that happened.",
+        "harness changed. Exit code 0: done; 3, 4 or 5: the worst that happened; 1: a bug, told\n"
+        "with its traceback; the rest of the queue was done all the same.",
         EXAMPLES,
     )
     parser.add_argument("verb", choices=VERBS)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +19,7 @@ from harness.benchmarks.problems import Problem
 from harness.benchmarks.spec import GROUP_UNITS, BenchmarkSpec, SplitPair
 from harness.common.disclosure import Visibility
 from harness.common.foreign_text import one_line
+from harness.common.toml_text import BadToml, read_toml
 
 CARD_NAME = "pack.toml"
 
@@ -166,8 +166,8 @@ def read_stated_card(folders: list[Path]) -> tuple[StatedCard, list[Problem]]:
         path = folder / CARD_NAME
         if path.is_file():
             try:
-                return StatedCard.model_validate(tomllib.loads(path.read_text("utf-8"))), []
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                return StatedCard.model_validate(read_toml(path)), []
+            except BadToml as error:
                 return StatedCard(), [Problem("card", f"{CARD_NAME} is no TOML: {one_line(error)}")]
             except ValidationError as error:
                 return StatedCard(), [

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.board.site_data import TeamCount
+from harness.common.errors import HarnessError
 from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
 from harness.records.store import RunName
@@ -181,8 +182,8 @@ def _state(
         return "withdrawn", entry.table.withdrawn, submitted
     if record is None:
         return "waiting", "never run on this pack", submitted
-    if "pinned" not in record.entry.metadata:
-        return "held", "its name is that of another entry, which is no submission", submitted
+    if why := _why_held(entry, pack, record):
+        return "held", why, submitted
     if changes := changes_since(record, entry, pack, versions):
         return "waiting", "; ".join(changes), record.times.started
     if record.is_ok:
@@ -190,6 +191,17 @@ def _state(
     told = f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
     state: SubmissionState = "waiting" if is_retrying else "failed"
     return state, f"tried again after {told}" if is_retrying else told, record.times.started
+
+
+def _why_held(entry: Entry, pack: Pack, record: Record) -> str:
+    """Why a submission with a record cannot be judged; empty where it can."""
+    if "pinned" not in record.entry.metadata:
+        return "its name is that of another entry, which is no submission"
+    try:
+        entry.settings(pack.card.base or pack.name)
+    except HarnessError as error:  # they are none on this pack; the others have their turn
+        return error.on_one_line()
+    return ""
 
 
 def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) -> list[str]:
@@ -220,12 +232,12 @@ def _latest(state: SubmissionState, since: str, limits: Limits) -> str:
     """When a state ends at the latest."""
     try:
         began = datetime.datetime.fromisoformat(since)
-    except ValueError:
-        return ""
-    if state == "running":
-        seconds = limits.train_seconds + limits.predict_seconds
-        seconds += 2 * (limits.start_seconds + limits.stop_seconds)
-        return (began + datetime.timedelta(seconds=seconds)).isoformat(timespec="minutes")
-    if state == "waiting":
-        return (began + datetime.timedelta(days=WAIT_DAYS)).date().isoformat()
+        if state == "running":
+            seconds = limits.train_seconds + limits.predict_seconds
+            seconds += 2 * (limits.start_seconds + limits.stop_seconds)
+            return (began + datetime.timedelta(seconds=seconds)).isoformat(timespec="minutes")
+        if state == "waiting":
+            return (began + datetime.timedelta(days=WAIT_DAYS)).date().isoformat()
+    except (ValueError, OverflowError):  # no date, or the last day of the calendar
+        pass
     return ""

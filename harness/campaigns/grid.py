@@ -11,7 +11,6 @@ import fnmatch
 import hashlib
 import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import UsageError
 from harness.common.foreign_text import one_line
+from harness.common.toml_text import BadToml, read_toml
 from harness.records.record import Parameter
 
 SHIPPED = Path(__file__).parent
@@ -78,8 +78,8 @@ def read_campaign(text: str) -> Campaign:
             fix=f"a TOML file, or one of: {', '.join(sorted(shipped))}",
         )
     try:
-        return Campaign.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return Campaign.model_validate(read_toml(path))
+    except BadToml as error:
         raise UsageError(
             f"the file is not valid TOML: {one_line(error)}", where=str(path)
         ) from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Literal, NoReturn
 from harness.common.errors import EngineUnavailable, EntryInvalid
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.paths import REPOSITORY
+from harness.common.removal import remove_tree_if_possible
 from harness.common.source_files import copy_source
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import CANARY, DeadlinePassed, Engine, Exit, Launch, Program
@@ -65,7 +65,7 @@ class ProcessEngine(Engine):
     def _copy(self, folder: Path) -> Path:
         """A copy of the folder's listed files that lives as long as this engine."""
         place = Path(tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{owner_mark()}-"))
-        remove = weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+        remove = weakref.finalize(self, remove_tree_if_possible, place)
         try:
             copy_source(folder, place / folder.name)
         except BaseException:
@@ -105,8 +105,7 @@ class ProcessEngine(Engine):
         for folder in Path(tempfile.gettempdir()).glob(HOME_PREFIX + "*"):
             mark = folder.name.removeprefix(HOME_PREFIX).rpartition("-")[0]
             if is_owner_gone(mark):
-                shutil.rmtree(folder, ignore_errors=True)  # another user's: not ours to remove
-                swept += 1
+                swept += remove_tree_if_possible(folder)  # another user's is not ours to remove
         return swept
 
     def _environment(self, launch: Launch) -> dict[str, str]:
@@ -231,7 +230,7 @@ class ProcessRunning(PipeRunning):
     def _give_back(self) -> None:
         give_cpus(self._cpus)
         self._cpus = ()
-        shutil.rmtree(self._home, ignore_errors=True)  # what the entry locked stays in the temp dir
+        remove_tree_if_possible(Path(self._home))
 
     @property
     def peak_memory_bytes(self) -> int | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.common.errors import EntryInvalid, UsageError
 from harness.common.foreign_text import in_lines, one_line
 from harness.common.paths import REPOSITORY
+from harness.common.toml_text import BadToml, parse_toml
 from harness.records.record import Parameter, Sha256
 
 Kind = Literal["folder", "submission", "image", "archive"]
@@ -331,8 +331,8 @@ def _read_override(params: Mapping[str, Parameter], name: str, text: str) -> Par
     if isinstance(default, str):
         return text
     try:
-        value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value: Any = parse_toml(f"value = {text}")["value"]
+    except BadToml:
         value = text
     if isinstance(default, float) and type(value) is int:
         value = float(value)

@@ -7,13 +7,13 @@ is over sorted relative POSIX paths and contents alone.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from harness.common.paths import REPOSITORY
 from harness.common.source_files import source_files
+from harness.common.toml_text import read_toml
 from harness.records.record import content_hash
 
 # Everything beside an entry's own folder that decides what its program does.
@@ -56,7 +56,7 @@ def method_hash(folder: Path) -> str:
 
     Every file but entry.toml counts, and of entry.toml all but its name and description.
     """
-    document = tomllib.loads((folder / "entry.toml").read_text(encoding="utf-8"))
+    document = read_toml(folder / "entry.toml")
     files = [path for path in source_files(folder) if path != folder / "entry.toml"]
     entry = document.get("entry", {})
     told = {name: entry.get(name) for name in ("model", "maps", "trains")}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from harness.common.declared_text import settings_problems, text_problems
 from harness.common.errors import EntryInvalid, UsageError
 from harness.common.foreign_text import one_line
+from harness.common.toml_text import BadToml, read_toml
 from harness.entries.entry import (
     MAX_PROBLEMS,
     Deviation,
@@ -293,7 +293,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_TOML_BYTES:
         raise EntryInvalid(f"the file is larger than {MAX_TOML_BYTES} bytes", where=str(path))
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        what = f"the file is not valid TOML: {one_line(error)}"
-        raise EntryInvalid(what, where=str(path)) from error
+        return read_toml(path)
+    except BadToml as error:
+        raise EntryInvalid(
+            f"the file is not valid TOML: {one_line(error)}", where=str(path)
+        ) from error

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from harness.common.declared_text import text_problems
 from harness.common.errors import EntryInvalid, HarnessError, UsageError
 from harness.common.lookalikes import key_of
 from harness.common.paths import BASELINES, SUBMISSIONS
+from harness.common.toml_text import BadToml, parse_toml, read_toml
 from harness.entries.entry import Entry, SubmissionTable
 from harness.entries.identity import method_hash
 from harness.entries.opening import open_entry
@@ -43,6 +44,7 @@ WRITTEN = (
     "content", "family", "paper", "code", "licence", "pretraining", "external_data", "description",
     "submitted", "withdrawn",
 )  # fmt: skip
+logger = logging.getLogger("harness.entries")
 NEEDED = ("team", "authors", "paper", "code", "licence", "submitted")
 
 
@@ -114,8 +116,11 @@ def open_all(folder: Path) -> tuple[list[Entry], dict[Path, HarnessError]]:
     for path in sorted(folder.glob("*.toml")):
         try:
             entries.append(open_entry(str(path)))
-        except (EntryInvalid, UsageError) as error:
+        except HarnessError as error:
             invalid[path] = error
+        except Exception as error:  # one file's surprise is never the others'
+            logger.exception("%s cannot be opened", path.name)
+            invalid[path] = EntryInvalid(f"it cannot be opened: {type(error).__name__}")
     return sorted(entries, key=lambda e: (e.table.submitted or "9999", e.name)), invalid
 
 
@@ -123,9 +128,9 @@ def withdrawals(folder: Path = SUBMISSIONS) -> dict[str, str]:
     """Reason by name of every submission that was withdrawn."""
     found = {}
     for path in sorted(folder.glob("*.toml")):
-        with contextlib.suppress(OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, BadToml):
             # A folder that changed since its review is withdrawn all the same: only the file counts.
-            table = tomllib.loads(path.read_text(encoding="utf-8")).get("entry", {})
+            table = read_toml(path).get("entry", {})
             if isinstance(table, dict) and table.get("withdrawn"):
                 found[path.stem] = str(table["withdrawn"])
     return found
@@ -151,7 +156,7 @@ def withdraw(path: Path, reason: str) -> None:
     changed = re.sub(
         r"^\[entry\][^\n]*$", lambda found: f"{found[0]}\n{line}", text, count=1, flags=re.M
     )
-    if tomllib.loads(changed).get("entry", {}).get("withdrawn") != reason:
+    if parse_toml(changed).get("entry", {}).get("withdrawn") != reason:
         raise EntryInvalid("the file has no table [entry]", where=str(path))
     rewrite(path, changed)
 

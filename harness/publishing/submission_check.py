@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.entries.entry import Entry
+
+logger = logging.getLogger("harness.publishing")
 
 
 def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
@@ -31,7 +38,8 @@ def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
     # What came first keeps its name; the sort is stable, so dates decide within each part.
     entries.sort(key=lambda entry: entry.name not in first)
     others = [*baselines(), *entries]
-    for entry in entries:
+
+    def problems_of(entry: Entry) -> list[str]:
         found = missing_fields(entry.table)  # type: ignore[arg-type]
         # What came first keeps its name: the others are compared with what stands before them.
         earlier = others[: others.index(entry)]
@@ -43,6 +51,14 @@ def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
         twin = find_twin(entry.name, wanted, earlier)
         if twin := twin or find_published_twin(entry.name, wanted, published):
             found.append(f"its {twin.what} is on the board already, as {twin.name}")
+        return found
+
+    for entry in entries:
+        try:
+            found = problems_of(entry)
+        except Exception as error:  # one file's surprise is never the others'
+            logger.exception("%s cannot be checked", entry.name)
+            found = [f"it cannot be checked: {type(error).__name__}"]
         problems += [f"{entry.name}.toml: {problem}" for problem in found]
     known = {f"{entry.name}" for entry in entries} | {path.stem for path in invalid}
     stray = [

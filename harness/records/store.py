@@ -37,6 +37,7 @@ from pydantic import ValidationError
 from harness.common.errors import DataMissing, StoreConflict, StoreUnusable
 from harness.common.foreign_text import one_line
 from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.removal import remove_tree, remove_tree_if_possible
 from harness.records.record import Record, is_intact
 
 RECORD_FILE = re.compile(r"seed-\d+\.json")
@@ -311,10 +312,7 @@ class Store:
             if is_owner_gone(path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0])
         ]
         for path in stale:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            remove_tree_if_possible(path)
         return len(stale)
 
 
@@ -375,10 +373,10 @@ def _replace_folder(target: Path, write: Callable[[Path], object]) -> None:
         write(fresh)
         fresh.chmod(0o755)
         if target.exists():
-            shutil.rmtree(target)
+            remove_tree(target)
         fresh.replace(target)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove_tree_if_possible(fresh)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from harness.board.gallery import open_gallery
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.removal import remove_tree_if_possible
 from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.engines.gpu import health as gpu_health
@@ -118,7 +119,7 @@ def work_folder(cache: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree_if_possible(folder)
 
 
 def sweep_work_folders(cache: Path) -> int:
@@ -128,9 +129,7 @@ def sweep_work_folders(cache: Path) -> int:
         for folder in (cache / "work").glob("*-*")
         if is_owner_gone(folder.name.partition("-")[0])
     ]
-    for folder in stale:
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(stale)
+    return sum(map(remove_tree_if_possible, stale))
 
 
 @dataclass

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.common.errors import (
-    EntryFailed,
-    EntryInvalid,
-    EnvironmentFault,
-    StoreConflict,
-)
+from harness.common.errors import EntryFailed, HarnessError, StoreConflict
 from harness.console import cli
+
+BUG = HarnessError.exit_code  # that of a traceback
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +60,7 @@ def run_waiting(
             continue
         code = _evaluate(arguments, reporter)
         done += code in (0, EntryFailed.exit_code)
-        worst = max(worst, code)
+        worst = worse(worst, code)
     if done and not options.no_site:
         from harness.publishing.site_build import build_site
 
@@ -83,6 +81,11 @@ def _arguments(
     return [*given, "--engine", options.engine, "--device", options.device, "--replace"]
 
 
+def worse(one: int, other: int) -> int:
+    """The worse of two exit codes: a bug, whose code is 1, before all that can be named."""
+    return BUG if BUG in (one, other) else max(one, other)
+
+
 def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
     """One evaluation; its exit code, whatever happens to it."""
     from harness.running.options import read_run_options
@@ -93,7 +96,12 @@ def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
     except StoreConflict as error:  # another process does it, or has just done it
         reporter.event(f"  {error.on_one_line()}")
         return 0
-    except (EntryInvalid, EntryFailed, EnvironmentFault) as error:
+    except HarnessError as error:
         reporter.event(f"  {cli.render_error(error)}")
         return error.exit_code
+    except Exception as error:  # noqa: BLE001  # whatever one does, the next one has its turn
+        for line in traceback.format_exception(error):
+            reporter.event(line.rstrip("\n"))
+        reporter.event(f"  a bug ended this one ({type(error).__name__}); the queue goes on")
+        return BUG
     return 0 if all(record.is_ok for record in records) else EntryFailed.exit_code

@@ -1,51 +1,60 @@
 """A training that outlives its harness: the folder it writes into, and what the host knows of it.
 
     <cache>/unfinished/<run key>/part-<n>/      the entry's model folder; it holds `.training`
-    <cache>/unfinished/<run key>/state.json     verdicts, curve, seconds: out of the entry's reach
+    <cache>/unfinished/<run key>/state.jsonl    verdicts, curve, seconds: out of the entry's reach
     <cache>/unfinished/.locks/<run key>.lock    held while the training is somebody's
 
 A kill, Ctrl-C, a power cut or the infrastructure's fault leaves both there, and the next run of
 the same key goes on from them; the entry's own fault removes them. Traps: a program that
 outlived its harness for a moment must not write into the folder of the next part, so each part
-gives the folder another name; what an entry left there is looked at by descriptor alone.
+gives the folder another name; what an entry left there is looked at by descriptor alone; an
+entry may make thousands of checkpoints, so each adds a line and none writes the others again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from harness.common.errors import EnvironmentFault, StoreConflict
+from harness.common.removal import remove_tree, remove_tree_if_possible
 from harness.records.record import CheckpointPart, CurvePoint, Part, TrainingPart
 from harness.records.store import replacing
 from harness.trained import model_folder
 from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
 UNFINISHED_FOLDER = "unfinished"
+ASIDE = ".aside-"  # before the name of what could not be removed; `clean --unfinished` tries again
 TRAINING_LOCKS = ".locks"
 CURVE_POINTS = 500  # of a training curve in the record: more than a screen can show
 SAVE_SECONDS = 30.0  # between two writes of the state while nothing is judged
 
 
 class _State(Part):
-    """What stands in state.json."""
+    """A line of state.jsonl: what changed since the line before it; the first says all."""
 
     name: str
     """The run, in words."""
+    earlier_checkpoints: int
+    """How many of the lines before still count."""
+    earlier_points: int
+    """The same, of the curve."""
     resumed: int
     """How often the training went on."""
     seconds: float
     """Time of all parts up to the last write."""
     checkpoints: list[CheckpointPart]
-    """Every judged checkpoint, in order."""
+    """Judged since then, in order."""
     points: list[CurvePoint]
-    """The curve so far."""
+    """Of the curve, since then."""
     last_step: int | None
     """Of the curve."""
     stride: int
@@ -54,6 +63,27 @@ class _State(Part):
     """Of the curve."""
     stop_reason: str | None
     """Set when the entry has said that it is done: only the copy of its model was missing."""
+
+
+@dataclass
+class _Written:
+    """How much of a list stands in the file.
+
+    The list grows, is cut, or is thinned: so what was written is still its beginning where the
+    last written object is in its place.
+    """
+
+    count: int = 0
+    last: object = None
+
+    def still_true(self, now: Sequence[object]) -> int:
+        """How many of the written ones the list still begins with: all, or none."""
+        is_true = self.count <= len(now) and (not self.count or now[self.count - 1] is self.last)
+        return self.count if is_true else 0
+
+    def note(self, now: Sequence[object]) -> None:
+        """All of it has been written."""
+        self.count, self.last = len(now), now[-1] if now else None
 
 
 @dataclass
@@ -78,6 +108,8 @@ class UnfinishedTraining:
     """Why it ended; None while it has not."""
     _began: float = field(default_factory=time.monotonic)
     _saved: float = 0.0
+    _written_checkpoints: _Written = field(default_factory=_Written)
+    _written_points: _Written = field(default_factory=_Written)
 
     @property
     def written(self) -> Path:
@@ -91,20 +123,34 @@ class UnfinishedTraining:
         return self.spent_seconds + running
 
     def save(self) -> None:
-        """Write down what a later part needs, whole or not at all."""
+        """Write down what a later part needs and what is not written yet, whole or not at all."""
+        is_whole = self._saved == 0.0  # the first of this part, or one failed before
+        if is_whole:
+            self._written_checkpoints, self._written_points = _Written(), _Written()
+        self._saved = 0.0
+        checkpoints = self._written_checkpoints.still_true(self.checkpoints)
+        points = self._written_points.still_true(self.curve.points)
         state = _State(
             name=self.name,
+            earlier_checkpoints=checkpoints,
+            earlier_points=points,
             resumed=self.resumed,
             seconds=self.seconds,
-            checkpoints=self.checkpoints,
-            points=[CurvePoint(step=step, loss=loss) for step, loss in self.curve.points],
+            checkpoints=self.checkpoints[checkpoints:],
+            points=[CurvePoint(step=step, loss=loss) for step, loss in self.curve.points[points:]],
             last_step=self.curve.last_step,
             stride=self.curve.stride,
             seen=self.curve.seen,
             stop_reason=self.stop_reason,
         )
-        with replacing(_state_path(self.home)) as path:
-            path.write_text(state.model_dump_json())
+        line = state.model_dump_json() + "\n"
+        if is_whole:
+            with replacing(_state_path(self.home)) as path:
+                path.write_text(line)
+        else:
+            _append(_state_path(self.home), line)
+        self._written_checkpoints.note(self.checkpoints)
+        self._written_points.note(self.curve.points)
         self._saved = time.monotonic()
 
     def save_now_and_then(self) -> None:
@@ -133,11 +179,7 @@ class UnfinishedTraining:
         )
 
     def remove(self) -> None:
-        """Nothing of it is needed any more.
-
-        Raises:
-            EnvironmentFault: it cannot be removed.
-        """
+        """Nothing of it is needed any more."""
         _remove(self.home)
 
 
@@ -153,7 +195,6 @@ def hold(cache: Path, key: str, name: str) -> Iterator[UnfinishedTraining]:
         name: the run, in words.
     Raises:
         StoreConflict: another process is at this very training.
-        EnvironmentFault: what an earlier one left cannot be removed.
     """
     root = cache / UNFINISHED_FOLDER
     home = root / key.removeprefix("sha256:")
@@ -189,13 +230,17 @@ def leftovers(cache: Path) -> list[Leftover]:
     for home in sorted((cache / UNFINISHED_FOLDER).glob("[0-9a-f]*")):
         with contextlib.suppress(StoreConflict), _lock(cache / UNFINISHED_FOLDER, home.name, ""):
             state = _read_state(home)
-            nbytes = sum(path.lstat().st_size for path in home.rglob("*") if not path.is_symlink())
+            nbytes = model_folder.size_of(home)
             found.append(Leftover(state.name if state else "unknown", nbytes, home))
     return sorted(found, key=lambda leftover: leftover.name)
 
 
 def remove_leftovers(cache: Path) -> int:
-    """Remove them; returns how many."""
+    """Remove them; returns how many.
+
+    Raises:
+        EnvironmentFault: one cannot be removed; all others are.
+    """
     count = 0
     for leftover in leftovers(cache):
         with (
@@ -204,6 +249,7 @@ def remove_leftovers(cache: Path) -> int:
         ):
             _remove(leftover.home)
             count += 1
+    _remove_put_aside(cache / UNFINISHED_FOLDER)
     return count
 
 
@@ -246,26 +292,56 @@ def _can_go_on(training: UnfinishedTraining) -> bool:
 
 
 def _state_path(home: Path) -> Path:
-    return home / "state.json"
+    return home / "state.jsonl"
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line that is on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read_state(home: Path) -> _State | None:
+    """All lines in one; a last one that was cut by a power failure does not count."""
+    state: _State | None = None
     try:
-        return _State.model_validate_json(_state_path(home).read_bytes())
+        with _state_path(home).open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    state = _joined(state, _State.model_validate_json(line))
     except (OSError, ValidationError):  # there is none, or another version wrote it
         return None
+    return state
+
+
+def _joined(before: _State | None, change: _State) -> _State:
+    if before is None:
+        return change
+    del before.checkpoints[change.earlier_checkpoints :]
+    del before.points[change.earlier_points :]
+    before.checkpoints.extend(change.checkpoints)
+    before.points.extend(change.points)
+    return change.model_copy(update={"checkpoints": before.checkpoints, "points": before.points})
 
 
 def _remove(home: Path) -> None:
-    try:
-        if home.exists():
-            model_folder.remove(home)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"what a training left cannot be removed: {error.strerror}",
-            where=str(home),  # what lies below it is called what the entry called it
-            fix=f"remove the folder by hand: {home}",
-        ) from error
+    """Remove what an entry left; what resists is put aside, so that it never stops the next run."""
+    if not remove_tree_if_possible(home):
+        home.rename(home.with_name(f"{ASIDE}{home.name[:16]}-{secrets.token_hex(4)}"))
+
+
+def _remove_put_aside(root: Path) -> None:
+    for path in root.glob(f"{ASIDE}*"):
+        try:
+            remove_tree(path)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"what a training left cannot be removed: {error.strerror}",
+                where=str(path),
+                fix=f"remove the folder by hand: {path}",
+            ) from error
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import errno
 import os
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
@@ -32,6 +32,7 @@ from harness.trained.model_card import (
 from harness.trained.model_store import ModelStore, StoredModel, copy_hashed
 
 MAX_ARCHIVE_BYTES = 16 * 1024**3  # of a model, as much as a training may leave by default
+MAX_ARCHIVE_NAMES = 10_000  # files and folders, the same
 _BLOCK = tarfile.BLOCKSIZE
 _NAME_BYTES = 100  # a longer name would need a header of its own
 
@@ -69,7 +70,11 @@ def export(store: ModelStore, model: StoredModel, target: Path) -> None:
 
 
 def import_archive(
-    store: ModelStore, source: Path, *, max_bytes: int = MAX_ARCHIVE_BYTES
+    store: ModelStore,
+    source: Path,
+    *,
+    max_bytes: int = MAX_ARCHIVE_BYTES,
+    max_names: int = MAX_ARCHIVE_NAMES,
 ) -> ModelCard:
     """Read one model from a file into the store; it counts as brought from elsewhere.
 
@@ -85,11 +90,21 @@ def import_archive(
         _skip_padding(file, size, source)
         if card.nbytes > max_bytes:
             raise _refused(f"the model has {card.nbytes} bytes, more than {max_bytes}", source)
+        if (names := _count_names(card)) > max_names:
+            raise _refused(
+                f"the model has {names} files and folders, more than {max_names}", source
+            )
         with store.filling(card, "imported") as folder:
             for member in card.files:
                 _take_member(file, card, member, folder, source)
             _check_end(file, source)
     return card
+
+
+def _count_names(card: ModelCard) -> int:
+    """Files and the folders that they lie in: what the store would make."""
+    folders = {parent for file in card.files for parent in PurePosixPath(file.path).parents}
+    return len(card.files) + len(folders - {PurePosixPath()})
 
 
 def member_name(file: ModelFile) -> str:

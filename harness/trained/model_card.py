@@ -18,7 +18,13 @@ from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.foreign_text import one_line
 from harness.records.record import Part, Sha256, TrainingPart, content_hash
-from harness.trained.model_folder import MAX_FOLDER_DEPTH, NotOrdinary, files_hash, ordinary_files
+from harness.trained.model_folder import (
+    MAX_FOLDER_DEPTH,
+    MAX_PATH_BYTES,
+    NotOrdinary,
+    files_hash,
+    ordinary_files,
+)
 
 MODEL_CARD_NAME = "model-card.json"
 FILES_FOLDER = "files"
@@ -45,9 +51,11 @@ class ModelFile(Part):
             and len(name.encode()) <= _NAME_BYTES
             for name in names
         )
-        if not is_safe or len(names) > MAX_FOLDER_DEPTH + 1:
-            shown = one_line(self.path, 60)
-            raise ValueError(f"'{shown}' is not the path of a file below the model's folder")
+        is_short = len(names) <= MAX_FOLDER_DEPTH + 1 and len(self.path.encode()) <= MAX_PATH_BYTES
+        if not is_safe or not is_short:
+            raise ValueError(
+                f"'{one_line(self.path, 60)}' is not the path of a file below the model's folder"
+            )
         return self
 
 

@@ -7,14 +7,16 @@ Traps:
 - A file's size may lie in both directions: a sparse file is large and takes no space, so
   the size and the blocks are both bounded; a file may grow while it is copied, so the bytes
   that are read are bounded too.
+- A folder that its entry has closed to us (mode 000), a name or a path that is too long to be
+  written again: the entry's doing, so `bad_model`, and never a fault of this machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-import shutil
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,6 +28,7 @@ from harness.engines.base import Limits, Running
 
 FOLDER_POLL_SECONDS = 1.0  # an entry that writes 1 GB/s is caught one or two GB past its bound
 MAX_FOLDER_DEPTH = 32
+MAX_PATH_BYTES = 1024  # of a file below the model folder: with what stands before it, the host can
 # That of `harness.contract.serve`, whose import would bring numpy; a test holds both equal.
 STATE_FOLDER = ".training"
 _CHUNK = 1 << 20
@@ -46,16 +49,12 @@ def copy(source: Path, destination: Path, limits: Limits) -> None:
         RunEnded: `bad_model` for anything else than regular files and folders, and for more
             of them than the limits allow; `host_error` when the host's disk is full.
     """
-    try:
-        root = os.open(source, _OPEN | os.O_DIRECTORY)
+    with _host_faults("copied"):
+        root = _opened_root(source)
         try:
-            _copy_folder(root, destination, 0, _Budget(limits))
+            _copy_folder(root, destination, 0, _Budget(limits), 0)
         finally:
             os.close(root)
-    except OSError as error:
-        raise RunEnded(
-            Status.HOST_ERROR, f"the model folder cannot be copied: {error.strerror}"
-        ) from error
 
 
 def has_training_state(folder: Path) -> bool:
@@ -77,19 +76,18 @@ def has_training_state(folder: Path) -> bool:
         os.close(state)
 
 
-def remove(folder: Path) -> None:
-    """Remove what an entry that has ended left, also where it locked us out of its folders.
-
-    Raises:
-        OSError: something of it cannot be removed.
-    """
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = Path(parent) / name
-            if not path.is_symlink():
-                with contextlib.suppress(PermissionError):  # another user's, perhaps empty
-                    path.chmod(0o700)
-    shutil.rmtree(folder)
+def size_of(folder: Path) -> int:
+    """Bytes of the files below a folder, as deep as a model may be; what cannot be read is 0."""
+    try:
+        opened = os.open(folder, _OPEN | os.O_DIRECTORY)
+    except OSError:
+        return 0
+    try:
+        return _size(
+            opened, MAX_FOLDER_DEPTH + 2
+        )  # an interrupted training's part lies in its home
+    finally:
+        os.close(opened)
 
 
 class NotOrdinary(Exception):
@@ -103,19 +101,15 @@ def ordinary_files(folder: Path) -> list[Path]:
         NotOrdinary: something is neither a regular file nor a folder.
         OSError: the folder cannot be read.
     """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    files = []
-    for parent, names, file_names in os.walk(folder, onerror=refuse):
-        for name in (*names, *file_names):
-            path = Path(parent) / name
-            status = path.lstat()
-            if not _is_ordinary(status):
-                raise NotOrdinary(str(path))
-            if stat.S_ISREG(status.st_mode):
-                files.append(path)
+    files: list[Path] = []
+    folders = [folder]
+    while folders:  # no recursion: how deep it is, is another's choice
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if not _is_ordinary(status):
+                    raise NotOrdinary(entry.path)
+                (files if stat.S_ISREG(status.st_mode) else folders).append(Path(entry.path))
     return sorted(files, key=lambda path: path.relative_to(folder).parts)
 
 
@@ -150,7 +144,8 @@ def watch_model_folder(running: Running, folder: Path, limits: Limits) -> Iterat
     def look() -> None:
         while not done.wait(FOLDER_POLL_SECONDS):
             try:
-                _measure(root, 0, _Budget(limits))
+                with _host_faults("looked at"):
+                    _measure(root, 0, _Budget(limits))
             except RunEnded as problem:
                 running.interrupt(problem)
                 return
@@ -197,6 +192,46 @@ def _bad(what: str) -> RunEnded:
     return RunEnded(Status.BAD_MODEL, f"the model folder: {what}")
 
 
+@contextlib.contextmanager
+def _host_faults(done: str) -> Iterator[None]:
+    """Refusals of the operating system by whose doing they are."""
+    try:
+        yield
+    except PermissionError:
+        raise _bad("a folder or file of it is closed to its reader") from None
+    except OSError as error:
+        raise RunEnded(
+            Status.HOST_ERROR, f"the model folder cannot be {done}: {error.strerror}"
+        ) from error
+
+
+def _opened_root(source: Path) -> int:
+    """The model folder itself, in whose place its entry may have left something else."""
+    try:
+        return os.open(source, _OPEN | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise _bad("it is no folder any more") from None
+        raise
+
+
+def _size(folder: int, levels: int) -> int:
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    total += status.st_size
+                elif stat.S_ISDIR(status.st_mode) and levels:
+                    inner = os.open(entry.name, _OPEN | os.O_DIRECTORY, dir_fd=folder)
+                    try:
+                        total += _size(inner, levels - 1)
+                    finally:
+                        os.close(inner)
+    return total
+
+
 def _is_ordinary(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
 
@@ -206,11 +241,20 @@ def _check_depth(depth: int) -> None:
         raise _bad(f"folders lie more than {MAX_FOLDER_DEPTH} deep in one another")
 
 
-def _copy_folder(folder: int, destination: Path, depth: int, budget: _Budget) -> None:
+def _check_path(nbytes: int) -> None:
+    if nbytes > MAX_PATH_BYTES:
+        raise _bad(f"the path of a file in it is longer than {MAX_PATH_BYTES} bytes")
+
+
+def _copy_folder(
+    folder: int, destination: Path, depth: int, budget: _Budget, path_bytes: int
+) -> None:
     _check_depth(depth)
     with os.scandir(folder) as entries:  # one by one: a million names are never listed at once
         for entry in entries:
             budget.count_name()
+            length = path_bytes + len(os.fsencode(entry.name))
+            _check_path(length)
             with _opened(entry.name, folder) as (opened, status):
                 target = destination / entry.name
                 if depth == 0 and entry.name == STATE_FOLDER and stat.S_ISDIR(status.st_mode):
@@ -218,7 +262,7 @@ def _copy_folder(folder: int, destination: Path, depth: int, budget: _Budget) ->
                 elif stat.S_ISDIR(status.st_mode):
                     target.mkdir()
                     target.chmod(0o755)
-                    _copy_folder(opened, target, depth + 1, budget)
+                    _copy_folder(opened, target, depth + 1, budget, length + 1)
                 else:
                     budget.count_file(status)
                     _copy_file(opened, target, status.st_size)

@@ -18,7 +18,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import platformdirs
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.foreign_text import one_line
 from harness.common.owner import is_owner_gone, owner_mark
+from harness.common.removal import remove_tree, remove_tree_if_possible
 from harness.records.store import TEMPORARY_PREFIX, replacing
 from harness.trained import model_folder
 from harness.trained.model_card import ModelCard, ModelFile, read_model_card
@@ -175,7 +175,7 @@ class ModelStore:
                 _sync_tree(fresh)
                 _put(fresh, self.folder_of(card))
             finally:
-                shutil.rmtree(fresh, ignore_errors=True)
+                remove_tree_if_possible(fresh)
             path = self.root / origin / f"{_mark(card.key)}-{_mark(card.model)}.json"
             path.parent.mkdir(exist_ok=True)
             with replacing(path) as temporary:
@@ -243,8 +243,8 @@ class ModelStore:
             if name != folder.name and not is_owner_gone(name.partition("-")[0]):
                 continue
             if folder.name not in used:
-                freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                shutil.rmtree(folder)
+                freed += model_folder.size_of(folder)
+                remove_tree(folder)
         return freed
 
     @contextlib.contextmanager

@@ -337,8 +337,9 @@ def test_the_time_limit_counts_all_parts(plan: Callable[..., Any], cache: Path) 
     with pytest.raises(KeyboardInterrupt):
         list(run_all(interrupted(whole, press_ctrl_c)))
     (left,) = interrupted_training.leftovers(cache)
-    state = json.loads((left.home / "state.json").read_text())
-    (left.home / "state.json").write_text(json.dumps({**state, "seconds": 60.5}))
+    lines = (left.home / "state.jsonl").read_text().splitlines()
+    lines[-1] = json.dumps({**json.loads(lines[-1]), "seconds": 60.5})
+    (left.home / "state.jsonl").write_text("\n".join(lines) + "\n")
     (record,) = run_all(whole)
     assert record.outcome.status is Status.TOTAL_TIMEOUT
     assert record.times.train is not None

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.common import removal
+from harness.common.removal import remove_tree
 from harness.common.statuses import RunEnded
 from harness.engines.base import Limits
 from harness.records.record import CheckpointPart
@@ -57,13 +59,13 @@ def test_a_kill_in_the_middle_of_taking_it_up_again_loses_nothing(tmp_path: Path
         assert (training.written / "model").read_text() == "kept"
 
 
-@pytest.mark.parametrize("what", ["state.json", "part-1/.training", "part-1"])
+@pytest.mark.parametrize("what", ["state.jsonl", "part-1/.training", "part-1"])
 def test_a_link_or_a_broken_state_is_never_gone_on_from(tmp_path: Path, what: str) -> None:
     interrupt(tmp_path)
     (home,) = (tmp_path / "unfinished").glob("a*")
     elsewhere = tmp_path / "elsewhere"
     (home / what).rename(elsewhere)
-    if what == "state.json":
+    if what == "state.jsonl":
         (home / what).write_text("{}")
     else:
         (home / what).symlink_to(elsewhere)
@@ -71,6 +73,75 @@ def test_a_link_or_a_broken_state_is_never_gone_on_from(tmp_path: Path, what: st
         assert training.resumed == 0
         assert list(training.written.iterdir()) == []
     assert elsewhere.exists()
+
+
+def test_a_line_that_a_power_cut_has_torn_does_not_count(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    (state,) = (tmp_path / "unfinished").glob("a*/state.jsonl")
+    with state.open("a") as file:
+        file.write('{"name":"demo/x/seed-0","resumed":7')
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        assert training.resumed == 1
+        assert [c.step for c in training.checkpoints] == [1]
+
+
+def test_the_lines_together_are_the_training_whatever_happened_between_them(tmp_path: Path) -> None:
+    """Growing, cutting back, thinning: what a later part reads is what this one has."""
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        (training.written / ".training").mkdir()
+        (training.written / ".training" / "state").write_text("1")
+        for step in range(3 * MOST_PROGRESS_POINTS):
+            training.curve.add(step, 1 / (step + 1))
+            if step % 1000 == 999:
+                judged = CheckpointPart(step=step, metric="m", value=None, kept=True)
+                training.checkpoints.append(judged)
+                training.save()
+            if step in (3500, 9500):
+                training.curve.rewind(step - 700)
+                del training.checkpoints[-1]
+        training.save()
+        before = training.curve.points, training.curve.seen, list(training.checkpoints)
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        assert (training.curve.points, training.curve.seen, training.checkpoints) == before
+
+
+def test_thousands_of_checkpoints_are_each_written_once(tmp_path: Path) -> None:
+    """Counted by the kernel: 226 MB, when each checkpoint wrote all that came before it."""
+    before = written_by_us()
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        for step in range(2_000):
+            training.curve.add(step, 1 / (step + 1))
+            training.save()
+            judged = CheckpointPart(step=step, metric="pixel_auroc", value=0.5, kept=True)
+            training.checkpoints.append(judged)
+            training.save()
+        size = (training.home / "state.jsonl").stat().st_size
+    assert size < 2_000 * 1024
+    assert written_by_us() - before < size + 1_000_000
+
+
+def written_by_us() -> int:
+    """Bytes that this process has handed to write calls."""
+    (line,) = (
+        line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("wchar")
+    )
+    return int(line.split()[1])
+
+
+def test_what_cannot_be_removed_is_put_aside_and_stops_no_later_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(tmp_path, has_state=False)
+    interrupt(tmp_path, has_state=True)
+    (state,) = (tmp_path / "unfinished").glob("a*/state.jsonl")
+    state.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(removal._Removal, "_look", lambda *_: False)
+        with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+            assert training.resumed == 0
+    assert list((tmp_path / "unfinished").glob(".aside-*"))
+    interrupted_training.remove_leftovers(tmp_path)
+    assert [path.name for path in (tmp_path / "unfinished").iterdir()] == [".locks"]
 
 
 def test_a_folder_that_locks_us_out_is_removed_all_the_same(tmp_path: Path) -> None:
@@ -82,7 +153,7 @@ def test_a_folder_that_locks_us_out_is_removed_all_the_same(tmp_path: Path) -> N
     (left / "link").symlink_to(outside)
     (left / "a").chmod(0)
     outside.chmod(0o500)
-    model_folder.remove(left)
+    remove_tree(left)
     assert not left.exists()
     assert outside.stat().st_mode & 0o777 == 0o500
 

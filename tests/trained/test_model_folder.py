@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from harness.common.removal import remove_tree
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Limits
 from harness.trained import model_folder
+from tests.common.test_removal import as_somebody
 from tests.function_engine import run_function
 
 SMALL = Limits(model_bytes=1_000_000, model_files=20)
@@ -107,6 +110,10 @@ def too_deep(folder: Path) -> None:
     folder.joinpath(*["d"] * 40).mkdir(parents=True)
 
 
+def path_that_is_too_long(folder: Path) -> None:
+    folder.joinpath(*["n" * 200] * 6).mkdir(parents=True)
+
+
 def two_files_too_large_together(folder: Path) -> None:
     for name in "ab":
         (folder / name).write_bytes(b"x" * 600_000)
@@ -124,6 +131,7 @@ def two_files_too_large_together(folder: Path) -> None:
         too_many_files,
         too_many_folders,
         too_deep,
+        path_that_is_too_long,
         two_files_too_large_together,
     ],
 )
@@ -134,6 +142,31 @@ def test_everything_else_is_a_bad_model_and_costs_nothing(mischief, written, kep
     assert time.monotonic() - begin < 1
     space = sum(path.lstat().st_size for path in kept.rglob("*") if path.is_file())
     assert space <= SMALL.model_bytes
+
+
+@pytest.mark.parametrize("closed", [".", "a", "a/b", "a/file"])
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_what_is_closed_to_us_is_the_entrys_fault_and_not_the_machines(closed, mode) -> None:
+    place = Path(tempfile.mkdtemp())  # not below a folder that is closed to others than us
+    place.chmod(0o777)
+    written, kept = place / "written", place / "kept"
+
+    def act() -> None:
+        (written / "a" / "b").mkdir(parents=True)
+        (written / "a" / "b" / "file").touch()
+        (written / "a" / "file").touch()
+        kept.mkdir()
+        (written / closed).chmod(mode)
+        if closed == "a/file" and mode:
+            model_folder.copy(written, kept, SMALL)
+        else:
+            refusal(written, kept)
+        remove_tree(written)
+
+    try:
+        assert as_somebody(act) == 0
+    finally:
+        remove_tree(place)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")

@@ -578,6 +578,18 @@ def test_a_model_larger_than_asked_for_is_refused(tmp_path: Path, store: ModelSt
         models.main(["import", str(archive), "--max-bytes", "699"])
 
 
+def test_an_archive_of_more_names_than_a_training_may_leave_is_refused(
+    tmp_path: Path, store: ModelStore
+) -> None:
+    """Folders count: a card of 8 MB can name a million of them."""
+    card = a_card(tmp_path)
+    archive = write_archive(tmp_path / "x.tar", members_of(card, tmp_path / "files"))
+    with pytest.raises(StoreUnusable, match="3 files and folders, more than 2"):
+        model_archive.import_archive(store, archive, max_names=2)
+    assert not list(store.root.glob("objects/*"))
+    assert model_archive.import_archive(store, archive, max_names=3) == card
+
+
 @pytest.mark.parametrize(
     "path", ["../x", "/x", "a//b", "a/./b", "", "a\\b", "x\0y", "a/" * 33 + "b", "n" * 256]
 )

@@ -19,7 +19,9 @@ from harness.board.rows import ranked_records, summarise, with_withdrawals
 from harness.board.submission_states import Versions, changes_since, submission_jobs, team_key
 from harness.common.errors import EntryInvalid, StoreConflict, UsageError
 from harness.common.paths import SUBMISSIONS
+from harness.common.removal import remove_tree
 from harness.common.statuses import Status
+from harness.console import cli
 from harness.engines.base import Limits
 from harness.entries.identity import submitted_folder_hash
 from harness.entries.opening import open_entry
@@ -29,6 +31,8 @@ from harness.publishing.site_build import waiting as waiting_on_site
 from harness.records import source
 from harness.records.record import Record
 from harness.records.store import RunName, Store
+from harness.running import plan
+from tests.common.test_removal import deep_tree
 from tests.entries.test_submissions import DIGEST, source_folder, submit, table
 from tests.paths import ENTRIES, REPOSITORY
 
@@ -393,3 +397,74 @@ def test_the_pages_keep_the_rows_of_what_was_withdrawn_with_the_reason(
     assert [path.read_bytes() for path in copies] == [
         store.record_path(store.name_of(made)).read_bytes()
     ]
+
+
+HOSTILE_FILES = {
+    "nested": "[entry]\nx = " + "[" * 5_000 + "]" * 5_000,
+    "digits": "[entry]\nname = 'digits'\n[params]\nn = " + "9" * 5_000,
+    "many-bits": "[entry]\nname = 'many-bits'\n[params]\nn = " + "9" * 400,
+    "infinite": "[entry]\nname = 'infinite'\n[params]\nn = 1e400",
+    "tables": "[" + ".".join("a" * 3_000) + "]\n",
+    "year": "[entry]\nname = 'year'\nwhen = 0000-00-00",
+}
+
+
+def test_no_file_ends_the_queue_or_the_check(call, tmp_path, capsys):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for name, text in HOSTILE_FILES.items():
+        (folder / f"{name}.toml").write_text(text)
+    (folder / "not-text.toml").write_bytes(b"\xff\xfe\0")
+    submit_folder(folder, "honest", submitted="9999-12-31")
+    code, jobs = call("run")
+    assert (code, jobs["honest"]["state"]) == (0, "finished")
+    assert withdrawals(folder) == {}
+    assert queue.main(["check", "--submissions", str(folder)]) == 3
+    out, err = capsys.readouterr()
+    for name in (*HOSTILE_FILES, "not-text"):
+        assert len([line for line in out.splitlines() if line.startswith(f"{name}.toml: ")]) == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("depth", [1_500, 3_000])  # past Python's stack, past the longest path
+def test_a_submission_whose_folders_have_no_end_is_told_and_holds_up_no_other(
+    depth, call, tmp_path
+):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    submit_folder(folder, "honest")
+    submit_folder(folder, "crashing")
+    deep_tree(folder / "crashing", depth, "x")
+    try:
+        code, jobs = call("list")
+        assert (code, list(jobs)) == (0, ["honest"])
+        problems = submission_check.check_files(folder)
+        assert len([text for text in problems if text.startswith("crashing.toml: ")]) == 1
+    finally:
+        remove_tree(folder)
+
+
+@pytest.mark.parametrize("problem", [RecursionError("deep"), ValueError("1e400"), MemoryError()])
+def test_a_bug_in_one_submission_is_told_and_the_next_one_has_its_turn(
+    problem, call, tmp_path, monkeypatch
+):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    submit_folder(folder, "crashing", submitted="2026-01-01")
+    submit_folder(folder, "honest", submitted="2026-01-02")
+    planned = plan.plan_runs
+
+    def plan_runs(options, reporter):
+        if "crashing" in str(options.entries):
+            raise problem
+        return planned(options, reporter)
+
+    told = []
+    monkeypatch.setattr(plan, "plan_runs", plan_runs)
+    monkeypatch.setattr(cli.Reporter, "event", lambda _, text: told.append(text))
+    code, jobs = call("run")
+    err = "\n".join(told)
+    assert code == 1
+    assert (jobs["crashing"]["state"], jobs["honest"]["state"]) == ("waiting", "finished")
+    assert "Traceback" in err
+    assert f"a bug ended this one ({type(problem).__name__}); the queue goes on" in err

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from harness.campaigns.ray.node_check import differences_in_words
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import owner_mark
+from harness.common.removal import remove_tree_if_possible
 from harness.common.statuses import Status
 from harness.metrics import METRICS_VERSION
 from harness.records.record import Record
@@ -140,4 +141,4 @@ def arriving(folder: Path) -> Iterator[Arrival]:
     try:
         yield Arrival(root)
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        remove_tree_if_possible(root)

@@ -8,7 +8,7 @@ Traps:
   cache hits, nothing of the checkout leaks into a layer, and nothing unreviewed is in an image.
 - An image is found again by its tag, and believed only when its label agrees: a tag alone
   can be moved. A stranger's image can carry any label, but never gets such a tag: names of
-  our own are not pulled, and archives are loaded under no name (images.py).
+  our own are not pulled, and archives are loaded under another namespace (loaded.py).
 - Behind a proxy with certificates of its own: the bundle that BMAD_BUILD_CA (or else
   SSL_CERT_FILE) names travels with the context and serves the installer alone.
 
@@ -353,9 +353,14 @@ def remove_built_images(client: docker.APIClient) -> int:
 
 
 def _names(image: Mapping[str, Any]) -> list[str]:
-    """The tags of an image, or its id where its tag has moved on to another."""
+    """The tags of ours that an image has, or its id where its tag has moved on to another.
+
+    An image of somebody else's may bear our label; it has a name of its own, or a digest's.
+    """
     tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
-    return tags or [image["Id"]]
+    digests = [name for name in image["RepoDigests"] or [] if name != "<none>@<none>"]
+    ours = [tag for tag in tags if tag.removeprefix("localhost/").startswith(OWN_NAMESPACE)]
+    return ours if tags or digests else [image["Id"]]
 
 
 def _sha256(data: bytes) -> str:

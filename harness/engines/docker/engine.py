@@ -38,6 +38,7 @@ from harness.engines.docker.container import (
     remove_container,
     start_container,
 )
+from harness.engines.docker.loaded import LoadedImages, remove_loaded_images
 from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.gpu import nvidia
@@ -135,6 +136,13 @@ class DockerEngine(Engine):
         return client
 
     @cached_property
+    def _loaded(self) -> LoadedImages:
+        """Images of archives; those that nobody else uses go with this object."""
+        loaded = LoadedImages(self.client)
+        weakref.finalize(self, loaded.release)
+        return loaded
+
+    @cached_property
     def _info(self) -> dict[str, Any]:
         info: dict[str, Any] = self.client.info()
         return info
@@ -174,7 +182,7 @@ class DockerEngine(Engine):
 
     def prepare_archive(self, archive: Path, name: str) -> Program:
         self._check_runc(is_foreign=True)
-        image = images.load_archive(self.client, archive)
+        image = images.load_archive(self.client, archive, self._loaded.hold)
         return self._program(image, name)
 
     def _program(self, image: dict[str, Any], name: str) -> Program:
@@ -328,7 +336,7 @@ class DockerEngine(Engine):
         return len(found)
 
     def remove_images(self) -> int:
-        return build.remove_built_images(self.client)
+        return build.remove_built_images(self.client) + remove_loaded_images(self.client)
 
 
 _RUNC_WARNINGS = {

@@ -4,12 +4,15 @@ Traps:
 - A tag can move: what runs is always the image id that it had when it was looked up.
 - An archive may carry tags of its own. Loaded as it is, it could take the place of an image
   that the harness has built; so only its configuration and layers are handed to the engine,
-  under no name at all.
-- Layers may be compressed and sparse: what they unpack to is added up before the load.
+  under a name that is made of their hash (loaded.py).
+- Layers may be compressed and sparse, and hold names without number or end: bytes, names and
+  headers of all layers are added up before the load (tar_headers.py).
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
 import json
@@ -18,7 +21,7 @@ import posixpath
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -33,13 +36,19 @@ from harness.common.foreign_text import one_line
 from harness.engines.base import Program
 from harness.engines.docker import vetting
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
+from harness.engines.docker.loaded import LOADED_NAMESPACE, loaded_name
 from harness.engines.docker.pull_faults import pull_fault
+from harness.engines.docker.tar_headers import BadTar, Member, Window, members
 
 OWN_NAMESPACE = "bmad/"  # tags of images that the harness builds; nothing else may bear them
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 10_000  # of the archive itself
+MAX_LAYERS = 127  # as many as an engine stacks
+MAX_LAYER_NAMES = 150_000  # files and folders of all layers; torch, CUDA and Debian are 60,000
 MAX_UNPACKED_BYTES = 64 * 1024**3
-MAX_MANIFEST_BYTES = 4 * 1024**2
+MAX_MANIFEST_BYTES = 1024**2
 _CHUNK = 1 << 20
+# Their dictionaries alone may be larger than what the measuring may take.
+_UNMEASURED = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
 logger = logging.getLogger("harness.engines")
 
 
@@ -47,7 +56,10 @@ def program_of(
     image: Mapping[str, Any], name: str, identity: str, *, architecture: str = ""
 ) -> Program:
     """What the rest of the harness knows of an image, and whether a container may be made of it."""
-    digests = image.get("RepoDigests") or []
+    # Some engines note a digest for a name that was never a registry's, ours of an archive too.
+    digests = [
+        digest for digest in image.get("RepoDigests") or [] if LOADED_NAMESPACE not in digest
+    ]
     return Program(
         name=name,
         identity=identity,
@@ -115,9 +127,9 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
         index, name = resolve_repository_name(repository)
         image: dict[str, Any] = client.inspect_image(reference)
     except ImageNotFound:
-        if index == INDEX_NAME and name.startswith(OWN_NAMESPACE):
+        if index == INDEX_NAME and name.startswith((OWN_NAMESPACE, LOADED_NAMESPACE)):
             raise EntryInvalid(
-                f"names below {OWN_NAMESPACE} are the harness's own and are never pulled",
+                f"names below {name.partition('/')[0]}/ are the harness's own and are never pulled",
                 where=reference,
                 fix="give the image another name, or evaluate the baseline's folder",
             ) from None
@@ -164,15 +176,22 @@ def _pull(
     return image
 
 
-def load_archive(client: docker.APIClient, archive: Path) -> dict[str, Any]:
-    """Load an image archive (`docker save`) that holds exactly one image, under no name.
+def load_archive(
+    client: docker.APIClient, archive: Path, hold: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Load an image archive (`docker save`) that holds exactly one image.
 
+    Args:
+        client: the engine's API.
+        archive: the file.
+        hold: called with the name that the image will have, before it is loaded.
     Raises:
         EntryInvalid: the archive is not one, holds more than one image, links that lead
             out of it, or more than may be unpacked.
     """
-    with _opened(archive) as tar:
-        parts = _image_parts(_Archive(tar, archive))
+    with _opened(archive) as source:
+        name, parts = _image_parts(_Archive(source, archive))
+        hold(name)
         try:
             loaded = [
                 line.partition(":")[2].strip()
@@ -197,8 +216,8 @@ def _reply(event: Mapping[str, Any], archive: Path) -> str:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
-    """The archive as a seekable tar; a compressed one is unpacked first, up to the bound."""
+def _opened(archive: Path) -> Iterator[IO[bytes]]:
+    """The archive as a seekable file; a compressed one is unpacked first, up to the bound."""
     try:
         with archive.open("rb") as packed, tempfile.TemporaryFile() as plain:
             source: IO[bytes] = packed
@@ -208,9 +227,8 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
                     plain.write(piece)
                 source = plain
             source.seek(0)
-            with tarfile.open(fileobj=source, mode="r:") as tar:
-                yield tar
-    except (tarfile.TarError, zlib.error, EOFError) as error:
+            yield source
+    except (BadTar, zlib.error, EOFError) as error:
         _refuse(archive, f"it is not a tar file: {one_line(error)}")
     except OSError as error:
         _refuse(archive, f"it cannot be read: {error.strerror}")
@@ -233,77 +251,89 @@ def _inflated(packed: IO[bytes], archive: Path) -> Iterator[bytes]:
 
 
 class _Archive:
-    """A vetted view of an archive: its members by name, and the bytes left to unpack."""
+    """A vetted view of an archive: its members by name, and what may still be unpacked."""
 
-    def __init__(self, tar: tarfile.TarFile, path: Path) -> None:
+    def __init__(self, source: IO[bytes], path: Path) -> None:
         self.path = path
-        self._tar = tar
+        self._source = source
         self._left = MAX_UNPACKED_BYTES
-        self._members: dict[str, tarfile.TarInfo] = {}
-        for member in tar:
-            name = posixpath.normpath(member.name)
-            if name.startswith(("/", "..")) or member.name.startswith("/"):
-                _refuse(path, f"the member {one_line(member.name)} lies outside of it")
-            if len(self._members) >= MAX_MEMBERS:
+        self._names_left = MAX_LAYER_NAMES
+        self._members: dict[str, Member] = {}
+        for count, member in enumerate(members(source), start=1):
+            if count > MAX_MEMBERS:
                 _refuse(path, f"it has more than {MAX_MEMBERS} members")
-            if not (member.isfile() or member.isdir() or member.issym()) or member.issparse():
-                shown = one_line(member.name)
-                _refuse(path, f"the member {shown} is neither a file nor a folder")
-            if member.isfile():
-                self.spend(member.size)
-            self._members[name] = member
+            self._members[posixpath.normpath(member.name)] = self._vetted(member)
+
+    def _vetted(self, member: Member) -> Member:
+        name = posixpath.normpath(member.name)
+        if name.startswith(("/", "..")) or member.name.startswith("/"):
+            _refuse(self.path, f"the member {one_line(member.name)} lies outside of it")
+        is_plain = member.is_file or member.kind in (tarfile.DIRTYPE, tarfile.SYMTYPE)
+        if not is_plain or member.is_sparse:
+            _refuse(self.path, f"the member {one_line(member.name)} is neither a file nor a folder")
+        self.spend(member.size)
+        return member
 
     def spend(self, nbytes: int) -> None:
         """Count bytes that the engine will write."""
         self._left -= nbytes
-        if nbytes < 0 or self._left < 0:
+        if self._left < 0:
             _refuse(self.path, f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
 
-    def file(self, name: object) -> tuple[tarfile.TarInfo, IO[bytes]]:
+    def spend_names(self, count: int) -> None:
+        """Count files and folders that the engine will make."""
+        self._names_left -= count
+        if self._names_left < 0:
+            _refuse(self.path, f"its layers hold more than {MAX_LAYER_NAMES} files and folders")
+
+    def file(self, name: object) -> tuple[Member, IO[bytes]]:
         """A regular member; engines write a layer that comes twice as a link to the first."""
         member = self._members.get(posixpath.normpath(str(name)))
-        if member is not None and member.issym():
-            target = posixpath.join(posixpath.dirname(member.name), member.linkname)
+        if member is not None and member.kind == tarfile.SYMTYPE:
+            target = posixpath.join(posixpath.dirname(member.name), member.link)
             member = self._members.get(posixpath.normpath(target))
-        opened = self._tar.extractfile(member) if member and member.isfile() else None
-        if member is None or opened is None:
-            shown = one_line(name)
-            _refuse(self.path, f"the file {shown}, which its manifest names, is not in it")
-        return member, opened
+        if member is None or not member.is_file:
+            _refuse(self.path, f"the file {one_line(name)}, which its manifest names, is not in it")
+        return member, io.BufferedReader(Window(self._source, member), _CHUNK)
 
-    def json(self, name: object) -> Any:
-        """A member that holds JSON."""
+    def json_file(self, name: object) -> tuple[bytes, Any]:
+        """A member that holds JSON: its bytes, and what they say."""
         member, opened = self.file(name)
         if member.size > MAX_MANIFEST_BYTES:
-            _refuse(self.path, f"{name} is larger than {MAX_MANIFEST_BYTES} bytes")
+            _refuse(self.path, f"{one_line(name)} is larger than {MAX_MANIFEST_BYTES} bytes")
+        content = opened.read()
         try:
-            return json.load(opened)
+            return content, json.loads(content)
         except (ValueError, RecursionError):
-            _refuse(self.path, f"{name} is not JSON")
+            _refuse(self.path, f"{one_line(name)} is not JSON")
 
 
-def _image_parts(archive: _Archive) -> list[tuple[str, int, IO[bytes]]]:
-    """Name, size and content of what is handed to the engine: configuration, layers, manifest.
+def _image_parts(archive: _Archive) -> tuple[str, list[tuple[str, int, IO[bytes]]]]:
+    """The image's name, and what is handed to the engine: configuration, layers, manifest.
 
-    What the layers unpack to has been added up when this returns.
+    Each part has its name, size and content. What the layers unpack to has been added up when
+    this returns.
     """
-    manifest = archive.json("manifest.json")
+    _, manifest = archive.json_file("manifest.json")
     if not isinstance(manifest, list) or len(manifest) != 1:
         count = len(manifest) if isinstance(manifest, list) else "no"
         _refuse(archive.path, f"it holds {count} images, and exactly one is wanted")
     image = manifest[0] if isinstance(manifest[0], dict) else {}
     layers = image.get("Layers")
-    if not isinstance(layers, list) or not isinstance(archive.json(image.get("Config")), dict):
+    config, content = archive.json_file(image.get("Config"))
+    if not isinstance(layers, list) or not isinstance(content, dict):
         _refuse(archive.path, "its manifest names no configuration and layers")
-    config, opened = archive.file(image["Config"])
-    parts = [("config.json", config.size, opened)]
-    for number, name in enumerate(layers):
-        layer, opened = archive.file(name)
+    if len(layers) > MAX_LAYERS:
+        _refuse(archive.path, f"it has {len(layers)} layers, more than {MAX_LAYERS}")
+    parts: list[tuple[str, int, IO[bytes]]] = [("config.json", len(config), io.BytesIO(config))]
+    for number, layer_name in enumerate(layers):
+        layer, opened = archive.file(layer_name)
         _measure_layer(archive, opened)
         parts.append((f"layer-{number}.tar", layer.size, opened))
-    names = [name for name, _, _ in parts[1:]]
-    own = json.dumps([{"Config": "config.json", "RepoTags": None, "Layers": names}]).encode()
-    return [*parts, ("manifest.json", len(own), io.BytesIO(own))]
+    names = [part for part, _, _ in parts[1:]]
+    name = loaded_name(config)
+    own = json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": names}]).encode()
+    return name, [*parts, ("manifest.json", len(own), io.BytesIO(own))]
 
 
 def _tar_stream(parts: list[tuple[str, int, IO[bytes]]]) -> Iterator[bytes]:
@@ -319,14 +349,51 @@ def _tar_stream(parts: list[tuple[str, int, IO[bytes]]]) -> Iterator[bytes]:
 
 
 def _measure_layer(archive: _Archive, opened: IO[bytes]) -> None:
-    """Add up what a layer's files unpack to."""
-    if opened.read(4) == b"\x28\xb5\x2f\xfd":
-        _refuse(archive.path, "a layer is compressed with zstd, which cannot be measured")
+    """Add up what a layer's files unpack to, and their names."""
+    try:
+        with _plain_layer(archive, opened) as plain:
+            known: set[int] = set()
+            for member in members(plain):
+                archive.spend(member.unpacked)
+                archive.spend_names(1 + _new_folders(member.name, known))
+            while rest := plain.read(_CHUNK):  # what a compressed layer hides behind its end
+                archive.spend(len(rest))
+    except BadTar as error:
+        _refuse(archive.path, f"a layer is not a tar file that can be measured: {error}")
+    except (EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the archive itself cannot be read
+            raise
+        _refuse(archive.path, "a layer's compression is broken")
     opened.seek(0)
-    with tarfile.open(fileobj=opened, mode="r:*") as layer:
-        for member in layer:
-            archive.spend(member.size if member.isfile() else 0)
+
+
+@contextmanager
+def _plain_layer(archive: _Archive, opened: IO[bytes]) -> Iterator[IO[bytes]]:
+    """A layer unpacked as it is read; the layer itself stays open."""
+    magic = opened.read(6)
     opened.seek(0)
+    for begin, kind in _UNMEASURED.items():
+        if magic.startswith(begin):
+            _refuse(archive.path, f"a layer is compressed with {kind}, which cannot be measured")
+    if magic.startswith(b"\x1f\x8b"):
+        with gzip.GzipFile(fileobj=opened) as plain:
+            yield plain  # type: ignore[misc]  # its read takes and gives the same
+    elif magic.startswith(b"BZh"):
+        with bz2.BZ2File(opened) as plain:
+            yield plain
+    else:
+        yield opened
+
+
+def _new_folders(name: str, known: set[int]) -> int:
+    """How many folders above a name appear for the first time; the engine makes them unasked."""
+    path = posixpath.normpath("/" + name)
+    known.add(hash(path))
+    count = 0
+    while (path := posixpath.dirname(path)) != "/" and hash(path) not in known:
+        known.add(hash(path))
+        count += 1
+    return count
 
 
 def _refuse(archive: Path, problem: str) -> NoReturn:
