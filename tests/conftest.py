@@ -53,7 +53,9 @@ def find_browser() -> str | None:
 def pytest_configure() -> None:
     """Each of several test processes has a temporary folder of its own, so that they share no lock."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"{worker}-")
+        folder = Path(tempfile.mkdtemp(prefix=f"{worker}-"))
+        folder.chmod(0o1777)  # some tests act as another user
+        os.environ["TMPDIR"] = str(folder)
         tempfile.tempdir = None  # asked for anew
 
 

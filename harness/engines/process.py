@@ -59,19 +59,18 @@ class ProcessEngine(Engine):
         return f"process (Python {version}, not isolated)"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
-        command = (sys.executable, "-m", "harness.contract", str(self._copy(folder.resolve())))
-        return Program(name=name, identity=identity, command=command)
-
-    def _copy(self, folder: Path) -> Path:
-        """A copy of the folder's listed files that lives as long as this engine."""
+        """The program of a copy of the folder's listed files; the copy lives as long as it does."""
         place = Path(tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{owner_mark()}-"))
-        remove = weakref.finalize(self, remove_tree_if_possible, place)
+        copied = place / folder.resolve().name
+        command = (sys.executable, "-m", "harness.contract", str(copied))
+        program = Program(name=name, identity=identity, command=command)
+        remove = weakref.finalize(program, remove_tree_if_possible, place)
         try:
-            copy_source(folder, place / folder.name)
+            copy_source(folder.resolve(), copied)
         except BaseException:
             remove()
             raise
-        return place / folder.name
+        return program
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._refuse("an image", reference)

@@ -315,9 +315,9 @@ def test_a_folder_runs_as_it_was_prepared_whatever_becomes_of_it_afterwards(fold
     assert "the reviewed helper" in said_by(engine, program)
     copy = Path(program.command[-1])
     assert copy.is_dir()
-    del engine
+    del program
     gc.collect()
-    assert not copy.parent.exists(), "the copy goes with the engine"
+    assert not copy.parent.exists(), "the copy goes with the program"
 
 
 def test_a_folder_with_a_link_is_not_started(folder, tmp_path) -> None:

@@ -283,7 +283,7 @@ def press_ctrl_c(engine: LosingEngine) -> None:
 
 def test_the_second_try_after_an_infrastructure_fault_goes_on(plan: Callable[..., Any]) -> None:
     (record,) = run_all(interrupted(plan("--seed", "1"), lose))
-    assert record.is_ok
+    assert record.is_ok, record.outcome
     assert record.training is not None
     assert record.training.resumed == 1
 
