@@ -190,6 +190,10 @@ class TrainingPart(Part):
     """Steps that the entry reported."""
     checkpoints: list[CheckpointPart] = Field(default_factory=list)
     """Every checkpoint, in order."""
+    most_checkpoints: int | None = None
+    """How many could be judged at most, all parts together: fixed before the training. The
+    verdicts said nothing but one «stop», so they told it log2(this + 1) bits of the validation
+    labels at most. None in the records of older harnesses."""
     kept: int | None = None
     """Step of the checkpoint that was kept; None when the last state was."""
     stop_reason: str

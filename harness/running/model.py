@@ -72,7 +72,7 @@ class RunModel:
         if training.stop_reason is None:
             self._train(training)
         self._note(training)
-        model_folder.copy(training.written, self.folder, self.request.limits)
+        training.fetch_model(self.folder, self.request.limits)
         files = _listed(self.folder)
         may_be_told = may_leave(Artefact.TRAINING_CURVE, self.request.pack.card.visibility)
         told = training.part_of_record(with_curve=may_be_told)
@@ -163,10 +163,9 @@ class RunModel:
         judge = Judge(
             request.settings.training,
             request.pack,
-            training.checkpoints,
+            training,
             truth=truth,
             tell=place.reporter.event,
-            remember=training.save,
         )
 
         def show(step: int, steps: int | None, _loss: float | None) -> None:
@@ -184,6 +183,7 @@ class RunModel:
                     self.hello,
                     judge,
                     show,
+                    on_saved=partial(training.hold_state, request.limits),
                     curve=training.curve,
                     spent_seconds=training.spent_seconds,
                 )
