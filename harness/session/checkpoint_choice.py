@@ -111,9 +111,8 @@ class Judge:
         if not self._is_resuming:
             return False
         self._is_resuming = False
+        self._training.go_back_to(step)
         checkpoints = self._training.checkpoints
-        while checkpoints and checkpoints[-1].step > step:
-            checkpoints.pop()
         return bool(checkpoints) and checkpoints[-1].step == step
 
     def _has_lost_patience(self) -> bool:

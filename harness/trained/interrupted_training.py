@@ -144,6 +144,12 @@ class UnfinishedTraining:
         numbered = enumerate(self.checkpoints[: None if before is None else before - 1], start=1)
         return max((number for number, checkpoint in numbered if checkpoint.kept), default=None)
 
+    def go_back_to(self, step: int) -> None:
+        """Forget the checkpoints after a step: a resumed training does them again."""
+        while self.checkpoints and self.checkpoints[-1].step > step:
+            self.checkpoints.pop()
+        self.held.forget_after(len(self.checkpoints))
+
     def expect_state(self) -> None:
         """Before a verdict: make room for the state that the entry saves after it.
 
@@ -151,7 +157,11 @@ class UnfinishedTraining:
             RunEnded: `bad_frame` where the training went on past its best state.
         """
         number = len(self.checkpoints)
-        self.held.make_room(number, self.best(before=number))
+        best = self.best(before=number)
+        if self.checkpoints[-1].kept:  # it is the best itself, and may be held from an earlier part
+            held = (known for known in (number, best) if known in self.held.numbers)
+            best = next(held, None)
+        self.held.make_room(number, best)
 
     def hold_state(self, limits: Limits) -> None:
         """After the verdict, once the entry has saved: take its state, the best or not.
