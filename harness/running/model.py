@@ -156,6 +156,7 @@ class RunModel:
             # it is nobody's, even where its owner cannot be judged (in another container).
             place.engine.remove_labelled(TRAINING_LABEL, home)
             place.reporter.event(f"  going on from step {training.curve.last_step or 0}")
+            training.hold_what_was_saved(request.limits)
         staged = stage_training(request.pack, place.cache)
         launch = launch_of(request, place, "train", model=training.written, train=staged)
         launch = replace(launch, labels={**launch.labels, TRAINING_LABEL: home})

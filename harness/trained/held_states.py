@@ -33,19 +33,16 @@ class HeldStates:
     """What each file holds whole; None: nothing that counts. The caller writes it down."""
     _next: tuple[int, int] | None = None
 
-    def forget_after(self, number: int) -> None:
-        """States of later checkpoints count no more: the training does them again."""
-        self.numbers = [held if held and held <= number else None for held in self.numbers]
-
     def make_room(self, number: int, best: int | None) -> None:
         """Choose the file for the state of a checkpoint; what it holds counts no more.
 
         Args:
-            number: of the checkpoint.
-            best: of the one whose state must not be lost before this one is held.
+            number: of the checkpoint; states of this number and of later ones are forgotten.
+            best: of the one whose state must not be lost.
         Raises:
             RunEnded: `bad_frame` where that state is not held.
         """
+        self.numbers = [held if held and held < number else None for held in self.numbers]
         place = 0 if best is None else 1 - self._place(best)
         self.numbers[place] = None
         self._next = place, number

@@ -148,7 +148,6 @@ class UnfinishedTraining:
         """Forget the checkpoints after a step: a resumed training does them again."""
         while self.checkpoints and self.checkpoints[-1].step > step:
             self.checkpoints.pop()
-        self.held.forget_after(len(self.checkpoints))
 
     def expect_state(self) -> None:
         """Before a verdict: make room for the state that the entry saves after it.
@@ -158,9 +157,8 @@ class UnfinishedTraining:
         """
         number = len(self.checkpoints)
         best = self.best(before=number)
-        if self.checkpoints[-1].kept:  # it is the best itself, and may be held from an earlier part
-            held = (known for known in (number, best) if known in self.held.numbers)
-            best = next(held, None)
+        if self.checkpoints[-1].kept and best not in self.held.numbers:  # it is the best itself
+            best = None
         self.held.make_room(number, best)
 
     def hold_state(self, limits: Limits) -> None:
@@ -171,6 +169,19 @@ class UnfinishedTraining:
         """
         self.held.take(self.written, limits)
         self.save()
+
+    def hold_what_was_saved(self, limits: Limits) -> None:
+        """Take the last judged state, where an earlier part was cut short before it could be.
+
+        The program of that part is gone, but may have gone on for a while, past this state: then
+        it has saved it. Where it has not, it goes on from this very state, and saves it again.
+
+        Raises:
+            RunEnded: as `hold_state` does.
+        """
+        if self.checkpoints and len(self.checkpoints) not in self.held.numbers:
+            self.expect_state()
+            self.hold_state(limits)
 
     def fetch_model(self, destination: Path, limits: Limits) -> None:
         """The model that the training ends with: the best state, or the last without a checkpoint.

@@ -119,6 +119,28 @@ def test_a_training_that_goes_on_past_a_best_state_it_never_saved_ends(judge, tr
     assert end.value.status is Status.BAD_FRAME
 
 
+def test_a_program_that_outlives_its_harness_has_saved_what_it_went_past(
+    judge, training, tmp_path
+) -> None:
+    judge({1: 0.5})
+    judge({2: 0.9}, saves=False)  # the harness died after the verdict
+    (training.written / "model").write_text("2")  # and the program went on to the next checkpoint
+    training.hold_what_was_saved(Limits())
+    assert judge({3: 0.4}) == [GO_ON]
+    assert model_of(training, tmp_path) == "2"
+
+
+def test_a_state_that_was_not_saved_in_time_is_saved_again(judge, training, tmp_path) -> None:
+    judge({1: 0.5})
+    judge({2: 0.9}, saves=False)  # harness and program died before the save
+    training.hold_what_was_saved(Limits())
+    judge({2: 0.0}, saves=False)  # judged again, and both die once more, after the save
+    (training.written / "model").write_text("2")
+    training.hold_what_was_saved(Limits())
+    judge({3: 0.4})
+    assert model_of(training, tmp_path) == "2"
+
+
 def test_how_many_are_judged_is_fixed_by_the_first_part(tmp_path: Path) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(hold(tmp_path, KEY, "x", most_checkpoints=3))
