@@ -191,7 +191,11 @@ _TRUST = (
         "isolation",
         "Isolation",
         "Entries run in containers without network, with a read-only disk and no capability.",
-        "They see one image at a time, under a random name, and never a label.",
+        (
+            "They see one image at a time, under a random name, and never a label. What a training can"
+            " learn of the validation labels is when it is told to stop: log2(K + 1) bits at most for K"
+            " checkpoints, 6.7 for the 100 that are judged unless a run says otherwise."
+        ),
     ),
     Term(
         "hidden",

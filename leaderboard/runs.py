@@ -50,6 +50,8 @@ class TrainingLine:
     """Number of steps."""
     kept: str
     """Which checkpoint was kept, and why training ended."""
+    told: str
+    """How much of the validation labels the verdicts can have told it."""
 
 
 NUMBERS = (
@@ -105,6 +107,7 @@ def _training_line(record: Record) -> TrainingLine | None:
         metric = words.metric_words(formats.plain(kept.metric)).title
         checks_told = f"{metric} {formats.percent(kept.value)} at step {kept.step:,}"
     resumed = f", resumed {training.resumed} times" if training.resumed else ""
+    bits = training.verdict_bits
     state = "last state" if training.kept is None else f"step {training.kept:,}"
     return TrainingLine(
         seed=record.seed,
@@ -114,6 +117,7 @@ def _training_line(record: Record) -> TrainingLine | None:
         checks_told=checks_told,
         steps=NA if training.steps is None else f"{training.steps:,}",
         kept=f"{state}, {formats.plain(training.stop_reason)}{resumed}",
+        told=NA if bits is None else f"at most {bits:.1f} bits",
     )
 
 

@@ -43,7 +43,7 @@ class PixelStatistics:
             total += small, small**2
             # For the progress bar. A method that trains in epochs also calls
             # `checkpoint(step)` now and then: the harness scores it on the validation
-            # images and answers .keep (already saved for you) and .stop.
+            # images and answers .stop; the state is saved for you.
             checkpoint.progress(step, len(files), None)
         self.mean, squares = total / len(files)
         self.deviation = np.sqrt(np.maximum(squares - self.mean**2, 0))

@@ -134,7 +134,7 @@ class Checkpoint:
         self._answering = answering
         self._folder = folder
         _mend(folder)
-        # A training that was interrupted may have kept a model: it goes on from its state.
+        # A training that was interrupted may have saved a model: it goes on from its state.
         self._has_kept = any(item.name != STATE_FOLDER for item in folder.iterdir())
 
     @property
@@ -142,7 +142,7 @@ class Checkpoint:
         """A folder for the training's own state; made where it is missing.
 
         After a kill, the same training started again finds here what it last wrote, and the
-        model that was last kept. Write files whole (beside, then rename), and before a
+        model that was last saved. Write files whole (beside, then rename), and before a
         checkpoint. The folder is removed when the training is done.
         """
         folder = self._folder / STATE_FOLDER
@@ -160,7 +160,7 @@ class Checkpoint:
         """Answer the validation images that the harness sends and return its verdict.
 
         The images go through the model's own `predict`: switch to evaluation before the
-        call and back after it. When the verdict says keep, the model has been saved.
+        call and back after it. The model has been saved then; the harness holds the best.
         """
         self._answering.writer.write(CheckpointFrame(step=int(step)))
         while True:
@@ -175,7 +175,7 @@ class Checkpoint:
         return frame
 
     def close(self) -> None:
-        """Save the last state where no checkpoint was kept; the training's own state goes."""
+        """Save the last state where there was no checkpoint; the training's own state goes."""
         if not self._has_kept:
             self._save()
         shutil.rmtree(self._folder / STATE_FOLDER, ignore_errors=True)
@@ -199,13 +199,14 @@ class Checkpoint:
 
 def _sync(folder: Path) -> None:
     """Have everything in a folder on the disk: a power cut leaves no model that is half there."""
-    for path in (folder, *folder.rglob("*")):
-        if path.is_file() or path.is_dir():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent), *(Path(parent, name) for name in names)):
+            if path.is_file() or path.is_dir():
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
 
 
 def _mend(folder: Path) -> None:

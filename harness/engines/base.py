@@ -52,6 +52,8 @@ class Limits:
     """Total size of the files in /model after training."""
     model_files: int = 10_000
     """Number of files in /model after training."""
+    checkpoints: int = 100
+    """Checkpoints of one training that are judged; the last of them is told to stop."""
 
     def as_dict(self) -> dict[str, float | int]:
         """The limits as they stand in the hello frame and in the record."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -190,6 +191,9 @@ class TrainingPart(Part):
     """Steps that the entry reported."""
     checkpoints: list[CheckpointPart] = Field(default_factory=list)
     """Every checkpoint, in order."""
+    most_checkpoints: int | None = None
+    """How many could be judged at most, all parts together: fixed before the training. None where
+    an older harness wrote the record."""
     kept: int | None = None
     """Step of the checkpoint that was kept; None when the last state was."""
     stop_reason: str
@@ -200,6 +204,14 @@ class TrainingPart(Part):
     """Progress as reported, thinned to at most 500 points; empty on hidden packs."""
     model: Sha256 | None = None
     """Hash over the files of the trained model."""
+
+    @property
+    def verdict_bits(self) -> float | None:
+        """What the verdicts told the training of the validation labels, in bits, at most.
+
+        They said nothing but one «stop», at one of so many checkpoints or at none.
+        """
+        return None if self.most_checkpoints is None else math.log2(self.most_checkpoints + 1)
 
 
 class ModelPart(Part):

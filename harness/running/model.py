@@ -73,7 +73,7 @@ class RunModel:
         if training.stop_reason is None:
             self._train(training)
         self._note(training)
-        model_folder.copy(training.written, self.folder, self.request.limits)
+        training.fetch_model(self.folder, self.request.limits)
         files = _listed(self.folder)
         may_be_told = may_leave(Artefact.TRAINING_CURVE, self.request.pack.card.visibility)
         told = training.part_of_record(with_curve=may_be_told)
@@ -158,6 +158,7 @@ class RunModel:
             place.engine.remove_labelled(TRAINING_LABEL, home)
             told = f" from step {training.curve.last_step or 0}" if self._may_tell_steps else ""
             place.reporter.event(f"  going on{told}")
+            training.hold_what_was_saved(request.limits)
         staged = stage_training(request.pack, place.cache)
         launch = launch_of(request, place, "train", model=training.written, train=staged)
         launch = replace(launch, labels={**launch.labels, TRAINING_LABEL: home})
@@ -165,11 +166,10 @@ class RunModel:
         judge = Judge(
             request.settings.training,
             request.pack,
-            training.checkpoints,
+            training,
             truth=truth,
             tell=place.reporter.event,
             may_tell_steps=self._may_tell_steps,
-            remember=training.save,
         )
 
         def show(step: int, steps: int | None, _loss: float | None) -> None:
@@ -190,6 +190,7 @@ class RunModel:
                     self.hello,
                     judge,
                     show,
+                    on_saved=partial(training.hold_state, request.limits),
                     curve=training.curve,
                     spent_seconds=training.spent_seconds,
                 )

@@ -107,7 +107,10 @@ def _held_training(
     if not request.trains:
         return contextlib.nullcontext()
     root = place.trainings or place.cache
-    return interrupted_training.hold(root, request.key.hash, str(request.name))
+    most = request.limits.checkpoints
+    return interrupted_training.hold(
+        root, request.key.hash, str(request.name), most_checkpoints=most
+    )
 
 
 @contextlib.contextmanager

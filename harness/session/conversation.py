@@ -257,6 +257,7 @@ def train_session(
     judge: CheckpointJudge,
     on_progress: Callable[[int, int | None, float | None], None] = lambda *_: None,
     *,
+    on_saved: Callable[[], None] = lambda: None,
     curve: TrainingCurve | None = None,
     spent_seconds: float = 0.0,
 ) -> TrainReport:
@@ -268,6 +269,7 @@ def train_session(
         hello: what to tell it.
         judge: called at each checkpoint with the step and a function that asks questions.
         on_progress: called with step, steps and loss at each progress frame.
+        on_saved: called after each verdict, when the entry's next frame says that it has saved.
         curve: takes the progress; that of an interrupted training goes on from its last step.
         spent_seconds: what earlier parts of an interrupted training took of `train_seconds`.
     Raises:
@@ -275,7 +277,9 @@ def train_session(
     """
     seconds = max(0.0, launch.limits.train_seconds - spent_seconds)
     curve = TrainingCurve() if curve is None else curve
-    return _Training(running, launch, hello, judge, on_progress, curve=curve, seconds=seconds).run()
+    return _Training(
+        running, launch, hello, judge, on_progress, on_saved=on_saved, curve=curve, seconds=seconds
+    ).run()
 
 
 class _Training(_Conversation):
@@ -289,12 +293,15 @@ class _Training(_Conversation):
         judge: CheckpointJudge,
         on_progress: Callable[[int, int | None, float | None], None],
         *,
+        on_saved: Callable[[], None],
         curve: TrainingCurve,
         seconds: float,
     ) -> None:
         super().__init__(running, launch, hello, seconds)
         self._judge = judge
         self._on_progress = on_progress
+        self._on_saved = on_saved
+        self._is_saving = self._is_told_to_stop = False
         self._curve = curve
         self._checkpoints = 0
         self._frames = 0
@@ -336,6 +343,11 @@ class _Training(_Conversation):
                 raise BadFrame(f"more than {limit} bytes on standard output in one training")
             if not isinstance(frame, ProgressFrame | CheckpointFrame | DoneFrame):
                 raise BadFrame("a progress, checkpoint or done frame was expected")
+            if self._is_told_to_stop and isinstance(frame, CheckpointFrame):
+                raise BadFrame("a checkpoint came after the verdict that said stop")
+        if self._is_saving:
+            self._is_saving = False
+            self._on_saved()
         return frame
 
     def _judge_checkpoint(self, frame: CheckpointFrame) -> None:
@@ -346,6 +358,7 @@ class _Training(_Conversation):
         self._allow_chatter()
         with self.pipe.typed(where, self.time_limits.total):
             self.pipe.send(verdict.line(), self.time_limits.total)
+        self._is_saving, self._is_told_to_stop = verdict.keep, verdict.stop
 
     def _allow_chatter(self) -> None:
         """Let progress frames wait; called before the entry may write them, or some are lost."""

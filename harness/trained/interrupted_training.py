@@ -2,13 +2,15 @@
 
     <cache>/unfinished/<run key>/part-<n>/      the entry's model folder; it holds `.training`
     <cache>/unfinished/<run key>/state.jsonl    verdicts, curve, seconds: out of the entry's reach
+    <cache>/unfinished/<run key>/held-<n>       the best state yet, and another: out of it, too
     <cache>/unfinished/.locks/<run key>.lock    held while the training is somebody's
 
 A kill, Ctrl-C, a power cut or the infrastructure's fault leaves both there, and the next run of
 the same key goes on from them; the entry's own fault removes them. Traps: a program that
 outlived its harness for a moment must not write into the folder of the next part, so each part
 gives the folder another name; what an entry left there is looked at by descriptor alone; an
-entry may make thousands of checkpoints, so each adds a line and none writes the others again.
+entry may make thousands of checkpoints, so each adds a line and none writes the others again; no
+entry finds the best state there, only the one that it saved last: else it would learn which is.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from pydantic import ValidationError
 
 from harness.common.errors import EnvironmentFault, StoreConflict
 from harness.common.removal import remove_tree, remove_tree_if_possible
+from harness.engines.base import Limits
 from harness.records.record import CheckpointPart, CurvePoint, Part, TrainingPart
 from harness.records.store import replacing
 from harness.trained import model_folder
+from harness.trained.held_states import HeldStates
 from harness.trained.training_curve import ProgressPoint, TrainingCurve
 
 UNFINISHED_FOLDER = "unfinished"
@@ -53,6 +57,14 @@ class _State(Part):
     """Time of all parts up to the last write."""
     checkpoints: list[CheckpointPart]
     """Judged since then, in order."""
+    most_checkpoints: int
+    """How many are judged at most, all parts together; as the first part had it."""
+    verdicts: int
+    """How many were judged, those included that were forgotten."""
+    is_told_to_stop: bool
+    """Whether a verdict has said stop."""
+    held: tuple[int | None, int | None]
+    """Numbers of the checkpoints whose states the host holds."""
     points: list[CurvePoint]
     """Of the curve, since then."""
     last_step: int | None
@@ -102,6 +114,14 @@ class UnfinishedTraining:
     """What earlier parts took."""
     checkpoints: list[CheckpointPart] = field(default_factory=list)
     """Every judged checkpoint, in order; the judge adds to it."""
+    most_checkpoints: int = Limits.checkpoints
+    """How many are judged at most, all parts together: fixed before the first part."""
+    verdicts: int = 0
+    """How many were judged, those included that a resumed training did again."""
+    is_told_to_stop: bool = False
+    """Whether a verdict has said stop: no later one says anything else."""
+    held: HeldStates = field(init=False)
+    """The best state yet, out of the entry's reach."""
     curve: TrainingCurve = field(default_factory=TrainingCurve)
     """Progress of all parts."""
     stop_reason: str | None = None
@@ -110,6 +130,9 @@ class UnfinishedTraining:
     _saved: float = 0.0
     _written_checkpoints: _Written = field(default_factory=_Written)
     _written_points: _Written = field(default_factory=_Written)
+
+    def __post_init__(self) -> None:
+        self.held = HeldStates(self.home)
 
     @property
     def written(self) -> Path:
@@ -137,6 +160,10 @@ class UnfinishedTraining:
             resumed=self.resumed,
             seconds=self.seconds,
             checkpoints=self.checkpoints[checkpoints:],
+            most_checkpoints=self.most_checkpoints,
+            verdicts=self.verdicts,
+            is_told_to_stop=self.is_told_to_stop,
+            held=(self.held.numbers[0], self.held.numbers[1]),
             points=[CurvePoint(step=step, loss=loss) for step, loss in self.curve.points[points:]],
             last_step=self.curve.last_step,
             stride=self.curve.stride,
@@ -158,6 +185,64 @@ class UnfinishedTraining:
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
 
+    def best(self, before: int | None = None) -> int | None:
+        """Number of the best checkpoint, from 1, of all or of those before one; None: there is none."""
+        numbered = enumerate(self.checkpoints[: None if before is None else before - 1], start=1)
+        return max((number for number, checkpoint in numbered if checkpoint.kept), default=None)
+
+    def go_back_to(self, step: int) -> None:
+        """Forget the checkpoints after a step: a resumed training does them again."""
+        while self.checkpoints and self.checkpoints[-1].step > step:
+            self.checkpoints.pop()
+
+    def expect_state(self) -> None:
+        """Before a verdict: make room for the state that the entry saves after it.
+
+        Raises:
+            RunEnded: `bad_frame` where the training went on past its best state.
+        """
+        number = len(self.checkpoints)
+        best = self.best(before=number)
+        if self.checkpoints[-1].kept and best not in self.held.numbers:  # it is the best itself
+            best = None
+        self.held.make_room(number, best)
+
+    def hold_state(self, limits: Limits) -> None:
+        """After the verdict, once the entry has saved: take its state, the best or not.
+
+        Raises:
+            RunEnded: `bad_model` for what is no model.
+        """
+        self.held.take(self.written, limits)
+        self.save()
+
+    def hold_what_was_saved(self, limits: Limits) -> None:
+        """Take the last judged state, where an earlier part was cut short before it could be.
+
+        The program of that part is gone, but may have gone on for a while, past this state: then
+        it has saved it. Where it has not, it goes on from this very state, and saves it again.
+
+        Raises:
+            RunEnded: as `hold_state` does.
+        """
+        if self.checkpoints and len(self.checkpoints) not in self.held.numbers:
+            self.expect_state()
+            self.hold_state(limits)
+
+    def fetch_model(self, destination: Path, limits: Limits) -> None:
+        """The model that the training ends with: the best state, or the last without a checkpoint.
+
+        Args:
+            destination: an existing, empty folder of the host.
+        Raises:
+            RunEnded: by the entry's fault, or the host's.
+        """
+        best = self.best()
+        if best is None:
+            model_folder.copy(self.written, destination, limits)
+        else:
+            self.held.put_back(best, destination)
+
     def finish(self, stop_reason: str) -> None:
         """The entry is done: a later run finds its model here and trains no more."""
         self.spent_seconds = self.seconds
@@ -172,6 +257,7 @@ class UnfinishedTraining:
         return TrainingPart(
             steps=self.curve.last_step,
             checkpoints=list(self.checkpoints),
+            most_checkpoints=self.most_checkpoints,
             kept=kept[-1] if kept else None,
             stop_reason=self.stop_reason or "not finished",
             resumed=self.resumed,
@@ -184,7 +270,9 @@ class UnfinishedTraining:
 
 
 @contextlib.contextmanager
-def hold(cache: Path, key: str, name: str) -> Iterator[UnfinishedTraining]:
+def hold(
+    cache: Path, key: str, name: str, *, most_checkpoints: int = Limits.checkpoints
+) -> Iterator[UnfinishedTraining]:
     """The training of this run key, for this process alone: the one under way, or a fresh one.
 
     What cannot be gone on from is removed on the way out.
@@ -193,6 +281,7 @@ def hold(cache: Path, key: str, name: str) -> Iterator[UnfinishedTraining]:
         cache: the harness's cache folder, or another one to keep the training in.
         key: run key of the training, `sha256:…`.
         name: the run, in words.
+        most_checkpoints: how many are judged at most, of a fresh one; another goes on with its own.
     Raises:
         StoreConflict: another process is at this very training.
     """
@@ -202,7 +291,7 @@ def hold(cache: Path, key: str, name: str) -> Iterator[UnfinishedTraining]:
         training = _resumed(home, name)
         if training is None:
             _remove(home)
-            training = UnfinishedTraining(home, name)
+            training = UnfinishedTraining(home, name, most_checkpoints=most_checkpoints)
             training.written.mkdir(parents=True)
             training.save()
         try:
@@ -266,9 +355,13 @@ def _resumed(home: Path, name: str) -> UnfinishedTraining | None:
         resumed=state.resumed,
         spent_seconds=state.seconds,
         checkpoints=list(state.checkpoints),
+        most_checkpoints=state.most_checkpoints,
+        verdicts=state.verdicts,
+        is_told_to_stop=state.is_told_to_stop,
         curve=TrainingCurve(points, state.last_step, state.stride, state.seen),
         stop_reason=state.stop_reason,
     )
+    training.held.numbers = list(state.held)
     if not _can_go_on(training):
         return None
     if training.stop_reason is None:

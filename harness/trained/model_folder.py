@@ -17,11 +17,14 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
+import tarfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Limits, Running
@@ -49,12 +52,63 @@ def copy(source: Path, destination: Path, limits: Limits) -> None:
         RunEnded: `bad_model` for anything else than regular files and folders, and for more
             of them than the limits allow; `host_error` when the host's disk is full.
     """
-    with _host_faults("copied"):
-        root = _opened_root(source)
-        try:
-            _copy_folder(root, destination, 0, _Budget(limits), 0)
-        finally:
-            os.close(root)
+    with _opened_root(source) as root:
+        budget = _Budget(limits)
+        for path, opened, status in _contents(root, budget):
+            target = destination / path
+            if stat.S_ISDIR(status.st_mode):
+                target.mkdir()
+                target.chmod(0o755)
+            else:
+                _copy_file(opened, target, status.st_size)
+
+
+def pack(source: Path, archive: BinaryIO, limits: Limits) -> None:
+    """Write the same files and folders as one tar archive, while the entry still runs.
+
+    What the entry removes or adds to meanwhile is left out, as is the training's own state, which
+    it may go on writing; a file that gets shorter is an error.
+
+    Args:
+        source: the folder that the entry can write to.
+        archive: takes the archive from where it stands.
+        limits: `model_bytes` and `model_files` bound what is copied.
+    Raises:
+        RunEnded: as `copy` does.
+    """
+    with (
+        _opened_root(source) as root,
+        tarfile.TarFile(
+            fileobj=archive,
+            mode="w",
+            format=tarfile.GNU_FORMAT,
+            encoding="utf-8",
+            copybufsize=_CHUNK,
+        ) as packed,
+    ):
+        for path, opened, status in _contents(root, _Budget(limits), is_running=True):
+            member = tarfile.TarInfo(path)
+            if stat.S_ISDIR(status.st_mode):
+                member.type = tarfile.DIRTYPE
+                packed.addfile(member)
+            else:
+                member.size = status.st_size
+                _pack_file(packed, member, opened)
+
+
+def unpack(archive: BinaryIO, destination: Path) -> None:
+    """Write what `pack` wrote into an existing, empty folder of the host, as `copy` would have."""
+    with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8") as packed:
+        for member in packed:
+            target = destination / member.name
+            data = packed.extractfile(member)
+            if data is None:
+                target.mkdir()
+                target.chmod(0o755)
+            else:
+                with target.open("xb") as file:
+                    shutil.copyfileobj(data, file, _CHUNK)
+                target.chmod(0o644)
 
 
 def has_training_state(folder: Path) -> bool:
@@ -205,14 +259,20 @@ def _host_faults(done: str) -> Iterator[None]:
         ) from error
 
 
-def _opened_root(source: Path) -> int:
-    """The model folder itself, in whose place its entry may have left something else."""
-    try:
-        return os.open(source, _OPEN | os.O_DIRECTORY)
-    except OSError as error:
-        if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise _bad("it is no folder any more") from None
-        raise
+@contextlib.contextmanager
+def _opened_root(source: Path) -> Iterator[int]:
+    """Descriptor of the model folder itself, in whose place its entry may have left something else."""
+    with _host_faults("copied"):
+        try:
+            root = os.open(source, _OPEN | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise _bad("it is no folder any more") from None
+            raise
+        try:
+            yield root
+        finally:
+            os.close(root)
 
 
 def _size(folder: int, levels: int) -> int:
@@ -246,26 +306,35 @@ def _check_path(nbytes: int) -> None:
         raise _bad(f"the path of a file in it is longer than {MAX_PATH_BYTES} bytes")
 
 
-def _copy_folder(
-    folder: int, destination: Path, depth: int, budget: _Budget, path_bytes: int
-) -> None:
+def _contents(
+    folder: int, budget: _Budget, *, is_running: bool = False, depth: int = 0, above: str = ""
+) -> Iterator[tuple[str, int, os.stat_result]]:
+    """Each folder and each file of the model: path, descriptor and status; all are counted.
+
+    Args:
+        is_running: the entry still runs: names may vanish, and its own state is its own.
+    """
     _check_depth(depth)
+    gone = (FileNotFoundError,) if is_running else ()
     with os.scandir(folder) as entries:  # one by one: a million names are never listed at once
         for entry in entries:
             budget.count_name()
-            length = path_bytes + len(os.fsencode(entry.name))
-            _check_path(length)
-            with _opened(entry.name, folder) as (opened, status):
-                target = destination / entry.name
-                if depth == 0 and entry.name == STATE_FOLDER and stat.S_ISDIR(status.st_mode):
-                    _measure(opened, depth + 1, budget)
-                elif stat.S_ISDIR(status.st_mode):
-                    target.mkdir()
-                    target.chmod(0o755)
-                    _copy_folder(opened, target, depth + 1, budget, length + 1)
-                else:
+            _check_path(len(os.fsencode(above + entry.name)))
+            is_state = depth == 0 and entry.name == STATE_FOLDER
+            if is_state and is_running and entry.is_dir(follow_symlinks=False):
+                continue
+            with contextlib.suppress(*gone), _opened(entry.name, folder) as (opened, status):
+                if not stat.S_ISDIR(status.st_mode):
                     budget.count_file(status)
-                    _copy_file(opened, target, status.st_size)
+                    yield above + entry.name, opened, status
+                elif is_state:
+                    _measure(opened, depth + 1, budget)
+                else:
+                    path = above + entry.name
+                    yield path, opened, status
+                    yield from _contents(
+                        opened, budget, is_running=is_running, depth=depth + 1, above=f"{path}/"
+                    )
 
 
 @contextlib.contextmanager
@@ -276,6 +345,8 @@ def _opened(name: str, folder: int) -> Iterator[tuple[int, os.stat_result]]:
         raise _bad(special)
     try:
         opened = os.open(name, _OPEN, dir_fd=folder)
+    except FileNotFoundError:  # it was there a moment ago
+        raise
     except OSError as error:
         raise _bad(f"one of its names cannot be opened ({error.strerror})") from None
     try:
@@ -297,6 +368,17 @@ def _copy_file(opened: int, target: Path, size: int) -> None:
                 raise _bad("a file grew while it was copied")
             file.write(data)
     target.chmod(0o644)
+
+
+def _pack_file(packed: tarfile.TarFile, member: tarfile.TarInfo, opened: int) -> None:
+    """As many bytes as were counted; those that were added since are left out."""
+    with os.fdopen(opened, "rb", closefd=False) as data:
+        try:
+            packed.addfile(member, data)
+        except OSError as error:
+            if error.errno is not None:  # the host's
+                raise
+            raise _bad("a file got shorter while it was copied") from None
 
 
 def _measure(folder: int, depth: int, budget: _Budget) -> None:

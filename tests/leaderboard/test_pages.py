@@ -256,7 +256,7 @@ def test_the_exact_definition_of_a_metric_is_the_harnesss_own(build_site, make_r
 
 def test_an_entry_page_shows_how_it_was_trained_and_what_was_kept(build_site, make_record):
     training = {
-        "steps": 30, "kept": 20, "stop_reason": "patience 1 reached",
+        "steps": 30, "most_checkpoints": 20, "kept": 20, "stop_reason": "patience 1 reached",
         "curve": [{"step": s, "loss": 1 / s} for s in (10, 20, 30)],
         "checkpoints": [
             {"step": s, "metric": "image_auroc", "value": v, "kept": s < 30}
@@ -267,6 +267,7 @@ def test_an_entry_page_shows_how_it_was_trained_and_what_was_kept(build_site, ma
     assert "0.1 to 0.0333" in page
     assert "Image AUROC 80.00 at step 20" in page
     assert "step 20, patience 1 reached" in page
+    assert "at most 4.4 bits" in page
     assert page.count('<svg class="spark"') == 3  # loss, checkpoints, seconds per image
 
 

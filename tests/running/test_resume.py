@@ -62,29 +62,28 @@ sys.exit(cli.run_verb(lambda _: evaluate.main(sys.argv[1:])))
 Moment = tuple[str, int, str]
 # Each goes on from where the one before was killed.
 MOMENTS: list[Moment] = [
-    (
-        "harness.session.checkpoint_choice:Judge._measure",
-        1,
-        "before",
-    ),  # the state is written, nothing is judged
-    (
-        "harness.trained.interrupted_training:UnfinishedTraining.save",
-        3,
-        "after",
-    ),  # judged, and nobody knows
-    (
-        "harness.session.conversation:_Training._judge_checkpoint",
-        2,
-        "after",
-    ),  # the model is being saved
-    ("harness.trained.training_curve:TrainingCurve.add", 1, "after"),  # between two checkpoints
-    (
-        "harness.session.checkpoint_choice:Judge._measure",
-        2,
-        "after",
-    ),  # asked, the verdict not taken down
-    ("harness.trained.model_folder:copy", 1, "before"),  # trained, the model not copied
-    ("harness.session.conversation:PredictSession.start", 1, "before"),  # copied, nothing asked
+    # The state is written, nothing is judged.
+    ("harness.session.checkpoint_choice:Judge._measure", 1, "before"),
+    # Judged, and nobody knows.
+    ("harness.trained.interrupted_training:UnfinishedTraining.save", 3, "after"),
+    # The model is being saved.
+    ("harness.session.conversation:_Training._judge_checkpoint", 2, "after"),
+    # Saved; the state of the best checkpoint yet is about to be held.
+    ("harness.trained.held_states:HeldStates.take", 1, "before"),
+    # Half of it is.
+    ("harness.trained.model_folder:_pack_file", 1, "after"),
+    # It is held, and nobody knows.
+    ("harness.trained.held_states:HeldStates.take", 1, "after"),
+    # Between two checkpoints.
+    ("harness.trained.training_curve:TrainingCurve.add", 1, "after"),
+    # A worse state is half written over an older one.
+    ("harness.trained.model_folder:_pack_file", 2, "after"),
+    # Asked, the verdict not taken down.
+    ("harness.session.checkpoint_choice:Judge._measure", 1, "after"),
+    # Trained, the best state not put back.
+    ("harness.trained.held_states:HeldStates.put_back", 1, "before"),
+    # Copied, nothing asked.
+    ("harness.session.conversation:PredictSession.start", 1, "before"),
 ]
 
 
@@ -163,8 +162,8 @@ def test_a_training_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(
     assert len(set(curve(whole).values())) == 20
     assert list(curve(killed).items()) == list(curve(whole).items())
     assert outcome(killed) == outcome(whole)
-    assert (whole.training.resumed, killed.training.resumed) == (0, 5)
-    assert ["going on from step" in text for text in said] == [False, *[True] * 5, False, False]
+    assert (whole.training.resumed, killed.training.resumed) == (0, 9)
+    assert ["going on from step" in text for text in said] == [False, *[True] * 9, False, False]
     # A training that was over is not done again.
     assert ["checkpoint at" in text for text in said[-2:]] == [False, False]
     assert killed.times.train is not None
@@ -178,7 +177,7 @@ def test_a_training_in_a_container_goes_on_too(
     run_killed: Callable[..., str], tmp_path: Path, cache: Path
 ) -> None:
     run_killed(RESUMING, "whole", None, *SETTINGS, engine="docker")
-    for moment in (MOMENTS[2], MOMENTS[4]):
+    for moment in (MOMENTS[2], MOMENTS[4], MOMENTS[9]):
         run_killed(RESUMING, "killed", moment, *SETTINGS, engine="docker")
     run_killed(RESUMING, "killed", None, *SETTINGS, engine="docker")
     whole, killed = record_in(tmp_path / "whole"), record_in(tmp_path / "killed")

@@ -260,6 +260,44 @@ def test_bytes_between_the_answers_and_the_verdict_are_a_bad_frame(play_training
     assert detail.startswith("the verdict on checkpoint 1: ")
 
 
+def test_a_checkpoint_after_the_stop_is_a_bad_frame(play_training):
+    def train(entry):
+        entry.writer.write(CheckpointFrame(1))
+        wait_for_verdict(entry)
+        entry.writer.write(ProgressFrame(2, 9, None))
+        entry.writer.write(CheckpointFrame(2))
+        entry.reader.read()
+
+    status, detail = status_of(play_training, train, lambda step, ask: Verdict(True, True))
+    assert status is Status.BAD_FRAME
+    assert detail == "training frame 3: a checkpoint came after the verdict that said stop"
+
+
+def test_a_state_is_saved_when_the_next_frame_is_there_and_before_the_next_verdict(
+    script, hello, limits
+):
+    order = []
+
+    def judge(step, ask):
+        order.append(f"verdict {step}")
+        return KEEP
+
+    def program(stdin, stdout, stderr):
+        entry = script(stdin, stdout)
+        entry.ready()
+        for step in (1, 2):
+            entry.writer.write(CheckpointFrame(step))
+            wait_for_verdict(entry)
+        entry.writer.write(ProgressFrame(2, 2, None))
+        entry.writer.write(DoneFrame())
+
+    with run_function(program, limits=limits) as running:
+        train_session(
+            running, launch_of(limits), hello, judge, on_saved=lambda: order.append("saved")
+        )
+    assert order == ["verdict 1", "saved", "verdict 2", "saved"]
+
+
 def test_bytes_after_done_are_a_bad_frame(play_training):
     def train(entry):
         entry.writer.write(DoneFrame())

@@ -108,7 +108,7 @@ def _training(method: Method, benchmark: str, seed: int) -> dict[str, Any]:
             {"step": s, "metric": "image_auroc", "value": v, "kept": v == max(values[: k + 1])}
             for k, (s, v) in enumerate(zip(steps[3::4], values, strict=True))
         ],
-        "kept": steps[3::4][kept], "stop_reason": "finished", "model": None,
+        "most_checkpoints": 100, "kept": steps[3::4][kept], "stop_reason": "finished", "model": None,
     }  # fmt: skip
 
 
