@@ -10,6 +10,7 @@ runs is a fresh copy of the files that count in the entry's identity, made once 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shlex
@@ -18,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -59,18 +59,13 @@ class ProcessEngine(Engine):
         return f"process (Python {version}, not isolated)"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
-        """The program of a copy of the folder's listed files; the copy lives as long as it does."""
+        """The program of a copy of the folder's listed files, which lives as long as this process."""
         place = Path(tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{owner_mark()}-"))
         copied = place / folder.resolve().name
         command = (sys.executable, "-m", "harness.contract", str(copied))
-        program = Program(name=name, identity=identity, command=command)
-        remove = weakref.finalize(program, remove_tree_if_possible, place)
-        try:
-            copy_source(folder.resolve(), copied)
-        except BaseException:
-            remove()
-            raise
-        return program
+        atexit.register(remove_tree_if_possible, place)
+        copy_source(folder.resolve(), copied)
+        return Program(name=name, identity=identity, command=command)
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._refuse("an image", reference)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import json
 import os
@@ -22,6 +21,7 @@ from harness.common.owner import owner_mark
 from harness.engines.base import DeadlinePassed, Launch, Limits, PipeClosed, Program
 from harness.engines.process import ProcessEngine
 from tests.fake_nvml import FakeGpu
+from tests.paths import REPOSITORY
 
 MIB = 1024**2
 QUICK = Limits(stop_seconds=0.3, threads=1)
@@ -313,11 +313,23 @@ def test_a_folder_runs_as_it_was_prepared_whatever_becomes_of_it_afterwards(fold
     program = engine.prepare_folder(folder, "mine", "folder:sha256:1")
     (folder / "helper.py").write_text(SAYS.format("changed since"))
     assert "the reviewed helper" in said_by(engine, program)
-    copy = Path(program.command[-1])
-    assert copy.is_dir()
-    del program
-    gc.collect()
-    assert not copy.parent.exists(), "the copy goes with the program"
+    assert Path(program.command[-1]).is_dir()
+
+
+def test_the_copy_of_a_folder_goes_with_the_harness(folder) -> None:
+    code = (
+        "import pathlib, sys\n"
+        "from harness.engines.process import ProcessEngine\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "print(ProcessEngine().prepare_folder(folder, 'mine', 'folder:sha256:1').command[-1])\n"
+        "assert pathlib.Path(ProcessEngine().prepare_folder(folder, 'a', 'b').command[-1]).is_dir()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout.strip()).parent.exists()
 
 
 def test_a_folder_with_a_link_is_not_started(folder, tmp_path) -> None:
@@ -325,7 +337,8 @@ def test_a_folder_with_a_link_is_not_started(folder, tmp_path) -> None:
     (folder / "part").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EntryInvalid, match="part is a link"):
         ProcessEngine().prepare_folder(folder, "mine", "folder:sha256:1")
-    assert list(Path(tempfile.gettempdir()).glob(f"bmad-entry-{owner_mark()}-*")) == []
+    copies = Path(tempfile.gettempdir()).glob(f"bmad-entry-{owner_mark()}-*/mine")
+    assert [copy for copy in copies if (copy / "part").exists()] == []
 
 
 def test_images_and_archives_are_refused_with_the_way_on(tmp_path: Path) -> None:
