@@ -23,7 +23,7 @@ from typing import Self
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 NURSERY = """
-import json, os, signal, sys
+import atexit, json, os, signal, sys
 import harness.engines
 from harness import check, evaluate, site
 from harness.board import terminal_tables
@@ -52,6 +52,7 @@ for line in sys.stdin:
         sys.argv = ["evaluate", *json.loads(line)]
         code = cli.run_verb(lambda _: evaluate.main(sys.argv[1:]))
         sys.stderr.flush()
+        atexit._run_exitfuncs()  # as at the end of a harness that is no fork
         os._exit(code)
     print(child, flush=True)
     _, status = os.waitpid(child, 0)

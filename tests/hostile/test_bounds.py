@@ -242,7 +242,7 @@ def test_26_an_archive_is_refused_in_little_memory_and_leaves_no_inode(
     assert "Traceback" not in done.stderr
     assert int(done.stdout.split()[-1]) * 1024 < MOST_MEMORY
     assert inodes - os.statvfs("/").f_ffree < MOST_INODES
-    assert loaded_images(docker_engine) == before
+    assert loaded_images(docker_engine) <= before  # those of others may go meanwhile
     assert not (tmp_path / "r").exists()
 
 

