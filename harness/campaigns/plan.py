@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from harness.benchmarks import Pack
     from harness.campaigns.costs import Costs, Estimate
-    from harness.campaigns.grid import Campaign, Cell, EntryVariant
     from harness.campaigns.offer import Offer, OffersRuns
     from harness.engines.base import Limits
+    from harness.entries.campaign_grid import Campaign, Cell, EntryVariant
     from harness.entries.entry import Entry
     from harness.records.record import Record
     from harness.records.store import RunName, Store
@@ -113,9 +113,9 @@ def plan_campaign(
         HarnessError: the campaign, an entry, a pack, the engine or a device is not usable.
     """
     from harness.benchmarks import check_cache, default_cache
-    from harness.campaigns import grid
     from harness.campaigns.costs import Costs
     from harness.common.paths import BASELINES
+    from harness.entries import campaign_grid as grid
     from harness.entries.opening import open_entry
     from harness.records.store import Store
 
@@ -158,7 +158,7 @@ def plan_campaign(
 
 def _campaign(options: argparse.Namespace) -> Campaign:
     """The campaign that is named, with the changes of the options."""
-    from harness.campaigns.grid import Campaign, read_campaign
+    from harness.entries.campaign_grid import Campaign, read_campaign
 
     changes = {
         key: tuple(value)
@@ -279,7 +279,7 @@ class _LookUp:
 
     def of_entries(self) -> list[Cell]:
         """One run of every entry on every pack."""
-        from harness.campaigns.grid import Cell, EntryVariant
+        from harness.entries.campaign_grid import Cell, EntryVariant
 
         return [
             Cell(EntryVariant(source, entry.name), name, 0)

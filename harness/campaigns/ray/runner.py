@@ -34,8 +34,8 @@ from harness.console import cli
 from harness.records.store import RunName
 
 if TYPE_CHECKING:
-    from harness.campaigns.grid import Cell
     from harness.campaigns.plan import CampaignPlan
+    from harness.entries.campaign_grid import Cell
     from harness.records.record import Record
 
 WAIT_SECONDS = 1.0
