@@ -43,6 +43,7 @@ def build_parser() -> cli.Parser:
         action="store_true",
         help="only print: compare the finished runs that take no rank too",
     )
+    cli.add_review_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     return parser
 
@@ -51,12 +52,15 @@ def main(argv: Sequence[str] | None) -> int:
     """Compare, write and print; returns the exit code."""
     options = build_parser().parse_args(argv)
     from harness.board.comparison import comparison_bytes, comparison_path
+    from harness.board.reviews import with_reviews
     from harness.board.rows import ranked_records, with_withdrawals
+    from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
     from harness.records.store import Store
 
     store = Store(options.results)
-    records = with_withdrawals(store.records(), withdrawals())
+    reviewed = protected_branch(options.reviewed_branch)
+    records = with_withdrawals(with_reviews(store.records(), reviewed), withdrawals())
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
         groups = {name: group for name, group in groups.items() if name in options.benchmarks}
@@ -64,7 +68,8 @@ def main(argv: Sequence[str] | None) -> int:
         raise DataMissing(
             "there is no run to compare that may take a rank",
             where=str(options.results),
-            fix="evaluate entries in containers with real weights; --unranked compares the others",
+            fix="evaluate reviewed entries in containers with real weights; --unranked compares the"
+            " others",
         )
     for name, group in sorted(groups.items()):
         comparison = compare_entries(group, store, seed=options.seed)

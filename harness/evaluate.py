@@ -69,7 +69,7 @@ def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_sit
     else:
         cli.say(result_tables(records))
     if rebuild_site:
-        index = build_site(store.root)
+        index = build_site(store.root, reviewed=plan.place.reviewed)
         cli.say(
             f"records: {store.root}\nsite:    {index}", to=sys.stderr if is_json else sys.stdout
         )

@@ -12,7 +12,7 @@ What a pull request may change of them is held by `pull_request.py`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from harness.board.comparison import (
     read_comparisons,
     without_numbers,
 )
+from harness.board.reviews import UNREVIEWED, Review, marked, review
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import StoreUnusable, UsageError
+from harness.entries.reviewed import Reviewed
 from harness.entries.submissions import withdrawals
 from harness.publishing.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record
@@ -33,13 +35,20 @@ from harness.records.store import RunName, Store, read_record
 DIRTY = "+dirty"
 
 
-def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None:
+def publish_run(
+    path: Path, target: Store, *, is_replacing: bool, reviewed: Reviewed, others: Iterable[Record]
+) -> Path | None:
     """Put one run into the folder of published records; None where it stands there already.
+
+    Whether it may take a rank for its contents and settings is found anew: a folder may have been
+    merged after it ran.
 
     Args:
         path: the record in a results folder.
         target: the folder of published records.
         is_replacing: a record of the same name and another run gives way.
+        reviewed: what was reviewed.
+        others: all runs of the results folder.
     Raises:
         StoreUnusable: the record or its evidence was changed, or its place is taken.
         UsageError: the run must not be published; all reasons at once.
@@ -51,7 +60,10 @@ def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None
     is_exact = may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
     if not is_exact and record.public is None:
         public = public_form(record, source.salt(name, record))
-    if problems := record_problems(public):
+    found = review(record, reviewed, others)
+    if (now := marked(public, found)) is not public:
+        public = now.sealed()
+    if problems := record_problems(public, found):
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(f"the run cannot be published:\n{listed}\n", where=str(path))
     existing = target.find(name)
@@ -66,11 +78,12 @@ def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None
     for old in (target.curves_path(name), target.record_path(name)):
         old.unlink(missing_ok=True)
     shutil.rmtree(target.gallery_path(name), ignore_errors=True)
-    if public is record:
-        target.write(target.record_path(name), path.read_bytes())
+    content = path.read_bytes()
+    if public is not record:
+        content = (public.model_dump_json(indent=1) + "\n").encode()
+    target.write(target.record_path(name), content)
+    if is_exact:
         _copy_what_may_be_seen(record, name, source, target)
-    else:
-        target.write(target.record_path(name), (public.model_dump_json(indent=1) + "\n").encode())
     return target.record_path(name)
 
 
@@ -110,10 +123,12 @@ def _ranked(store: Store) -> dict[str, tuple[Record, ...]]:
 # -- one record ---------------------------------------------------------------------------------
 
 
-def record_problems(record: Record) -> list[str]:
+def record_problems(record: Record, found: Review) -> list[str]:
     """Why the harness cannot have written this record for publication; empty where it can.
 
-    What is looked at needs the record alone: its own hash was checked when it was read.
+    Args:
+        record: its own hash was checked when it was read.
+        found: what was found of it in the protected branch.
     """
     from harness.publishing.verification import run_key_problems
 
@@ -128,7 +143,7 @@ def record_problems(record: Record) -> list[str]:
         problems.append("it has a public form, and its pack is open")
     elif record.is_ok and record.evidence is None:
         problems.append("it names no evidence")
-    problems += _track_problems(record)
+    problems += _track_problems(record, found)
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:
         problems.append("a run that ended well has metrics, and no other has")
@@ -137,7 +152,7 @@ def record_problems(record: Record) -> list[str]:
     return problems
 
 
-def _track_problems(record: Record) -> Iterator[str]:
+def _track_problems(record: Record, found: Review) -> Iterator[str]:
     from harness.board.tracks import is_foreign, unranked_reasons
 
     is_hidden = is_sealed(record.pack.visibility)
@@ -145,6 +160,9 @@ def _track_problems(record: Record) -> Iterator[str]:
         yield f"its track is {record.track}, and its pack {record.pack.visibility}"
     if record.track == "trained-here" and record.entry.kind != "folder":
         yield "it is trained here, and not built from a folder"
+    is_nobodys = record.track == "trained-here" and UNREVIEWED in found.reasons
+    if is_nobodys:
+        yield f"it is trained here, and unreviewed: {found.told}"
     reasons = unranked_reasons(
         record.entry.params,
         preset=record.entry.preset,
@@ -152,9 +170,11 @@ def _track_problems(record: Record) -> Iterator[str]:
         benchmark=record.pack.benchmark,
         has_given_model=is_foreign(record.model) and not is_hidden,
     )
+    reasons += found.reasons
     if record.track == "trained-here" and is_foreign(record.model):
         yield "it is trained here, and its model may be another's"
-    if record.ranked != (not reasons) or (record.unranked_reason or "") != ", ".join(reasons):
+    told = (record.ranked, record.unranked_reason or "")
+    if told != (not reasons, ", ".join(reasons)) and not is_nobodys:
         yield f"whether it may take a rank is wrong; reasons against it: {', '.join(reasons) or 'none'}"
     must_be_isolated = not may_leave(Artefact.UNISOLATED_RUN, record.pack.visibility)
     if record.machine.isolation == "none" and (must_be_isolated or record.entry.kind != "folder"):

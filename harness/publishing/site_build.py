@@ -13,6 +13,7 @@ from harness.common.paths import PUBLISHED_RECORDS, SUBMISSIONS
 if TYPE_CHECKING:
     from harness.board.comparison import Comparison
     from harness.board.site_data import BenchmarkCard, Material, Waiting
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
 
 
@@ -23,7 +24,11 @@ def default_site_folder(results: Path) -> Path:
 
 
 def build_site(
-    results: Path, out: Path | None = None, *, published: Path = PUBLISHED_RECORDS
+    results: Path,
+    out: Path | None = None,
+    *,
+    published: Path = PUBLISHED_RECORDS,
+    reviewed: Reviewed | None = None,
 ) -> Path:
     """Build the site from all records and return the path of its front page.
 
@@ -31,10 +36,11 @@ def build_site(
         results: the results folder; it may be missing.
         out: folder of the site; None is `site` beside the results folder.
         published: folder of published records, laid out like a results folder.
+        reviewed: what the results are held against; None is the protected branch.
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
-    return _write(gather(results, published), out or default_site_folder(results))
+    return _write(gather(results, published, reviewed), out or default_site_folder(results))
 
 
 def build_example(out: Path) -> Path:
@@ -49,18 +55,24 @@ def build_example(out: Path) -> Path:
     return _write(made_up(benchmark_cards(), metric_definitions(), default_cache()), out)
 
 
-def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
+def gather(
+    results: Path, published: Path = PUBLISHED_RECORDS, reviewed: Reviewed | None = None
+) -> Material:
     """Everything that the site of these folders is made of.
 
-    Curves that are missing beside records with evidence are made and kept there.
+    Curves that are missing beside records with evidence are made and kept there. Whether a run
+    was of reviewed contents is found anew for the results; it was for what is published, when
+    that was merged.
     """
     from harness.board import curves, gallery, overall_ranks
     from harness.board.comparison import without_numbers
     from harness.board.data_card_files import read_verified_packs
     from harness.board.public_rows import published as publishable
+    from harness.board.reviews import with_reviews
     from harness.board.rows import ranked_records, summarise, with_withdrawals
     from harness.board.site_data import Material
     from harness.board.submission_states import team_counts
+    from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
     from harness.records.store import Store
 
@@ -71,7 +83,12 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     own = {folder: Store(folder).records() for folder in folders}
     # A record that was copied from one folder to the other is one run.
     records = list({record.run_key: record for group in own.values() for record in group}.values())
-    marked = with_withdrawals(records, withdrawals(SUBMISSIONS))
+    ours = own.get(results, []) if results != published else []
+    found = with_reviews(ours, reviewed or protected_branch()) if ours else []
+    derived = {record.run_key: record for record in found}
+    marked = with_withdrawals(
+        [derived.get(record.run_key, record) for record in records], withdrawals(SUBMISSIONS)
+    )
     compared, outdated = _comparisons(folders, ranked_records(marked))
     rows = publishable(summarise(marked, comparisons=compared))
     drawn = {

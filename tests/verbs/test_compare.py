@@ -15,6 +15,7 @@ from harness.common.errors import DataMissing, StoreUnusable
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.records.record import Record
 from harness.records.store import RunName, Store
+from tests.reviewed_sets import all_reviewed
 
 PATIENTS, IMAGES = 40, 400
 Fill = Callable[..., Store]
@@ -36,8 +37,17 @@ def truth() -> GroundTruth:
 
 
 @pytest.fixture
-def fill(tmp_path: Path, make_record: Callable[..., Record]) -> Fill:
-    """A store with image-level runs: strength of the signal by entry, one run per seed."""
+def fill(
+    tmp_path: Path, make_record: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
+) -> Fill:
+    """A store with image-level runs: strength of the signal by entry, one run per seed.
+
+    All of them are of reviewed folders.
+    """
+    monkeypatch.setattr(
+        "harness.entries.reviewed.protected_branch",
+        lambda _: all_reviewed(Store(tmp_path / "results").records()),
+    )
 
     def made(
         strengths: dict[str, float], seeds: Sequence[int] = (0, 1), **changes: object

@@ -35,6 +35,7 @@ from harness.running import plan
 from tests.common.test_removal import deep_tree
 from tests.entries.test_submissions import DIGEST, source_folder, submit, table
 from tests.paths import ENTRIES, REPOSITORY
+from tests.reviewed_sets import all_reviewed
 
 
 def submit_folder(parent: Path, name: str, **fields: object) -> Path:
@@ -385,7 +386,9 @@ def test_the_pages_keep_the_rows_of_what_was_withdrawn_with_the_reason(
     monkeypatch.setattr("harness.publishing.site_build.SUBMISSIONS", folder)
 
     def built(name: str) -> Path:
-        return build_site(store.root, tmp_path / name, published=tmp_path / "none").parent
+        return build_site(
+            store.root, tmp_path / name, published=tmp_path / "none", reviewed=all_reviewed([made])
+        ).parent
 
     assert "withdrawn" not in (built("before") / "entries/mine.html").read_text()
     withdraw(folder / "mine.toml", "its authors found an error")

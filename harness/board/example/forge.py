@@ -58,6 +58,9 @@ def made_up_record(changes: Mapping[str, Any]) -> Record:
             A status that is not ok takes metrics, maps and most times away.
     """
     parts = _changed(PARTS, changes)
+    entry = parts["entry"]
+    if entry["kind"] == "folder":
+        entry.setdefault("source", entry["identity"])
     if parts["outcome"]["status"] is not Status.OK:
         parts["times"] |= dict.fromkeys(_OF_A_FINISHED_RUN)
         parts |= {"maps": None, "metrics": [], "training": None, "evidence": None}
