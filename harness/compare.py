@@ -50,16 +50,20 @@ def build_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None) -> int:
     """Compare, write and print; returns the exit code."""
     options = build_parser().parse_args(argv)
+    from harness.benchmarks.known import known_releases
     from harness.board.comparison import comparison_bytes, comparison_path
     from harness.board.rows import ranked_records, with_withdrawals
     from harness.entries.submissions import withdrawals
+    from harness.records.releases import claimed_name, under_known_names
     from harness.records.store import Store
 
     store = Store(options.results)
-    records = with_withdrawals(store.records(), withdrawals())
+    shown = under_known_names(store.records(), known_releases())
+    records = with_withdrawals(shown, withdrawals())
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
-        groups = {name: group for name, group in groups.items() if name in options.benchmarks}
+        asked = options.benchmarks
+        groups = {n: group for n, group in groups.items() if {n, claimed_name(n)} & {*asked}}
     if not groups:
         raise DataMissing(
             "there is no run to compare that may take a rank",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.benchmarks import Pack
+from harness.benchmarks.version import NO_PATIENTS
 from harness.board.gallery import GalleryMaker
 from harness.board.tracks import ranking, track_of
 from harness.common.foreign_text import one_line
@@ -136,7 +137,11 @@ def pack_part(pack: Pack, place: RunPlace) -> PackPart:
     anomalous = sum(sample.is_anomalous for sample in test)
     return PackPart(
         benchmark=pack.name,
+        base=pack.base,
         version=pack.version,
+        digest=pack.digest,
+        patients_digest=pack.patients,
+        patients_stated=pack.card.patients if pack.patients == NO_PATIENTS else None,
         visibility=pack.card.visibility,
         images_may_be_shown=pack.card.images_may_be_shown,
         train=len(pack.split("train")),
