@@ -386,6 +386,8 @@ def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
         for reason, names in reasons.items()
     ]
     marks = dict.fromkeys(mark for row in rows for mark in row.audit_marks)
+    if any(row.are_patients_independent for row in rows):
+        marks[words.INDEPENDENT] = None
     return (*marks, *((f"unranked: {formats.plain(', '.join(told))}",) if told else ()))
 
 

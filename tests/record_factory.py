@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.benchmarks import BENCHMARKS
 from harness.board.comparison import Column, Comparison, Standing
 from harness.board.example.forge import made_up_record
 from harness.board.rows import ranked_records, summarise
@@ -63,7 +64,7 @@ def record(
             "metadata": metadata or {},
         },
         "pack": {
-            "benchmark": benchmark, "version": content_hash(benchmark)[7:19],
+            "benchmark": benchmark, "base": benchmark if benchmark in BENCHMARKS else None,
             "visibility": visibility,
         },
         "seed": seed, "track": track, "ranked": ranked, "unranked_reason": unranked_reason,
