@@ -343,7 +343,7 @@ def _bar_told(name: str) -> tuple[str, ...]:
     if (reason := not_known(name)) is None:
         return ()
     told = f"These images are {reason}, whatever their folder says"
-    return (f"{told}: rows on them take no rank and are {words.NOT_COMPARABLE} with the paper's",)
+    return (f"{told}: rows on them take no rank and are {words.NOT_COMPARABLE}",)
 
 
 def _cautions(name: str, card: BenchmarkCard | None) -> tuple[str, ...]:

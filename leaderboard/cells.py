@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from harness.board.rows import MetricSummary, Row
 from harness.board.site_data import Overall
-from leaderboard import formats, words
-from leaderboard.paper import Reported, difference, why_not_comparable
+from leaderboard import formats
+from leaderboard.paper import Reported, difference
 
 Values = Mapping[tuple[str, str, str], Reported]
 PLACE_WORDS = {1: "first", 2: "second", 3: "third"}
@@ -78,26 +78,18 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
         shown = formats.percent(metric.mean, metric.step)
         return Cell("NA", "na", small=f"own map: {shown}", title=NO_MAP_IN_PAPER)
     points = difference(row, metric_id, context.reported)
-    bar = why_not_comparable(row, metric_id, context.reported)
     badge, place, title = rank_badge(metric)
     return Cell(
         formats.percent(metric.mean, metric.step),
         "value",
         key=formats.sort_key(metric.mean),
         small=_spread(metric),
-        third=_third(points, bar),
+        third="" if points is None else f"{DELTA} {formats.signed_points(points)}",
         badge=badge,
         place=place,
         title=title,
         below=context.not_above_trivial.get((row.benchmark, row.entry, row.track, metric_id), ""),
     )
-
-
-def _third(points: float | None, bar: str | None) -> str:
-    """The difference to the paper, or that there is none."""
-    if points is not None:
-        return f"{DELTA} {formats.signed_points(points)}"
-    return f"{DELTA} {words.NOT_COMPARABLE}" if bar else ""
 
 
 def rank_badge(metric: MetricSummary) -> tuple[str, int | None, str]:

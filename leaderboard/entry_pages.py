@@ -357,7 +357,7 @@ def _summary(row: Row) -> str:
 def _remarks(row: Row, records: Sequence[Record]) -> tuple[str, ...]:
     remarks = [f"Unranked: {row.unranked_reason}."] if row.unranked_reason else []
     if reason := not_known(row.benchmark):
-        remarks.append(f"{words.NOT_COMPARABLE.capitalize()} with the paper: {reason}.")
+        remarks.append(f"{words.NOT_COMPARABLE.capitalize()}: {reason}.")
     if row.are_patients_independent:
         remarks.append(f"Intervals are over images: {words.INDEPENDENT}.")
     remarks.append(_audit_remark(row))

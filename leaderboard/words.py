@@ -120,7 +120,7 @@ BENCHMARK_COLUMNS = (
 )  # fmt: skip
 
 INDEPENDENT = "every image counts as a patient of its own, as the pack's maker states"
-NOT_COMPARABLE = "not comparable"
+NOT_COMPARABLE = "not comparable with the paper"
 
 TRACKS = {
     "trained-here": "trained here",

@@ -36,8 +36,10 @@ def name_problems(
     if base != said:
         yield f"its pack's base is {base}, and its name {name}"
     unlisted = unlisted_name(said, digest)
-    if name != unlisted and not known.has(said, digest):
+    is_known = known.has(said, digest)
+    names = (said, unlisted) if is_known else (unlisted,)
+    if name not in names:
         yield (
-            f"its images ({digest[:19]}…) are no known release of {said}: they stand as {unlisted},"
-            f" not as {name}"
+            f"its images ({digest[:19]}…) are {'a' if is_known else 'no'} known release of {said}:"
+            f" they stand as {' or '.join(names)}, not as {name}"
         )

@@ -35,6 +35,7 @@ from harness.running import plan
 from tests.common.test_removal import deep_tree
 from tests.entries.test_submissions import DIGEST, source_folder, submit, table
 from tests.paths import ENTRIES, REPOSITORY
+from tests.record_factory import KNOWN
 
 
 def submit_folder(parent: Path, name: str, **fields: object) -> Path:
@@ -315,7 +316,7 @@ def test_the_site_shows_how_many_scored_submissions_each_team_has(tmp_path, make
         store.save(store.name_of(made), made)
     failed = make_record(entry="e", status=Status.CRASHED, metadata={"team": "Others"})
     store.save(store.name_of(failed), failed)
-    index = build_site(store.root, tmp_path / "site", published=tmp_path / "none")
+    index = build_site(store.root, tmp_path / "site", published=tmp_path / "none", known=KNOWN)
     page = (index.parent / "status.html").read_text()
     counts = page[page.index('id="teams"') :]
     rows = re.findall(r"<tr><th[^>]*>(.*?)</th>.*?>(\d+)</td><td[^>]*>(\d+)</td></tr>", counts)
@@ -385,7 +386,9 @@ def test_the_pages_keep_the_rows_of_what_was_withdrawn_with_the_reason(
     monkeypatch.setattr("harness.publishing.site_build.SUBMISSIONS", folder)
 
     def built(name: str) -> Path:
-        return build_site(store.root, tmp_path / name, published=tmp_path / "none").parent
+        return build_site(
+            store.root, tmp_path / name, published=tmp_path / "none", known=KNOWN
+        ).parent
 
     assert "withdrawn" not in (built("before") / "entries/mine.html").read_text()
     withdraw(folder / "mine.toml", "its authors found an error")

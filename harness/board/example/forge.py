@@ -71,8 +71,9 @@ def made_up_record(changes: Mapping[str, Any]) -> Record:
     """
     parts = _changed(PARTS, changes)
     pack = parts["pack"]
-    digest = pack.setdefault("digest", made_up_digest(pack["benchmark"]))
-    pack.setdefault("version", version_id(claimed_name(pack["benchmark"]), digest))
+    name = claimed_name(pack["benchmark"])
+    digest = pack.setdefault("digest", made_up_digest(name)) or made_up_digest(name)
+    pack.setdefault("version", version_id(name, digest))
     pack.setdefault("patients_digest", content_hash([digest, "patients"]))
     if parts["outcome"]["status"] is not Status.OK:
         parts["times"] |= dict.fromkeys(_OF_A_FINISHED_RUN)
