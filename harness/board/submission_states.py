@@ -217,6 +217,7 @@ def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) 
         "the submission": (record.entry.metadata.get("pinned"), pinned),
         "its settings": (dict(record.entry.params), dict(settings.params)),
         "the pack": (record.pack.version, pack.version),
+        "the patients": (record.pack.patients_digest, pack.patients),
         "the contract": (record.source.contract, versions.contract),
         "the metric definitions": (record.source.metrics, versions.metrics),
         "the harness": (record.source.version, versions.harness),

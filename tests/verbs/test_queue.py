@@ -134,7 +134,8 @@ def test_a_new_version_is_a_reason_to_run_again_and_the_old_record_goes_to_histo
 
 
 def pack(name: str = "brain", version: str = "v1") -> SimpleNamespace:
-    return SimpleNamespace(name=name, version=version, card=SimpleNamespace(base=None))
+    card = SimpleNamespace(name=name)
+    return SimpleNamespace(name=name, version=version, patients="none", base=None, card=card)
 
 
 def image_entries(folder: Path, names: list[str], **fields: object) -> list:
@@ -146,7 +147,12 @@ def image_entries(folder: Path, names: list[str], **fields: object) -> list:
 
 
 def record_of(make_record: Callable[..., Record], entry, **changes: object) -> Record:
-    told = {"pack__version": "v1", "params": {}, "metadata": entry.metadata}
+    told = {
+        "pack__version": "v1",
+        "pack__patients_digest": "none",
+        "params": {},
+        "metadata": entry.metadata,
+    }
     made = make_record(entry=entry.name, **(told | changes))
     part = made.entry.model_copy(update={"params": {}})
     return made.model_copy(update={"entry": part}).sealed()
@@ -197,7 +203,13 @@ def test_a_published_record_counts_like_ones_own(tmp_path, make_record):
         source__metrics=now.metrics,
     )  # fmt: skip
     (job,) = submission_jobs(
-        [entry], [pack()], [0], store=Store(tmp_path / "r"), published=[published], limits=Limits()
+        [entry],
+        [pack()],
+        [0],
+        store=Store(tmp_path / "r"),
+        published=[published],
+        limits=Limits(),
+        releases=KNOWN,
     )
     assert job.state == "finished"
 
@@ -361,7 +373,14 @@ def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
     assert len(told) == 4
     entries = [open_entry(str(folder / "patchcore-r18.toml"))]
     (job,) = submission_jobs(
-        entries, [pack()], [0], store=published, published=[], limits=Limits(), is_retrying=True
+        entries,
+        [pack()],
+        [0],
+        store=published,
+        published=[],
+        limits=Limits(),
+        is_retrying=True,
+        releases=KNOWN,
     )
     assert job.state == "held"  # its row is not replaced, whatever has changed
 
