@@ -43,7 +43,7 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
         UsageError: an unknown benchmark.
     """
     from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
-    from harness.records.releases import claimed_name, unlisted_name
+    from harness.records.releases import claimed_name, not_known, unlisted_name
 
     def reading(name: str) -> Callable[[int, int], None]:
         return lambda done, total: reporter.progress(f"reading {name}", done, total)
@@ -78,6 +78,11 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
     packs += [
         open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
     ]
+    for pack in packs:
+        if reason := not_known(pack.name):
+            reporter.event(
+                f"{pack.name} is {reason}: no rank, no difference to the paper (docs/data.md, 1)"
+            )
     return packs
 
 
