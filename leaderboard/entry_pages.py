@@ -359,7 +359,7 @@ def _remarks(row: Row, records: Sequence[Record]) -> tuple[str, ...]:
     if reason := not_known(row.benchmark):
         remarks.append(f"{words.NOT_COMPARABLE.capitalize()}: {reason}.")
     if row.are_patients_independent:
-        remarks.append(f"Intervals are over images: {words.INDEPENDENT}.")
+        remarks.append(f"Intervals: {words.INDEPENDENT}.")
     remarks.append(_audit_remark(row))
     for warning in dict.fromkeys(text for record in records for text in record.warnings):
         seeds = [record.seed for record in records if warning in record.warnings]

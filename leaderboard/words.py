@@ -119,7 +119,9 @@ BENCHMARK_COLUMNS = (
     "pixel_pro", "pixel_pro_foreground", "dice_at_0.5", "dice_at_valid", "dice_max",
 )  # fmt: skip
 
-INDEPENDENT = "every image counts as a patient of its own, as the pack's maker states"
+INDEPENDENT = (
+    "an image whose patient is not known counts as a patient of its own, as the pack's maker states"
+)
 NOT_COMPARABLE = "not comparable with the paper"
 
 TRACKS = {

@@ -112,8 +112,8 @@ class Row:
     unranked_reason: str | None
     """Why not."""
     are_patients_independent: bool
-    """Nothing tells whose an image is, and the pack's maker states that each is of a patient of
-    its own: intervals are over images."""
+    """The pack's maker states that every image of whose patient nothing tells is of a patient of
+    its own: intervals count it so."""
     seeds: tuple[int, ...]
     """Seeds that were run, failed ones included."""
     failures: tuple[Failure, ...]

@@ -105,8 +105,8 @@ class PackPart(Part):
     """Hash over the same and each image's patient, as the intervals resample them: a part of the
     run key. `none`: nothing tells whose the images are, and each counts by itself."""
     patients_stated: Literal["independent"] | None = None
-    """`independent`: nothing tells, and the pack's maker states that every image is of a patient
-    of its own."""
+    """`independent`: the pack's maker states that every image of whose patient nothing tells is of
+    a patient of its own."""
     visibility: Visibility
     """Whether anything but aggregates may be published."""
     images_may_be_shown: bool

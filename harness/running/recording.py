@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from harness.benchmarks import Pack
-from harness.benchmarks.version import NO_PATIENTS
 from harness.board.gallery import GalleryMaker
 from harness.board.tracks import ranking, track_of
 from harness.common.foreign_text import one_line
@@ -141,7 +140,7 @@ def pack_part(pack: Pack, place: RunPlace) -> PackPart:
         version=pack.version,
         digest=pack.digest,
         patients_digest=pack.patients,
-        patients_stated=pack.card.patients if pack.patients == NO_PATIENTS else None,
+        patients_stated=pack.card.patients,
         visibility=pack.card.visibility,
         images_may_be_shown=pack.card.images_may_be_shown,
         train=len(pack.split("train")),

@@ -11,7 +11,9 @@ import pytest
 from harness.publishing.site_build import benchmark_cards
 from tests.leaderboard.test_pages import row_of, text_of
 
-INDEPENDENT = "every image counts as a patient of its own, as the pack's maker states"
+INDEPENDENT = (
+    "an image whose patient is not known counts as a patient of its own, as the pack's maker states"
+)
 VALUES = {("image_auroc", None): 0.876543, ("pixel_auroc", "paper"): 0.9}
 MARKED = {
     "benchmark": "brain~ababab", "ranked": False, "unranked_reason": "not a known release of brain",
@@ -70,7 +72,7 @@ def test_a_maker_who_says_that_patients_are_independent_is_quoted_on_the_rows(
     )
     assert INDEPENDENT not in row_of(front, "own-localisation.padim.trained-here.container")
     entry = text_of((folder / "entries/patchcore.html").read_text())
-    assert f"Intervals are over images: {INDEPENDENT}." in entry
+    assert f"Intervals: {INDEPENDENT}." in entry
     assert entry.count(INDEPENDENT) > 1  # beside the number of resampled units, too
     assert INDEPENDENT not in text_of((folder / "entries/padim.html").read_text())
 

@@ -136,6 +136,14 @@ def test_an_edited_groups_csv_makes_it_another_run(tmp_path: Path, run: Run) -> 
     assert (before.pack.patients, after.pack.patients) == (7, 2)
 
 
+def test_what_a_maker_states_of_patients_is_in_the_record(tmp_path: Path, run: Run) -> None:
+    folder = write(tmp_path / "ours", pictures())
+    (folder / "pack.toml").write_text('patients = "independent"\n')
+    part = run("--pack", str(folder)).pack
+    assert (part.benchmark, part.base, part.patients) == ("ours", None, None)
+    assert (part.patients_digest, part.patients_stated) == ("none", "independent")
+
+
 def test_the_line_of_a_pack_is_all_that_the_verb_prints(
     data: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
