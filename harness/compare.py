@@ -19,7 +19,9 @@ from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.board.comparison import Comparison
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
+    from harness.records.releases import KnownReleases
 
 EXAMPLES = """
   python -m harness.compare                      every benchmark under results/
@@ -48,22 +50,36 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None) -> int:
-    """Compare, write and print; returns the exit code."""
+def main(
+    argv: Sequence[str] | None,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
+) -> int:
+    """Compare, write and print; returns the exit code.
+
+    Args:
+        argv: the command line; None = this process's.
+        known: which contents are which benchmark; None = the list that is committed here.
+        reviewed: what was reviewed; None = what the protected branch holds.
+    """
     options = build_parser().parse_args(argv)
+    from harness.benchmarks.known import known_releases
     from harness.board.comparison import comparison_bytes, comparison_path
     from harness.board.reviews import with_reviews
     from harness.board.rows import ranked_records, with_withdrawals
     from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
+    from harness.records.releases import claimed_name, under_known_names
     from harness.records.store import Store
 
     store = Store(options.results)
-    reviewed = protected_branch(options.reviewed_branch)
-    records = with_withdrawals(with_reviews(store.records(), reviewed), withdrawals())
+    shown = under_known_names(store.records(), known or known_releases())
+    reviewed = reviewed or protected_branch(options.reviewed_branch)
+    records = with_withdrawals(with_reviews(shown, reviewed), withdrawals())
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
-        groups = {name: group for name, group in groups.items() if name in options.benchmarks}
+        asked = options.benchmarks
+        groups = {n: group for n, group in groups.items() if {n, claimed_name(n)} & {*asked}}
     if not groups:
         raise DataMissing(
             "there is no run to compare that may take a rank",

@@ -60,14 +60,16 @@ def main(argv: Sequence[str] | None) -> int:
 
 def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_site: bool) -> None:
     """Print the results and rebuild the site."""
+    from harness.benchmarks.known import known_releases
     from harness.board.terminal_tables import result_tables
     from harness.publishing.site_build import build_site
+    from harness.records.releases import under_known_names
 
     store = plan.place.store
     if is_json:
         cli.say_json([record.as_json_object() for record in records])
     else:
-        cli.say(result_tables(records))
+        cli.say(result_tables(under_known_names(records, known_releases())))
     if rebuild_site:
         index = build_site(store.root, reviewed=plan.place.reviewed)
         cli.say(

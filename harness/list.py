@@ -141,8 +141,12 @@ def _statuses(_root: Path | None, _results: Path) -> Rows:
 
 
 def _runs(_root: Path | None, results: Path) -> Rows:
+    from harness.benchmarks.known import known_releases
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
+    stored = Store(results).records()
+    shown = under_known_names(stored, known_releases())
     return [
         {
             "run": f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}",
@@ -152,9 +156,9 @@ def _runs(_root: Path | None, results: Path) -> Rows:
             "started": record.times.started,
             "seconds": round(record.times.total, 1),
             "track": record.track,
-            "ranked": "yes" if record.ranked else record.unranked_reason,
+            "ranked": "yes" if today.ranked else today.unranked_reason,
         }
-        for record in Store(results).records()
+        for record, today in zip(stored, shown, strict=True)
     ]
 
 

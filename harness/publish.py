@@ -21,7 +21,9 @@ from harness.console import cli
 if TYPE_CHECKING:
     import argparse
 
+    from harness.entries.reviewed import Reviewed
     from harness.publishing.pull_request import PullRequest
+    from harness.records.releases import KnownReleases
 
 EXAMPLES = """
   python -m harness.publish add                        every publishable run under results/
@@ -84,14 +86,27 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None) -> int:
-    """Add or check; returns the exit code."""
+def main(
+    argv: Sequence[str] | None,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
+) -> int:
+    """Add, check or sign; returns the exit code.
+
+    Args:
+        argv: the command line; None = this process's.
+        known: by which contents `add` knows a benchmark; None = the list that is committed here.
+        reviewed: what `add` knows as reviewed; None = what the protected branch holds.
+    """
     options = build_parser().parse_args(argv)
-    verbs = {"add": _add, "check": _check, "sign": _sign}
-    return verbs[options.verb](options)
+    if options.verb == "add":
+        return _add(options, known, reviewed)
+    return _check(options) if options.verb == "check" else _sign(options)
 
 
-def _add(options: argparse.Namespace) -> int:
+def _add(
+    options: argparse.Namespace, known: KnownReleases | None, reviewed: Reviewed | None
+) -> int:
     from harness.board import curves
     from harness.common.paths import PUBLISHED_RECORDS, REPOSITORY
     from harness.entries.reviewed import protected_branch
@@ -99,7 +114,9 @@ def _add(options: argparse.Namespace) -> int:
     from harness.records.store import Store, read_record
 
     source, target = Store(options.results), Store(options.records or PUBLISHED_RECORDS)
-    reviewed = protected_branch(options.reviewed_branch, root=options.repository or REPOSITORY)
+    reviewed = reviewed or protected_branch(
+        options.reviewed_branch, root=options.repository or REPOSITORY
+    )
     if options.runs:
         paths = options.runs
     else:
@@ -112,14 +129,14 @@ def _add(options: argparse.Namespace) -> int:
     for path in paths:
         try:
             written = publish_run(
-                path, target, is_replacing=options.replace, reviewed=reviewed,
+                path, target, is_replacing=options.replace, reviewed=reviewed, known=known,
                 others=beside(Store.around(path).root),
             )  # fmt: skip
             cli.say(f"published: {written}" if written else f"published before: {path}")
         except (UsageError, StoreUnusable) as error:
             refused += 1
             cli.say(cli.render_error(error), to=sys.stderr)
-    for written in publish_comparisons(source, target):
+    for written in publish_comparisons(source, target, known=known):
         cli.say(f"published: {written}")
     return StoreUnusable.exit_code if refused else 0
 

@@ -23,6 +23,7 @@ from harness.entries.campaign_grid import Campaign, EntryVariant, is_left_out, v
 from harness.entries.entry import Entry, Kind, Settings, SubmissionTable
 from harness.entries.reviewed import Reviewed, ReviewedFolder
 from harness.records.record import Record
+from harness.records.releases import claimed_name
 
 UNREVIEWED = "unreviewed"
 OWN_SETTINGS = "own settings"
@@ -167,22 +168,14 @@ def is_preset(settings: Settings, entry: Entry, benchmark: str) -> bool:
 
 
 def _is_preset(record: Record, entry: Entry) -> bool:
-    return any(
-        _has_settings(record, entry, benchmark, record.entry.preset, {})
-        for benchmark in _benchmarks(record, entry)
-    )
-
-
-def _benchmarks(record: Record, entry: Entry) -> list[str]:
-    """Whose settings may apply: a pack of one's own takes those of the benchmark it is made like."""
-    told = list(entry.document.get("benchmarks", {}))
-    name = record.pack.benchmark
-    return [name] if name in told else [name, *told]
+    return _has_settings(record, entry, record.entry.preset, {})
 
 
 def _has_settings(
-    record: Record, entry: Entry, benchmark: str, preset: str | None, overrides: dict[str, str]
+    record: Record, entry: Entry, preset: str | None, overrides: dict[str, str]
 ) -> bool:
+    # A pack takes the settings of the benchmark that it is, or is another cut of.
+    benchmark = record.pack.base or claimed_name(record.pack.benchmark)
     try:
         own = entry.settings(benchmark, preset=preset, overrides=overrides)
     except HarnessError:
@@ -250,9 +243,6 @@ def _runs_of(
             other.entry.name == variant.name
             and is_alike
             and validation_value(other) is not None
-            and any(
-                _has_settings(other, entry, benchmark, preset, dict(variant.overrides))
-                for benchmark in _benchmarks(other, entry)
-            )
+            and _has_settings(other, entry, preset, dict(variant.overrides))
         ):
             yield other

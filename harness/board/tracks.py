@@ -19,6 +19,7 @@ from harness.common.source_files import list_source
 from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
 from harness.records.record import ModelPart, Parameter, Track
+from harness.records.releases import not_known
 
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
 REVIEWABLE_BYTES = 1024**2
@@ -103,4 +104,6 @@ def unranked_reasons(
         reasons.append("not isolated")
     if benchmark == "demo":
         reasons.append("demonstration pack")
+    if reason := not_known(benchmark):
+        reasons.append(reason)
     return reasons

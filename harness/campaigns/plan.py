@@ -113,10 +113,12 @@ def plan_campaign(
         HarnessError: the campaign, an entry, a pack, the engine or a device is not usable.
     """
     from harness.benchmarks import check_cache, default_cache
+    from harness.benchmarks.known import known_releases
     from harness.campaigns.costs import Costs
     from harness.common.paths import BASELINES
     from harness.entries import campaign_grid as grid
     from harness.entries.opening import open_entry
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
     campaign = _campaign(options)
@@ -137,7 +139,8 @@ def plan_campaign(
     opened = data_options.open_packs(options, cache, reporter)
     packs = {pack.name: pack for pack in opened}
     store = Store(options.results)
-    records = {store.name_of(record): record for record in store.records()}
+    shown = under_known_names(store.records(), known_releases())
+    records = {store.name_of(record): record for record in shown}
     look_up = _LookUp(entries, packs, offer, limits, campaign.preset, records)
     costs = Costs(records.values(), offer.device)
     cells = grid.cells(variants, list(packs), campaign.seeds)
@@ -221,7 +224,7 @@ def request_for(
     identity = UNKNOWN_IMAGE
     if entry.kind == "folder":
         identity = offer.engine.folder_identity(folder_identity(entry.folder))
-    settings = entry.settings(pack.card.base or pack.name, preset=preset, overrides=overrides)
+    settings = entry.settings(pack.base or pack.card.name, preset=preset, overrides=overrides)
     return request_of(
         entry,
         Program(entry.name, identity),

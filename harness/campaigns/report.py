@@ -107,6 +107,7 @@ def as_json(plan: CampaignPlan) -> str:
 
 def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace) -> None:
     """The results, the settings that validation chose, and counts that add up; rebuilds the site."""
+    from harness.benchmarks.known import known_releases
     from harness.board.reviews import with_reviews
     from harness.board.rows import summarise
     from harness.board.setting_choice import choices
@@ -114,13 +115,15 @@ def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace)
     from harness.campaigns.outcome import reproduction
     from harness.entries.reviewed import protected_branch
     from harness.publishing.site_build import build_site
+    from harness.records.releases import under_known_names
 
     names = {planned.cell.variant.name for planned in plan.runs}
     benchmarks = {planned.cell.benchmark for planned in plan.runs}
+    shown = under_known_names(plan.store.records(), known_releases())
     records = with_reviews(
         (
             record
-            for record in plan.store.records()
+            for record in shown
             if record.entry.name in names and record.pack.benchmark in benchmarks
         ),
         protected_branch(),

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from harness.benchmarks.known import known_releases
 from harness.board.comparison import (
     comparison_bytes,
     comparison_path,
@@ -28,15 +29,23 @@ from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import StoreUnusable, UsageError
 from harness.entries.reviewed import Reviewed
 from harness.entries.submissions import withdrawals
+from harness.publishing.pack_check import name_problems
 from harness.publishing.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record
+from harness.records.releases import KnownReleases, under_known_names
 from harness.records.store import RunName, Store, read_record
 
 DIRTY = "+dirty"
 
 
 def publish_run(
-    path: Path, target: Store, *, is_replacing: bool, reviewed: Reviewed, others: Iterable[Record]
+    path: Path,
+    target: Store,
+    *,
+    is_replacing: bool,
+    reviewed: Reviewed,
+    others: Iterable[Record],
+    known: KnownReleases | None = None,
 ) -> Path | None:
     """Put one run into the folder of published records; None where it stands there already.
 
@@ -49,6 +58,7 @@ def publish_run(
         is_replacing: a record of the same name and another run gives way.
         reviewed: what was reviewed.
         others: all runs of the results folder.
+        known: which contents are which benchmark; None = the list that is committed here.
     Raises:
         StoreUnusable: the record or its evidence was changed, or its place is taken.
         UsageError: the run must not be published; all reasons at once.
@@ -63,7 +73,7 @@ def publish_run(
     found = review(record, reviewed, others)
     if (now := marked(public, found)) is not public:
         public = now.sealed()
-    if problems := record_problems(public, found):
+    if problems := record_problems(public, found, known or known_releases()):
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(f"the run cannot be published:\n{listed}\n", where=str(path))
     existing = target.find(name)
@@ -98,10 +108,12 @@ def _copy_what_may_be_seen(record: Record, name: RunName, source: Store, target:
             target.write(target.gallery_path(name) / picture.name, picture.read_bytes())
 
 
-def publish_comparisons(source: Store, target: Store) -> list[Path]:
+def publish_comparisons(
+    source: Store, target: Store, *, known: KnownReleases | None = None
+) -> list[Path]:
     """Put those comparisons beside the records that speak of exactly the published ones."""
     private = {record.record_hash: record for record in source.records()}
-    ranked = _ranked(target)
+    ranked = _ranked(target, known or known_releases())
     written = []
     for benchmark, comparison in read_comparisons(source.root).items():
         names = [source.name_of(private[h]) for h in comparison.records if h in private]
@@ -116,19 +128,21 @@ def publish_comparisons(source: Store, target: Store) -> list[Path]:
     return written
 
 
-def _ranked(store: Store) -> dict[str, tuple[Record, ...]]:
-    return ranked_records(with_withdrawals(store.records(), withdrawals()))
+def _ranked(store: Store, known: KnownReleases) -> dict[str, tuple[Record, ...]]:
+    shown = under_known_names(store.records(), known)
+    return ranked_records(with_withdrawals(shown, withdrawals()))
 
 
 # -- one record ---------------------------------------------------------------------------------
 
 
-def record_problems(record: Record, found: Review) -> list[str]:
+def record_problems(record: Record, found: Review, known: KnownReleases) -> list[str]:
     """Why the harness cannot have written this record for publication; empty where it can.
 
     Args:
         record: its own hash was checked when it was read.
         found: what was found of it in the protected branch.
+        known: which contents are which benchmark.
     """
     from harness.publishing.verification import run_key_problems
 
@@ -143,6 +157,15 @@ def record_problems(record: Record, found: Review) -> list[str]:
         problems.append("it has a public form, and its pack is open")
     elif record.is_ok and record.evidence is None:
         problems.append("it names no evidence")
+    problems += name_problems(
+        record.pack.benchmark,
+        base=record.pack.base,
+        version=record.pack.version,
+        digest=record.pack.digest,
+        known=known,
+    )
+    if record.pack.patients_digest is None:
+        problems.append("it does not say whose its pack's images are: it is of an older harness")
     problems += _track_problems(record, found)
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.board.site_data import BenchmarkCard, Material, Waiting
     from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
+    from harness.records.releases import KnownReleases
 
 
 def default_site_folder(results: Path) -> Path:
@@ -28,6 +29,7 @@ def build_site(
     out: Path | None = None,
     *,
     published: Path = PUBLISHED_RECORDS,
+    known: KnownReleases | None = None,
     reviewed: Reviewed | None = None,
 ) -> Path:
     """Build the site from all records and return the path of its front page.
@@ -36,11 +38,13 @@ def build_site(
         results: the results folder; it may be missing.
         out: folder of the site; None is `site` beside the results folder.
         published: folder of published records, laid out like a results folder.
+        known: which contents are which benchmark; None = the list that is committed here.
         reviewed: what the results are held against; None is the protected branch.
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
-    return _write(gather(results, published, reviewed), out or default_site_folder(results))
+    material = gather(results, published, known, reviewed)
+    return _write(material, out or default_site_folder(results))
 
 
 def build_example(out: Path) -> Path:
@@ -56,7 +60,10 @@ def build_example(out: Path) -> Path:
 
 
 def gather(
-    results: Path, published: Path = PUBLISHED_RECORDS, reviewed: Reviewed | None = None
+    results: Path,
+    published: Path = PUBLISHED_RECORDS,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
 ) -> Material:
     """Everything that the site of these folders is made of.
 
@@ -64,6 +71,7 @@ def gather(
     was of reviewed contents is found anew for the results; it was for what is published, when
     that was merged.
     """
+    from harness.benchmarks.known import known_releases
     from harness.board import curves, gallery, overall_ranks
     from harness.board.comparison import without_numbers
     from harness.board.data_card_files import read_verified_packs
@@ -74,6 +82,7 @@ def gather(
     from harness.board.submission_states import team_counts
     from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
     if os.access(results, os.W_OK):
@@ -82,13 +91,13 @@ def gather(
     folders = [folder for folder in (published, results) if folder.is_dir()]
     own = {folder: Store(folder).records() for folder in folders}
     # A record that was copied from one folder to the other is one run.
-    records = list({record.run_key: record for group in own.values() for record in group}.values())
+    stored = {record.run_key: record for group in own.values() for record in group}
+    known = known or known_releases()
+    records = under_known_names(stored.values(), known)
     ours = own.get(results, []) if results != published else []
     found = with_reviews(ours, reviewed or protected_branch()) if ours else []
-    derived = {record.run_key: record for record in found}
-    marked = with_withdrawals(
-        [derived.get(record.run_key, record) for record in records], withdrawals(SUBMISSIONS)
-    )
+    derived = stored | {record.run_key: record for record in found}
+    marked = with_withdrawals(under_known_names(derived.values(), known), withdrawals(SUBMISSIONS))
     compared, outdated = _comparisons(folders, ranked_records(marked))
     rows = publishable(summarise(marked, comparisons=compared))
     drawn = {
@@ -102,6 +111,7 @@ def gather(
     return Material(
         rows=rows,
         records=tuple(records),
+        stored={r.run_key: stored[r.run_key] for r in records if r is not stored[r.run_key]},
         comparisons={name: without_numbers(each) for name, each in compared.items()},
         outdated=outdated,
         curves={
@@ -119,7 +129,9 @@ def gather(
         teams=team_counts(records),
         cards=cards,
         verified={
-            name: card for folder in folders for name, card in read_verified_packs(folder).items()
+            name: card
+            for folder in folders
+            for name, card in read_verified_packs(folder, known).items()
         },
         definitions=metric_definitions(),
     )

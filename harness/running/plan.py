@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.entries.entry import Entry
     from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
+    from harness.records.store import RunName, Store
     from harness.running.request import Request, RunPlace
     from harness.trained.given_model import GivenModel
     from harness.trained.model_store import ModelStore
@@ -117,7 +118,7 @@ def _requests(
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
     settings = {
         (entry.name, pack.name): entry.settings(
-            pack.card.base or pack.name, preset=options.preset, overrides=overrides
+            pack.base or pack.card.name, preset=options.preset, overrides=overrides
         )
         for entry in entries
         for pack in packs
@@ -248,7 +249,7 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
     if found is None:
         return f"{UNREVIEWED}: {reviewed.why or f'no submission of {reviewed.branch} pins it'}"
     committed = found.entry if isinstance(found, ReviewedFolder) else found
-    benchmark = request.pack.card.base or request.pack.name
+    benchmark = request.pack.base or request.pack.card.name
     if is_preset(request.settings, committed, benchmark):
         return None
     own = ", ".join(f"{name}={value}" for name, value in request.settings.overrides.items())
@@ -282,8 +283,7 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
     place = plan.place
     _check_conflicts(plan)
     for request in plan.requests:
-        name = request.name
-        existing = place.store.find(name)
+        name, existing = _existing(request, place.store)
         if place.retrain and existing is not None and request.trains:
             place.store.retire(name, existing)
             existing = None
@@ -295,10 +295,23 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
             place.reporter.event(f"{name}: finished before, not run again")
             yield existing
             continue
-        place.reporter.event(f"{name}: running")
+        if existing is not None and name != request.name:
+            place.store.retire(name, existing)
+            existing = None
+        place.reporter.event(f"{request.name}: running")
         record = _run_twice_at_most(request, place, existing)
-        place.reporter.event(f"{name}: {_ending(record)}")
+        place.reporter.event(f"{request.name}: {_ending(record)}")
         yield record
+
+
+def _existing(request: Request, store: Store) -> tuple[RunName, Record | None]:
+    """The record of a run and its place: that of the day when its pack was listed in no release,
+    where that is where it lies.
+    """
+    for name in (request.name, request.earlier_name):
+        if (record := store.find(name)) is not None:
+            return name, record
+    return request.name, None
 
 
 def _is_finished(record: Record, request: Request) -> bool:
@@ -314,14 +327,14 @@ def _check_conflicts(plan: RunPlan) -> None:
 
     place = plan.place
     for request in plan.requests:
-        existing = place.store.find(request.name)
+        name, existing = _existing(request, place.store)
         if existing is None:
             continue
         difference = request.key.difference(
             existing, metrics=(existing.source.metrics, METRICS_VERSION)
         )
         place.store.check_conflict(
-            request.name,
+            name,
             request.key.hash,
             replace=plan.replace,
             difference=difference,

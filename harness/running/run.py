@@ -281,7 +281,7 @@ class _Run:
     def _hello(self) -> Hello:
         request = self.request
         return Hello(
-            benchmark=request.pack.name,
+            benchmark=request.pack.card.name,  # what is listed since must change no answer
             seed=request.seed,
             device="cpu" if request.device == "cpu" else "cuda:0",
             maps_wanted=request.pack.has_masks,

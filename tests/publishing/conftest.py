@@ -15,6 +15,7 @@ from tests.publishing.pull_requests import (
     add,
     commit,
     git,
+    known_toml,
     made_of,
     write_folder,
 )
@@ -33,6 +34,9 @@ def branch(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(REPOSITORY / name, target)
     write_folder(folder, "patchcore", "PatchCore")
     write_folder(folder, "padim", "PaDiM")
+    known = folder / "harness/benchmarks/known.toml"
+    known.parent.mkdir()
+    known.write_text(known_toml())
     git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "-m", "base")

@@ -19,7 +19,7 @@ from harness.publishing.site_build import build_site
 from harness.records.store import Store, read_record
 from tests.paths import ENTRIES
 from tests.publishing.pull_requests import RECORDS, add, commit, problems, rewrite
-from tests.record_factory import comparison
+from tests.record_factory import KNOWN, comparison
 from tests.reviewed_sets import all_reviewed
 from tests.run_factory import finished
 
@@ -50,7 +50,7 @@ def test_an_open_run_is_published_unchanged_with_its_curves_and_passes_the_check
     assert told[3:] == ["new: patchcore on brain", "2 changed files, 0 problems"]
     assert add(fork, tmp_path / "results") == 0
     assert "published before" in capsys.readouterr().out
-    index = build_site(tmp_path / "none", tmp_path / "site", published=fork / RECORDS)
+    index = build_site(tmp_path / "none", tmp_path / "site", published=fork / RECORDS, known=KNOWN)
     assert "PatchCore" in index.read_text()
 
 
@@ -204,7 +204,7 @@ def test_curves_and_comparisons_of_other_records_are_found(fork, run, tmp_path):
 def test_a_run_that_must_not_be_published_is_refused_with_every_reason(fork, run, tmp_path, capsys):
     path = run(source__commit=None, ranked=False, unranked_reason="x")
     place = ["--records", str(tmp_path / "p"), "--repository", str(fork)]
-    assert publish.main(["add", str(path), *place]) == 5
+    assert publish.main(["add", str(path), *place], KNOWN) == 5
     told = capsys.readouterr().err
     assert "not made from a commit" in told
     assert "take a rank" in told
@@ -233,8 +233,8 @@ def test_what_a_run_of_today_leaves_can_be_published(
     clean = record.source.model_copy(update={"commit": "0" * 40})
     made = record.model_copy(update={"source": clean})
     found = review(made, all_reviewed([made]))
-    assert record_problems(marked(made, found), found) == []
-    (told,) = record_problems(made, review(made, NOTHING_REVIEWED))
+    assert record_problems(marked(made, found), found, KNOWN) == []
+    (told,) = record_problems(made, review(made, NOTHING_REVIEWED), KNOWN)
     assert told.startswith("it is trained here, and unreviewed")
     assert curves.refresh(Store(tmp_path / "r")) == 1
     assert finished(record).run_key == record.run_key

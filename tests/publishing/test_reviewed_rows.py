@@ -27,6 +27,7 @@ from tests.publishing.pull_requests import (
     rewrite,
     write_folder,
 )
+from tests.record_factory import KNOWN
 
 ROW = f"{RECORDS}/brain/patchcore/seed-0.json"
 
@@ -218,12 +219,12 @@ def test_a_site_marks_what_is_unreviewed_and_believes_what_was_published(
     run()
     add(fork, tmp_path / "results")
     none = tmp_path / "none"
-    (local,) = gather(tmp_path / "results", none, ReviewedSet()).rows
+    (local,) = gather(tmp_path / "results", none, KNOWN, ReviewedSet()).rows
     assert (local.ranked, local.unranked_reason) == (False, "unreviewed")
     assert local.metric("image_auroc", None).mean is not None
     branch = protected_branch("origin/main", root=fork)
-    assert gather(tmp_path / "results", none, branch).rows[0].ranked
-    assert gather(none, fork / RECORDS, ReviewedSet()).rows[0].ranked
+    assert gather(tmp_path / "results", none, KNOWN, branch).rows[0].ranked
+    assert gather(none, fork / RECORDS, KNOWN, ReviewedSet()).rows[0].ranked
 
 
 # -- a contributor's commits --------------------------------------------------------------------
