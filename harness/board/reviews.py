@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.board.setting_choice import choices, validation_value
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError
 from harness.engines.base import image_identity
 from harness.entries.campaign_grid import Campaign, EntryVariant, is_left_out, variants
@@ -188,8 +189,12 @@ def _has_settings(
 def _is_chosen(
     record: Record, folder: ReviewedFolder | None, reviewed: Reviewed, others: Iterable[Record]
 ) -> bool:
-    """Whether a committed campaign chose these settings by validation: its runs say so anew."""
-    if folder is None or not record.entry.overrides:
+    """Whether a committed campaign chose these settings by validation: its runs say so anew.
+
+    Never on a hidden pack: of its validation nothing is published that says so to anybody else.
+    """
+    can_be_seen = may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
+    if folder is None or not record.entry.overrides or not can_be_seen:
         return False
     others = list(others)
     return any(

@@ -174,6 +174,11 @@ def test_what_validation_chose_in_a_committed_campaign_takes_a_rank_and_no_other
     assert not in_grid(grid_runs())["patchcore.coreset_ratio-0.5"]  # nobody committed the grid
 
 
+def test_of_a_hidden_pack_no_choice_can_be_derived_again() -> None:
+    hidden = grid_runs(visibility="hidden", track="sealed")
+    assert not in_grid(hidden, GRID)["patchcore.coreset_ratio-0.5"]
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
