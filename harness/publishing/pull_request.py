@@ -216,7 +216,7 @@ class PullRequest:
         seen = {change.path for change in self.changes}
         for path in sorted({name.strip("\n") for name in told.split("\0")} - seen - {""}):
             if problem := self._not_a_contributors(Change("changed", path)):
-                yield f"{path}: a commit of it changes this on the way: {problem}"
+                yield f"{path}: a commit changes this on the way (squash them): {problem}"
 
     def _not_a_contributors(self, change: Change) -> str | None:
         """Why this is no change that a contributor may make."""

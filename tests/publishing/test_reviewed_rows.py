@@ -245,7 +245,7 @@ def test_what_a_contributors_commits_touch_on_the_way_counts_too(fork) -> None:
     assert [line.partition(":")[0] for line in told] == [
         "baselines/evil/entry.toml", "baselines/evil/model.py",
     ]  # fmt: skip
-    assert all("a commit of it changes this on the way" in line for line in told)
+    assert all("a commit changes this on the way (squash them)" in line for line in told)
 
 
 def test_a_branch_that_took_in_its_base_has_no_problem_by_that(fork, branch) -> None:
