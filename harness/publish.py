@@ -31,6 +31,8 @@ EXAMPLES = """
   python -m harness.publish check --base origin/main --repository ../pull-request
   python -m harness.publish check --base origin/main --repository ../pull-request \\
       --maintainer --replaces padim
+  python -m harness.publish sign --base origin/main --key ~/.config/bmad/key.pem --out ../change.sig
+      and `check --signature ../change.sig` takes the change for a maintainer's
 """
 
 
@@ -38,8 +40,9 @@ def build_parser() -> cli.Parser:
     """The command line of this verb."""
     parser = cli.Parser(
         "publish",
-        "Put runs into leaderboard/records/ in the form that may be seen, or check a pull request:\n"
-        "a contributor adds own submissions alone; what a maintainer publishes is derived again.",
+        "Put runs into leaderboard/records/ in the form that may be seen, check a pull request, or\n"
+        "sign a change: a contributor adds own submissions alone; what a maintainer publishes is\n"
+        "derived again.",
         EXAMPLES,
     )
     parser.add_argument("verb", choices=("add", "check", "sign"))
