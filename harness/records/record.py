@@ -241,7 +241,7 @@ class ModelPart(Part):
     """Trained in this run; taken from the store, where an earlier run of the same key had trained
     it; or given with the call."""
     trained_under: Sha256 | None
-    """Run key of its training by this harness; None where nothing is known of it."""
+    """Key of its training by this harness (`RunKey.training_hash`); None where nothing is known of it."""
     remark: str | None = None
     """What is unknown of a given model, or differs from what this run would have trained."""
 

@@ -89,6 +89,11 @@ class RunKey:
         """`sha256:…` over the parts."""
         return content_hash(self.parts)
 
+    @cached_property
+    def training_hash(self) -> str:
+        """`sha256:…` over what decides the result of the run's training: the key of its model."""
+        return content_hash(dict(self.training))
+
     def difference(self, old: Record, **more: tuple[object, object]) -> str:
         """In words, which parts differ from those of a stored record.
 

@@ -175,6 +175,6 @@ def launches(request: Request, place: RunPlace) -> list[Launch]:
     if not request.trains:
         return [predict]
     staged = work / "train"
-    key = request.key.hash.removeprefix("sha256:")
+    key = request.key.training_hash.removeprefix("sha256:")
     written = place.cache / interrupted_training.UNFINISHED_FOLDER / key / "part-1"
     return [launch_of(request, place, "train", model=written, train=staged), predict]

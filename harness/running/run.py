@@ -109,7 +109,7 @@ def _held_training(
     root = place.trainings or place.cache
     most = request.limits.checkpoints
     return interrupted_training.hold(
-        root, request.key.hash, str(request.name), most_checkpoints=most
+        root, request.key.training_hash, str(request.name), most_checkpoints=most
     )
 
 

@@ -73,7 +73,7 @@ def test_a_given_model_counts_for_the_run_and_not_for_a_training() -> None:
 def test_whose_the_images_are_counts_for_the_run_and_not_for_a_training() -> None:
     one, other = (RunKey.of_run(**DECISIVE, patients=each) for each in ("sha256:a", "none"))
     assert len({one.hash, other.hash, RunKey.of_run(**DECISIVE).hash}) == 3
-    assert one.training == other.training
+    assert one.training_hash == other.training_hash == RunKey.of_run(**DECISIVE).hash
     assert one.parts == RunKey.of_run(**DECISIVE).parts | {"patients": "sha256:a"}
     known = finished(record())
     told = of_record(known, patients="none").difference(known)
