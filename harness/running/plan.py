@@ -308,7 +308,7 @@ def _existing(request: Request, store: Store) -> tuple[RunName, Record | None]:
     """The record of a run and its place: that of the day when its pack was listed in no release,
     where that is where it lies.
     """
-    for name in (request.name, request.earlier_name):
+    for name in dict.fromkeys((request.name, request.earlier_name)):
         if (record := store.find(name)) is not None:
             return name, record
     return request.name, None
