@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.common.errors import EnvironmentFault, UsageError
+from harness.common.near_misses import did_you_mean
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -205,12 +206,10 @@ def read_request(arguments: argparse.Namespace) -> PackRequest:
 
 
 def _unknown(source: str) -> UsageError:
-    import difflib
-
-    near = difflib.get_close_matches(source, benchmarks(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    known = (*benchmarks(), "folder")
     return UsageError(
-        f"unknown benchmark {source!r}", fix=f"{hint}one of: {', '.join((*benchmarks(), 'folder'))}"
+        f"unknown benchmark {source!r}",
+        fix=f"{did_you_mean(source, known)}one of: {', '.join(known)}",
     )
 
 

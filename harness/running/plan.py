@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, UsageError
 from harness.console import cli, data_options
+from harness.running.presets import base_of, check_presets
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +45,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     from harness.benchmarks import check_cache, default_cache
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
-    from harness.entries.opening import open_entry
+    from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.weights import default_weights_folder
     from harness.records.store import Store
     from harness.running.request import RunPlace
@@ -54,6 +55,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     limits = cli.read_limits(options.limit)
     overrides = cli.assignments(options.overrides, "--set")
     entries = [open_entry(text, known_folders=BASELINES) for text in options.entries]
+    say_what_was_meant(options.entries, entries, reporter)
     entries = _named(entries, options.name)
     models = ModelStore(default_models())
     given = _given_model(options, entries, models)
@@ -65,6 +67,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     check_cache(cache)
     packs = data_options.open_packs(options, cache, reporter)
     _refuse_leaks(entries, packs, engine)
+    check_presets(entries, packs, options.preset, reporter)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
         f" on {_listing([pack.name for pack in packs])}"
@@ -112,7 +115,7 @@ def _requests(
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
     settings = {
         (entry.name, pack.name): entry.settings(
-            pack.card.base or pack.name, preset=options.preset, overrides=overrides
+            base_of(pack), preset=options.preset, overrides=overrides
         )
         for entry in entries
         for pack in packs
