@@ -121,6 +121,7 @@ def _check(options: argparse.Namespace) -> int:
 def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     from harness.benchmarks import check_cache, default_cache
     from harness.entries.submissions import open_all
+    from harness.publishing.site_build import tell_site_problem
     from harness.records.store import Store
 
     cache = default_cache()
@@ -132,6 +133,10 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     store = Store(options.results)
     jobs = queued_jobs(options, entries, packs, store)
     if options.verb == "run":
+        if not options.dry_run:
+            store.check_writable()
+            if not options.no_site:
+                tell_site_problem(options.results, reporter)
         worst = run_waiting(options, entries, jobs, data_options.places(packs, options), reporter)
         jobs = queued_jobs(options, entries, packs, store)
     else:

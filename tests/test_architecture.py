@@ -209,9 +209,7 @@ def test_the_harness_imports_two_modules_of_the_kit() -> None:
 # -- the door -----------------------------------------------------------------------------------
 
 
-VERBS = sorted(
-    path.stem for path in (REPOSITORY / "harness").glob("[a-z]*.py")
-)
+VERBS = sorted(path.stem for path in (REPOSITORY / "harness").glob("[a-z]*.py"))
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -131,6 +131,8 @@ def plan_campaign(
     if not entries:
         raise UsageError("every entry is left out", where="leave_out")
     variants = grid.variants(campaign, {source: entry.name for source, entry in entries.items()})
+    if options.action in ("run", "resume"):
+        Store(options.results).check_writable()
     offer = host.offer(limits)
     cache = default_cache()
     check_cache(cache)

@@ -11,7 +11,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from harness.common.json_text import bounded_bytes
+
 MAX_TOML_DEPTH = 32
+MAX_TOML_BYTES = 1024**2  # strangers write these files; reading one must cost nothing
 _MOST = 1 << 63
 
 
@@ -41,11 +44,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The document in a file.
 
     Raises:
-        BadToml: as `parse_toml`, or the file is not UTF-8.
+        BadToml: as `parse_toml`, or the file is not UTF-8 or too large.
         OSError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = bounded_bytes(path, MAX_TOML_BYTES, BadToml).decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadToml(str(error)) from error
     return parse_toml(text)

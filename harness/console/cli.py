@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from harness.common.errors import EnvironmentFault, HarnessError, UsageError
 from harness.common.foreign_text import hanging, in_lines, one_line
 from harness.common.near_misses import did_you_mean
+from harness.common.room_to_write import DISK_FULL
 from harness.console import ends
 from harness.engines.base import Limits
 
@@ -147,7 +148,7 @@ def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError) and ends.has_reader_left():
             return ends.EXIT_READER_LEFT  # head, less: no news
-        if error.errno not in ends.DISK_FULL:
+        if error.errno not in DISK_FULL:
             raise
         full = _disk_full(error)
         _tell_last(render_error(full))

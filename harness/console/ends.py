@@ -25,7 +25,6 @@ ENDING_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXITS_BY_SIGNAL = tuple(128 + number for number in ENDING_SIGNALS)
 EXIT_READER_LEFT = 128 + signal.SIGPIPE  # what a shell shows for `yes | head`
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LEGIBLE = "bmad-legible"
 # The signs that messages and tables use, for an output that lacks them.
 PLAIN_SIGNS = {

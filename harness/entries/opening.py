@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 IMAGE_PATTERN = re.compile(
     r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
 )
-# Strangers write these files; reading one must cost nothing.
-MAX_TOML_BYTES = 1024**2
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 # Half of a frame's line (64 KiB): paths and limits stand in it too, and overrides may grow.
 MAX_PARAMS_CHARACTERS = 32 * 1024
@@ -339,8 +337,6 @@ def _check_sections(document: Mapping[str, Any], where: str) -> None:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_TOML_BYTES:
-        raise EntryInvalid(f"the file is larger than {MAX_TOML_BYTES} bytes", where=str(path))
     try:
         return read_toml(path)
     except BadToml as error:

@@ -61,6 +61,9 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     given = _given_model(options, entries, models)
     options.seeds = options.seeds or [given.seed or 0 if given else 0]
     _check_seeds(options.seeds)
+    store = Store(options.results)
+    if not options.dry_run:
+        store.check_writable()
     engine = choose_engine(options.engine)
     engine.check()
     cache = default_cache()
@@ -79,7 +82,6 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     if any(entry.table.trains for entry in entries) and given is None and not options.no_keep_model:
         models.check()
         models.sweep()
-    store = Store(options.results)
     store.sweep()
     engine.remove_leftovers()
     place = RunPlace(
@@ -272,6 +274,7 @@ def _check_conflicts(plan: RunPlan) -> None:
     from harness.metrics import METRICS_VERSION
 
     place = plan.place
+    place.store.check_writable(request.name for request in plan.requests)
     for request in plan.requests:
         existing = place.store.find(request.name)
         if existing is None:
@@ -308,12 +311,24 @@ def _ending(record: Record) -> str:
     return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
 
 
-def dry_run(plan: RunPlan) -> str:
-    """The exact engine calls of every session, as text; nothing is started."""
+@dataclass(frozen=True)
+class EngineCall:
+    """One session that a run would start."""
+
+    run: str
+    """The run's place in the store."""
+    verb: str
+    """What the entry is asked to do."""
+    call: str
+    """The engine's call, as text."""
+
+
+def dry_run(plan: RunPlan) -> list[EngineCall]:
+    """The exact engine calls of every session; nothing is started."""
     from harness.running.request import launches
 
-    parts = []
-    for request in plan.requests:
-        for launch in launches(request, plan.place):
-            parts.append(f"# {request.name} {launch.verb}\n{plan.place.engine.plan(launch)}")
-    return "\n\n".join(parts)
+    return [
+        EngineCall(str(request.name), launch.verb, plan.place.engine.plan(launch))
+        for request in plan.requests
+        for launch in launches(request, plan.place)
+    ]
