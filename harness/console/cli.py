@@ -213,6 +213,14 @@ def render_error(error: HarnessError) -> str:
     return f"{text}\n{hanging(f'fix: {error.fix}')}" if error.fix else text
 
 
+def say_either(text: object, value: object, *, is_json: bool) -> None:
+    """Print a result once: as text, or with `--json` for machines."""
+    if is_json:
+        say_json(value)
+    else:
+        say(text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are `UsageError`s and whose help keeps its examples' lines."""
 
