@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from harness.common.errors import EnvironmentFault, HarnessError, UsageError
 from harness.common.foreign_text import hanging, in_lines, one_line
@@ -240,6 +240,10 @@ class Parser(argparse.ArgumentParser):
         """As the base class, which calls this for the verbs of a verb too."""
         self._given = [str(each) for each in (sys.argv[1:] if args is None else args)]
         return super().parse_known_args(args, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As every result: the base class lets no caller see that the reader has left."""
+        say(message.rstrip("\n"), to=file or sys.stderr)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting; a mistyped option is recognised."""

@@ -45,9 +45,9 @@ IMAGE_PATTERN = re.compile(
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 # Half of a frame's line (64 KiB): paths and limits stand in it too, and overrides may grow.
 MAX_PARAMS_CHARACTERS = 32 * 1024
-# How alike a bare name and a local entry's must be to be one mistyped: conv-a and conv-ae are, but
+# How alike a bare name and a local entry's must be to be one mistyped: padmi and padim are, but
 # my-padim and padim are not.
-LIKELY_MEANT = 0.85
+LIKELY_MEANT = 0.8
 
 
 class _Sections(BaseModel):
