@@ -104,9 +104,9 @@ def test_every_verb_takes_json_and_recognises_a_mistyped_option(verb: str) -> No
     ],
 )
 def test_what_was_meant_is_told(
-    arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], told: str, made: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("BMAD_CACHE", str(tmp_path))
+    assert made.is_dir()  # its cache holds the demo pack
     verb, *others = arguments
     own = ["--results", str(tmp_path)] if verb.endswith("evaluate") else []
     if own and "--engine=dokcer" not in others:
