@@ -55,7 +55,8 @@ class Reporter:
         """One line about something that happened; more lines of it hang below the first."""
         shown = hanging(text)
         if self._bars is not None:
-            self._bars.console.print(shown, markup=False, emoji=False, highlight=False)
+            with ends.terminal_may_be_gone():
+                self._bars.console.print(shown, markup=False, emoji=False, highlight=False)
         else:
             ends.write_line(shown, sys.stderr)
 
@@ -63,7 +64,8 @@ class Reporter:
         """How far `label` is; may be called as often as one likes."""
         label = one_line(label)
         if ends.is_terminal(sys.stderr):
-            self._draw(label, done, total)
+            with ends.terminal_may_be_gone():
+                self._draw(label, done, total)
             return
         now = time.monotonic()
         if now - self._spoke.setdefault(label, now) >= QUIET_SECONDS:
@@ -73,7 +75,8 @@ class Reporter:
     def close(self) -> None:
         """Take the bars away; what follows is printed plainly."""
         if self._bars is not None:
-            self._bars.stop()
+            with ends.terminal_may_be_gone():
+                self._bars.stop()
             self._bars = None
             self._tasks.clear()
 

@@ -107,18 +107,25 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+@contextlib.contextmanager
+def terminal_may_be_gone() -> Iterator[None]:
+    """Where the terminal was closed nobody reads what is written, and work or clean-up goes on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:  # what a terminal answers that was closed
+            raise
+
+
 def write_line(text: str, stream: TextIO | None) -> None:
-    """Write a line at once. Where the terminal is gone nobody reads it, and work goes on.
+    """Write a line at once, or, where the terminal is gone, not at all.
 
     Raises:
         BrokenPipeError: the reader left.
         OSError: the disk behind the output is full.
     """
-    try:
+    with terminal_may_be_gone():
         print(text, file=stream, flush=True)
-    except OSError as error:
-        if error.errno != errno.EIO:  # what a terminal answers that was closed
-            raise
 
 
 def has_reader_left() -> bool:
