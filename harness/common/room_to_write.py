@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-LEAST_ROOM = 16 * 1024**2
-"""Bytes: the record, the evidence and the pictures of a large run."""
+LEAST_ROOM = 1024**2
+"""Bytes: the record, the evidence and the pictures of a small run; how large one gets nobody knows yet."""
 
 
 def writing_problem(folder: Path) -> str | None:

@@ -44,7 +44,7 @@ def test_a_dangling_link_and_a_device_are_no_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mount", "told"),
-    [("-o size=1m", "the disk is full (1 MiB free)"), ("-o ro", "Read-only file system")],
+    [("-o size=512k", "the disk is full (0 MiB free)"), ("-o ro", "Read-only file system")],
 )
 def test_a_small_or_read_only_disk_is_told(tmp_path: Path, mount: str, told: str) -> None:
     assert problem_on(mount, tmp_path / "disk") == told
