@@ -21,6 +21,8 @@ EXAMPLES = """
   python -m harness.check my-method:latest > verdict.json
   python -m harness.check my-method.tar --device cuda:0 --limit image_seconds=10
 """
+# Of the metrics a reader sees these; the JSON holds all.
+SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_pro", "dice_max")
 
 
 def build_parser() -> cli.Parser:
@@ -62,7 +64,9 @@ def verdict_text(verdict: CheckReport) -> str:
     lines += [f"note   {warning}" for warning in verdict.warnings]
     if verdict.seconds_per_image is not None:
         lines.append(f"       {verdict.seconds_per_image:.3f} s per image on the demo pack")
-    values = [f"{name} {value:.4f}" for name, value in verdict.metrics.items() if value is not None]
+    values = [
+        f"{name} {value:.4f}" for name in SHOWN if (value := verdict.metrics.get(name)) is not None
+    ]
     if values:
         lines.append(f"       reached there (a sign of life): {', '.join(values)}")
     ending = "keeps the contract" if verdict.conforms else "does NOT keep the contract"

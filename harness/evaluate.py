@@ -67,12 +67,13 @@ def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_sit
     from harness.board.terminal_tables import result_tables
 
     store = plan.place.store
+    # Before anything is printed: whoever reads the first line alone (`| head`) has a site as well.
+    index = build_site_if_possible(store.root, plan.place.reporter) if rebuild_site else None
     if is_json:
         cli.say_json([record.as_json_object() for record in records])
     else:
         cli.say(result_tables(records))
     if rebuild_site:
-        index = build_site_if_possible(store.root, plan.place.reporter)
         places = f"records: {store.root}" + (f"\nsite:    {index}" if index else "")
         cli.say(places, to=sys.stderr if is_json else sys.stdout)
 
