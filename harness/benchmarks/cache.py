@@ -32,6 +32,7 @@ def check_cache(cache: Path) -> None:
             where=str(cache),
             fix="give another folder with BMAD_CACHE=DIR",
         )
+    cache.mkdir(parents=True, exist_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -14,16 +14,17 @@ LEAST_ROOM = 1024**2
 
 
 def writing_problem(folder: Path) -> str | None:
-    """Why nothing can be written into a folder, which is made where it is missing; None: it can.
+    """Why nothing could be written into a folder, or into what is there of its path; None: it can.
 
-    Room is taken and given back: what a quota leaves is in no table of free space.
+    Nothing is left there, not even the folder. Room is taken and given back: what a quota leaves is
+    in no table of free space.
     """
+    there = _there(folder)
+    if not there.is_dir():
+        return f"{there} is no folder"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
+        with tempfile.TemporaryFile(dir=there) as probe:
             os.posix_fallocate(probe.fileno(), 0, LEAST_ROOM)
-    except (FileExistsError, NotADirectoryError):
-        return "it, or a folder above it, is a file"
     except OSError as error:
         if error.errno not in DISK_FULL:
             return str(error.strerror)
@@ -32,12 +33,8 @@ def writing_problem(folder: Path) -> str | None:
 
 
 def access_problem(folder: Path) -> str | None:
-    """Why nothing can be made in a folder, or in what is there of its path; nothing is tried.
-
-    Returns:
-        A sentence that names the place; None: nothing speaks against it.
-    """
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    """The same by the permissions alone, for many folders; nothing is tried."""
+    there = _there(folder)
     if not there.is_dir():
         return f"{there} is no folder"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written"
@@ -45,5 +42,9 @@ def access_problem(folder: Path) -> str | None:
 
 def free_mebibytes(folder: Path) -> int:
     """What is free on the disk of a folder, or of what is there of its path."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    return shutil.disk_usage(there).free // 1024**2
+    return shutil.disk_usage(_there(folder)).free // 1024**2
+
+
+def _there(folder: Path) -> Path:
+    """A folder, or the last part of its path that is there; a link that leads nowhere is."""
+    return next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))

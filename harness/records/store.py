@@ -271,7 +271,7 @@ class Store:
                 temporary.write_bytes(content)
 
     def check_writable(self, names: Iterable[RunName] = ()) -> None:
-        """See that records can be written, before work of hours ends here; makes the folder.
+        """See that records can be written, before work of hours ends here; leaves nothing.
 
         Args:
             names: the runs that are to come.
