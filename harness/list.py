@@ -142,6 +142,7 @@ def _statuses(_root: Path | None, _results: Path) -> Rows:
 
 def _runs(_root: Path | None, results: Path) -> Rows:
     from harness.benchmarks.known import known_releases
+    from harness.board.tracks import why_unranked
     from harness.records.releases import under_known_names
     from harness.records.store import Store
 
@@ -156,7 +157,7 @@ def _runs(_root: Path | None, results: Path) -> Rows:
             "started": record.times.started,
             "seconds": round(record.times.total, 1),
             "track": record.track,
-            "ranked": "yes" if today.ranked else today.unranked_reason,
+            "ranked": ", ".join(why_unranked(today)) or "yes",
         }
         for record, today in zip(stored, shown, strict=True)
     ]

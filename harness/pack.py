@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None) -> int:
     with cli.reporting() as reporter:
         from harness.board.data_card import make_card
         from harness.board.data_card_files import write_card
+        from harness.records.store import Store
 
+        Store(options.results).check_writable()
         pack = _open(options.folder, options.benchmark, reporter)
         if options.known_line:
             return _say_known_line(pack, reporter)

@@ -14,6 +14,7 @@ from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, UsageError
 from harness.common.foreign_text import one_line
 from harness.console import cli, data_options
+from harness.running.presets import base_of, check_presets
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +48,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     from harness.benchmarks import check_cache, default_cache
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
-    from harness.entries.opening import open_entry
+    from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.reviewed import protected_branch
     from harness.entries.weights import default_weights_folder
     from harness.records.store import Store
@@ -58,17 +59,22 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     limits = cli.read_limits(options.limit)
     overrides = cli.assignments(options.overrides, "--set")
     entries = [open_entry(text, known_folders=BASELINES) for text in options.entries]
+    say_what_was_meant(options.entries, entries, reporter)
     entries = _named(entries, options.name)
     models = ModelStore(default_models())
     given = _given_model(options, entries, models)
     options.seeds = options.seeds or [given.seed or 0 if given else 0]
     _check_seeds(options.seeds)
+    store = Store(options.results)
+    if not options.dry_run:
+        store.check_writable()
     engine = choose_engine(options.engine)
     engine.check()
     cache = default_cache()
     check_cache(cache)
     packs = data_options.open_packs(options, cache, reporter)
     _refuse_leaks(entries, packs, engine)
+    check_presets(entries, packs, options.preset, reporter)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
         f" on {_listing([pack.name for pack in packs])}"
@@ -80,7 +86,6 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     if any(entry.table.trains for entry in entries) and given is None and not options.no_keep_model:
         models.check()
         models.sweep()
-    store = Store(options.results)
     store.sweep()
     engine.remove_leftovers()
     place = RunPlace(
@@ -118,7 +123,7 @@ def _requests(
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
     settings = {
         (entry.name, pack.name): entry.settings(
-            pack.base or pack.card.name, preset=options.preset, overrides=overrides
+            base_of(pack), preset=options.preset, overrides=overrides
         )
         for entry in entries
         for pack in packs
@@ -249,8 +254,7 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
     if found is None:
         return f"{UNREVIEWED}: {reviewed.why or f'no submission of {reviewed.branch} pins it'}"
     committed = found.entry if isinstance(found, ReviewedFolder) else found
-    benchmark = request.pack.base or request.pack.card.name
-    if is_preset(request.settings, committed, benchmark):
+    if is_preset(request.settings, committed, base_of(request.pack)):
         return None
     own = ", ".join(f"{name}={value}" for name, value in request.settings.overrides.items())
     return f"{OWN_SETTINGS}: {one_line(own)} is no preset of {reviewed.branch}"
@@ -326,6 +330,7 @@ def _check_conflicts(plan: RunPlan) -> None:
     from harness.metrics import METRICS_VERSION
 
     place = plan.place
+    place.store.check_writable(request.name for request in plan.requests)
     for request in plan.requests:
         name, existing = _existing(request, place.store)
         if existing is None:
@@ -362,12 +367,24 @@ def _ending(record: Record) -> str:
     return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
 
 
-def dry_run(plan: RunPlan) -> str:
-    """The exact engine calls of every session, as text; nothing is started."""
+@dataclass(frozen=True)
+class EngineCall:
+    """One session that a run would start."""
+
+    run: str
+    """The run's place in the store."""
+    verb: str
+    """What the entry is asked to do."""
+    call: str
+    """The engine's call, as text."""
+
+
+def dry_run(plan: RunPlan) -> list[EngineCall]:
+    """The exact engine calls of every session; nothing is started."""
     from harness.running.request import launches
 
-    parts = []
-    for request in plan.requests:
-        for launch in launches(request, plan.place):
-            parts.append(f"# {request.name} {launch.verb}\n{plan.place.engine.plan(launch)}")
-    return "\n\n".join(parts)
+    return [
+        EngineCall(str(request.name), launch.verb, plan.place.engine.plan(launch))
+        for request in plan.requests
+        for launch in launches(request, plan.place)
+    ]
