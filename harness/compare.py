@@ -20,6 +20,7 @@ from harness.console import cli
 
 if TYPE_CHECKING:
     from harness.board.comparison import Comparison
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.releases import KnownReleases
 
@@ -45,6 +46,7 @@ def build_parser() -> cli.Parser:
         action="store_true",
         help="only print: compare the finished runs that take no rank too",
     )
+    cli.add_review_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     parser.add_argument(
         "--json", action="store_true", help="print the comparisons as one JSON array"
@@ -52,24 +54,32 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
+def main(
+    argv: Sequence[str] | None,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
+) -> int:
     """Compare, write and print; returns the exit code.
 
     Args:
         argv: the command line; None = this process's.
         known: which contents are which benchmark; None = the list that is committed here.
+        reviewed: what was reviewed; None = what the protected branch holds.
     """
     options = build_parser().parse_args(argv)
     from harness.benchmarks.known import known_releases
     from harness.board.comparison import comparison_bytes, comparison_path
+    from harness.board.reviews import with_reviews
     from harness.board.rows import ranked_records, with_withdrawals
+    from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
     from harness.records.releases import claimed_name, under_known_names
     from harness.records.store import Store
 
     store = Store(options.results)
     shown = under_known_names(store.records(), known or known_releases())
-    records = with_withdrawals(shown, withdrawals())
+    reviewed = reviewed or protected_branch(options.reviewed_branch)
+    records = with_withdrawals(with_reviews(shown, reviewed), withdrawals())
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
         asked = options.benchmarks
@@ -78,7 +88,8 @@ def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
         raise DataMissing(
             "there is no run to compare that may take a rank",
             where=str(options.results),
-            fix="evaluate entries in containers with real weights; --unranked compares the others",
+            fix="evaluate reviewed entries in containers with real weights; --unranked compares the"
+            " others",
         )
     found = []
     for name, group in sorted(groups.items()):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from harness.campaigns.grid import Cell
 from harness.common.errors import EntryFailed, EntryInvalid, EnvironmentFault, UsageError
 from harness.console.ends import EXITS_BY_SIGNAL
+from harness.entries.campaign_grid import Cell
 
 PAUSES = (10.0, 60.0)  # seconds before the second and the third try
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from harness.common.errors import EntryInvalid
+from harness.records.record import content_hash
 
 Verb = Literal["predict", "train", "describe"]
 CANARY = Path(__file__).with_name("canary.py")
@@ -83,11 +84,26 @@ class Program:
     """Variables by which an image names its own folders of weights: they stay as they are."""
     refusal: str = ""
     """Why nothing may be started from the image; `start` then ends with `invalid_image`."""
+    source: str | None = None
+    """Of a source folder: identity of its files and of what they stand on
+    (`harness.entries.program` knows it); None of an image."""
+    built_on: str | None = None
+    """Of a folder's image: hash of all else that decides what is in it (`image_identity`)."""
 
     @property
     def is_foreign(self) -> bool:
         """Somebody else built it: its configuration and its files are a stranger's."""
         return self.identity.startswith("image:")
+
+
+def image_identity(source: str, built_on: str) -> str:
+    """Identity of the image that is built from a source folder.
+
+    Args:
+        source: identity of the folder.
+        built_on: hash of all else that decides what is in the image.
+    """
+    return "folder:" + content_hash({"source": source, "built_on": built_on})
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ DEFAULT_PRESET = "bmad"
 DEMO_PRESET = "demo"
 MAX_PROBLEMS = 50  # of one table that are told
 MAX_LISTED = 2000  # characters of a list of names
+MAX_TITLE = 1000  # characters
 
 
 TableType = TypeVar("TableType", bound=BaseModel)
@@ -150,6 +151,11 @@ class Entry:
     def name(self) -> str:
         """Name on the board."""
         return self.table.name
+
+    @property
+    def shown_title(self) -> str:
+        """The method's name, as records have it."""
+        return one_line(self.table.title, MAX_TITLE)
 
     @property
     def folder(self) -> Path:

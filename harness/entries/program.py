@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.common.errors import InfrastructureFault
@@ -22,7 +23,8 @@ def prepare_program(entry: Entry, engine: Engine) -> Program:
     try:
         if entry.kind == "folder":
             identity = folder_identity(entry.folder)
-            return engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
+            program = engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
+            return replace(program, source=identity)
         if entry.kind == "archive":
             return engine.prepare_archive(Path(entry.source), entry.name)
         if entry.kind == "submission":

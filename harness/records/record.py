@@ -74,6 +74,12 @@ class EntryPart(Part):
     """Registry digest, where the image has one."""
     image: str | None = None
     """Id of the image that ran (hash of its configuration); None on the process engine."""
+    source: str | None = None
+    """Of a source folder: identity of its files and of what they stand on, from which git derives
+    it again; None of an image, and where an older harness wrote the record."""
+    built_on: Sha256 | None = None
+    """Of a folder's image: hash of all else that decides what is in it; with `source` it gives
+    the identity."""
     maps: bool
     """Whether the entry answered with anomaly maps."""
     preset: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, UsageError
+from harness.common.foreign_text import one_line
 from harness.console import cli, data_options
 from harness.running.presets import base_of, check_presets
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.engines.base import Engine, Limits, Program
     from harness.entries.entry import Entry
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.store import RunName, Store
     from harness.running.request import Request, RunPlace
@@ -47,6 +49,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry, say_what_was_meant
+    from harness.entries.reviewed import protected_branch
     from harness.entries.weights import default_weights_folder
     from harness.records.store import Store
     from harness.running.request import RunPlace
@@ -95,10 +98,12 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
         models=models,
         keep_model=not options.no_keep_model,
         retrain=options.retrain,
+        reviewed=protected_branch(options.reviewed_branch),
     )
     requests = tuple(
         _requests(entries, packs, options, place, limits=limits, overrides=overrides, given=given)
     )
+    _tell_unreviewed(requests, place)
     return RunPlan(requests, place, options.replace)
 
 
@@ -215,6 +220,44 @@ def _tell_unreviewable(entries: Sequence[Entry], reporter: cli.Reporter) -> None
     for entry in entries:
         if entry.kind == "folder" and (problems := unreviewable_files(entry.folder)):
             reporter.event(f"{entry.name} cannot be on the trained-here track: {problems[0]}")
+
+
+def _tell_unreviewed(requests: Sequence[Request], place: RunPlace) -> None:
+    """What keeps runs from a rank, before they begin; each once, with its entries."""
+    told: dict[str, list[str]] = {}
+    for request in requests:
+        if problem := _review_problem(request, place.reviewed):
+            told.setdefault(problem, []).append(request.entry.name)
+    for problem, names in told.items():
+        place.reporter.event(
+            f"{_listing(list(dict.fromkeys(names)))}: {problem}; trained, scored and shown as"
+            " usual, and takes no rank"
+        )
+
+
+def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
+    """Why a run takes no rank for want of a review, or None."""
+    from harness.board.reviews import OWN_SETTINGS, UNREVIEWED, Contents, find_reviewed, is_preset
+    from harness.entries.entry import SubmissionTable
+    from harness.entries.reviewed import ReviewedFolder
+
+    entry, program = request.entry, request.program
+    pinned = entry.table.pinned if isinstance(entry.table, SubmissionTable) else ""
+    found = find_reviewed(
+        Contents(
+            entry.kind, entry.name, entry.folder_name, program.source, pinned, program.image_digest
+        ),
+        reviewed,
+    )
+    if found is None and entry.kind == "folder":
+        return f"{UNREVIEWED}: {reviewed.missing(entry.folder)}"
+    if found is None:
+        return f"{UNREVIEWED}: {reviewed.why or f'no submission of {reviewed.branch} pins it'}"
+    committed = found.entry if isinstance(found, ReviewedFolder) else found
+    if is_preset(request.settings, committed, base_of(request.pack)):
+        return None
+    own = ", ".join(f"{name}={value}" for name, value in request.settings.overrides.items())
+    return f"{OWN_SETTINGS}: {one_line(own)} is no preset of {reviewed.branch}"
 
 
 def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:

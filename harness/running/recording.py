@@ -12,8 +12,8 @@ import numpy as np
 
 from harness.benchmarks import Pack
 from harness.board.gallery import GalleryMaker
+from harness.board.reviews import marked, review
 from harness.board.tracks import ranking, track_of
-from harness.common.foreign_text import one_line
 from harness.common.statuses import Status
 from harness.metrics import METRICS_VERSION, RunScores
 from harness.records.record import (
@@ -33,8 +33,6 @@ from harness.running.audit import AnswersHash
 from harness.running.machine import machine
 from harness.running.request import Request, RunPlace
 from harness.session.scoring import ground_truth
-
-MAX_TITLE = 1000  # characters
 
 
 @dataclass
@@ -79,15 +77,17 @@ def record_of(
     is_ranked, reason = ranking(
         request.settings, request.pack, place.engine, track=track, model=progress.model
     )
-    return Record(
+    record = Record(
         run_key=request.key.hash,
         entry=EntryPart(
             name=entry.name,
-            title=one_line(entry.table.title, MAX_TITLE),
+            title=entry.shown_title,
             kind=entry.kind,
             identity=request.program.identity,
             image_digest=request.program.image_digest,
             image=request.program.image or None,
+            source=request.program.source,
+            built_on=request.program.built_on,
             maps=progress.entry_has_maps,
             preset=request.settings.preset,
             params=dict(request.settings.params),
@@ -117,6 +117,7 @@ def record_of(
         answers=progress.answers.value if scores else None,
         warnings=_warnings(progress, scores),
     )
+    return marked(record, review(record, place.reviewed))
 
 
 def _warnings(progress: RunProgress, scores: RunScores | None) -> list[str]:

@@ -12,6 +12,7 @@ from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
+from harness.entries.reviewed import NOTHING_REVIEWED, Reviewed
 from harness.records.releases import unlisted_name
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
@@ -81,6 +82,8 @@ class RunPlace:
     """Train, even where a finished training is there."""
     trainings: Path | None = None
     """Where trainings under way are kept; None = in the cache, for a later run to go on from."""
+    reviewed: Reviewed = NOTHING_REVIEWED
+    """What a run may be of and take a rank."""
 
 
 def request_of(

@@ -29,7 +29,7 @@ from docker.errors import APIError, ImageNotFound
 from harness.common.errors import DeviceUnavailable, EngineUnavailable, EnvironmentFault
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import RunEnded, Status
-from harness.engines.base import CANARY, Engine, Launch, Program
+from harness.engines.base import CANARY, Engine, Launch, Program, image_identity
 from harness.engines.docker import build, images, runc, vetting
 from harness.engines.docker.container import (
     ENGINE_FAULTS,
@@ -173,7 +173,7 @@ class DockerEngine(Engine):
         return build.build_folder(self.client, folder, name, identity)
 
     def folder_identity(self, identity: str) -> str:
-        return build.image_identity(identity, build.baselines_base())
+        return image_identity(identity, build.baselines_base().built_on)
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._check_runc(is_foreign=True)
