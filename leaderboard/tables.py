@@ -385,7 +385,7 @@ def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
         reason if len(names) == len(rows) else f"{reason} ({formats.joined(names)})"
         for reason, names in reasons.items()
     ]
-    marks = dict.fromkeys(mark for row in rows for mark in row.audit_marks)
+    marks = dict.fromkeys(mark for row in rows for mark in (*row.audit_marks, *row.marks))
     return (*marks, *((f"unranked: {formats.plain(', '.join(told))}",) if told else ()))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.board.site_data import TeamCount
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError
 from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
@@ -188,7 +189,8 @@ def _state(
         return "waiting", "; ".join(changes), record.times.started
     if record.is_ok:
         return "finished", "its record is current", record.times.started
-    told = f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
+    outcome, is_open = record.outcome, may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
+    told = f"{outcome.status.value}: {outcome.remedy if is_open else outcome.status.entry.remedy}"
     state: SubmissionState = "waiting" if is_retrying else "failed"
     return state, f"tried again after {told}" if is_retrying else told, record.times.started
 

@@ -6,8 +6,8 @@ for record in run_all(plan): ...         what is finished is not run again
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
@@ -33,6 +33,8 @@ class RunPlan:
     requests: tuple[Request, ...]
     place: RunPlace
     replace: bool
+    data: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the name of a pack, the options that name it to another verb."""
 
 
 def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
@@ -58,13 +60,13 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     models = ModelStore(default_models())
     given = _given_model(options, entries, models)
     options.seeds = options.seeds or [given.seed or 0 if given else 0]
-    _check_seeds(options.seeds)
+    check_seeds(options.seeds)
     engine = choose_engine(options.engine)
     engine.check()
     cache = default_cache()
     check_cache(cache)
     packs = data_options.open_packs(options, cache, reporter)
-    _refuse_leaks(entries, packs, engine)
+    refuse_leaks(entries, packs, engine)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
         f" on {_listing([pack.name for pack in packs])}"
@@ -93,7 +95,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     requests = tuple(
         _requests(entries, packs, options, place, limits=limits, overrides=overrides, given=given)
     )
-    return RunPlan(requests, place, options.replace)
+    return RunPlan(requests, place, options.replace, data_options.places(packs, options))
 
 
 def _requests(
@@ -198,7 +200,8 @@ def _named(entries: list[Entry], name: str | None) -> list[Entry]:
     return entries
 
 
-def _check_seeds(seeds: Sequence[int]) -> None:
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `UsageError` unless the seeds are different, and such as every library takes."""
     if len(set(seeds)) != len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
         raise UsageError("seeds are different whole numbers from 0 to 2147483647", where="--seed")
 
@@ -211,7 +214,7 @@ def _tell_unreviewable(entries: Sequence[Entry], reporter: cli.Reporter) -> None
             reporter.event(f"{entry.name} cannot be on the trained-here track: {problems[0]}")
 
 
-def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
+def refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
     """Images that must not leak, and strangers' programs, need an isolating engine."""
     if engine.isolation != "none":
         return
@@ -235,6 +238,8 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
         StoreConflict: a name is taken by another run; said before anything is run.
         InfrastructureFault: a run could not be done, twice.
     """
+    from harness.running.trying import check_call, reason
+
     place = plan.place
     _check_conflicts(plan)
     for request in plan.requests:
@@ -254,6 +259,9 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
         place.reporter.event(f"{name}: running")
         record = _run_twice_at_most(request, place, existing)
         place.reporter.event(f"{name}: {_ending(record)}")
+        if not record.is_ok:
+            data = plan.data.get(request.pack.name, ())
+            place.reporter.event(reason(record, place.store.root, check_call(request, place, data)))
         yield record
 
 
@@ -286,12 +294,14 @@ def _check_conflicts(plan: RunPlan) -> None:
 
 
 def _run_twice_at_most(request: Request, place: RunPlace, existing: Record | None) -> Record:
-    """The infrastructure's faults say nothing about the entry: one more try, then the error."""
+    """The infrastructure's faults say nothing about the entry: what can pass is tried once more."""
     from harness.running.run import execute
 
     try:
         return execute(request, place, before=existing)
     except InfrastructureFault as fault:
+        if not fault.can_pass:
+            raise
         place.reporter.event(f"{request.name}: {fault.what} Trying once more.")
     return execute(request, place, before=existing)
 
@@ -302,7 +312,7 @@ def _ending(record: Record) -> str:
     if record.is_ok:
         return f"ok in {seconds}"
     detail = f": {record.outcome.detail}" if record.outcome.detail else ""
-    return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
+    return f"{status}{detail} ({seconds})"
 
 
 def dry_run(plan: RunPlan) -> str:

@@ -15,14 +15,15 @@ from harness.board.gallery import GalleryMaker
 from harness.board.tracks import ranking, track_of
 from harness.common.foreign_text import one_line
 from harness.common.statuses import Status
+from harness.engines.base import EngineFacts
 from harness.metrics import METRICS_VERSION, RunScores
+from harness.records.parts import OutcomePart
 from harness.records.record import (
     AuditPart,
     CostPart,
     EntryPart,
     Latency,
     ModelPart,
-    OutcomePart,
     PackPart,
     Record,
     TimesPart,
@@ -31,7 +32,9 @@ from harness.records.record import (
 from harness.records.source import source
 from harness.running.audit import AnswersHash
 from harness.running.machine import machine
+from harness.running.remarks import facts_part, remarks_of
 from harness.running.request import Request, RunPlace
+from harness.session.one_image import Answer
 from harness.session.scoring import ground_truth
 
 MAX_TITLE = 1000  # characters
@@ -55,7 +58,9 @@ class RunProgress:
     peak_ram_bytes: list[int] = field(default_factory=list)
     peak_gpu_bytes: list[int] = field(default_factory=list)
     log: bytes = b""
+    facts: list[EngineFacts] = field(default_factory=list)
     answered: int = 0
+    constant_maps: int = 0
     has_scores_from_maps: bool = False
     entry_has_maps: bool = True
     kept_maps: Path | None = None
@@ -69,12 +74,28 @@ class RunProgress:
         elif is_test:
             self.latencies.append(seconds)
 
+    def note_answer(self, answer: Answer) -> None:
+        """Count one answered test image, once its map was scored."""
+        self.note_latency(answer.latency_seconds, is_test=True)
+        self.answered += 1
+        self.has_scores_from_maps |= answer.is_score_from_map
+        drawn = answer.anomaly_map
+        self.constant_maps += drawn is not None and bool((drawn == drawn[0, 0]).all())
+
 
 def record_of(
     request: Request, place: RunPlace, progress: RunProgress, outcome: OutcomePart
 ) -> Record:
     """The record of a run, not sealed yet; a failed one holds no metrics."""
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
+    facts = facts_part(progress.facts)
+    remarks = remarks_of(
+        scores,
+        progress.training if scores else None,
+        facts,
+        constant_maps=progress.constant_maps,
+        has_scores_from_maps=progress.has_scores_from_maps,
+    )
     is_ranked, reason = ranking(request.settings, request.pack, place.engine, progress.model)
     return Record(
         run_key=request.key.hash,
@@ -89,6 +110,7 @@ def record_of(
             preset=request.settings.preset,
             params=dict(request.settings.params),
             overrides=dict(request.settings.overrides),
+            made_of=request.key.made_of,
             checkpoint_rule=request.settings.training.model_dump(),
             metadata=entry.metadata,
         ),
@@ -112,16 +134,10 @@ def record_of(
         metrics=list(scores.metrics) if scores else [],
         audit=progress.audit if scores else None,
         answers=progress.answers.value if scores else None,
-        warnings=_warnings(progress, scores),
+        warnings=[remark.text for remark in remarks],
+        marks=list(dict.fromkeys(remark.mark for remark in remarks if remark.mark)),
+        engine_facts=facts,
     )
-
-
-def _warnings(progress: RunProgress, scores: RunScores | None) -> list[str]:
-    """Remarks on a run that ended well."""
-    if scores is None:
-        return []
-    told = ["the entry sends no score: its map's maximum is the image score"]
-    return [*scores.warnings, *(told if progress.has_scores_from_maps else [])]
 
 
 def peak_mib(peaks: Sequence[int]) -> float | None:

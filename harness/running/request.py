@@ -12,6 +12,7 @@ from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
+from harness.records.parts import SourcesPart
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
 from harness.trained import interrupted_training
@@ -109,8 +110,18 @@ def request_of(
         device=kind or device_kind(device),
         threads=limits.threads,
         model=model.hash if model else None,
+        made_of=made_of(program),
     )
     return Request(entry, program, settings, pack, seed, device, limits, key, is_audited, model)
+
+
+def made_of(program: Program) -> SourcesPart | None:
+    """What the identity of a folder is made of; None for an image."""
+    if not program.own_files:
+        return None
+    return SourcesPart(
+        own=program.own_files, shared=program.shared_files, base=program.base or None
+    )
 
 
 def device_kind(device: str) -> str:

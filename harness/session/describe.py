@@ -29,7 +29,7 @@ def describe(program: Program, engine: Engine, limits: Limits) -> Description:
                 log = running.log
     except RunEnded as end:
         if end.status.fault is Fault.INFRASTRUCTURE:
-            raise InfrastructureFault(end.status, end.detail) from end
+            raise InfrastructureFault(end.status, end.detail, end.cause) from end
         tail = quoted(log[-LOG_TAIL_BYTES:])
         raise EntryInvalid(
             f"it does not describe itself: {end.detail}" + (f"\n{tail}" if tail else ""),

@@ -31,7 +31,7 @@ import tomllib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def build_folder(
                     where=str(_own_dockerfile(folder) or folder),
                     fix="mend what the last lines of its build name",
                 )
-    return program_of(image, name, identity=label)
+    return replace(program_of(image, name, identity=label), base=wanted.identity)
 
 
 def image_identity(identity: str, base: Base) -> str:
