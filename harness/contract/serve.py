@@ -293,13 +293,16 @@ def _as_pair(answer: object) -> tuple[object, object]:
 
     A map alone would be taken apart by its rows, and be two of them where it has two.
     """
-    if isinstance(answer, tuple) and len(answer) == 2:
-        return answer[0], answer[1]
-    shape = getattr(answer, "shape", None)
-    what = f"{len(answer)} things" if isinstance(answer, tuple) else f"one {type(answer).__name__}"
+    if isinstance(answer, tuple | list):
+        if len(answer) == 2:
+            return answer[0], answer[1]
+        what = f"a {type(answer).__name__} of {len(answer)}"
+    else:
+        shape = getattr(answer, "shape", None)
+        what = type(answer).__name__ + ("" if shape is None else f" of shape {list(shape)}")
     raise TypeError(
-        f"predict returned {what}{'' if shape is None else f' of shape {list(shape)}'}, where a"
-        " tuple of two is expected: return anomaly_map, score (either may be None, not both)"
+        f"predict returned {what}, where two things are expected: return anomaly_map, score"
+        " (None for the score takes the map's maximum; a method without maps returns None, score)"
     )
 
 

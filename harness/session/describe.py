@@ -32,7 +32,8 @@ def describe(program: Program, engine: Engine, limits: Limits) -> Description:
             raise InfrastructureFault(end.status, end.detail, end.cause) from end
         tail = quoted(log[-LOG_TAIL_BYTES:])
         raise EntryInvalid(
-            f"it does not describe itself: {end.detail}" + (f"\n{tail}" if tail else ""),
+            # It has seen no image yet: what it said instead tells nothing of one.
+            f"it does not describe itself: {end.told('open')}" + (f"\n{tail}" if tail else ""),
             where=program.name,
             fix="see harness/contract/README.md, section describe",
         ) from end

@@ -18,14 +18,12 @@ _CAUSES = tuple(
         (r"no space left|disk quota exceeded|\bENOSPC\b", Cause.DISK_FULL),
         (r"toomanyrequests|too many requests|rate limit|\b429\b", Cause.RATE_LIMIT),
         (
-            r"unauthorized|authentication required|access denied|\bdenied\b|\b40[13]\b"
-            r"|no basic auth credentials",
+            r"unauthorized|authentication required|\bdenied\b|\b40[13]\b|no basic auth credentials",
             Cause.REFUSED_LOGIN,
         ),
         (r"manifest unknown|name unknown|not found|does not exist", Cause.NO_SUCH_IMAGE),
         (
-            r"HTTP status: 5|dial tcp|no such host|refused|timeout|timed out|TLS|x509|\bEOF\b"
-            r"|server misbehaving|network is unreachable|connection reset",
+            r"HTTP status: 5|dial tcp|no such host|refused|time(d )?out|TLS|x509|\bEOF\b|\breset\b",
             Cause.NO_REGISTRY,
         ),
     )
