@@ -1,6 +1,6 @@
 """What the kernel counts of memory that ran out: in one control group, and on the whole machine.
 
-Under version 1 the counts stand in `memory.oom_control` and `memory.failcnt`, under version 2 in
+Under version 1 the counts stand in `memory.oom_control` and `memory*.failcnt`, under version 2 in
 `memory.events`. A kill says nothing of whose fault it was: a group that never met its own limit
 was killed because somebody above it, or the machine, had no memory left.
 """
@@ -50,7 +50,8 @@ def events_of(folder: Path) -> MemoryEvents | None:
     if "oom_kill" not in old:
         return None
     try:
-        hits = int((folder / "memory.failcnt").read_text())
+        # Memory, memory with swap (met first, where both limits are one), and the kernel's own.
+        hits = sum(int(file.read_text()) for file in folder.glob("memory*.failcnt"))
     except (OSError, ValueError):
         return None
     return MemoryEvents(old["oom_kill"], hits)

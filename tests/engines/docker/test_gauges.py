@@ -64,7 +64,7 @@ def group_of(system: Path, line: str, files: dict[str, str]) -> Path:
         (
             "4:memory:/docker/abc",
             {"memory.oom_control": V1.format(0), "memory.failcnt": "0\n"},
-            {"memory.oom_control": V1.format(1), "memory.failcnt": "17\n"},
+            {"memory.oom_control": V1.format(1), "memory.memsw.failcnt": "17\n"},
             MemoryEvents(kills=1, limit_hits=17),
         ),
         (  # somebody above it had no memory left
