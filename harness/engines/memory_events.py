@@ -1,7 +1,8 @@
 """What the kernel counts of memory that ran out: in one control group, and on the whole machine.
 
 Under version 1 the counts stand in `memory.oom_control` and `memory*.failcnt`, under version 2 in
-`memory.events`. A kill says nothing of whose fault it was: a group that never met its own limit
+`memory.events`. Trap: newer kernels (seen with 6.18) leave version 1's failcnt at 0; the group's peak,
+beside its limit, tells the same. A kill says nothing of whose fault it was: a group that never met its own limit
 was killed because somebody above it, or the machine, had no memory left.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+CHARGE_BYTES = 1024**2  # the kernel counts in steps; a group this near its limit has met it
+
 
 @dataclass(frozen=True)
 class MemoryEvents:
@@ -20,7 +23,7 @@ class MemoryEvents:
     kills: int
     """Processes of the group that were killed for memory."""
     limit_hits: int
-    """How often it met its own limit: version 1 counts those that went well, too."""
+    """How often it met its own limit, those included that went well; at least that it did."""
 
 
 def group_folders(process: int | str, system: Path = Path("/")) -> Iterator[Path]:
@@ -45,15 +48,16 @@ def events_of(folder: Path) -> MemoryEvents | None:
     """The counts of a group; None where it has none, or is gone."""
     new = _counts(folder / "memory.events")
     if "oom_kill" in new:
-        return MemoryEvents(new["oom_kill"], new.get("oom", 0))
+        return MemoryEvents(new["oom_kill"], new.get("oom", 0) + new.get("max", 0))
     old = _counts(folder / "memory.oom_control")  # before Linux 4.13, kills are not counted there
     if "oom_kill" not in old:
         return None
-    try:
-        # Memory, memory with swap (met first, where both limits are one), and the kernel's own.
-        hits = sum(int(file.read_text()) for file in folder.glob("memory*.failcnt"))
-    except (OSError, ValueError):
-        return None
+    # Memory, memory with swap (met first, where both limits are one), and the kernel's own.
+    hits = sum(_number(file) or 0 for file in folder.glob("memory*.failcnt"))
+    peak = _number(folder / "memory.max_usage_in_bytes")
+    limit = _number(folder / "memory.limit_in_bytes")
+    if not hits and peak is not None and limit is not None:
+        hits = int(peak >= limit - CHARGE_BYTES)
     return MemoryEvents(old["oom_kill"], hits)
 
 
@@ -92,6 +96,13 @@ class OwnMemory:
 def kills_on_this_machine(system: Path = Path("/")) -> int | None:
     """Processes that the kernel has killed for memory since it started; None where it does not tell."""
     return _counts(system / "proc/vmstat").get("oom_kill")
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _counts(file: Path) -> dict[str, int]:

@@ -59,13 +59,24 @@ def group_of(system: Path, line: str, files: dict[str, str]) -> Path:
             "0::/system.slice/docker-abc.scope",
             {"memory.events": V2.format(0, 0, 0), "memory.peak": "1\n"},
             {"memory.events": V2.format(9, 2, 3)},
-            MemoryEvents(kills=3, limit_hits=2),
+            MemoryEvents(kills=3, limit_hits=11),
         ),
         (
             "4:memory:/docker/abc",
             {"memory.oom_control": V1.format(0), "memory.failcnt": "0\n"},
             {"memory.oom_control": V1.format(1), "memory.memsw.failcnt": "17\n"},
             MemoryEvents(kills=1, limit_hits=17),
+        ),
+        (  # a kernel that leaves the failures uncounted
+            "4:memory:/docker/abc",
+            {
+                "memory.oom_control": V1.format(0),
+                "memory.failcnt": "0\n",
+                "memory.limit_in_bytes": "67108864\n",
+                "memory.max_usage_in_bytes": "1000\n",
+            },
+            {"memory.oom_control": V1.format(1), "memory.max_usage_in_bytes": "67100672\n"},
+            MemoryEvents(kills=1, limit_hits=1),
         ),
         (  # somebody above it had no memory left
             "0::/system.slice/docker-abc.scope",
@@ -98,7 +109,7 @@ def test_what_the_group_counted_last_stays_when_it_is_gone(tmp_path: Path) -> No
     (folder / "memory.events").unlink()
     folder.rmdir()
     gauge.sample(is_due=True)
-    assert gauge.events == MemoryEvents(1, 1)
+    assert gauge.events == MemoryEvents(1, 2)
 
 
 def test_a_kernel_that_counts_no_kills_tells_nothing(tmp_path: Path) -> None:
