@@ -175,7 +175,7 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
         _E,
         "A score or a map holds NaN or infinity.",
         "Guard divisions, square roots and logarithms; float16 overflows above 65504. A score that"
-        " is the map's maximum is NaN where the map is.",
+        " is its map's maximum is as good as the map.",
     ),
     Status.MISSING_ANSWER: StatusEntry(
         _E,

@@ -382,10 +382,10 @@ def read_description(running: Running, launch: Launch) -> Description:
         RunEnded: it does not describe itself as the contract says, or not in time.
     """
     limits = launch.limits
-    pipe = EntryPipe(running, TimeLimits(limits, limits.start_seconds))
-    where = "the description"
-    with pipe.typed(where, pipe.limits.total):
-        description = Description.from_line(pipe.receive_first_line("contract", pipe.limits.total))
+    pipe = EntryPipe(running, TimeLimits(limits, limits.start_seconds + limits.stop_seconds))
+    where, deadline = "the description", pipe.limits.start()
+    with pipe.typed(where, deadline):
+        description = Description.from_line(pipe.receive_first_line("contract", deadline))
     pipe.close()
     return description
 
