@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from harness.common.foreign_text import BAR, all_quoted
+from harness.common.paths import REPOSITORY
 from harness.common.statuses import Cause, Status
 
 MAX_LAST_LINES = 20
@@ -39,10 +40,16 @@ _SPOKEN_OF = (
 
 
 def last_lines(log: bytes) -> list[str]:
-    """The last lines of a log, each cut and fit to be shown; folders of this user by `~`."""
-    home = f"{Path.home()}/"
-    lines = all_quoted(log[-TAIL_BYTES:])[-MAX_LAST_LINES:]
-    return [line.removeprefix(BAR).replace(home, "~/") for line in lines]
+    """The last lines of a log, each cut and fit to be shown.
+
+    A record may be published: what a process told of this machine's folders is shortened, files of
+    the checkout to their place in it, and those of this user by `~`.
+    """
+    places = {f"{REPOSITORY}/": "", f"{Path.home()}/": "~/"}
+    lines = [line.removeprefix(BAR) for line in all_quoted(log[-TAIL_BYTES:])[-MAX_LAST_LINES:]]
+    for place, shown in places.items():
+        lines = [line.replace(place, shown) for line in lines]
+    return lines
 
 
 def spoken_of(status: Status, log: bytes) -> Cause | None:

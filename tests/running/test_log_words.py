@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.common.paths import REPOSITORY
 from harness.common.statuses import Cause, Status
 from harness.running.log_words import MAX_LAST_LINES, last_lines, spoken_of
 from harness.running.trying import NO_LOG, reason
@@ -48,6 +49,7 @@ def test_the_last_lines_are_few_short_and_visible() -> None:
     assert len(line) < 450
     assert last_lines(b"") == []
     assert last_lines(f"{Path.home()}/code/model.py".encode()) == ["~/code/model.py"]
+    assert last_lines(f'  File "{REPOSITORY}/a/b.py"'.encode()) == ['  File "a/b.py"']
 
 
 def test_of_a_hidden_run_the_rule_is_told_and_nothing_of_its_log() -> None:
