@@ -36,7 +36,7 @@ def group_folders(process: int | str, system: Path = Path("/")) -> Iterator[Path
         system: the root of /proc and /sys.
     """
     with contextlib.suppress(OSError):
-        for line in (system / f"proc/{process}/cgroup").read_text().splitlines():
+        for line in (system / f"proc/{process}/cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, group = line.split(":", 2)
             if controllers in ("", "memory"):
                 folder = system / "sys/fs/cgroup" / controllers / group.lstrip("/")
@@ -100,7 +100,7 @@ def kills_on_this_machine(system: Path = Path("/")) -> int | None:
 
 def _number(file: Path) -> int | None:
     try:
-        return int(file.read_text())
+        return int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -108,7 +108,7 @@ def _number(file: Path) -> int | None:
 def _counts(file: Path) -> dict[str, int]:
     """A file of `name count` lines."""
     try:
-        pairs = [line.split() for line in file.read_text().splitlines()]
+        pairs = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
         return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
     except (OSError, ValueError):
         return {}

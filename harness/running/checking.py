@@ -91,7 +91,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     from harness.benchmarks import check_cache, default_cache
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
-    from harness.entries.opening import open_entry
+    from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.program import prepare_program
     from harness.running.plan import check_seeds, refuse_leaks
 
@@ -100,6 +100,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     engine = choose_engine(options.engine)
     engine.check()
     entry = open_entry(options.entry, known_folders=BASELINES)
+    say_what_was_meant([options.entry], [entry], reporter)
     if engine.isolation == "none" and entry.kind != "folder":
         raise UsageError(
             f"{entry.name} is an image and needs an engine that isolates",

@@ -58,7 +58,9 @@ class MemoryGauge:
             self.events = events
         if self._file is not None:
             try:
-                self.peak_bytes = max(self.peak_bytes or 0, int(self._file.read_text()))
+                self.peak_bytes = max(
+                    self.peak_bytes or 0, int(self._file.read_text(encoding="utf-8"))
+                )
             except (OSError, ValueError):  # the group went with the container
                 self._file = None
         return True
