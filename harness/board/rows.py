@@ -117,6 +117,9 @@ class Row:
     """Whether the row may take a rank."""
     unranked_reason: str | None
     """Why not."""
+    are_patients_independent: bool
+    """The pack's maker states that every image of whose patient nothing tells is of a patient of
+    its own: intervals count it so."""
     seeds: tuple[int, ...]
     """Seeds that were run, failed ones included."""
     failures: tuple[Failure, ...]
@@ -311,6 +314,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         visibility=strictest(record.pack.visibility for record in records),
         ranked=not reasons,
         unranked_reason=", ".join(reasons) or None,
+        are_patients_independent=any(r.pack.patients_stated == "independent" for r in records),
         seeds=tuple(sorted({record.seed for record in records})),
         failures=tuple(
             _failure(record.seed, record.outcome) for record in records if not record.is_ok
