@@ -15,6 +15,7 @@ from harness.records.releases import claimed_name
 from leaderboard import words
 
 DIRTY = "+dirty"
+OUTSIDE = "DIR"  # whatever folder the reader has it in
 DEFAULT_PRESET = "bmad"
 
 
@@ -47,7 +48,9 @@ def source(record: Record) -> str:
     """What stands in the place of ENTRY: the folder, file or image reference."""
     told = record.entry.metadata.get("source")
     if isinstance(told, str) and told:
-        return told
+        # Of a path outside the checkout, its last part alone is kept: no folder is told to strangers.
+        is_outside = record.entry.kind in ("folder", "archive") and "/" not in told
+        return f"{OUTSIDE}/{told}" if is_outside else told
     if record.entry.kind == "folder":
         return f"baselines/{record.entry.name}"
     if record.entry.kind == "submission":
@@ -73,6 +76,8 @@ def _checkout(record: Record) -> list[str]:
         return [f"# harness {record.source.version}, not from a git checkout"]
     clean = commit.removesuffix(DIRTY)
     lines = [f"git checkout {shlex.quote(clean)}"]
+    if source(record).startswith(f"{OUTSIDE}/"):
+        lines.append("# the entry lies outside the checkout: DIR is wherever its author has put it")
     if clean != commit:
         lines.insert(0, "# the harness had local changes that are not in this commit")
     return lines

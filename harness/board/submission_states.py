@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.benchmarks.known import known_releases
 from harness.board.site_data import TeamCount
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError
 from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
@@ -193,7 +194,8 @@ def _state(
         return "waiting", "; ".join(changes), record.times.started
     if record.is_ok:
         return "finished", "its record is current", record.times.started
-    told = f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
+    outcome, is_open = record.outcome, may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
+    told = f"{outcome.status.value}: {outcome.remedy if is_open else outcome.status.entry.remedy}"
     state: SubmissionState = "waiting" if is_retrying else "failed"
     return state, f"tried again after {told}" if is_retrying else told, record.times.started
 

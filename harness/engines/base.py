@@ -75,6 +75,10 @@ class Program:
     """Image id `sha256:…` (docker engine)."""
     image_digest: str | None = None
     """Registry digest `name@sha256:…` where the image has one."""
+    own_files: str = ""
+    """Of a folder, `sha256:…` over its own files alone."""
+    shared_files: str = ""
+    """Of a folder, `sha256:…` over what every baseline stands on."""
     content: str = ""
     """`sha256:…` over an image's layers and how it is started: equal under every name, label and
     date; empty on the process engine."""
@@ -145,6 +149,22 @@ class Exit:
     """Exit code; negative = ended by that signal; None = it had to be killed by us."""
     is_out_of_memory: bool = False
     """The engine's word that the memory limit killed it."""
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What was seen of a program from outside, beside its pipe; None: it cannot be seen here."""
+
+    memory_kills: int | None = None
+    """How many of its processes, children too, were killed for memory so far."""
+    met_memory_limit: bool | None = None
+    """Whether it met its own limit; False beside a kill: the machine had no memory left."""
+    has_memory_limit: bool = True
+    """Whether the engine holds it to one."""
+    full_folders: tuple[str, ...] = ()
+    """`/dev/shm` and `/tmp`, where they were seen full."""
+    exit_code: int | None = None
+    """Of its main process, as in `Exit`, once it has ended."""
 
 
 class DeadlinePassed(Exception):
@@ -245,6 +265,14 @@ class Running(ABC):
     @abstractmethod
     def peak_memory_bytes(self) -> int | None:
         """Peak RAM of the program and its children as the host saw it, where it could."""
+
+    def facts(self) -> EngineFacts:
+        """What the engine knows of it by now; asked on every way out, also before `stop`.
+
+        Raises:
+            RunEnded: the engine failed.
+        """
+        return EngineFacts()
 
     def owns(self, process: int) -> bool:
         """Whether a process of this machine is the program, or was started by it.

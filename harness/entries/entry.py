@@ -21,7 +21,8 @@ from harness.common.foreign_text import in_lines, one_line
 from harness.common.near_misses import did_you_mean
 from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, parse_toml
-from harness.records.record import Parameter, Sha256
+from harness.records.parts import Sha256
+from harness.records.record import Parameter
 
 Kind = Literal["folder", "submission", "image", "archive"]
 Family = Literal[

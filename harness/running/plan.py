@@ -6,8 +6,8 @@ for record in run_all(plan): ...         what is finished is not run again
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
@@ -37,6 +37,8 @@ class RunPlan:
     requests: tuple[Request, ...]
     place: RunPlace
     replace: bool
+    data: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the name of a pack, the options that name it to another verb."""
 
 
 def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
@@ -64,7 +66,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     models = ModelStore(default_models())
     given = _given_model(options, entries, models)
     options.seeds = options.seeds or [given.seed or 0 if given else 0]
-    _check_seeds(options.seeds)
+    check_seeds(options.seeds)
     store = Store(options.results)
     if not options.dry_run:
         store.check_writable()
@@ -73,7 +75,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     cache = default_cache()
     check_cache(cache)
     packs = data_options.open_packs(options, cache, reporter)
-    _refuse_leaks(entries, packs, engine)
+    refuse_leaks(entries, packs, engine)
     check_presets(entries, packs, options.preset, reporter)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
@@ -104,7 +106,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
         _requests(entries, packs, options, place, limits=limits, overrides=overrides, given=given)
     )
     _tell_unreviewed(requests, place)
-    return RunPlan(requests, place, options.replace)
+    return RunPlan(requests, place, options.replace, data_options.places(packs, options))
 
 
 def _requests(
@@ -209,7 +211,8 @@ def _named(entries: list[Entry], name: str | None) -> list[Entry]:
     return entries
 
 
-def _check_seeds(seeds: Sequence[int]) -> None:
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `UsageError` unless the seeds are different, and such as every library takes."""
     if len(set(seeds)) != len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
         raise UsageError("seeds are different whole numbers from 0 to 2147483647", where="--seed")
 
@@ -260,7 +263,7 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
     return f"{OWN_SETTINGS}: {one_line(own)} is no preset of {reviewed.branch}"
 
 
-def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
+def refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
     """Images that must not leak, and strangers' programs, need an isolating engine."""
     if engine.isolation != "none":
         return
@@ -284,6 +287,8 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
         StoreConflict: a name is taken by another run; said before anything is run.
         InfrastructureFault: a run could not be done, twice.
     """
+    from harness.running.trying import check_call, reason
+
     place = plan.place
     _check_conflicts(plan)
     for request in plan.requests:
@@ -305,6 +310,9 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
         place.reporter.event(f"{request.name}: running")
         record = _run_twice_at_most(request, place, existing)
         place.reporter.event(f"{request.name}: {_ending(record)}")
+        if not record.is_ok:
+            data = plan.data.get(request.pack.name, ())
+            place.reporter.event(reason(record, place.store.root, check_call(request, place, data)))
         yield record
 
 
@@ -348,12 +356,14 @@ def _check_conflicts(plan: RunPlan) -> None:
 
 
 def _run_twice_at_most(request: Request, place: RunPlace, existing: Record | None) -> Record:
-    """The infrastructure's faults say nothing about the entry: one more try, then the error."""
+    """The infrastructure's faults say nothing about the entry: what can pass is tried once more."""
     from harness.running.run import execute
 
     try:
         return execute(request, place, before=existing)
     except InfrastructureFault as fault:
+        if not fault.can_pass:
+            raise
         place.reporter.event(f"{request.name}: {fault.what} Trying once more.")
     return execute(request, place, before=existing)
 
@@ -364,7 +374,7 @@ def _ending(record: Record) -> str:
     if record.is_ok:
         return f"ok in {seconds}"
     detail = f": {record.outcome.detail}" if record.outcome.detail else ""
-    return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
+    return f"{status}{detail} ({seconds})"
 
 
 @dataclass(frozen=True)

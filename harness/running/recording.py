@@ -15,14 +15,15 @@ from harness.board.gallery import GalleryMaker
 from harness.board.reviews import marked, review
 from harness.board.tracks import ranking, track_of
 from harness.common.statuses import Status
+from harness.engines.base import EngineFacts
 from harness.metrics import METRICS_VERSION, RunScores
+from harness.records.parts import OutcomePart
 from harness.records.record import (
     AuditPart,
     CostPart,
     EntryPart,
     Latency,
     ModelPart,
-    OutcomePart,
     PackPart,
     Record,
     TimesPart,
@@ -31,7 +32,9 @@ from harness.records.record import (
 from harness.records.source import source
 from harness.running.audit import AnswersHash
 from harness.running.machine import machine
+from harness.running.remarks import facts_part, remarks_of
 from harness.running.request import Request, RunPlace
+from harness.session.one_image import Answer
 from harness.session.scoring import ground_truth
 
 
@@ -53,7 +56,9 @@ class RunProgress:
     peak_ram_bytes: list[int] = field(default_factory=list)
     peak_gpu_bytes: list[int] = field(default_factory=list)
     log: bytes = b""
+    facts: list[EngineFacts] = field(default_factory=list)
     answered: int = 0
+    constant_maps: int = 0
     has_scores_from_maps: bool = False
     entry_has_maps: bool = True
     kept_maps: Path | None = None
@@ -67,6 +72,15 @@ class RunProgress:
         elif is_test:
             self.latencies.append(seconds)
 
+    def note_answer(self, answer: Answer) -> None:
+        """Count one answered test image, once its map was scored."""
+        self.note_latency(answer.latency_seconds, is_test=True)
+        self.answered += 1
+        self.has_scores_from_maps |= answer.is_score_from_map
+        drawn = answer.anomaly_map
+        if drawn is not None and drawn[0, 0] == drawn[-1, -1]:  # two corners settle most of them
+            self.constant_maps += bool((drawn == drawn[0, 0]).all())
+
 
 def record_of(
     request: Request, place: RunPlace, progress: RunProgress, outcome: OutcomePart
@@ -76,6 +90,14 @@ def record_of(
     track = track_of(entry, request.pack, progress.model)
     is_ranked, reason = ranking(
         request.settings, request.pack, place.engine, track=track, model=progress.model
+    )
+    facts = facts_part(progress.facts)
+    remarks = remarks_of(
+        scores,
+        progress.training if scores else None,
+        facts,
+        constant_maps=progress.constant_maps,
+        has_scores_from_maps=progress.has_scores_from_maps,
     )
     record = Record(
         run_key=request.key.hash,
@@ -92,6 +114,7 @@ def record_of(
             preset=request.settings.preset,
             params=dict(request.settings.params),
             overrides=dict(request.settings.overrides),
+            made_of=request.key.made_of,
             checkpoint_rule=request.settings.training.model_dump(),
             metadata=entry.metadata,
         ),
@@ -115,17 +138,11 @@ def record_of(
         metrics=list(scores.metrics) if scores else [],
         audit=progress.audit if scores else None,
         answers=progress.answers.value if scores else None,
-        warnings=_warnings(progress, scores),
+        warnings=[remark.text for remark in remarks],
+        marks=list(dict.fromkeys(remark.mark for remark in remarks if remark.mark)),
+        engine_facts=facts,
     )
     return marked(record, review(record, place.reviewed))
-
-
-def _warnings(progress: RunProgress, scores: RunScores | None) -> list[str]:
-    """Remarks on a run that ended well."""
-    if scores is None:
-        return []
-    told = ["the entry sends no score: its map's maximum is the image score"]
-    return [*scores.warnings, *(told if progress.has_scores_from_maps else [])]
 
 
 def peak_mib(peaks: Sequence[int]) -> float | None:

@@ -13,6 +13,7 @@ from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
 from harness.entries.reviewed import NOTHING_REVIEWED, Reviewed
+from harness.records.parts import SourcesPart
 from harness.records.releases import unlisted_name
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
@@ -120,9 +121,17 @@ def request_of(
         device=kind or device_kind(device),
         threads=limits.threads,
         model=model.hash if model else None,
+        made_of=made_of(program),
         patients=pack.patients,
     )
     return Request(entry, program, settings, pack, seed, device, limits, key, is_audited, model)
+
+
+def made_of(program: Program) -> SourcesPart | None:
+    """What the identity of a folder is made of; None for an image."""
+    if not program.own_files:
+        return None
+    return SourcesPart(own=program.own_files, shared=program.shared_files, base=program.built_on)
 
 
 def device_kind(device: str) -> str:

@@ -61,6 +61,17 @@ def test_every_form_of_entry_has_its_word(make_record, kind, entry):
     assert parsed(rerun_command([record], DEFAULTS)).entries == [entry]
 
 
+def test_an_entry_outside_the_checkout_is_the_readers_to_find(make_record):
+    for kind in ("folder", "archive"):
+        record = make_record(entry="mine", entry__kind=kind, entry__metadata={"source": "mine"})
+        text = rerun_command([record], DEFAULTS)
+        options = parsed(text)
+        assert (options.entries, options.name) == (["DIR/mine"], None)
+        assert "lies outside the checkout" in text
+    inside = make_record(entry__metadata={"source": "baselines/patchcore"})
+    assert "outside" not in rerun_command([inside], DEFAULTS)
+
+
 def test_a_pack_of_ones_own_and_the_demonstration(make_record):
     own = parsed(rerun_command([make_record(benchmark="clinic")], DEFAULTS))
     assert [str(path) for path in own.packs] == ["DIR"]
