@@ -20,8 +20,8 @@ from harness.benchmarks import open_pack
 from harness.benchmarks.prepare import packing, running
 from harness.benchmarks.prepare import preparing as module
 from harness.benchmarks.prepare import raw as walking
-from harness.benchmarks.prepare.manifest import MANIFEST_NAME, SOURCES_NAME
 from harness.benchmarks.prepare.writing import NOTES, do_job
+from harness.benchmarks.prepared_files import MANIFEST_NAME, SOURCES_NAME
 from harness.common.errors import DataMissing, EnvironmentFault, RawDataInvalid, UsageError
 
 from . import raw_fixtures as fixtures
