@@ -100,6 +100,8 @@ class StatedCard(BaseModel):
     """What its maker accepts of the folder, which is an error else (`acceptance.py`)."""
     left_out: dict[str, int] | None = None
     """Files that are not used, counted by reason; found anew at each reading."""
+    release: str | None = None
+    """Which copy of the benchmark it is, by counts and order of folders; found anew likewise."""
     has_masks: bool | None = None
     """Whether abnormal images have pixel masks."""
     mode: Literal["L", "RGB"] | None = None
@@ -159,6 +161,7 @@ class PackCard(StatedCard):
     remarks: tuple[str, ...]
     accepted: tuple[AcceptedReason, ...]
     left_out: dict[str, int]
+    release: str
     has_masks: bool
     mode: Literal["L", "RGB"]
     sizes: tuple[str, ...]

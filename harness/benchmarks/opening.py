@@ -31,6 +31,7 @@ from harness.benchmarks.groups import read_groups
 from harness.benchmarks.layout import Layout, find_root, read_layout
 from harness.benchmarks.pack import Pack, Sample
 from harness.benchmarks.problems import Problem, pack_invalid
+from harness.benchmarks.releases import missing_splits, release_of
 from harness.benchmarks.scan import ImageFacts, MaskFacts, Scan, Scanner
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
@@ -99,6 +100,7 @@ def open_pack(
     twins = checks.identical_images(contents.layout, contents.scan.images)
     clashes, shared = checks.shared_images(twins, claims.card.shared_images or ())
     problems = [*claims.problems, *_problems(contents, claims.card), *clashes]
+    problems += missing_splits(folder.name, claims.spec, contents.layout.images)
     problems += checks.contradicting_labels(twins, claims.card.shared_images or ())
     stated_groups, wrong = read_groups(root, {image.key for image in contents.layout.images})
     if problems := [*problems, *wrong]:
@@ -239,22 +241,25 @@ def _made_card(
     sizes = Counter(f"{sample.width}x{sample.height}" for sample in samples)
     facts = [fact for fact in contents.scan.images.values() if isinstance(fact, ImageFacts)]
     units = {reading.unit for reading in readings.values() if reading.unit}
+    counts = Counts(
+        train=counted["train", False],
+        valid_normal=counted["valid", False],
+        valid_anomalous=counted["valid", True],
+        test_normal=counted["test", False],
+        test_anomalous=counted["test", True],
+    )
+    spec = BENCHMARKS.get(str(card.base or card.name))
     found = {
         "version": version_id(str(card.name), _version_lines(contents)),
         "has_masks": contents.has_masks,
         "mode": facts[0].mode,
         # The most frequent first; equal counts by name, so that the order is no accident.
         "sizes": tuple(sorted(sizes, key=lambda size: (-sizes[size], size))),
+        "release": release_of(spec, counts, contents.layout.images),
         "accepted": contents.layout.accepted,
         "left_out": {why: len(keys) for why, keys in sorted(contents.layout.left_out.items())},
         "group_unit": None if not units else units.pop() if len(units) == 1 else "mixed",
-        "counts": Counts(
-            train=counted["train", False],
-            valid_normal=counted["valid", False],
-            valid_anomalous=counted["valid", True],
-            test_normal=counted["test", False],
-            test_anomalous=counted["test", True],
-        ),
+        "counts": counts,
         "groups": Groups(
             train=_groups("train", samples, readings),
             valid=_groups("valid", samples, readings),

@@ -61,6 +61,8 @@ _REMEDIES = {
     "card": "mend pack.toml",
     "groups": "mend groups.csv",
     "patients": "say in pack.toml or groups.csv whose the images are",
+    "release": "add the splits that are missing",
+    "train": "move the abnormal images out of train",
     "several": "give one of these folders",
     "empty": (
         "add the images that are missing (docs/data.md says how a pack lies, and"

@@ -26,6 +26,7 @@ from harness.benchmarks.pixels import (
     UnreadableImage,
     in_mode,
     mode_of,
+    pixel_hash,
     read_image,
     read_mask,
 )
@@ -152,6 +153,7 @@ def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, .
                 ("mode", mode_of(pixels)),
                 ("mask", int("mask" in case.files)),
                 ("name", _name_of(case)),
+                ("pixels", pixel_hash(pixels)),
             ),
         ),
     )
@@ -193,7 +195,10 @@ def _wrong_masks(items: Sequence[recipe.Item]) -> list[Problem]:
     abnormal = sum(item.is_anomalous for item in items)
     if not without or len(without) == abnormal:
         return []
-    return [Problem("mask", f"{key}: its mask is missing, and others have one") for key in without]
+    told = (
+        "its mask is missing, and others have one (ground_truth/ beside splits holds those of test)"
+    )
+    return [Problem("mask", f"{key}: {told}") for key in without]
 
 
 def _wrong_sizes(items: Sequence[recipe.Item], options: recipe.Options) -> list[Problem]:
@@ -217,9 +222,10 @@ def _split(
 ) -> tuple[dict[str, recipe.Split], list[str]]:
     if items and all(item.pool for item in items):
         return {item.key: recipe.split_named(item.pool) for item in items}, []
+    unit_of = _units(items)
     patients: dict[str, list[recipe.Item]] = defaultdict(list)
     for item in items:
-        patients[item.group or item.key].append(item)
+        patients[unit_of[item.key]].append(item)
     ill = {name for name, mine in patients.items() if any(item.is_anomalous for item in mine)}
     well = set(patients) - ill
     valid, test = options.shares
@@ -231,14 +237,34 @@ def _split(
     else:
         split_of |= _dealt(ranked(salt, ill, str), valid, test)
     chosen = {
-        item.key: split_of[item.group or item.key]
+        item.key: split_of[unit_of[item.key]]
         for item in items
-        if not (item.is_anomalous and split_of[item.group or item.key] == "train")
+        if not (item.is_anomalous and split_of[unit_of[item.key]] == "train")
     }
     left_out = len(items) - len(chosen)
     return chosen, [
         f"Every patient has abnormal images: {left_out} of training patients were left out"
     ] * bool(left_out)
+
+
+def _units(items: Sequence[recipe.Item]) -> dict[str, str]:
+    """By an image's key, what goes to one split as a whole: a patient, or an image of nobody known.
+
+    Patients of whom an identical image is there are one: no image may be in two splits.
+    """
+    first_of = {item.group or item.key: item.group or item.key for item in items}
+
+    def first(name: str) -> str:
+        while first_of[name] != name:
+            name = first_of[name]
+        return name
+
+    holder: dict[object, str] = {}
+    for item in items:
+        mine = first(item.group or item.key)
+        other = first(holder.setdefault(dict(item.details)["pixels"], mine))
+        first_of[max(mine, other)] = min(mine, other)
+    return {item.key: first(item.group or item.key) for item in items}
 
 
 def _dealt(order: Sequence[str], valid: float, test: float) -> dict[str, recipe.Split]:
