@@ -26,8 +26,10 @@ MASK_FOLDERS = frozenset(
 )
 """Names of folders that hold masks; case never matters."""
 _WORD = r"(?:anomaly_mask|masks?|labels?|segmentation|seg|ground_?truth|gt)"
-_AFTER = re.compile(rf"(.+?)[-_. ]{_WORD}", re.IGNORECASE)
+_AFTER = re.compile(rf"(.+?)[-_. ]{_WORD}(?:\.(?:png|jpe?g|tiff?|bmp|nii))?", re.IGNORECASE)
 _BEFORE = re.compile(rf"{_WORD}[-_. ](.+)", re.IGNORECASE)
+# One of several masks of an image (`a_mask_1`): seen, and not understood.
+_NUMBERED = re.compile(rf".*[-_. ]{_WORD}[-_. ]?\(?\d+\)?", re.IGNORECASE)
 NAMES_UNDERSTOOD = (
     "a mask is called as its image, or with mask, label, seg, segmentation, gt or ground_truth"
     " before or after it (a_mask.png, mask-a.tif)"
@@ -79,6 +81,12 @@ def bare_names(name: str) -> tuple[str, ...]:
     folder, slash, last = name.rpartition("/")
     found = (pattern.fullmatch(last) for pattern in (_AFTER, _BEFORE))
     return tuple(folder + slash + match[1] for match in found if match)
+
+
+def is_mask_like(name: str) -> bool:
+    """Whether a file is called like a mask, of whatever image."""
+    last = name.rpartition("/")[2]
+    return bool(bare_names(name)) or _NUMBERED.fullmatch(last) is not None
 
 
 def match_masks(images: Sequence[Named], masks: Sequence[Named]) -> Matched:

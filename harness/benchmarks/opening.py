@@ -27,11 +27,11 @@ from harness.benchmarks.card import (
     read_stated_card,
     stated_by_spec,
 )
+from harness.benchmarks.copies import copy_of, missing_splits
 from harness.benchmarks.groups import read_groups
 from harness.benchmarks.layout import Layout, find_root, read_layout
 from harness.benchmarks.pack import Pack, Sample
 from harness.benchmarks.problems import Problem, pack_invalid
-from harness.benchmarks.releases import missing_splits, release_of
 from harness.benchmarks.scan import ImageFacts, MaskFacts, Scan, Scanner
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
@@ -255,7 +255,7 @@ def _made_card(
         "mode": facts[0].mode,
         # The most frequent first; equal counts by name, so that the order is no accident.
         "sizes": tuple(sorted(sizes, key=lambda size: (-sizes[size], size))),
-        "release": release_of(spec, counts, contents.layout.images),
+        "release": copy_of(spec, counts, contents.layout.images),
         "accepted": contents.layout.accepted,
         "left_out": {why: len(keys) for why, keys in sorted(contents.layout.left_out.items())},
         "group_unit": None if not units else units.pop() if len(units) == 1 else "mixed",

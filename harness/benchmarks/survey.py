@@ -15,7 +15,14 @@ from pathlib import Path, PurePosixPath
 from harness.benchmarks.card import CARD_NAME
 from harness.benchmarks.file_kinds import format_inside, kind_of
 from harness.benchmarks.groups import GROUPS_NAME
-from harness.benchmarks.masks import Named, bare_names, composed, match_masks
+from harness.benchmarks.masks import (
+    NAMES_UNDERSTOOD,
+    Named,
+    bare_names,
+    composed,
+    is_mask_like,
+    match_masks,
+)
 from harness.benchmarks.places import (
     ImagePlace,
     is_ground_truth,
@@ -214,19 +221,17 @@ def _beside_their_images(surveying: _Surveying) -> None:
     own = {mask.name for mask in surveying.masks}
     images, lonely = [], []
     for one in surveying.images:
-        bare = bare_names(one.name)
-        if not bare or one.name in own:
+        if not is_mask_like(one.name) or one.name in own:
             images.append(one)
-        elif any((PurePosixPath(one.key).parent, name) in names for name in bare):
+        elif any((PurePosixPath(one.key).parent, name) in names for name in bare_names(one.name)):
             surveying.masks.append(one)
         else:
             lonely.append(one)
     for one in lonely:
         is_image = surveying.finds(
             "mask-like-images",
-            f"{one.key}: named like a mask in a folder of images, and no image there is called"
-            f" {PurePosixPath(bare_names(one.name)[0]).name}: rename it, or move it into a folder"
-            " of masks",
+            f"{one.key}: named like a mask in a folder of images, and of no image there:"
+            f" {NAMES_UNDERSTOOD}; rename it, or move it into a folder of masks",
         )
         if is_image:
             images.append(one)

@@ -30,7 +30,7 @@ _ORDERS = (
 )
 
 
-def release_of(spec: BenchmarkSpec | None, counts: Counts, images: Sequence[FoundImage]) -> str:
+def copy_of(spec: BenchmarkSpec | None, counts: Counts, images: Sequence[FoundImage]) -> str:
     """One sentence: which copy of the benchmark this is, by its counts and its order of folders.
 
     Args:
