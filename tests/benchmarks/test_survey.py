@@ -410,6 +410,11 @@ class TestNamesAndLinks:
         (problem,) = refused(pack_folder, cache).problems
         assert problem == "test/good/img/x.png: a pipe, socket or device, not a file"
 
+    def test_a_file_that_is_only_in_a_cloud_is_missed(self, pack_folder: Path, cache: Path) -> None:
+        (pack_folder / "test/good/img/.00009_60.png.icloud").write_bytes(b"bplist00")
+        (problem,) = refused(pack_folder, cache).problems
+        assert problem.startswith("test/good/img/.00009_60.png.icloud: only in iCloud")
+
     def test_a_split_that_is_a_link_is_a_split(self, pack_folder: Path, cache: Path) -> None:
         good = pack_folder / "valid/good/img"
         for image in good.iterdir():
