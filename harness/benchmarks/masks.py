@@ -9,14 +9,15 @@ a mask, are never chosen between.
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.benchmarks.problems import MAX_LISTED, Problem
+from harness.common.near_misses import near_misses
 
 MASK_FOLDERS = frozenset(
     {
@@ -30,6 +31,7 @@ _AFTER = re.compile(rf"(.+?)[-_. ]{_WORD}(?:\.(?:png|jpe?g|tiff?|bmp|nii))?", re
 _BEFORE = re.compile(rf"{_WORD}[-_. ](.+)", re.IGNORECASE)
 # One of several masks of an image (`a_mask_1`): seen, and not understood.
 _NUMBERED = re.compile(rf".*[-_. ]{_WORD}[-_. ]?\(?\d+\)?", re.IGNORECASE)
+_COMPARED = 500  # names before and after a mask's own in the alphabet, of 20,000
 NAMES_UNDERSTOOD = (
     "a mask is called as its image, or with mask, label, seg, segmentation, gt or ground_truth"
     " before or after it (a_mask.png, mask-a.tif)"
@@ -189,7 +191,9 @@ def _unmatched(masks: Sequence[Named], images: Sequence[Named]) -> Iterator[Prob
 def _nearest(mask: Named, images: Sequence[Named]) -> str:
     by_name = {image.name: image.key for image in images if mask.may_be_of(image)}
     name = (bare_names(mask.name) or (mask.name,))[0]
-    near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.3)
+    known = sorted(by_name)
+    place = bisect(known, name)
+    near = near_misses(name, known[max(0, place - _COMPARED) : place + _COMPARED], cutoff=0.3)
     if near:
         return f" (the nearest is {by_name[near[0]]})"
     return "" if by_name else " (there is no image of its split and class)"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import DataMissing, UsageError
+from harness.common.near_misses import did_you_mean
 
 if TYPE_CHECKING:
     import argparse
@@ -57,14 +58,10 @@ def read_accepted(options: argparse.Namespace) -> frozenset[str]:
 
     for reason in options.accepted:
         if reason not in ACCEPTABLE:
-            import difflib
-
-            near = difflib.get_close_matches(reason, ACCEPTABLE, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
             raise UsageError(
                 f"{reason!r} cannot be accepted",
                 where="--accept",
-                fix=f"{hint}reasons: {', '.join(ACCEPTABLE)}",
+                fix=f"{did_you_mean(reason, ACCEPTABLE)}reasons: {', '.join(ACCEPTABLE)}",
             )
     return frozenset(options.accepted)
 
@@ -130,15 +127,11 @@ def tell_left_out(pack: Pack, reporter: Reporter) -> None:
 
 
 def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:
-    import difflib
-
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=2)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
         return UsageError(
             f"unknown benchmark {name!r}",
             where="--benchmark",
-            fix=f"{hint}benchmarks: {', '.join(sorted(known))}",
+            fix=f"{did_you_mean(name, known)}benchmarks: {', '.join(sorted(known))}",
         )
     if root is None:
         return DataMissing(

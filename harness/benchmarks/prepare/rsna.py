@@ -9,7 +9,6 @@ no split, only the released sizes tell it.
 
 from __future__ import annotations
 
-import json
 import struct
 import warnings
 from collections import defaultdict
@@ -26,6 +25,7 @@ from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files, not
 from harness.benchmarks.problems import Problem
 from harness.benchmarks.tables import BadTable, read_rows, read_text
 from harness.common.errors import UsageError
+from harness.common.json_text import parse_json
 
 VERSION = 1
 GROUP_UNIT = "patient"
@@ -151,13 +151,13 @@ def _patients(
     if path is None:
         return {}, []
     try:
-        entries: Any = json.loads(read_text(path))
+        entries: Any = parse_json(read_text(path))
         patients = {
             str(entry["subset_img_id"]): str(entry["img_id"]).partition("_")[0] for entry in entries
         }
     except BadTable as error:
         return {}, [Problem("mapping", str(error))]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         return {}, [Problem("mapping", f"{path.name}: not RSNA's mapping to NIH ({error!r})")]
     return patients, [
         Problem("mapping", f"{path.name} does not know {identifier}")
