@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import PackInvalid, UsageError
-from harness.console import cli
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
+    import argparse
+
     from harness.benchmarks import Pack
 
 EXAMPLES = """
@@ -18,6 +20,7 @@ EXAMPLES = """
       BMAD's released folder as it is; the data card goes into results/brain/
   python -m harness.pack verify /data/bmad/liver-disjoint --results results
   python -m harness.pack verify /sealed/ours --json
+  python -m harness.pack verify /data/ours --accept unmatched-masks --rehash
   python -m harness.pack verify demo
   python -m harness.pack verify --known-line /data/bmad/Brain
       the line that makes it a known release, for a maintainer (docs/maintaining.md)
@@ -47,6 +50,7 @@ def build_parser() -> cli.Parser:
         action="store_true",
         help="print the pack's line for the list of known releases, and nothing else",
     )
+    data_options.add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print the card as JSON")
     return parser
 
@@ -60,7 +64,8 @@ def main(argv: Sequence[str] | None) -> int:
         from harness.records.store import Store
 
         Store(options.results).check_writable()
-        pack = _open(options.folder, options.benchmark, reporter)
+        pack = _open(options, reporter)
+        data_options.tell_left_out(pack, reporter)
         if options.known_line:
             return _say_known_line(pack, reporter)
         card = make_card(pack, reporter.progress)
@@ -113,17 +118,19 @@ def _say_known_line(pack: Pack, reporter: cli.Reporter) -> int:
     return 0
 
 
-def _open(folder: str, benchmark: str | None, reporter: cli.Reporter) -> Pack:
+def _open(options: argparse.Namespace, reporter: cli.Reporter) -> Pack:
     from harness.benchmarks import demo_pack, open_pack
     from harness.benchmarks.cache import default_cache
 
-    cache = default_cache()
-    if folder == "demo" and not Path(folder).is_dir():
+    folder, cache = Path(options.folder), default_cache()
+    if options.folder == "demo" and not folder.is_dir():
         return demo_pack(cache)
     return open_pack(
-        Path(folder),
+        folder,
         cache,
-        benchmark=benchmark or _benchmark_of(Path(folder)),
+        benchmark=options.benchmark or _benchmark_of(folder),
+        accepted=data_options.read_accepted(options),
+        is_rehashing=options.rehash,
         on_progress=lambda done, total: reporter.progress("reading", done, total),
     )
 

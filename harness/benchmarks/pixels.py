@@ -18,7 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib"),
+        *(".webp", ".gif", ".jp2", ".pbm", ".pgm", ".ppm", ".pnm"),
+    }
+)
+"""Endings of files that are read, in lower case."""
 
 Mode = Literal["L", "RGB"]
 Pixels = npt.NDArray[np.uint8]

@@ -34,6 +34,36 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--pack", dest="packs", type=Path, nargs="+", default=[], metavar="DIR",
         help="any folder in the pack layout",
     )  # fmt: skip
+    add_reading(group)
+
+
+def add_reading(group: argparse._ActionsContainer) -> None:
+    """How a folder is read."""
+    group.add_argument(
+        "--accept", dest="accepted", nargs="+", action="extend", default=[], metavar="REASON",
+        help="go on where a folder holds what is an error else; the error names the reason",
+    )  # fmt: skip
+    group.add_argument(
+        "--rehash", action="store_true", help="read every file, whatever is remembered of it"
+    )
+
+
+def read_accepted(options: argparse.Namespace) -> frozenset[str]:
+    """The reasons that are accepted.
+
+    Raises:
+        UsageError: one is none; the message has them all, and the nearest.
+    """
+    from harness.benchmarks.acceptance import ACCEPTABLE
+
+    for reason in options.accepted:
+        if reason not in ACCEPTABLE:
+            raise UsageError(
+                f"{reason!r} cannot be accepted",
+                where="--accept",
+                fix=f"{did_you_mean(reason, ACCEPTABLE)}reasons: {', '.join(ACCEPTABLE)}",
+            )
+    return frozenset(options.accepted)
 
 
 def add_one(parser: argparse.ArgumentParser) -> None:
@@ -88,10 +118,25 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
         UsageError: an unknown benchmark.
     """
     from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
+    from harness.benchmarks.discovery import nothing_found
     from harness.records.releases import claimed_name, not_known, unlisted_name
 
     def reading(name: str) -> Callable[[int, int], None]:
         return lambda done, total: reporter.progress(f"reading {name}", done, total)
+
+    accepted = read_accepted(options)
+
+    def opened(folder: Path, benchmark: str | None = None) -> Pack:
+        pack = open_pack(
+            folder,
+            cache,
+            benchmark=benchmark,
+            accepted=accepted,
+            is_rehashing=options.rehash,
+            on_progress=reading(benchmark or folder.name),
+        )
+        tell_left_out(pack, reporter)
+        return pack
 
     root = options.data_root or (
         Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
@@ -100,9 +145,7 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
     names = list(dict.fromkeys(options.benchmarks))
     if not names and not options.packs:
         if root and not found:
-            raise DataMissing(
-                "no benchmark is there", where=str(root), fix="python -m harness.list benchmarks"
-            )
+            raise nothing_found(root)
         names = sorted(found) or ["demo"]
     packs = []
     for asked in names:
@@ -110,7 +153,7 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
         if name == "demo":
             pack = demo_pack(cache)
         elif name in found:
-            pack = open_pack(found[name], cache, benchmark=name, on_progress=reading(name))
+            pack = opened(found[name], name)
         else:
             raise _benchmark_missing(asked, set(BENCHMARKS) | set(found), root)
         if asked not in (name, unlisted_name(name, pack.digest)):
@@ -120,15 +163,26 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
                 fix=f"they are {pack.name}; --benchmark {name} takes them as they are",
             )
         packs.append(pack)
-    packs += [
-        open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
-    ]
+    packs += map(opened, options.packs)
     for pack in packs:
         if reason := not_known(pack.name):
             reporter.event(
                 f"{pack.name} is {reason}: no rank, no difference to the paper (docs/data.md, 1)"
             )
     return packs
+
+
+def tell_left_out(pack: Pack, reporter: Reporter) -> None:
+    """One line for what a pack's folder holds and is not used; nothing where all of it is."""
+    from harness.benchmarks.acceptance import ACCEPTABLE
+
+    card = pack.card
+    counts = {why: number for why, number in card.left_out.items() if why != "litter"}
+    if counts:
+        told = ", ".join(f"{number} {why}" for why, number in counts.items())
+        reporter.event(f"{pack.name}: files that are not used: {told}")
+    for reason in card.accepted:
+        reporter.event(f"{pack.name}: accepted ({reason}): {ACCEPTABLE[reason]}")
 
 
 def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:
@@ -160,4 +214,6 @@ def places(packs: Sequence[Pack], options: argparse.Namespace) -> dict[str, tupl
     named = len(packs) - len(options.packs)
     found = {pack.name: ("--benchmark", pack.card.name, *root) for pack in packs[:named]}
     own = zip(packs[named:], options.packs, strict=True)
-    return found | {pack.name: ("--pack", str(folder)) for pack, folder in own}
+    ways = found | {pack.name: ("--pack", str(folder)) for pack, folder in own}
+    accept = ("--accept", *sorted(set(options.accepted))) if options.accepted else ()
+    return {name: (*way, *accept) for name, way in ways.items()}

@@ -75,6 +75,11 @@ def test_an_entry_outside_the_checkout_is_the_readers_to_find(make_record):
 def test_a_pack_of_ones_own_and_the_demonstration(make_record):
     own = parsed(rerun_command([make_record(benchmark="clinic")], DEFAULTS))
     assert [str(path) for path in own.packs] == ["DIR"]
+    accepting = make_record(benchmark="clinic", pack__accepted=("equal-names", "unmatched-masks"))
+    assert parsed(rerun_command([accepting], DEFAULTS)).accepted == [
+        "equal-names",
+        "unmatched-masks",
+    ]
     demo = parsed(rerun_command([make_record(benchmark="demo")], DEFAULTS))
     assert (demo.benchmarks, demo.data_root) == (["demo"], None)
 

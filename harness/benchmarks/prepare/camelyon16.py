@@ -65,7 +65,7 @@ def survey(options: recipe.Options) -> recipe.Survey:
         for slide, file in sorted(files.items())
     ]
     remarks = audit(cases, options.xml, SIDE) if options.xml else ()
-    return recipe.Survey(tuple(cases), (*listing.problems, *problems), tuple(remarks))
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems), tuple(remarks), listing)
 
 
 def _items() -> dict[str, tuple[recipe.Item, ...]]:
