@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import PackInvalid
-from harness.console import cli
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None) -> int:
         from harness.board.data_card_files import write_card
 
         pack = _open(options.folder, options.benchmark, reporter)
+        data_options.tell_doubts(pack, reporter)
         card = make_card(pack, reporter.progress)
     paths = write_card(card, options.results)
     if options.json:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.common.errors import EnvironmentFault, UsageError
-from harness.console import cli
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     import argparse
@@ -163,11 +163,12 @@ def _check(prepared: PreparedPack, reporter: cli.Reporter) -> None:
     """
     from harness.benchmarks import default_cache, open_pack
 
-    open_pack(
+    pack = open_pack(
         prepared.folder,
         default_cache(),
         on_progress=lambda done, total: reporter.progress("reading it back", done, total),
     )
+    data_options.tell_doubts(pack, reporter)
 
 
 def read_request(arguments: argparse.Namespace) -> PackRequest:

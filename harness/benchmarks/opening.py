@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.benchmarks import checks, remarks
+from harness.benchmarks import checks, plausibility, remarks
 from harness.benchmarks.cache import write_atomically
 from harness.benchmarks.card import (
     CARD_NAME,
@@ -112,11 +112,14 @@ def open_pack(
             raise PackInvalid(str(folder), listed(wrong))
     samples = _samples(contents, readings)
     card = _made_card(claims.card, contents, samples, readings)
+    doubts = plausibility.about_masks(contents.layout, contents.native)
     notes = [
         *(card.remarks),
         *remarks.about_counts(card.counts, claims.spec),
         *remarks.about_files(contents.layout, has_masks=contents.has_masks),
+        *doubts,
         *remarks.about_pixels(contents.layout, contents.native),
+        *plausibility.about_notes(contents.native),
         *remarks.about_repeats(twins, shared),
         *remarks.about_groups(
             contents.layout, readings, is_independent=claims.card.patients == "independent"
@@ -126,7 +129,7 @@ def open_pack(
     if wrong := contradictions(claims.stated, card):
         raise PackInvalid(str(folder), listed(wrong))
     write_atomically(cache / "cards" / card.version / CARD_NAME, card.as_toml().encode())
-    return Pack(card.name, card.version, root, card, samples, contents.has_masks)
+    return Pack(card.name, card.version, root, card, samples, contents.has_masks, tuple(doubts))
 
 
 def _root_of(folder: Path) -> Path:
@@ -186,6 +189,7 @@ def _problems(contents: _Contents, card: StatedCard) -> list[Problem]:
     problems = [*contents.layout.problems, *checks.unreadable_files(contents.scan)]
     if contents.has_masks:
         problems += checks.wrong_masks(contents.layout, contents.scan)
+        problems += plausibility.contradicting_orientations(contents.layout, contents.scan)
     if is_sealed(card.visibility):
         problems += checks.unequal_sizes(contents.scan.images)
     return problems

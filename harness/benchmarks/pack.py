@@ -11,11 +11,11 @@ from harness.benchmarks.card import PackCard
 from harness.benchmarks.pixels import (
     Mask,
     Pixels,
-    UnreadableImage,
     in_mode,
     read_image,
     read_mask,
 )
+from harness.benchmarks.stored import UnreadableImage
 from harness.common.errors import PackInvalid
 
 
@@ -61,6 +61,8 @@ class Pack:
     """All images, sorted by key."""
     has_masks: bool
     """Whether pixel metrics can be computed."""
+    doubts: tuple[str, ...] = ()
+    """What makes its masks implausible, one sentence each; the card has them among its remarks."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of `train`, `valid` or `test`, sorted by key; empty where it has none."""

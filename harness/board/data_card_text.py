@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from harness.board.data_card import GIVE_AWAY, DataCard, SplitFacts, TrivialBaseline
 
 
@@ -93,7 +95,13 @@ def _masks(card: DataCard) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    """Two digits that count, and never an exponent: 0.034 %, 3.4 %, 34 %, 100 %."""
+    percent = 100 * share
+    if 0 < percent < 0.001:
+        return "less than 0.001 %"
+    if percent > 99 and share < 1:
+        return "more than 99 %"
+    return f"{np.format_float_positional(percent, precision=2, fractional=False, trim='-')} %"
 
 
 def _leaks(card: DataCard) -> list[str]:

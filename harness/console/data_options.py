@@ -69,7 +69,15 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
     packs += [
         open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
     ]
+    for pack in packs:
+        tell_doubts(pack, reporter)
     return packs
+
+
+def tell_doubts(pack: Pack, reporter: Reporter) -> None:
+    """One line for everything that makes a pack's masks implausible."""
+    for doubt in pack.doubts:
+        reporter.event(f"{pack.name}: {doubt}")
 
 
 def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:

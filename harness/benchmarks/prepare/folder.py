@@ -23,7 +23,6 @@ from harness.benchmarks.pixels import (
     IMAGE_SUFFIXES,
     Mask,
     Pixels,
-    UnreadableImage,
     in_mode,
     mode_of,
     read_image,
@@ -34,6 +33,7 @@ from harness.benchmarks.prepare.pictures import in_size, mask_in_size
 from harness.benchmarks.prepare.ranking import rank, ranked
 from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files
 from harness.benchmarks.problems import Problem
+from harness.benchmarks.stored import UnreadableImage
 
 VERSION = 1
 GROUP_UNIT = "patient"

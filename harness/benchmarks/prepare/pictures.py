@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from harness.benchmarks.pixels import Mask, Pixels, UnreadableImage, read_image
+from harness.benchmarks.pixels import Mask, Pixels, read_image
 from harness.benchmarks.prepare.raw import RawFile
 from harness.benchmarks.prepare.recipe import Unusable
 from harness.benchmarks.problems import Problem
+from harness.benchmarks.stored import UnreadableImage
 
 
 def read_grey(file: RawFile, shape: tuple[int, int] | None = None) -> Pixels:
