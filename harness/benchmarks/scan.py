@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.benchmarks.cache import write_atomically
 from harness.benchmarks.layout import Layout
 from harness.benchmarks.pixels import (
@@ -210,9 +212,9 @@ def _mask_facts(decoded: DecodedMask) -> MaskFacts:
         height,
         width,
         mask_hash(mask),
-        int(mask.sum()),
+        int(np.count_nonzero(mask)),
         decoded.levels,
-        border_pixels=int(mask.sum()) - int(inner.sum()),
+        border_pixels=int(np.count_nonzero(mask) - np.count_nonzero(inner)),
         uncertain_pixels=decoded.uncertain_pixels,
         notes=tuple(sorted(decoded.notes)),
         orientation=decoded.orientation,

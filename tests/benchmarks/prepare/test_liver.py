@@ -176,7 +176,8 @@ def test_a_volume_and_a_label_of_other_sizes_are_refused(
     with pytest.raises(RawDataInvalid) as error:
         preparing("liver", raw=(raw,), limit_cases=9, is_keeping_on=False)
     text = str(error.value)
-    assert "volume-0.nii: 512x512x6 voxels, expected 512x512x3" in text
+    assert "segmentation-0.nii: the label volume has another shape: 512x512x3 voxels" in text
+    assert "volume-0.nii, 512x512x6 voxels" in text
 
 
 def test_labels_that_are_not_the_collections_are_refused(
@@ -189,7 +190,7 @@ def test_labels_that_are_not_the_collections_are_refused(
         ("label0001.nii.gz", 0, "no slice holds liver"),
     ):
         path = next(raw.rglob(name))
-        fixtures.save_nifti(path, np.full((512, 512, 6), value, np.uint8), np.eye(4))
+        fixtures.save_nifti(path, np.full((512, 512, 6), value, np.uint8), fixtures.CT_AFFINE)
         with pytest.raises(RawDataInvalid) as error:
             preparing("liver", raw=(raw,), limit_cases=9, is_keeping_on=False)
         assert message in str(error.value)
