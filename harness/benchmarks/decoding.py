@@ -8,6 +8,7 @@ signed bytes for unsigned ones, drops channels it has no name for, and spreads 1
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import threading
@@ -28,6 +29,8 @@ from harness.benchmarks.stored import (
     check_pixels,
     decoding,
 )
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it tells stderr of odd tags
 
 # What Pillow may try, whatever a file is called: no format that runs programs or draws.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000")

@@ -95,7 +95,7 @@ def decode_image(path: Path) -> DecodedImage:
     stored = _stored(path, most_bits=8)
     if stored.values.dtype not in (np.bool_, np.uint8):
         raise UnreadableImage(
-            f"{stored.values.dtype.name} values, expected 8 bits without sign: convert to 8 bits,"
+            f"{stored.values.dtype.name}, expected 8 bits without sign: convert to 8 bits,"
             " with a stated window"
         )
     return DecodedImage(_shown(stored), stored.notes, stored.orientation)

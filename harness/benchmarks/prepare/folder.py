@@ -19,21 +19,12 @@ import numpy as np
 
 from harness.benchmarks.groups import GROUPS_NAME, read_groups
 from harness.benchmarks.layout import ImagePlace, place_of
-from harness.benchmarks.pixels import (
-    IMAGE_SUFFIXES,
-    Mask,
-    Pixels,
-    in_mode,
-    mode_of,
-    read_image,
-    read_mask,
-)
+from harness.benchmarks.pixels import IMAGE_SUFFIXES, in_mode, mode_of
 from harness.benchmarks.prepare import recipe
-from harness.benchmarks.prepare.pictures import in_size, mask_in_size
+from harness.benchmarks.prepare.pictures import in_size, mask_in_size, raw_image, raw_mask
 from harness.benchmarks.prepare.ranking import rank, ranked
 from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files
 from harness.benchmarks.problems import Problem
-from harness.benchmarks.stored import UnreadableImage
 
 VERSION = 1
 GROUP_UNIT = "patient"
@@ -111,10 +102,10 @@ def _groups(listing: Listing, options: recipe.Options) -> tuple[dict[str, str], 
 
 def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Size, mode, patient; a mask must fit its image and mark something."""
-    pixels = _image(case.files["image"])
+    pixels = raw_image(case.files["image"]).pixels
     place = place_of(case.files["image"].relative)
     if "mask" in case.files:
-        mask = _mask(case.files["mask"])
+        mask = raw_mask(case.files["mask"]).mask
         if mask.shape != pixels.shape[:2] or not mask.any():
             wrong = "is empty" if mask.shape == pixels.shape[:2] else "has another size"
             raise recipe.Unusable(Problem("mask", f"{case.key}: its mask {wrong}"))
@@ -140,20 +131,6 @@ def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, .
 def _patient(name: str, rule: str) -> str | None:
     match = re.search(rule, name) if rule else None
     return match["patient"] if match else None
-
-
-def _image(file: RawFile) -> Pixels:
-    try:
-        return read_image(file.path)
-    except UnreadableImage as error:
-        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
-
-
-def _mask(file: RawFile) -> Mask:
-    try:
-        return read_mask(file.path)[0]
-    except UnreadableImage as error:
-        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
 
 
 def assign(items: Sequence[recipe.Item], options: recipe.Options, /) -> recipe.Assigned:
@@ -266,8 +243,10 @@ def render(
     """Pixels in the pack's mode and size, the mask with them."""
     for place in placed:
         wanted = dict(place.item.details)
-        pixels = in_mode(_image(case.files["image"]), "RGB" if wanted["mode"] == "RGB" else "L")
-        mask = _mask(case.files["mask"]) if "mask" in case.files else None
+        pixels = in_mode(
+            raw_image(case.files["image"]).pixels, "RGB" if wanted["mode"] == "RGB" else "L"
+        )
+        mask = raw_mask(case.files["mask"]).mask if "mask" in case.files else None
         size = int(wanted["width"]), int(wanted["height"])
         if all(size):
             pixels = np.ascontiguousarray(in_size(pixels, size))

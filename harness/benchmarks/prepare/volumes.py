@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import logging
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,8 @@ from harness.benchmarks.prepare.raw import RawFile
 from harness.benchmarks.prepare.recipe import Placed, Unusable
 from harness.benchmarks.problems import Problem
 from harness.benchmarks.stored import UnreadableImage, decoding
+
+logging.getLogger("nibabel").addHandler(logging.NullHandler())  # else it tells stderr of headers
 
 NIFTI = (".nii", ".nii.gz")
 GRID_TOLERANCE = 0.1
@@ -190,7 +193,7 @@ class Volume:
         try:
             with (
                 decoding("a whole NIfTI volume"),
-                LoggingOutputSuppressor(),  # type: ignore[no-untyped-call]
+                LoggingOutputSuppressor(),
                 warnings.catch_warnings(),
             ):
                 warnings.simplefilter("ignore")
