@@ -231,6 +231,23 @@ def _refuse_inexact(opened: _Opened) -> None:
         is_planar = tags.get(_PLANAR, 1) == 2 and tags.get(_SAMPLES, 1) > 1
         if (is_colour and formats != {1}) or (is_planar and opened.bits > 8) or len(formats) > 1:
             raise UnreadableImage(f"{_tiff_kind(tags)}, which is not read: {fix}")
+        _refuse_missing_parts(image)
+
+
+def _refuse_missing_parts(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Pillow leaves black what no strip or tile of the list covers."""
+    tags = image.tag_v2
+    width, height = tags[256], tags[257]
+    planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR, 1) == 2 else 1
+    if 324 in tags:
+        found, needed = len(tags[324]), -(-width // tags[322]) * -(-height // tags[323])
+    else:
+        found, needed = len(tags[273]), -(-height // tags.get(278, height))
+    if found < needed * planes:
+        raise UnreadableImage(
+            f"a TIFF of {found} strips or tiles, expected {needed * planes} for {width}x{height}"
+            " pixels: damaged; download or export it again"
+        )
 
 
 def _tiff_kind(tags: Any) -> str:

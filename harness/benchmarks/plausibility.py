@@ -18,7 +18,6 @@ MOSTLY_LESION = 0.5
 """A mask that marks more than this share of its image is doubted."""
 
 # What a file said beside its pixels, and what was done: of an image, of a mask.
-_LEFT_OUT = "was left out"
 _OF_IMAGES: Mapping[Note, str] = {
     Note.ALPHA: "an alpha channel that is the same everywhere: it was left out",
     Note.VARYING_ALPHA: "an alpha channel that varies: it was left out, and the colours under it"
@@ -55,7 +54,7 @@ def about_masks(layout: Layout, scan: Scan) -> list[str]:
     if mostly:
         inverted = sum(mask.border_pixels == _border(mask) for mask in mostly)
         seems = (
-            f", {inverted} of them all of its edge, as an inverted mask does" if inverted else ""
+            f", {inverted} of them its whole edge, as inverted masks do" if inverted else ""
         )
         remarks.append(
             f"{_of(len(mostly), len(masks), 'mask')} more than {MOSTLY_LESION:.0%} of the image"

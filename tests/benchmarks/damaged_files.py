@@ -161,8 +161,7 @@ def read_picture(path: Path) -> None:
     for read in (decode_image, decode_mask, read_labels):
         try:
             found: Any = read(path)
-        except UnreadableImage as error:
-            assert len(str(error)) > 20
+        except UnreadableImage:
             continue
         values = getattr(found, "pixels", getattr(found, "mask", found))
         assert values.ndim in (2, 3)
@@ -179,7 +178,7 @@ def read_volume(path: Path) -> None:
         assert volume.laid_on(whole).stored().shape == whole.shape
         whole.laid_on(volume)
     except Unusable as error:
-        assert path.name in str(error) or "whole.nii" in str(error)
+        _check_name(error, path)
 
 
 def read_xml(path: Path) -> None:
@@ -187,7 +186,11 @@ def read_xml(path: Path) -> None:
     try:
         read_outlines(path)
     except Unusable as error:
-        assert path.name in str(error)
+        _check_name(error, path)
+
+
+def _check_name(error: Unusable, path: Path) -> None:
+    assert all(path.name in problem.text for problem in error.problems)
 
 
 def read_table(path: Path) -> None:

@@ -357,6 +357,21 @@ def test_a_header_that_promises_too_much_is_refused_before_it_is_decoded(tmp_pat
             read_image(path)
 
 
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 5}, {"tile": (16, 16)}])
+def test_a_tiff_whose_parts_do_not_cover_it_is_not_read_as_black(
+    layout: dict[str, Any], compression: str | None, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", grey(1, 40, 40), compression=compression, **layout)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), grey(1, 40, 40))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[0].tags[257].overwrite(60)
+    with pytest.raises(
+        UnreadableImage, match=r"a TIFF of \d+ strips or tiles, expected 12 for 40x60"
+    ):
+        read_image(tmp_path / "a.tif")
+
+
 def test_formats_that_run_programs_are_not_tried(tmp_path: Path) -> None:
     Image.fromarray(grey(1)).save(tmp_path / "a.png", format="EPS")
     with pytest.raises(UnreadableImage, match="unreadable"):

@@ -38,6 +38,8 @@ GRID_TOLERANCE = 0.1
 # A gzip's trailer holds the length modulo this; that of a truncated file is any number.
 _GZIP_LENGTHS = 1 << 32
 _MOST_GZIP_RATIO = 1032  # deflate's limit: a header that promises more is damaged
+_FARTHEST_MM = 1e6  # of a voxel's place or side; its inverse is the smallest side
+_FLAT = 1e-3  # volume that three unit directions span; 1 where they are square to each other
 _SLACK_BYTES = 1 << 20  # padding after the voxels is allowed
 
 VolumeSlice = npt.NDArray[Any]
@@ -80,7 +82,7 @@ class Volume:
                     " floating-point number each: export it as grey values or labels",
                 )
             )
-        if not np.isfinite(self.affine).all() or not np.linalg.det(self.affine[:3, :3]):
+        if not _has_axes(self.affine):
             raise Unusable(
                 Problem(
                     "orientation",
@@ -226,6 +228,16 @@ def turned_remark(placed: Iterable[Placed]) -> tuple[str, ...]:
     return (
         f"{which} stored in another orientation than the image: turned onto it by both affines",
     )
+
+
+def _has_axes(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether it is finite and three directions are far from lying in a plane."""
+    if not (np.abs(affine) < _FARTHEST_MM).all():  # NaN is not smaller either
+        return False
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    if (sides < 1 / _FARTHEST_MM).any():
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / sides)) > _FLAT)
 
 
 def _by(shape: Iterable[int]) -> str:
