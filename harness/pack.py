@@ -11,6 +11,8 @@ from harness.common.errors import PackInvalid
 from harness.console import cli, data_options
 
 if TYPE_CHECKING:
+    import argparse
+
     from harness.benchmarks import Pack
 
 EXAMPLES = """
@@ -18,6 +20,7 @@ EXAMPLES = """
       BMAD's released folder as it is; the data card goes into results/brain/
   python -m harness.pack verify /data/bmad/liver-disjoint --results results
   python -m harness.pack verify /sealed/ours --json
+  python -m harness.pack verify /data/ours --accept unmatched-masks --rehash
   python -m harness.pack verify demo
 """
 
@@ -40,6 +43,7 @@ def build_parser() -> cli.Parser:
         help="the data card goes to DIR/<name>/, where the site finds it (default: results)",
     )
     parser.add_argument("--benchmark", metavar="NAME", help="the benchmark that the folder holds")
+    data_options.add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print the card as JSON")
     return parser
 
@@ -51,7 +55,8 @@ def main(argv: Sequence[str] | None) -> int:
         from harness.board.data_card import make_card
         from harness.board.data_card_files import write_card
 
-        pack = _open(options.folder, options.benchmark, reporter)
+        pack = _open(options, reporter)
+        data_options.tell_left_out(pack, reporter)
         data_options.tell_doubts(pack, reporter)
         card = make_card(pack, reporter.progress)
     paths = write_card(card, options.results)
@@ -68,17 +73,19 @@ def main(argv: Sequence[str] | None) -> int:
     return 0
 
 
-def _open(folder: str, benchmark: str | None, reporter: cli.Reporter) -> Pack:
+def _open(options: argparse.Namespace, reporter: cli.Reporter) -> Pack:
     from harness.benchmarks import demo_pack, open_pack
     from harness.benchmarks.cache import default_cache
 
-    cache = default_cache()
-    if folder == "demo" and not Path(folder).is_dir():
+    folder, cache = Path(options.folder), default_cache()
+    if options.folder == "demo" and not folder.is_dir():
         return demo_pack(cache)
     return open_pack(
-        Path(folder),
+        folder,
         cache,
-        benchmark=benchmark or _benchmark_of(Path(folder)),
+        benchmark=options.benchmark or _benchmark_of(folder),
+        accepted=data_options.read_accepted(options),
+        is_rehashing=options.rehash,
         on_progress=lambda done, total: reporter.progress("reading", done, total),
     )
 

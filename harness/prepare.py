@@ -95,6 +95,10 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--keep-going", action="store_true", help="leave out what cannot be used, and say what"
     )
+    parser.add_argument(
+        "--accept", dest="accepted", nargs="+", action="extend", default=[], metavar="REASON",
+        help="go on where the raw folder holds what is an error else; the error names the reason",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="look at everything, write nothing")
     _add_own_options(parser)
     return parser
@@ -243,6 +247,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         "size": _size(arguments.size),
         "is_hidden": arguments.hidden,
         "is_independent": arguments.independent_patients,
+        "accepted": tuple(sorted(data_options.read_accepted(arguments))),
     }
     if arguments.source == "folder":
         from harness.benchmarks.card import pack_name
@@ -354,6 +359,8 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def summary(prepared: PreparedPack) -> str:
     """What was found and made, and what comes next."""
+    from harness.benchmarks.acceptance import ACCEPTABLE
+
     lines = [f"{prepared.name}:"]
     for one in prepared.comparisons:
         lines.append(f"  {'!' if one.is_different else ' '} {one.sentence}")
@@ -361,6 +368,10 @@ def summary(prepared: PreparedPack) -> str:
         lines.append("  ! differs from what is known of the full download: please report it")
     if prepared.skipped:
         lines.append(f"  left out: {len(prepared.skipped)} unusable or missing parts")
+    if prepared.left_out:
+        told = ", ".join(f"{count} {why}" for why, count in prepared.left_out.items())
+        lines.append(f"  raw files that are not used: {told}")
+    lines += [f"  accepted ({reason}): {ACCEPTABLE[reason]}" for reason in prepared.accepted]
     if prepared.card is None:
         return "\n".join([*lines, f"nothing written; it would lie in {prepared.folder}"])
     return "\n".join(

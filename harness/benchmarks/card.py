@@ -13,8 +13,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from harness.benchmarks.acceptance import known_reason
 from harness.benchmarks.problems import Problem
 from harness.benchmarks.spec import GROUP_UNITS, BenchmarkSpec, SplitPair
 from harness.common.disclosure import Visibility
@@ -24,6 +25,7 @@ from harness.common.toml_text import BadToml, read_toml
 CARD_NAME = "pack.toml"
 
 PackName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+AcceptedReason = Annotated[str, AfterValidator(known_reason)]
 Variant = Literal["paper", "disjoint", "resplit"]
 # No patient and no image of these may be in two splits: `harness.pack verify` holds them to it.
 DISJOINT_VARIANTS = ("disjoint", "resplit")
@@ -94,6 +96,12 @@ class StatedCard(BaseModel):
     """Facts that make scores too good."""
     remarks: tuple[str, ...] | None = None
     """Other facts that a reader of the scores needs."""
+    accepted: tuple[AcceptedReason, ...] | None = None
+    """What its maker accepts of the folder, which is an error else (`acceptance.py`)."""
+    left_out: dict[str, int] | None = None
+    """Files that are not used, counted by reason; found anew at each reading."""
+    release: str | None = None
+    """Which copy of the benchmark it is, by counts and order of folders; found anew likewise."""
     has_masks: bool | None = None
     """Whether abnormal images have pixel masks."""
     mode: Literal["L", "RGB"] | None = None
@@ -127,6 +135,8 @@ class StatedCard(BaseModel):
         tables = {name: value for name, value in fields.items() if isinstance(value, dict)}
         lines = [f"{name} = {_toml(value)}" for name, value in fields.items() if name not in tables]
         for name, table in tables.items():
+            if not table:
+                continue
             lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
         return "\n".join(lines) + "\n"
 
@@ -149,6 +159,9 @@ class PackCard(StatedCard):
     shared_images: tuple[SplitPair, ...]
     known_leaks: tuple[str, ...]
     remarks: tuple[str, ...]
+    accepted: tuple[AcceptedReason, ...]
+    left_out: dict[str, int]
+    release: str
     has_masks: bool
     mode: Literal["L", "RGB"]
     sizes: tuple[str, ...]
@@ -222,6 +235,7 @@ def default_card(name: str) -> StatedCard:
         shared_images=(),
         known_leaks=(),
         remarks=(),
+        accepted=(),
     )
 
 

@@ -31,12 +31,15 @@ def unreadable_files(scan: Scan) -> list[Problem]:
 def wrong_masks(layout: Layout, scan: Scan) -> list[Problem]:
     """Masks that are missing, of another size than their image, or that contradict its label."""
     problems = []
+    keys = (image.mask_key or "" for image in layout.images)
+    is_mvtec = any(key.lower().startswith("ground_truth/") for key in keys)
+    hint = " (ground_truth/ beside the splits is taken for the masks of test)" * is_mvtec
     for image in layout.images:
         if image.split == "train" and image.is_anomalous:
             continue  # the image itself is the problem
         if image.mask_key is None:
             if image.is_anomalous:
-                problems.append(Problem("mask missing", f"{image.key}: its mask is missing"))
+                problems.append(Problem("mask missing", f"{image.key}: its mask is missing{hint}"))
             continue
         facts, mask = scan.images[image.key], scan.masks[image.mask_key]
         if isinstance(facts, ImageFacts) and isinstance(mask, MaskFacts):

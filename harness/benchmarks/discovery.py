@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.benchmarks.card import CARD_NAME, pack_name, read_stated_card
+from harness.benchmarks.file_kinds import kind_of
 from harness.benchmarks.layout import find_root, subfolders
 from harness.benchmarks.specs import BENCHMARKS
 from harness.common.errors import DataMissing, UsageError
 
 _MAX_DEPTH = 2  # the data root's folders, and theirs
+_MOST_TOLD = 8
 
 
 def find_packs(data_root: Path) -> dict[str, Path]:
@@ -27,6 +29,10 @@ def find_packs(data_root: Path) -> dict[str, Path]:
         DataMissing: there is no such folder.
         UsageError: two folders at one depth are the same benchmark.
     """
+    if data_root.is_file():
+        raise DataMissing(
+            "a file, not a folder", where=str(data_root), fix="unpack it, and give its folder"
+        )
     if not data_root.is_dir():
         raise DataMissing(
             "there is no such data folder",
@@ -49,6 +55,34 @@ def find_packs(data_root: Path) -> dict[str, Path]:
                 here.setdefault(name, folder)
         found = {**here, **found}
     return dict(sorted(found.items()))
+
+
+def nothing_found(data_root: Path) -> DataMissing:
+    """The error of a data root without a pack: what lies there, and why it is none."""
+    there = subfolders(data_root)
+    told = []
+    for folder in there[:_MOST_TOLD]:
+        known = [name for name, spec in BENCHMARKS.items() if spec.matches_folder(folder.name)]
+        if known:
+            told.append(
+                f"{folder.name} is named like {known[0]} and holds no two of train, valid and test"
+            )
+        elif find_root(folder):
+            told.append(f"{folder.name} is a pack of no known name: give it with --pack {folder}")
+        else:
+            told.append(f"{folder.name} is named like no benchmark and holds no splits")
+    archives = [path.name for path in sorted(data_root.iterdir()) if kind_of(path.name) == "unread"]
+    if archives:
+        told.append(f"not unpacked: {', '.join(archives[:_MOST_TOLD])}")
+    if not told and find_root(data_root):
+        told.append(f"the folder is a pack itself: give it with --pack {data_root}")
+    names = sorted({name for spec in BENCHMARKS.values() for name in spec.folders})
+    return DataMissing(
+        "no benchmark is there" + (f": {'; '.join(told)}" if told else ", the folder is empty"),
+        where=str(data_root),
+        fix=f"give the folder that holds them; names that are known: {', '.join(names)}"
+        " (any case, `_AD` behind or not); python -m harness.list benchmarks says where to get them",
+    )
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
+from harness.benchmarks.masks import composed
 from harness.benchmarks.problems import Problem
 from harness.benchmarks.spec import GROUP_UNITS, NameReading
+from harness.benchmarks.tables import BadTable, TableRow, read_rows
 
 GROUPS_NAME = "groups.csv"
 
@@ -35,12 +37,11 @@ def read_groups(root: Path, keys: Set[str]) -> tuple[dict[str, NameReading], lis
     if not path.is_file():
         return {}, []
     try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        return {}, [Problem("groups", f"{GROUPS_NAME} is not UTF-8")]
-    reader = csv.reader(io.StringIO(text))
-    header = next(reader, [])
-    if header[:1] != ["key"] or header[1:2] not in [[u] for u in GROUP_UNITS] or len(header) > 3:
+        rows = read_rows(path)
+    except BadTable as error:
+        return {}, [Problem("groups", str(error))]
+    header = rows[0].fields if rows else ()
+    if header[:1] != ("key",) or header[1:2] not in [(u,) for u in GROUP_UNITS] or len(header) > 3:
         return {}, [
             Problem(
                 "groups",
@@ -48,27 +49,29 @@ def read_groups(root: Path, keys: Set[str]) -> tuple[dict[str, NameReading], lis
                 " (or volume, or slide)",
             )
         ]
-    return _rows(list(reader), header[1], keys)
+    return _readings(rows[1:], header, keys)
 
 
-def _rows(
-    rows: Iterable[list[str]], unit: str, keys: Set[str]
+def _readings(
+    rows: Iterable[TableRow], header: Sequence[str], keys: Set[str]
 ) -> tuple[dict[str, NameReading], list[Problem]]:
+    key_of = {composed(key): key for key in keys}
     stated: dict[str, NameReading] = {}
     problems = []
-    for number, row in enumerate(rows, start=2):
-        if not row:
-            continue
-        key, group, subclass = [*row, "", ""][:3]
-        if key not in keys:
-            problems.append(
-                Problem("groups", f"{GROUPS_NAME}, line {number}: there is no image {key}")
-            )
+    for row in rows:
+        where = f"{GROUPS_NAME}, line {row.line}"
+        named, group, subclass = [*row.fields, "", ""][:3]
+        key = key_of.get(composed(named))
+        if len(row.fields) > len(header):
+            told = f"{where}: {len(row.fields)} fields, expected {len(header)}"
+            problems.append(Problem("groups", f"{told}: a comma in a name needs quotation marks"))
+        elif key is None:
+            problems.append(Problem("groups", f"{where}: there is no image {named}"))
         elif key in stated:
-            problems.append(
-                Problem("groups", f"{GROUPS_NAME}, line {number}: {key} stands there twice")
-            )
-        stated[key] = NameReading(group or None, unit if group else None, subclass or None)
+            problems.append(Problem("groups", f"{where}: {named} stands there twice"))
+        else:
+            unit = header[1] if group else None
+            stated[key] = NameReading(group or None, unit, subclass or None)
     return stated, problems
 
 

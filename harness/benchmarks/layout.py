@@ -1,49 +1,24 @@
-"""Which file of a folder is which image: BMAD's layout in all the spellings found in the wild.
+"""A folder as a pack: BMAD's layout in all the spellings found in the wild (`places.py`).
 
-Known forms (case never matters): `train/good[/img]`; `valid|val/{good,Ungood}[/img]` with
-`label|anomaly_mask` beside `img`; the liver's `valid/{img,label}/{good,Ungood}`; RESC's
-`Train/train/good`, `Val/val/Ungood`, `Val/val_label/Ungood`; any of them inside further folders.
-Traps: macOS and editor litter lies between the images; `valid` and `val` may both exist.
+Traps: macOS and editor litter lies between the images; `valid` and `val` may both exist; the
+splits may stand in further folders, or be links.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
 
-from harness.benchmarks.masks import MASK_FOLDERS, mask_of
-from harness.benchmarks.pixels import IMAGE_SUFFIXES
+from harness.benchmarks.litter import is_litter
+from harness.benchmarks.places import split_of_folder
 from harness.benchmarks.problems import Problem
+from harness.benchmarks.survey import survey_folder
+from harness.benchmarks.walking import walk
 
-_SPLITS = {
-    "train": "train", "training": "train",
-    "valid": "valid", "val": "valid", "validation": "valid",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-_NORMAL = frozenset({"good", "normal"})
-_ANOMALOUS = frozenset({"ungood", "bad", "abnormal", "anomalous", "anomaly"})
-_IMAGES = frozenset({"img", "imgs", "image", "images"})
-_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _MAX_DEPTH = 3  # archive folder / author's folder / splits, and one to spare
-
-
-@dataclass(frozen=True)
-class ImagePlace:
-    """What a file's folders say about it."""
-
-    split: str | None
-    """`train`, `valid` or `test`."""
-    is_anomalous: bool | None
-    """By the class folder; None where there is none, or two that disagree. Files directly in
-    train are normal: train holds nothing else, and some copies leave the class folder out."""
-    is_mask: bool
-    """Whether it lies in a folder of masks."""
-    name: str
-    """Name without extension, with any folders that mean nothing to us before it."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +45,10 @@ class Layout:
     """Sorted by key."""
     problems: tuple[Problem, ...]
     """What keeps the folder from being a pack."""
-    orphan_masks: tuple[str, ...]
-    """Masks that belong to no image."""
-    ignored_files: int
-    """Other files inside the splits."""
-
-
-@dataclass
-class _Sorting:
-    """Files as they are being sorted."""
-
-    images: dict[tuple[str, bool, str], list[str]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    masks: dict[tuple[str, bool, str], list[str]] = field(default_factory=lambda: defaultdict(list))
-    homeless: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    ignored: int = 0
-    unlisted: list[Problem] = field(default_factory=list)
+    left_out: Mapping[str, tuple[str, ...]]
+    """Files that are not used, by reason."""
+    accepted: tuple[str, ...] = ()
+    """Reasons that were met and are accepted, sorted."""
 
 
 def find_root(folder: Path) -> list[Path]:
@@ -109,99 +71,50 @@ def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, sorted, without litter; none where it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
+            names = sorted(entry.name for entry in entries if _is_folder(entry))
     except PermissionError:
         return []
-    return [folder / name for name in names if not _is_litter(name)]
+    return [folder / name for name in names if not is_litter(name)]
 
 
-def read_layout(root: Path) -> Layout:
-    """Sort all files under `root` into images and masks; nothing is opened."""
-    sorting = _Sorting()
-    for relative in _files(root, sorting.unlisted):
-        _sort_in(sorting, relative)
-    images = [
-        FoundImage(
-            keys[0], split, is_anomalous, mask_of(sorting.masks, (split, is_anomalous, name))
-        )
-        for (split, is_anomalous, name), keys in sorting.images.items()
-    ]
-    used = {image.mask_key for image in images}
-    orphans = [key for keys in sorting.masks.values() for key in keys if key not in used]
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link round in a circle
+        return False
+
+
+def read_layout(
+    root: Path, accepted: Set[str] = frozenset(), *, wants_masks: bool = True
+) -> Layout:
+    """Sort all files under `root` into images and masks; nothing is decoded.
+
+    Args:
+        root: the folder that holds the splits.
+        accepted: reasons that are no errors here (`acceptance.ACCEPTABLE`).
+        wants_masks: False for image-level benchmarks, whose masks are counted alone.
+    """
+    survey = survey_folder(root, walk(root), accepted, has_splits=True, wants_masks=wants_masks)
+    images = tuple(
+        FoundImage(image.key, image.split, image.is_anomalous, image.mask_key)
+        for image in survey.images
+        if image.split is not None
+    )
     return Layout(
         root=root,
-        images=tuple(sorted(images, key=lambda image: image.key)),
-        problems=tuple(
-            sorting.unlisted + _homeless(sorting) + _doubles(sorting) + _emptiness(root, images)
-        ),
-        orphan_masks=tuple(sorted(orphans)),
-        ignored_files=sorting.ignored,
+        images=images,
+        problems=(*survey.problems, *_emptiness(root, images)),
+        left_out=survey.left_out,
+        accepted=survey.accepted,
     )
 
 
-def place_of(relative: PurePosixPath) -> ImagePlace:
-    """Read split, class and kind off a file's folders; the innermost split counts."""
-    split: str | None = None
-    classes: set[bool] = set()
-    is_mask = False
-    other: list[str] = []
-    for part in relative.parts[:-1]:
-        token = re.sub(r"[-\s]+", "_", part.strip().lower())
-        head, _, tail = token.partition("_")
-        if head in _SPLITS and (not tail or tail in MASK_FOLDERS or tail in _IMAGES):
-            split, is_mask = _SPLITS[head], is_mask or tail in MASK_FOLDERS
-        elif token in _NORMAL or token in _ANOMALOUS:
-            classes.add(token in _ANOMALOUS)
-        elif token in MASK_FOLDERS:
-            is_mask = True
-        elif token not in _IMAGES:
-            other.append(part)
-    if not classes and not other and split == "train":
-        classes = {False}
-    name = "/".join([*other, relative.stem])
-    return ImagePlace(split, classes.pop() if len(classes) == 1 else None, is_mask, name)
-
-
-def _sort_in(sorting: _Sorting, relative: PurePosixPath) -> None:
-    place = place_of(relative)
-    if place.split is None:
-        return  # beside the splits: a figure, a read-me
-    if relative.suffix.lower() not in IMAGE_SUFFIXES:
-        sorting.ignored += 1
-        return
-    if place.is_anomalous is None:
-        sorting.homeless[str(relative.parent)] += 1
-        return
-    kind = sorting.masks if place.is_mask else sorting.images
-    kind[place.split, place.is_anomalous, place.name].append(str(relative))
-
-
-def _homeless(sorting: _Sorting) -> list[Problem]:
-    return [
-        Problem(
-            "folder",
-            f"{folder}: {count} image{'s' if count != 1 else ''} in a folder that says neither "
-            "normal (`good`) nor abnormal (`Ungood`)",
-        )
-        for folder, count in sorted(sorting.homeless.items())
-    ]
-
-
-def _doubles(sorting: _Sorting) -> list[Problem]:
-    return [
-        Problem("double", f"two files for one {what}: {', '.join(sorted(keys))}")
-        for what, files in (("image", sorting.images), ("mask", sorting.masks))
-        for keys in files.values()
-        if len(keys) > 1
-    ]
-
-
-def _emptiness(root: Path, images: list[FoundImage]) -> list[Problem]:
+def _emptiness(root: Path, images: Sequence[FoundImage]) -> list[Problem]:
     """Splits and classes without images."""
     if not images:
         return [
             Problem(
-                "folder",
+                "empty",
                 "no images in BMAD's layout: expected train/good, valid/good, valid/Ungood, "
                 "test/good and test/Ungood (an `img` folder inside each is fine)",
             )
@@ -229,33 +142,7 @@ def _emptiness(root: Path, images: list[FoundImage]) -> list[Problem]:
     return problems
 
 
-def _files(root: Path, unlisted: list[Problem]) -> Iterator[PurePosixPath]:
-    """Every file under `root`, sorted; links are followed, each real folder once.
-
-    Folders that cannot be listed are added to `unlisted`: left out in silence, they would make
-    another pack.
-    """
-
-    def note(error: OSError) -> None:
-        unlisted.append(Problem("folder", f"{error.filename}: cannot be listed ({error.strerror})"))
-
-    seen: set[str] = set()
-    for folder, inner, files in os.walk(root, onerror=note, followlinks=True):
-        real = os.path.realpath(folder)
-        inner[:] = sorted(name for name in inner if not _is_litter(name))
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        yield from (relative / name for name in sorted(files) if not _is_litter(name))
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _LITTER
-
-
 def _split_folders(folder: Path) -> set[str]:
     """Splits that have a folder of their own directly in `folder`."""
-    names = (child.name.strip().lower() for child in subfolders(folder))
-    return {_SPLITS[name] for name in names if name in _SPLITS}
+    splits = (split_of_folder(child.name) for child in subfolders(folder))
+    return {split for split in splits if split is not None}

@@ -8,7 +8,7 @@ or how a PNG was packed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,16 +27,17 @@ from harness.benchmarks.card import (
     read_stated_card,
     stated_by_spec,
 )
+from harness.benchmarks.copies import copy_of, missing_splits
 from harness.benchmarks.groups import read_groups
 from harness.benchmarks.layout import Layout, find_root, read_layout
 from harness.benchmarks.pack import Pack, Sample
-from harness.benchmarks.problems import Problem, listed
+from harness.benchmarks.problems import Problem, pack_invalid
 from harness.benchmarks.scan import ImageFacts, MaskFacts, Scan, Scanner
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
 from harness.benchmarks.version import version_id, version_line
 from harness.common.disclosure import Artefact, is_sealed, may_leave
-from harness.common.errors import DataMissing, PackInvalid
+from harness.common.errors import DataMissing
 from harness.common.progress import CountProgress
 
 
@@ -73,6 +74,8 @@ def open_pack(
     cache: Path,
     *,
     benchmark: str | None = None,
+    accepted: Set[str] = frozenset(),
+    is_rehashing: bool = False,
     on_progress: CountProgress | None = None,
 ) -> Pack:
     """Read a folder in BMAD's layout, in any of its spellings.
@@ -82,6 +85,8 @@ def open_pack(
         cache: where to remember what was read; the made card is written there too.
         benchmark: name of the benchmark it was found as; without it the folder's `pack.toml`
             or its own name decides.
+        accepted: reasons that are no errors here (`acceptance.ACCEPTABLE`), beside the card's own.
+        is_rehashing: read every file, whatever is remembered of it.
         on_progress: called with (files read, files to read) while files are decoded.
 
     Raises:
@@ -90,14 +95,16 @@ def open_pack(
     """
     root = _root_of(folder)
     claims = _claims(folder, root, benchmark)
-    contents = _contents(root, claims.card, Scanner(root, cache, on_progress))
+    scanner = Scanner(root, cache, on_progress, is_rehashing=is_rehashing)
+    contents = _contents(root, claims.card, accepted, scanner)
     twins = checks.identical_images(contents.layout, contents.scan.images)
     clashes, shared = checks.shared_images(twins, claims.card.shared_images or ())
     problems = [*claims.problems, *_problems(contents, claims.card), *clashes]
+    problems += missing_splits(folder.name, claims.spec, contents.layout.images)
     problems += checks.contradicting_labels(twins, claims.card.shared_images or ())
     stated_groups, wrong = read_groups(root, {image.key for image in contents.layout.images})
     if problems := [*problems, *wrong]:
-        raise PackInvalid(str(folder), listed(problems))
+        raise pack_invalid(str(folder), problems)
 
     readings = {
         image.key: read_name(Path(image.key).stem, claims.card.name_rules or ()).under(
@@ -109,14 +116,14 @@ def open_pack(
         told = {key: reading.group for key, reading in readings.items()}
         independent = claims.card.patients == "independent"
         if wrong := checks.unsaid_patients(contents.layout, told, is_independent=independent):
-            raise PackInvalid(str(folder), listed(wrong))
+            raise pack_invalid(str(folder), wrong)
     samples = _samples(contents, readings)
     card = _made_card(claims.card, contents, samples, readings)
     doubts = plausibility.about_masks(contents.layout, contents.native)
     notes = [
         *(card.remarks),
         *remarks.about_counts(card.counts, claims.spec),
-        *remarks.about_files(contents.layout, has_masks=contents.has_masks),
+        *remarks.about_files(contents.layout),
         *doubts,
         *remarks.about_pixels(contents.layout, contents.native),
         *plausibility.about_notes(contents.native),
@@ -127,13 +134,19 @@ def open_pack(
     ]
     card = card.model_copy(update={"remarks": tuple(dict.fromkeys(notes))})
     if wrong := contradictions(claims.stated, card):
-        raise PackInvalid(str(folder), listed(wrong))
+        raise pack_invalid(str(folder), wrong)
     write_atomically(cache / "cards" / card.version / CARD_NAME, card.as_toml().encode())
     return Pack(card.name, card.version, root, card, samples, contents.has_masks, tuple(doubts))
 
 
 def _root_of(folder: Path) -> Path:
     """The folder that holds the splits; `folder` itself where none does."""
+    if folder.is_file():
+        raise DataMissing(
+            "a file, and a pack is a folder",
+            where=str(folder),
+            fix="unpack it, and give the folder that holds train, valid and test",
+        )
     if not folder.is_dir():
         raise DataMissing(
             "there is no such folder", where=str(folder), fix="check the path, or mount the disk"
@@ -141,9 +154,8 @@ def _root_of(folder: Path) -> Path:
     roots = find_root(folder)
     if len(roots) > 1:
         names = ", ".join(str(root.relative_to(folder)) for root in roots)
-        raise PackInvalid(
-            str(folder), [f"the folder holds several packs: {names}; give one of them"]
-        )
+        problem = Problem("several", f"the folder holds several packs: {names}; give one of them")
+        raise pack_invalid(str(folder), [problem])
     return roots[0] if roots else folder
 
 
@@ -168,8 +180,10 @@ def _claims(folder: Path, root: Path, benchmark: str | None) -> _Claims:
     return _Claims(stated, card, spec, tuple(problems))
 
 
-def _contents(root: Path, card: StatedCard, scanner: Scanner) -> _Contents:
-    layout = read_layout(root)
+def _contents(root: Path, card: StatedCard, accepted: Set[str], scanner: Scanner) -> _Contents:
+    layout = read_layout(
+        root, accepted | set(card.accepted or ()), wants_masks=card.has_masks is not False
+    )
     has_masks = card.has_masks
     if has_masks is None:
         has_masks = any(image.mask_key for image in layout.images if image.is_anomalous)
@@ -231,20 +245,25 @@ def _made_card(
     sizes = Counter(f"{sample.width}x{sample.height}" for sample in samples)
     facts = [fact for fact in contents.scan.images.values() if isinstance(fact, ImageFacts)]
     units = {reading.unit for reading in readings.values() if reading.unit}
+    counts = Counts(
+        train=counted["train", False],
+        valid_normal=counted["valid", False],
+        valid_anomalous=counted["valid", True],
+        test_normal=counted["test", False],
+        test_anomalous=counted["test", True],
+    )
+    spec = BENCHMARKS.get(str(card.base or card.name))
     found = {
         "version": version_id(str(card.name), _version_lines(contents)),
         "has_masks": contents.has_masks,
         "mode": facts[0].mode,
         # The most frequent first; equal counts by name, so that the order is no accident.
         "sizes": tuple(sorted(sizes, key=lambda size: (-sizes[size], size))),
+        "release": copy_of(spec, counts, contents.layout.images),
+        "accepted": contents.layout.accepted,
+        "left_out": {why: len(keys) for why, keys in sorted(contents.layout.left_out.items())},
         "group_unit": None if not units else units.pop() if len(units) == 1 else "mixed",
-        "counts": Counts(
-            train=counted["train", False],
-            valid_normal=counted["valid", False],
-            valid_anomalous=counted["valid", True],
-            test_normal=counted["test", False],
-            test_anomalous=counted["test", True],
-        ),
+        "counts": counts,
         "groups": Groups(
             train=_groups("train", samples, readings),
             valid=_groups("valid", samples, readings),

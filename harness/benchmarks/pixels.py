@@ -22,7 +22,13 @@ from harness.benchmarks.decoding import decode
 from harness.benchmarks.dicom import DICOM_HEAD, decode_dicom, is_dicom
 from harness.benchmarks.stored import Note, StoredPixels, UnreadableImage, Values, decoding
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib"),
+        *(".webp", ".gif", ".jp2", ".pbm", ".pgm", ".ppm", ".pnm"),
+    }
+)
+"""Endings of files that are read, in lower case."""
 
 Mode = Literal["L", "RGB"]
 Pixels = npt.NDArray[np.uint8]

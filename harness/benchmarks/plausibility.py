@@ -7,7 +7,7 @@ image. Real lesions do so now and then, so nothing is refused for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from harness.benchmarks.layout import FoundImage, Layout
 from harness.benchmarks.problems import Problem
@@ -53,30 +53,44 @@ def about_masks(layout: Layout, scan: Scan) -> list[str]:
         )
     if mostly:
         inverted = sum(mask.border_pixels == _border(mask) for mask in mostly)
-        seems = (
-            f", {inverted} of them its whole edge, as inverted masks do" if inverted else ""
-        )
+        seems = f", {inverted} of them its whole edge, as inverted masks do" if inverted else ""
         remarks.append(
             f"{_of(len(mostly), len(masks), 'mask')} more than {MOSTLY_LESION:.0%} of the image"
             f"{seems}".replace("%", " %")
         )
     lossy = [mask for mask in masks if Note.LOSSY in mask.notes]
-    if lossy:
-        uncertain = sum(mask.uncertain_pixels for mask in lossy)
-        lesion = sum(mask.lesion_pixels for mask in lossy)
-        remarks.append(
-            f"{len(lossy)} masks are lossy files (JPEG): values from 128 on are lesion, {lesion}"
-            f" pixels, and {uncertain} pixels lie between 64 and 191, where this decided"
-        )
+    remarks += about_lossy_masks(
+        len(lossy),
+        sum(mask.lesion_pixels for mask in lossy),
+        sum(mask.uncertain_pixels for mask in lossy),
+    )
     return remarks
 
 
+def about_lossy_masks(masks: int, lesion_pixels: int, uncertain_pixels: int) -> list[str]:
+    """How masks of a lossy format were read, and how many of their pixels are not certain."""
+    if not masks:
+        return []
+    which = f"{masks} masks are lossy files" if masks > 1 else "1 mask is a lossy file"
+    told = f"{which} (JPEG): values from 128 on are lesion, {lesion_pixels} pixels, and"
+    return [f"{told} {uncertain_pixels} pixels lie between 64 and 191, where this decided"]
+
+
 def about_notes(scan: Scan) -> list[str]:
-    """What images and masks say beside their pixels, and what was done with it."""
-    return [
-        *_counted(scan.images.values(), _OF_IMAGES, "image"),
-        *_counted(scan.masks.values(), _OF_MASKS, "mask"),
-    ]
+    """What a pack's images and masks say beside their pixels, and what was done with it."""
+    images = [fact.notes for fact in scan.images.values() if isinstance(fact, ImageFacts)]
+    masks = [fact.notes for fact in scan.masks.values() if isinstance(fact, MaskFacts)]
+    return [*about_image_notes(images), *about_mask_notes(masks)]
+
+
+def about_image_notes(notes: Iterable[Iterable[str]]) -> list[str]:
+    """The same of images alone: the notes (`stored.Note`) of each."""
+    return _counted(notes, _OF_IMAGES, "image")
+
+
+def about_mask_notes(notes: Iterable[Iterable[str]]) -> list[str]:
+    """The same of masks alone."""
+    return _counted(notes, _OF_MASKS, "mask")
 
 
 def contradicting_orientations(layout: Layout, scan: Scan) -> list[Problem]:
@@ -84,19 +98,24 @@ def contradicting_orientations(layout: Layout, scan: Scan) -> list[Problem]:
     problems = []
     for image in layout.images:
         facts, mask = scan.images[image.key], scan.masks.get(image.mask_key or "")
-        if not isinstance(facts, ImageFacts) or not isinstance(mask, MaskFacts):
-            continue
-        if facts.orientation != mask.orientation:
-            problems.append(
-                Problem(
-                    "orientation",
-                    f"{image.key} has the orientation note {facts.orientation} (EXIF), its mask"
-                    f" {image.mask_key} has {mask.orientation}: it cannot be known in which of the two"
-                    " the lesion was drawn; turn the pixels and remove the note of both (for"
-                    " example `mogrify -auto-orient`)",
+        if isinstance(facts, ImageFacts) and isinstance(mask, MaskFacts):
+            told = differently_turned(facts.orientation, mask.orientation)
+            if told:
+                problems.append(
+                    Problem("orientation", f"{image.key} and its mask {image.mask_key} {told}")
                 )
-            )
     return problems
+
+
+def differently_turned(image: int, mask: int) -> str:
+    """Why an image and a mask with these orientations (EXIF) cannot be used; empty where equal."""
+    if image == mask:
+        return ""
+    return (
+        f"have the orientation notes {image} and {mask} (EXIF): it cannot be known in which of the two"
+        " the lesion was drawn; turn the pixels and remove the note of both (for example"
+        " `mogrify -auto-orient`)"
+    )
 
 
 def _masks_of_abnormal(layout: Layout, scan: Scan) -> list[MaskFacts]:
@@ -119,10 +138,8 @@ def _of(count: int, total: int, what: str) -> str:
     return every if total > 1 else f"The {what} marks"
 
 
-def _counted(facts: Iterable[object], words: Mapping[Note, str], what: str) -> Sequence[str]:
-    counts = Counter(
-        note for fact in facts if isinstance(fact, (ImageFacts, MaskFacts)) for note in fact.notes
-    )
+def _counted(notes: Iterable[Iterable[str]], words: Mapping[Note, str], what: str) -> list[str]:
+    counts = Counter(note for one in notes for note in one)
     return [
         f"{counts[note]} {what}s have {text}" if counts[note] > 1 else f"1 {what} has {text}"
         for note, text in words.items()

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
+from harness.benchmarks.acceptance import ACCEPTABLE
 from harness.benchmarks.card import Counts
 from harness.benchmarks.layout import FoundImage, Layout
 from harness.benchmarks.scan import ImageFacts, MaskFacts, Scan
 from harness.benchmarks.spec import SPLITS, BenchmarkSpec, NameReading
 
+_LEFT_OUT = {
+    "no-images": "files that are not images were ignored",
+    "returning-links": "links to a folder that they lie in were not followed",
+    "masks-of-an-image-level-benchmark": "masks were ignored: this benchmark is image level",
+}
 
-def about_files(layout: Layout, *, has_masks: bool) -> list[str]:
-    """Files that were left aside, and a validation split that is not there."""
-    remarks = []
-    if layout.ignored_files:
-        remarks.append(f"{layout.ignored_files} files that are not images were ignored")
-    if has_masks and layout.orphan_masks:
-        remarks.append(
-            f"{len(layout.orphan_masks)} masks belong to no image and were ignored, "
-            f"for example {layout.orphan_masks[0]}"
-        )
-    if not has_masks and any(image.mask_key for image in layout.images):
-        remarks.append("This benchmark is image level: its masks were ignored")
+
+def about_files(layout: Layout) -> list[str]:
+    """Files that were left aside, what was accepted, a validation split that is not there."""
+    remarks = [
+        f"{len(layout.left_out[reason])} {told}"
+        for reason, told in _LEFT_OUT.items()
+        if layout.left_out.get(reason)
+    ]
+    remarks += [
+        f"Accepted ({reason}): {ACCEPTABLE[reason]}{_counted(layout.left_out.get(reason, ()))}"
+        for reason in layout.accepted
+    ]
     valid = [image.is_anomalous for image in layout.images if image.split == "valid"]
     if not valid:
         remarks.append("There is no validation split: no checkpoint is chosen, no threshold set")
@@ -31,6 +37,10 @@ def about_files(layout: Layout, *, has_masks: bool) -> list[str]:
         word = "abnormal" if valid[0] else "normal"
         remarks.append(f"The validation split holds {word} images only")
     return remarks
+
+
+def _counted(keys: Sequence[str]) -> str:
+    return f": {len(keys)} file{'s' if len(keys) != 1 else ''}" if keys else ""
 
 
 def about_pixels(layout: Layout, scan: Scan) -> list[str]:

@@ -1,7 +1,8 @@
 """Reading every file of a pack once: decoded hash, mode, size, or why it cannot be read.
 
-The facts are cached per file under (relative path, size, mtime in ns), so a pack of 26,000
-images is decoded once and an edited file alone is read again. The cache holds facts about files,
+The facts are cached per file under its path, size, inode and times (of its content and of its
+entry, in ns), so a pack of 26,000 images is decoded once and an edited file alone is read again: one
+that was replaced by another of its size and time, too, for no program sets the time of the entry. The cache holds facts about files,
 not verdicts: whether they make a valid pack is decided anew each time (`checks.py`).
 """
 
@@ -34,7 +35,7 @@ from harness.benchmarks.stored import UnreadableImage
 from harness.common.progress import CountProgress
 
 # Raise when a fact is computed differently, so that caches of older versions are dropped.
-_FORMAT = 2
+_FORMAT = 3
 _MAX_WORKERS = 8  # decoding releases the GIL; more threads only add memory
 
 
@@ -117,15 +118,23 @@ class Scanner:
     Args:
         root: the folder that holds the splits.
         cache: cache folder; one file per root is kept under `scans/`.
+        is_rehashing: read every file anew, for disks whose times and inodes mean nothing.
         on_progress: told how many files were read, of how many; not called for remembered ones.
     """
 
-    def __init__(self, root: Path, cache: Path, on_progress: CountProgress | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        on_progress: CountProgress | None = None,
+        *,
+        is_rehashing: bool = False,
+    ) -> None:
         self.root = root
         self._on_progress = on_progress
         name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]
         self._path = cache / "scans" / f"{name}.json"
-        self._known: dict[str, Any] = self._load()
+        self._known: dict[str, Any] = {} if is_rehashing else self._load()
 
     def read(self, layout: Layout, *, with_masks: bool) -> Scan:
         """Facts of every image, and of every mask that belongs to one."""
@@ -185,9 +194,9 @@ class Scanner:
     def _stamp(self, key: str) -> list[int]:
         try:
             status = (self.root / key).stat()
-        except FileNotFoundError:  # a dangling link
-            return [-1, -1]
-        return [status.st_size, status.st_mtime_ns]
+        except FileNotFoundError:  # gone since the survey: reading it says so
+            return []
+        return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
     def _load(self) -> dict[str, Any]:
         try:

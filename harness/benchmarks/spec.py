@@ -130,10 +130,11 @@ class BenchmarkSpec:
 def folder_key(name: str) -> str:
     """A folder's name in the form that `BenchmarkSpec.folders` uses.
 
-    Case, `-`, blanks and the `_AD` that BMAD's archives append make no difference.
+    Case, `-`, blanks, the `_AD` that BMAD's archives append, and the hexadecimal number that some
+    portals put before an upload make no difference.
     """
     key = re.sub(r"[-\s]+", "_", name.strip().lower())
-    return key.removesuffix("_ad")
+    return re.sub(r"^[0-9a-f]{10}_", "", key).removesuffix("_ad")
 
 
 def read_name(stem: str, rules: Sequence[str]) -> NameReading:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.kit.trivial import STATISTICS
 from harness.benchmarks import BENCHMARKS, Pack, Sample
@@ -185,6 +185,12 @@ class DataCard(_Part):
     """Facts that make scores too good, as published."""
     remarks: tuple[str, ...]
     """Other facts."""
+    release: str = ""
+    """Which copy of the benchmark this is, by counts and order of folders."""
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Files of the folder that are not used, counted by reason."""
+    accepted: tuple[str, ...] = ()
+    """What would be an error, and its owner accepts."""
     problems: tuple[str, ...]
     """What contradicts the pack's own claims; empty for a sound pack."""
 
@@ -239,6 +245,9 @@ def make_card(pack: Pack, on_progress: Progress) -> DataCard:
         trivial=tuple(_trivial(pack, measured)),
         known_leaks=card.known_leaks,
         remarks=_remarks(pack, spec),
+        release=card.release,
+        left_out=card.left_out,
+        accepted=card.accepted,
         problems=tuple(_problems(pack, leaks)),
     )
     return made if may_leave(Artefact.DATA_CARD, card.visibility) else _without_secrets(made)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from harness.benchmarks.acceptance import ACCEPTABLE
 from harness.board.data_card import GIVE_AWAY, DataCard, SplitFacts, TrivialBaseline
 
 
@@ -15,6 +16,7 @@ def to_markdown(card: DataCard) -> str:
         [f"# Data card: {card.title}", "", *_head(card)],
         ["## Images", "", *_images(card)],
         ["## Counts beside published ones", "", *_expected(card)] if card.expected else [],
+        ["## Files", "", *_files(card)],
         ["## Masks", "", *_masks(card)],
         ["## Leaks", "", *_leaks(card)],
         ["## What one number tells", "", *_trivial(card)],
@@ -76,6 +78,14 @@ def _expected(card: DataCard) -> list[str]:
         for one in card.expected
     ]
     return rows
+
+
+def _files(card: DataCard) -> list[str]:
+    """Which copy it is, what of it is not used, and what was accepted."""
+    counts = ", ".join(f"{count} {reason}" for reason, count in card.left_out.items())
+    lines = [card.release] if card.release else []
+    lines.append(f"Not used: {counts}." if counts else "Every file of the folder is used.")
+    return lines + [f"Accepted: {reason} ({ACCEPTABLE[reason]})." for reason in card.accepted]
 
 
 def _masks(card: DataCard) -> list[str]:

@@ -120,16 +120,23 @@ class PackInvalid(EnvironmentFault):
     Args:
         where: the pack's folder.
         problems: all problems found, one sentence each.
+        fix: what to do about them.
     """
 
-    def __init__(self, where: str, problems: Sequence[str]) -> None:
+    def __init__(
+        self,
+        where: str,
+        problems: Sequence[str],
+        *,
+        fix: str = "mend or remove the files named above, then run the command again",
+    ) -> None:
         self.problems = tuple(one_line(problem, MAX_PROBLEM) for problem in problems)
         count = len(self.problems)
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(
             f"the pack has {count} problem{'s' if count != 1 else ''}:\n{listed}\n",
             where=where,
-            fix="mend or remove the files named above, then run the command again",
+            fix=fix,
         )
 
 

@@ -38,16 +38,16 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The document in a file.
+    """The document in a file; a byte-order mark, which some editors write, is no part of it.
 
     Raises:
         BadToml: as `parse_toml`, or the file is not UTF-8.
         OSError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadToml(str(error)) from error
+        raise BadToml(f"it is not UTF-8 ({error.reason}): save it as UTF-8 text") from error
     return parse_toml(text)
 
 

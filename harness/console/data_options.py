@@ -33,6 +33,40 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--pack", dest="packs", type=Path, nargs="+", default=[], metavar="DIR",
         help="any folder in the pack layout",
     )  # fmt: skip
+    add_reading(group)
+
+
+def add_reading(group: argparse._ActionsContainer) -> None:
+    """How a folder is read."""
+    group.add_argument(
+        "--accept", dest="accepted", nargs="+", action="extend", default=[], metavar="REASON",
+        help="go on where a folder holds what is an error else; the error names the reason",
+    )  # fmt: skip
+    group.add_argument(
+        "--rehash", action="store_true", help="read every file, whatever is remembered of it"
+    )
+
+
+def read_accepted(options: argparse.Namespace) -> frozenset[str]:
+    """The reasons that are accepted.
+
+    Raises:
+        UsageError: one is none; the message has them all, and the nearest.
+    """
+    from harness.benchmarks.acceptance import ACCEPTABLE
+
+    for reason in options.accepted:
+        if reason not in ACCEPTABLE:
+            import difflib
+
+            near = difflib.get_close_matches(reason, ACCEPTABLE, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(
+                f"{reason!r} cannot be accepted",
+                where="--accept",
+                fix=f"{hint}reasons: {', '.join(ACCEPTABLE)}",
+            )
+    return frozenset(options.accepted)
 
 
 def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> list[Pack]:
@@ -43,9 +77,25 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
         UsageError: an unknown benchmark.
     """
     from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
+    from harness.benchmarks.discovery import nothing_found
 
     def reading(name: str) -> Callable[[int, int], None]:
         return lambda done, total: reporter.progress(f"reading {name}", done, total)
+
+    accepted = read_accepted(options)
+
+    def opened(folder: Path, benchmark: str | None = None) -> Pack:
+        pack = open_pack(
+            folder,
+            cache,
+            benchmark=benchmark,
+            accepted=accepted,
+            is_rehashing=options.rehash,
+            on_progress=reading(benchmark or folder.name),
+        )
+        tell_left_out(pack, reporter)
+        tell_doubts(pack, reporter)
+        return pack
 
     root = options.data_root or (
         Path(os.environ["BMAD_DATA"]) if os.environ.get("BMAD_DATA") else None
@@ -54,24 +104,30 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
     names = list(dict.fromkeys(options.benchmarks))
     if not names and not options.packs:
         if root and not found:
-            raise DataMissing(
-                "no benchmark is there", where=str(root), fix="python -m harness.list benchmarks"
-            )
+            raise nothing_found(root)
         names = sorted(found) or ["demo"]
     packs = []
     for name in names:
         if name == "demo":
             packs.append(demo_pack(cache))
         elif name in found:
-            packs.append(open_pack(found[name], cache, benchmark=name, on_progress=reading(name)))
+            packs.append(opened(found[name], name))
         else:
             raise _benchmark_missing(name, set(BENCHMARKS) | set(found), root)
-    packs += [
-        open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
-    ]
-    for pack in packs:
-        tell_doubts(pack, reporter)
-    return packs
+    return [*packs, *map(opened, options.packs)]
+
+
+def tell_left_out(pack: Pack, reporter: Reporter) -> None:
+    """One line for what a pack's folder holds and is not used; nothing where all of it is."""
+    from harness.benchmarks.acceptance import ACCEPTABLE
+
+    card = pack.card
+    counts = {why: number for why, number in card.left_out.items() if why != "litter"}
+    if counts:
+        told = ", ".join(f"{number} {why}" for why, number in counts.items())
+        reporter.event(f"{pack.name}: files that are not used: {told}")
+    for reason in card.accepted:
+        reporter.event(f"{pack.name}: accepted ({reason}): {ACCEPTABLE[reason]}")
 
 
 def tell_doubts(pack: Pack, reporter: Reporter) -> None:
@@ -113,4 +169,6 @@ def places(packs: Sequence[Pack], options: argparse.Namespace) -> dict[str, tupl
     named = len(packs) - len(options.packs)
     found = {pack.name: ("--benchmark", pack.name, *root) for pack in packs[:named]}
     own = zip(packs[named:], options.packs, strict=True)
-    return found | {pack.name: ("--pack", str(folder)) for pack, folder in own}
+    ways = found | {pack.name: ("--pack", str(folder)) for pack, folder in own}
+    accept = ("--accept", *sorted(set(options.accepted))) if options.accepted else ()
+    return {name: (*way, *accept) for name, way in ways.items()}

@@ -109,6 +109,8 @@ class PackPart(Part):
     """Number of anomalous test images."""
     patients: int | None
     """Number of patients in the test split, where the pack knows them."""
+    accepted: tuple[str, ...] = ()
+    """What of the pack's folder would be an error, and its owner accepts."""
     regions: int | None = None
     """Number of ground-truth regions (8-connectivity) in the test split."""
     regions_lost: int | None = None

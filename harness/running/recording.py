@@ -144,6 +144,7 @@ def pack_part(pack: Pack, place: RunPlace) -> PackPart:
         test_normal=len(test) - anomalous,
         test_anomalous=anomalous,
         patients=pack.card.groups.test,
+        accepted=pack.card.accepted,
         regions=len(truth.native.region_sizes[0]) if truth.native else None,
         regions_lost=truth.paper.regions_lost if truth.paper else None,
     )

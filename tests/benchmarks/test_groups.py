@@ -68,7 +68,7 @@ def test_what_is_wrong_with_it_is_said(
 
 def test_bytes_that_are_no_text_are_refused(pack_folder: Path, cache: Path) -> None:
     (pack_folder / GROUPS_NAME).write_bytes(b"key,patient\n\xff\xfe,p1\n")
-    with pytest.raises(PackInvalid, match="is not UTF-8"):
+    with pytest.raises(PackInvalid, match=r"groups.csv, line 2: not UTF-8 \(byte 0xff\)"):
         open_pack(pack_folder, cache)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from harness.benchmarks import Pack, open_pack
-from harness.benchmarks.layout import find_root, place_of, read_layout
+from harness.benchmarks.layout import find_root, read_layout
+from harness.benchmarks.places import place_of
 from harness.common.errors import PackInvalid
 
 from .conftest import Picture, Spelling, pictures, readme, save, write
@@ -115,10 +116,12 @@ def test_other_files_inside_the_splits_are_counted_in_the_card(
     pack_folder: Path, cache: Path
 ) -> None:
     (pack_folder / "test/good/notes.csv").write_text("a,b")
-    (pack_folder / "test/good/slice.dcm").write_bytes(b"x")
-    assert any(
-        "2 files that are not images" in r for r in open_pack(pack_folder, cache).card.remarks
-    )
+    (pack_folder / "test/good/viewer.ini").write_bytes(b"x")
+    (pack_folder / "README.txt").write_text("hello")
+    (pack_folder / "test/.DS_Store").write_text("x")
+    card = open_pack(pack_folder, cache).card
+    assert any("2 files that are not images" in remark for remark in card.remarks)
+    assert card.left_out == {"beside-the-splits": 1, "litter": 1, "no-images": 2}
 
 
 def test_folders_linked_together_read_like_folders(tmp_path: Path, cache: Path) -> None:
@@ -183,10 +186,15 @@ def test_a_folder_without_images_says_what_was_expected(tmp_path: Path, cache: P
         open_pack(tmp_path / "empty", cache)
 
 
-def test_masks_without_an_image_are_reported(pack_folder: Path) -> None:
+def test_masks_without_an_image_are_named_with_the_nearest_image(pack_folder: Path) -> None:
     mask = pack_folder / "test/Ungood/label/00011_60.png"
-    mask.with_name("77777_60.png").write_bytes(mask.read_bytes())
-    assert read_layout(pack_folder).orphan_masks == ("test/Ungood/label/77777_60.png",)
+    mask.with_name("00011_60x.png").write_bytes(mask.read_bytes())
+    (problem,) = read_layout(pack_folder).problems
+    assert problem.kind == "unmatched-masks"
+    assert problem.text.startswith(
+        "test/Ungood/label/00011_60x.png: a mask that belongs to no image"
+        " (the nearest is test/Ungood/img/00011_60.png); a mask is called as its image, or with"
+    )
 
 
 Order = Callable[[list[Picture]], list[Picture]]

@@ -479,7 +479,8 @@ class TestMasks:
     def test_an_image_level_benchmark_ignores_them(self, pack_folder: Path, cache: Path) -> None:
         pack = open_pack(pack_folder, cache, benchmark="camelyon16")
         assert not pack.has_masks
-        assert "This benchmark is image level: its masks were ignored" in pack.card.remarks
+        assert "6 masks were ignored: this benchmark is image level" in pack.card.remarks
+        assert pack.card.left_out == {"masks-of-an-image-level-benchmark": 6}
 
     def test_masks_of_three_forms_give_one_version(
         self, pack_folder: Path, tmp_path: Path, cache: Path

@@ -200,7 +200,9 @@ def test_an_image_and_its_mask_that_are_turned_differently_are_refused(
     with Image.open(root / "test/Ungood/img/0.png") as image:
         pixels = np.array(image)
     turned(root / "test/Ungood/img/0.png", pixels, 6)
-    with pytest.raises(PackInvalid, match=r"orientation note 6 .* its mask .*label/0\.png has 1"):
+    with pytest.raises(
+        PackInvalid, match=r"its mask .*label/0\.png have the orientation notes 6 and 1"
+    ):
         open_pack(root, cache)
     turned(root / "test/Ungood/label/0.png", MASK, 6)
     assert lesions(open_pack(root, cache)) == {LESION}

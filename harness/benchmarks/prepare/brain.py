@@ -72,7 +72,7 @@ def survey(options: recipe.Options) -> recipe.Survey:
             problems.append(_missing(number, options.modality, set(parts), roles))
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
-    return recipe.Survey(tuple(cases), (*listing.problems, *problems))
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems), listing=listing)
 
 
 def _missing(number: str, modality: str, parts: set[str], roles: Mapping[str, object]) -> Problem:

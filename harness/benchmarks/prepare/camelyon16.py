@@ -67,7 +67,7 @@ def survey(options: recipe.Options) -> recipe.Survey:
     ]
     audited = audit(cases, options.xml, SIDE) if options.xml else Audit((), ())
     problems += audited.problems
-    return recipe.Survey(tuple(cases), (*listing.problems, *problems), audited.remarks)
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems), audited.remarks, listing)
 
 
 def _items() -> dict[str, tuple[recipe.Item, ...]]:

@@ -72,7 +72,7 @@ def survey(options: recipe.Options) -> recipe.Survey:
             problems.append(_missing(collection, number, set(parts)))
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
-    return recipe.Survey(tuple(cases), (*listing.problems, *problems))
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems), listing=listing)
 
 
 def _missing(collection: str, number: int, parts: set[str]) -> Problem:

@@ -11,8 +11,6 @@ from typing import Any
 from harness.benchmarks.prepare.raw import RawFile
 from harness.benchmarks.prepare.recipe import Detail
 
-MANIFEST_NAME = "manifest.jsonl"
-SOURCES_NAME = "sources.csv"
 # Files above this length are stated by their length alone: hashing 700 GB of slides takes hours.
 HASHED_BYTES = 64 << 20
 

@@ -69,6 +69,7 @@ def survey(options: recipe.Options) -> recipe.Survey:
         tuple(sorted(cases, key=lambda case: case.key)),
         (*listing.problems, *problems),
         () if any(part == "valid" for part, _ in counts) else remarks,
+        listing=listing,
     )
 
 

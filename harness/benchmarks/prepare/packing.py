@@ -11,27 +11,21 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.benchmarks.card import CARD_NAME, DISJOINT_VARIANTS, Counts, StatedCard
 from harness.benchmarks.groups import GROUPS_NAME, groups_csv
 from harness.benchmarks.prepare.expected import CountsCompared
-from harness.benchmarks.prepare.manifest import (
-    MANIFEST_NAME,
-    SOURCES_NAME,
-    ManifestRow,
-    Source,
-    sources_csv,
-)
+from harness.benchmarks.prepare.manifest import ManifestRow, Source, sources_csv
 from harness.benchmarks.prepare.recipe import SPLIT_ORDER, Options
 from harness.benchmarks.prepare.writing import NOTES
+from harness.benchmarks.prepared_files import MANIFEST_NAME, REPORT_NAME, SOURCES_NAME
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.spec import NameReading
 from harness.benchmarks.version import version_id, version_line
 
-REPORT_NAME = "prepared.json"
 # What decodes and scales, so that a pixel that differs can be traced.
 _LIBRARIES = ("nibabel", "numpy", "openslide-bin", "openslide-python", "pillow", "pydicom")
 
@@ -52,6 +46,8 @@ class Making:
     """What could not be used, with `--keep-going`."""
     dropped: int
     """Images left out because they are identical to one of a later split."""
+    left_out: Mapping[str, int]
+    """Raw files that are not used, by reason or ending."""
 
 
 def partial_folder(target: Path) -> Path:
@@ -166,12 +162,14 @@ def _report(making: Making) -> str:
             "size": options.size,
             "shares": list(options.shares),
             "patient_rule": options.patient_rule,
+            "accepted": list(options.accepted),
         },
         "counts": {
             one.what: {"found": one.found, "expected": one.expected} for one in making.comparisons
         },
         "skipped": listed(making.skipped),
         "dropped_identical": making.dropped,
+        "left_out": dict(making.left_out),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
     }

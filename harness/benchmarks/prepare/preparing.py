@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.benchmarks.acceptance import ACCEPTABLE
 from harness.benchmarks.card import CARD_NAME, StatedCard, read_stated_card, stated_by_spec
 from harness.benchmarks.prepare.expected import CountsCompared, compare_counts
 from harness.benchmarks.prepare.manifest import ManifestRow, Source
@@ -31,6 +32,7 @@ from harness.benchmarks.prepare.recipe import (
     Options,
     Placed,
     Recipe,
+    Survey,
     Unusable,
 )
 from harness.benchmarks.prepare.running import in_parallel
@@ -79,6 +81,10 @@ class PreparedPack:
     """Numbers beside what they should be."""
     skipped: tuple[Problem, ...]
     """What was left out."""
+    left_out: Mapping[str, int]
+    """Raw files that are not used, by reason or ending."""
+    accepted: tuple[str, ...]
+    """Reasons that were met and are accepted."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,13 @@ class _Plan:
     comparisons: tuple[CountsCompared, ...]
     remarks: tuple[str, ...]
     skipped: tuple[Problem, ...]
+    left_out: Mapping[str, int]
+    accepted: tuple[str, ...]
+
+    def prepared(self, name: str, folder: Path, card: StatedCard | None) -> PreparedPack:
+        return PreparedPack(
+            name, folder, card, self.comparisons, self.skipped, self.left_out, self.accepted
+        )
 
 
 def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
@@ -97,7 +110,7 @@ def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
     Raises:
         DataMissing: a raw folder is not there.
         RawDataInvalid: with everything that is wrong with the download.
-        UsageError: a pack of the name is there already.
+        UsageError: a pack of the name is there already, or would lie in a raw folder.
         EnvironmentFault: the disk is full, or a worker was killed.
     """
     recipe = recipe_of(request.benchmark)
@@ -109,9 +122,10 @@ def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
             where=str(target),
             fix="remove it, or give another --out or --name",
         )
+    _refuse_own_output(target, request.options.raw)
     plan = _plan(request, recipe, on_progress)
     if request.is_dry:
-        return PreparedPack(name, target, None, plan.comparisons, plan.skipped)
+        return plan.prepared(name, target, None)
     try:
         return _make(request, recipe, name, plan, on_progress)
     except OSError as error:
@@ -122,6 +136,17 @@ def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
             where=str(request.out),
             fix="free some space and run the command again: it goes on where it stopped",
         ) from error
+
+
+def _refuse_own_output(target: Path, roots: Iterable[Path]) -> None:
+    """A pack inside the raw folder would be read as raw images the next time."""
+    for root in roots:
+        if target.resolve().is_relative_to(root.resolve()):
+            raise UsageError(
+                f"the pack would lie inside the raw folder {root}",
+                where=str(target),
+                fix="give an --out outside of every --raw",
+            )
 
 
 def prepared_name(request: PackRequest, recipe: Recipe) -> str:
@@ -137,7 +162,9 @@ def prepared_name(request: PackRequest, recipe: Recipe) -> str:
 def _plan(request: PackRequest, recipe: Recipe, on_progress: Progress) -> _Plan:
     options = request.options
     survey = recipe.survey(options)
-    cases, problems = list(survey.cases), list(survey.problems)
+    cases = list(survey.cases)
+    problems = [one for one in survey.problems if one.kind not in options.accepted]
+    met = {one.kind for one in survey.problems} & {*options.accepted}
     if request.limit_cases is not None:
         # Who asks for a few cases has perhaps downloaded no more.
         cases = _some(cases, request.limit_cases)
@@ -160,7 +187,23 @@ def _plan(request: PackRequest, recipe: Recipe, on_progress: Progress) -> _Plan:
         comparisons=comparisons,
         remarks=(*survey.remarks, *assigned.remarks),
         skipped=tuple(problems),
+        left_out=survey.left_out or _not_needed(survey),
+        accepted=tuple(sorted({*survey.accepted, *met})),
     )
+
+
+def _not_needed(survey: Survey) -> dict[str, int]:
+    """Files of a download that are neither part of a case nor a table that was read, by ending."""
+    if survey.listing is None:
+        return {}
+    used = {file.path for case in survey.cases for file in case.files.values()}
+    counts = Counter(
+        ".nii.gz" if file.name.lower().endswith(".nii.gz") else file.relative.suffix.lower()
+        for file in survey.listing.files
+        if file.path not in used and file.name not in survey.tables
+    )
+    told = {ending or "no ending": count for ending, count in sorted(counts.items())}
+    return told | ({"litter": survey.listing.litter} if survey.listing.litter else {})
 
 
 def _some(cases: Sequence[Case], limit: int) -> list[Case]:
@@ -224,7 +267,15 @@ def _make(
     rows, dropped = without_shared(done.rows, request.options.variant)
     skipped = (*plan.skipped, *done.problems)
     version = recipe.VERSION
-    making = Making(request.benchmark, version, request.options, plan.comparisons, skipped, dropped)
+    making = Making(
+        request.benchmark,
+        version,
+        request.options,
+        plan.comparisons,
+        skipped,
+        dropped,
+        plan.left_out,
+    )
     card = finish(
         folder,
         rows,
@@ -234,7 +285,7 @@ def _make(
         group_unit=recipe.GROUP_UNIT,
     )
     folder.rename(target)
-    return PreparedPack(name, target, card, plan.comparisons, skipped)
+    return replace(plan, skipped=skipped).prepared(name, target, card)
 
 
 def _pictures(request: PackRequest, plan: _Plan, folder: Path, on_progress: Progress) -> WrittenJob:
@@ -270,6 +321,7 @@ def _card(
         notes.append(f"Prepared without {len(skipped)} unusable or missing parts. {shown}".strip())
     if dropped:
         notes.append(f"{dropped} images identical to one of a later split were left out")
+    notes += [f"Accepted ({reason}): {ACCEPTABLE[reason]}" for reason in plan.accepted]
     if request.limit_cases is not None:
         notes.append(f"A trial of {request.limit_cases} cases, not the benchmark")
     own: dict[str, object] = {
@@ -318,6 +370,9 @@ def _invalid(request: PackRequest, problems: Sequence[Problem]) -> RawDataInvali
     ways = []
     if spec is not None and kinds & {"missing", "damaged", "empty", "shape", "size"}:
         ways.append(f"download again what is named above, from {spec.source}")
+    if accept := sorted(kinds & set(ACCEPTABLE)):
+        told = "; ".join(f"{kind}: {ACCEPTABLE[kind]}" for kind in accept)
+        ways.append(f"--accept {' '.join(accept)} goes on as they are ({told})")
     if kinds == {"count"}:
         ways.append("without --strict-counts these numbers are reported, and the pack is made")
     else:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from harness.benchmarks.prepared_files import REPORT_NAME
 from harness.benchmarks.problems import Problem
+from harness.benchmarks.walking import Walk, walk
 from harness.common.errors import DataMissing
 
-_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _BLOCK = 1 << 20
 
@@ -45,7 +45,9 @@ class Listing:
     files: tuple[RawFile, ...]
     """Sorted by relative path, then by raw folder."""
     problems: tuple[Problem, ...]
-    """Folders that cannot be listed."""
+    """Folders that cannot be listed, files that cannot be named or followed, packs of our own."""
+    litter: int = 0
+    """Files and folders of `litter.py`."""
 
     def ending(self, *suffixes: str) -> Iterator[RawFile]:
         """Files whose names end so; case makes no difference."""
@@ -58,44 +60,50 @@ class Listing:
 
 
 def list_raw_files(roots: Iterable[Path]) -> Listing:
-    """Every file below the folders; links are followed, each real folder once.
+    """Every file below the folders (`walking.walk`).
+
+    A pack that was prepared inside one of them is a problem: its images would be read again as raw.
 
     Raises:
         DataMissing: a folder is not there.
     """
     files: list[RawFile] = []
     problems: list[Problem] = []
+    litter = 0
     for root in roots:
-        if not root.is_dir():
-            raise DataMissing(
-                "there is no such folder", where=str(root), fix="give the download with --raw DIR"
-            )
-        files += _walk(root, problems)
-    return Listing(tuple(sorted(files)), tuple(problems))
+        walked = walk_raw(root)
+        files += (RawFile(relative, root / relative) for relative in walked.files)
+        problems += walked.problems
+        problems += own_output(walked)
+        litter += len(walked.litter)
+    return Listing(tuple(sorted(files)), tuple(problems), litter)
 
 
-def _walk(root: Path, problems: list[Problem]) -> Iterator[RawFile]:
-    def note(error: OSError) -> None:
-        problems.append(Problem("folder", f"{error.filename}: cannot be listed ({error.strerror})"))
+def walk_raw(root: Path) -> Walk:
+    """What lies below a raw folder.
 
-    seen: set[str] = set()
-    for folder, inner, names in os.walk(root, onerror=note, followlinks=True):
-        inner[:] = sorted(name for name in inner if not _is_litter(name))
-        real = os.path.realpath(folder)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        yield from (
-            RawFile(relative / name, Path(folder, name))
-            for name in sorted(names)
-            if not _is_litter(name)
+    Raises:
+        DataMissing: it is not there, or is a file.
+    """
+    if root.is_file():
+        raise DataMissing(
+            "a file, not a folder", where=str(root), fix="unpack it, and give its folder: --raw DIR"
         )
+    if not root.is_dir():
+        raise DataMissing(
+            "there is no such folder", where=str(root), fix="give the download with --raw DIR"
+        )
+    return walk(root)
 
 
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _LITTER
+def own_output(walked: Walk) -> Iterator[Problem]:
+    """Packs that lie inside a raw folder; the raw folder itself may be one."""
+    for relative in walked.files:
+        if relative.name == REPORT_NAME and len(relative.parts) > 1:
+            yield Problem(
+                "own-output",
+                f"{relative.parent}: a pack that harness.prepare made lies in the raw folder: move it",
+            )
 
 
 def one_each(

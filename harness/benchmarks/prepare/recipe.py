@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from harness.benchmarks.card import Variant
 from harness.benchmarks.pixels import Mask, Pixels
-from harness.benchmarks.prepare.raw import RawFile
+from harness.benchmarks.prepare.raw import Listing, RawFile
 from harness.benchmarks.problems import Problem
 
 Split = Literal["train", "valid", "test"]
@@ -57,6 +57,8 @@ class Options:
     """Folder: whether the pack is sealed."""
     is_independent: bool = False
     """Folder: whether the maker states that every image is of a patient of its own."""
+    accepted: tuple[str, ...] = ()
+    """Reasons that are no errors here (`acceptance.ACCEPTABLE`), sorted."""
 
     def rank_salt(self, benchmark: str) -> str:
         """The public salt of a benchmark, or the secret one of a `resplit`."""
@@ -117,6 +119,14 @@ class Survey:
     """Everything that is missing, doubled or unknown."""
     remarks: tuple[str, ...] = ()
     """What a reader of the pack should know of this download."""
+    listing: Listing | None = None
+    """All files of the download, where those that no case uses are to be counted."""
+    tables: tuple[str, ...] = ()
+    """Names of the tables among them that were read."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Files that are not used, by reason, where the survey tells."""
+    accepted: tuple[str, ...] = ()
+    """Reasons that were met and are accepted."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ def survey(options: recipe.Options) -> recipe.Survey:
     if problems and (hint := not_unpacked(listing)):
         problems.append(Problem("archives", hint))
     return recipe.Survey(
-        tuple(sorted(cases, key=lambda case: case.key)), (*listing.problems, *problems)
+        tuple(sorted(cases, key=lambda case: case.key)),
+        (*listing.problems, *problems),
+        listing=listing,
     )
 
 

@@ -9,7 +9,6 @@ no split, only the released sizes tell it.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from harness.benchmarks.prepare.pictures import read_grey
 from harness.benchmarks.prepare.ranking import draw, in_proportion, ranked_items
 from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.problems import Problem
+from harness.benchmarks.tables import BadTable, read_rows, read_text
 from harness.common.errors import UsageError
 
 VERSION = 1
@@ -70,7 +70,12 @@ def survey(options: recipe.Options) -> recipe.Survey:
         _case(identifier, classes[identifier], patients.get(identifier), file)
         for identifier, file in sorted(files.items())
     ]
-    return recipe.Survey(tuple(cases), (*listing.problems, *problems))
+    return recipe.Survey(
+        tuple(cases),
+        (*listing.problems, *problems),
+        listing=listing,
+        tables=(CLASS_TABLE, BOX_TABLE, MAPPING),
+    )
 
 
 def _case(identifier: str, kind: str, patient: str | None, file: RawFile) -> recipe.Case:
@@ -83,27 +88,44 @@ def _classes(listing: Listing) -> tuple[dict[str, str], list[Problem]]:
     tables = {file.name: file for file in listing.ending(".csv")}
     if CLASS_TABLE not in tables:
         return {}, [Problem("missing", f"{CLASS_TABLE} is missing")]
+    rows, problems = _rows(tables[CLASS_TABLE], ("patientId", "class"))
     classes: dict[str, str] = {}
-    problems = []
-    for row in _rows(tables[CLASS_TABLE]):
-        identifier, kind = row.get("patientId"), row.get("class")
-        if identifier is None or kind not in SOURCE:
-            problems.append(Problem("table", f"{CLASS_TABLE}: {identifier} is {kind!r}"))
+    for identifier, kind in rows:
+        if kind not in SOURCE:
+            known = ", ".join(SOURCE)
+            told = f"{CLASS_TABLE}: {identifier} is {kind!r}, expected one of {known}"
+            problems.append(Problem("table", told))
         elif classes.setdefault(identifier, kind) != kind:
             problems.append(Problem("table", f"{CLASS_TABLE}: {identifier} has two classes"))
     if BOX_TABLE in tables:
+        boxes, wrong = _rows(tables[BOX_TABLE], ("patientId", "Target"))
+        problems += wrong
         problems += [
-            Problem("table", f"{BOX_TABLE}: {row['patientId']} contradicts {CLASS_TABLE}")
-            for row in _rows(tables[BOX_TABLE])
-            if row.get("patientId") in classes
-            and (row.get("Target") == "1") != (classes[row["patientId"]] == OPACITY)
+            Problem("table", f"{BOX_TABLE}: {identifier} contradicts {CLASS_TABLE}")
+            for identifier, target in boxes
+            if identifier in classes and (target == "1") != (classes[identifier] == OPACITY)
         ]
     return classes, problems
 
 
-def _rows(file: RawFile) -> list[dict[str, str]]:
-    with file.path.open(encoding="utf-8-sig", newline="") as stream:
-        return list(csv.DictReader(stream))
+def _rows(file: RawFile, columns: tuple[str, str]) -> tuple[list[tuple[str, str]], list[Problem]]:
+    """Two columns of a table, and what is wrong with it."""
+    try:
+        rows = read_rows(file.path)
+    except BadTable as error:
+        return [], [Problem("table", str(error))]
+    head = rows[0].fields if rows else ()
+    if not set(columns) <= set(head):
+        told = f"{file.name} begins with {','.join(head)!r}, without {' and '.join(columns)}"
+        return [], [Problem("table", told)]
+    places = [head.index(column) for column in columns]
+    wrong = [
+        Problem("table", f"{file.name}, line {row.line}: {len(row.fields)} of {len(head)} fields")
+        for row in rows
+        if len(row.fields) != len(head)
+    ]
+    found = [row.fields for row in rows[1:] if len(row.fields) == len(head)]
+    return [(fields[places[0]], fields[places[1]]) for fields in found], wrong
 
 
 def _mapping_file(options: recipe.Options) -> Path | None:
@@ -123,11 +145,13 @@ def _patients(
     if path is None:
         return {}, []
     try:
-        entries: Any = json.loads(path.read_text("utf-8"))
+        entries: Any = json.loads(read_text(path))
         patients = {
             str(entry["subset_img_id"]): str(entry["img_id"]).partition("_")[0] for entry in entries
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except BadTable as error:
+        return {}, [Problem("mapping", str(error))]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         return {}, [Problem("mapping", f"{path.name}: not RSNA's mapping to NIH ({error!r})")]
     return patients, [
         Problem("mapping", f"{path.name} does not know {identifier}")

@@ -187,12 +187,13 @@ def _identity(job: WritingJob) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Changes with the file's content, even where its length and its time are set back."""
     try:
         status = path.stat()
     except FileNotFoundError:  # gone since the survey: reading it says so
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+        return ()
+    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _read_note(note: Path, folder: Path) -> WrittenJob | None:

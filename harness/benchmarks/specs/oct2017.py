@@ -6,7 +6,7 @@ SPEC = BenchmarkSpec(
     name="oct2017",
     title="Retinal OCT (OCT2017: CNV, DME, drusen)",
     modality="OCT, B-scans",
-    folders=("oct2017", "retina_oct2017", "retina_oct", "oct"),
+    folders=("oct2017", "retina_oct2017", "retina_oct", "oct", "retinaoct2017", "retinaoct"),
     has_masks=False,
     # Nominal 496x512; widths of 384 to 1536 occur.
     image_size=None,

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from harness.benchmarks.prepare import splits
-from harness.benchmarks.prepare.manifest import MANIFEST_NAME
 from harness.benchmarks.prepare.preparing import PackRequest, PreparedPack, prepare
 from harness.benchmarks.prepare.recipe import Options
+from harness.benchmarks.prepared_files import MANIFEST_NAME
 
 from . import raw_fixtures
 

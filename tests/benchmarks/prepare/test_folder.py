@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness.benchmarks import open_pack
-from harness.common.errors import RawDataInvalid
+from harness.benchmarks.prepared_files import REPORT_NAME
+from harness.common.errors import RawDataInvalid, UsageError
 
 from . import raw_fixtures as fixtures
 from .conftest import Preparing, form_of, pixels_of, rows_of
@@ -185,5 +187,122 @@ def test_masks_that_are_missing_empty_or_of_another_size_are_all_named(
     text = str(error.value)
     for message in ("p020_1.tif: its mask is missing", "p021_1.tif: its mask is empty",
                     "p022_1.tif: its mask has another size", "p023_1.tif: unreadable",
-                    "1 images lie neither in"):  # fmt: skip
+                    "elsewhere: 1 image in a folder that says neither"):  # fmt: skip
         assert message in text
+
+
+class TestSeveralFolders:
+    def test_equal_names_in_two_raw_folders_stay_apart(
+        self, preparing: Preparing, tmp_path: Path
+    ) -> None:
+        for root, seed in (("A", 0), ("B", 100)):
+            for number in range(4):
+                fixtures.save(tmp_path / root / f"good/{number}.png", picture(seed + number))
+                bad = picture(seed + number + 50)
+                fixtures.save(tmp_path / root / f"bad/{number}.png", bad)
+                mask = np.roll(lesion(), (number, seed // 50), (0, 1))
+                fixtures.save(tmp_path / root / f"bad/label/{number}.png", mask)
+        raw = (tmp_path / "A", tmp_path / "B")
+        made = preparing("folder", raw=raw, name="two", shares=(0.2, 0.3))
+        pack = open_pack(made.folder, tmp_path / "cache")
+        assert (sum(not one.is_anomalous for one in pack.samples), len(pack.samples)) == (8, 16)
+        for row in rows_of(made.folder):
+            root, _, rest = row["source"].partition("/")
+            np.testing.assert_array_equal(
+                pixels_of(made.folder / row["key"]), pixels_of(tmp_path / root / rest)
+            )
+            if row["mask_key"]:
+                own = tmp_path / root / "bad/label" / Path(rest).name
+                np.testing.assert_array_equal(
+                    pixels_of(made.folder / row["mask_key"]) > 0, pixels_of(own) > 0
+                )
+
+    def test_masks_of_one_folder_are_never_laid_on_the_images_of_another(
+        self, preparing: Preparing, tmp_path: Path
+    ) -> None:
+        for root, number in (("A", 1), ("B", 2)):
+            for name in range(4):
+                fixtures.save(tmp_path / root / f"good/{name}.png", picture(10 * number + name))
+            fixtures.save(tmp_path / root / "bad/0.png", picture(50 + number))
+        fixtures.save(tmp_path / "B/bad/label/0.png", lesion())
+        with pytest.raises(RawDataInvalid, match=r"A/bad/0.png: its mask is missing"):
+            preparing(
+                "folder", raw=(tmp_path / "A", tmp_path / "B"), name="two", is_keeping_on=False
+            )
+
+    def test_a_folder_of_masks_is_no_raw_folder(
+        self, preparing: Preparing, own: Path, tmp_path: Path
+    ) -> None:
+        with pytest.raises(RawDataInvalid, match="a folder of masks: give the one that holds it"):
+            prepared(preparing, own / "abnormal/label")
+
+
+def test_names_that_would_be_one_file_are_told_apart(preparing: Preparing, tmp_path: Path) -> None:
+    raw, long = tmp_path / "ours", "é" * 110
+    names = ["p01.png", "p01.bmp", "p01-2.png", "a_b.png", "a/b.png"]
+    names += [f"{'/'.join('x' * 100 for _ in range(3))}/{tail}.png" for tail in "yz"]
+    names += [f"{long}1.png", f"{long}2.png"]
+    for split in ("train", "test"):
+        for number, name in enumerate(names):
+            path = raw / split / "good" / name
+            fixtures.save(path, picture(number + 100 * (split == "test")))
+    fixtures.save(raw / "test/bad/p01.png", picture(999))
+    with pytest.raises(RawDataInvalid, match=r"two files for one image.*p01.bmp, .*p01.png"):
+        prepared(preparing, raw)
+    made = prepared(preparing, raw, accepted=("equal-names",))
+    pack = open_pack(made.folder, tmp_path / "cache")
+    assert pack.card.counts.train == pack.card.counts.test_normal == len(names)
+    assert max(len(path.name.encode()) for path in made.folder.rglob("*.png")) <= 210
+    assert made.accepted == ("equal-names",)
+
+
+def test_a_stray_image_never_deals_the_splits_anew(preparing: Preparing, tmp_path: Path) -> None:
+    raw = tmp_path / "ours"
+    for number, (split, kind) in enumerate(
+        [("train", "good"), ("train", "good"), ("valid", "good"), ("test", "good"), ("test", "bad")]
+    ):
+        fixtures.save(raw / split / kind / f"{number}.png", picture(number))
+    version = prepared(preparing, raw, out=tmp_path / "before").card.version
+    fixtures.save(raw / "good/extra.png", picture(9))
+    with pytest.raises(RawDataInvalid, match="--accept outside-splits") as error:
+        prepared(preparing, raw)
+    assert "good/extra.png: a normal image outside the splits" in str(error.value)
+    made = prepared(preparing, raw, accepted=("outside-splits",))
+    assert made.card.version == version
+    assert (made.left_out, made.accepted) == ({"outside-splits": 1}, ("outside-splits",))
+    assert "Accepted (outside-splits): images outside the splits are left out" in made.card.remarks
+    report = json.loads((made.folder / REPORT_NAME).read_text())
+    assert report["left_out"] == {"outside-splits": 1}
+    assert report["options"]["accepted"] == ["outside-splits"]
+
+
+def test_identical_images_are_dealt_to_one_split(
+    preparing: Preparing, own: Path, tmp_path: Path
+) -> None:
+    for patient in range(20):
+        fixtures.save(own / "normal" / f"p{100 + patient}_0.png", picture(10 * patient))
+    pack = open_pack(prepared(preparing, own).folder, tmp_path / "cache")
+    assert (
+        pack.card.counts.train + pack.card.counts.valid_normal + pack.card.counts.test_normal == 68
+    )
+    split_of = {sample.pixel_sha256: sample.split for sample in pack.samples}
+    assert all(split_of[sample.pixel_sha256] == sample.split for sample in pack.samples)
+
+
+def test_a_normal_image_with_a_marked_mask_is_named(preparing: Preparing, own: Path) -> None:
+    fixtures.save(own / "normal/label/p000_0.png", lesion())
+    told = r"normal/p000_0.png: its mask marks 80 pixels, and it is a normal image"
+    with pytest.raises(RawDataInvalid, match=told):
+        prepared(preparing, own)
+
+
+def test_a_pack_is_not_made_inside_its_raw_folder_nor_of_an_earlier_one(
+    preparing: Preparing, own: Path
+) -> None:
+    with pytest.raises(UsageError, match="would lie inside the raw folder") as refused:
+        prepared(preparing, own, out=own / "packs")
+    assert refused.value.fix == "give an --out outside of every --raw"
+    made = prepared(preparing, own)
+    made.folder.rename(own / "earlier")
+    with pytest.raises(RawDataInvalid, match=r"earlier: a pack that harness.prepare made lies in"):
+        prepared(preparing, own)

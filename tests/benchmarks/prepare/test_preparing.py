@@ -11,17 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from harness.benchmarks import open_pack
+from harness.benchmarks import open_pack, walking
 from harness.benchmarks.prepare import packing, running
 from harness.benchmarks.prepare import preparing as module
-from harness.benchmarks.prepare import raw as walking
-from harness.benchmarks.prepare.manifest import MANIFEST_NAME, SOURCES_NAME
 from harness.benchmarks.prepare.writing import NOTES, do_job
+from harness.benchmarks.prepared_files import MANIFEST_NAME, SOURCES_NAME
 from harness.common.errors import DataMissing, EnvironmentFault, RawDataInvalid, UsageError
 
 from . import raw_fixtures as fixtures
@@ -78,15 +78,16 @@ def test_a_pack_is_read_back_as_the_version_that_was_written(
 def test_the_order_of_a_listing_makes_no_difference(
     name: str, ready: Ready, preparing: Preparing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.walk
+    real = os.scandir
 
-    def shuffled(*args: object, **options: object) -> Iterator[tuple[str, list[str], list[str]]]:
-        for folder, inner, files in real(*args, **options):  # type: ignore[call-overload]
-            random.shuffle(inner)
-            random.shuffle(files)
-            yield folder, inner, files
+    @contextmanager
+    def shuffled(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with real(folder) as entries:
+            found = list(entries)
+        random.shuffle(found)
+        yield found
 
-    monkeypatch.setattr(walking.os, "walk", shuffled)
+    monkeypatch.setattr(walking.os, "scandir", shuffled)
     assert tree(preparing(name).folder) == tree(ready(name).folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -180,3 +181,51 @@ def test_the_documented_discrepancies_stand_in_the_card(ready: Ready) -> None:
     text = " ".join(ready("rsna").card.remarks)
     for fact in ("70 + 1,420", "1 : 1", "no split", "781 normal", "ChestX-ray8", "View position"):
         assert fact in text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"PK\x03\x04zip", " is a ZIP archive, expected UTF-8 text: unpack it"),
+        ("patientId,class\n".encode("utf-16"), " is UTF-16, expected UTF-8 text: save it as UTF-8"),
+        (b"patientId,class\nM\xfcller,Normal\n", ", line 2: not UTF-8 (byte 0xfc)"),
+        (b'patientId,class\n"a,Normal\nb,Normal\n', ", line 2: a quotation mark"),
+        (b"id,kind\na,Normal\n", " begins with 'id,kind', without patientId and class"),
+        (b"patientId,class\na,Normal,x\n", ", line 2: 3 of 2 fields"),
+        (b"patientId,class\na,Healthy\n", ": a is 'Healthy', expected one of Normal, Lung Opacity"),
+    ],
+)
+def test_a_table_that_is_none_is_named_with_what_it_is(
+    content: bytes, told: str, preparing: Preparing, tmp_path: Path
+) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / rsna.CLASS_TABLE).write_bytes(content)
+    with pytest.raises(RawDataInvalid) as error:
+        preparing("rsna", raw=(tmp_path / "raw",), is_keeping_on=False)
+    assert f"  - {rsna.CLASS_TABLE}{told}" in str(error.value)
+
+
+def test_the_other_tables_are_read_as_strictly(preparing: Preparing, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / rsna.CLASS_TABLE).write_text("patientId,class\na,Normal\n")
+    (tmp_path / "raw" / rsna.BOX_TABLE).write_text('patientId,Target\na,"0\nb,0\n')
+    (tmp_path / "raw" / rsna.MAPPING).write_bytes("[]".encode("utf-16"))
+    with pytest.raises(RawDataInvalid) as error:
+        preparing("rsna", raw=(tmp_path / "raw",), is_keeping_on=False)
+    assert f"{rsna.BOX_TABLE}, line 2: a quotation mark" in str(error.value)
+    assert f"{rsna.MAPPING} is UTF-16, expected UTF-8 text" in str(error.value)
+
+
+def test_raw_files_that_no_image_is_made_of_are_counted(
+    preparing: Preparing, raw: dict[str, Path], tmp_path: Path
+) -> None:
+    copied = tmp_path / "raw"
+    shutil.copytree(raw["rsna"], copied)
+    before = preparing("rsna", raw=(copied,), is_dry=True).left_out
+    (copied / "stage_2_train_images/.DS_Store").write_text("x")
+    (copied / "stage_2_train_images/nobody.dcm").write_bytes(b"x")
+    (copied / "notes").write_text("x")
+    after = preparing("rsna", raw=(copied,), is_dry=True).left_out
+    assert after == before | {
+        ".dcm": before.get(".dcm", 0) + 1, "no ending": before.get("no ending", 0) + 1, "litter": 1,
+    }  # fmt: skip
