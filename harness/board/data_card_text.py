@@ -98,13 +98,13 @@ def _masks(card: DataCard) -> list[str]:
             "something; any value above 0 is lesion."
         ),
         (
-            f"Lesions take {_percent(masks.smallest_share)} to {_percent(masks.largest_share)} of their "
-            f"images, {_percent(masks.median_share)} on the median."
+            f"Lesions take {share_in_percent(masks.smallest_share)} to {share_in_percent(masks.largest_share)} of their "
+            f"images, {share_in_percent(masks.median_share)} on the median."
         ),
     ]
 
 
-def _percent(share: float) -> str:
+def share_in_percent(share: float) -> str:
     """Two digits that count, and never an exponent: 0.034 %, 3.4 %, 34 %, 100 %."""
     percent = 100 * share
     if 0 < percent < 0.001:
