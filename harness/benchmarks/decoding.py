@@ -11,10 +11,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, NoReturn
 
@@ -28,6 +26,7 @@ from harness.benchmarks.stored import (
     Values,
     check_pixels,
     decoding,
+    without_warnings,
 )
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it tells stderr of odd tags
@@ -70,8 +69,6 @@ _KINDS: dict[str, Literal["grey", "colour", "index"]] = {
 _JPEG2000_HEAD = 1 << 20  # bytes in which its codestream begins: boxes of notes come first
 _NOTES = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
 
-_filters = threading.Lock()
-
 
 def decode(stream: BinaryIO, head: bytes, most_bits: int) -> StoredPixels:
     """Stored values of an image file.
@@ -100,19 +97,11 @@ def decode(stream: BinaryIO, head: bytes, most_bits: int) -> StoredPixels:
         _refuse_inexact(opened)
         if opened.image.format == "TIFF":
             _in_native_order(opened.image)
-        with _quiet() if opened.image.format == "TIFF" else nullcontext():
+        with without_warnings() if opened.image.format == "TIFF" else nullcontext():
             opened.image.load()
         if opened.bits == 16 and opened.image.mode in ("RGB", "RGBA"):
             return _parted(opened, _deep(stream, opened))
         return _parted(opened, _undone(opened))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Pillow's warnings; filters are the process's, so one thread at a time."""
-    with _filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @dataclass(frozen=True)
@@ -133,7 +122,7 @@ class _Opened:
 
 
 def _opened(stream: BinaryIO, head: bytes) -> _Opened:
-    with _quiet():
+    with without_warnings():
         try:
             image = Image.open(stream, formats=_FORMATS)
         except UnidentifiedImageError as error:
@@ -204,7 +193,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; looked for only where there are notes at all."""
     if image.format != "TIFF" and not _NOTES & image.info.keys():
         return 1
-    with _quiet():
+    with without_warnings():
         stated = image.getexif().get(_ORIENTATION, 1)
     return stated if stated in _TURNS_BACK else 1
 
@@ -286,7 +275,7 @@ def _deep(stream: BinaryIO, opened: _Opened) -> Values:
     parts = []
     for name in names:
         stream.seek(0)
-        with _quiet():
+        with without_warnings():
             again: Any = Image.open(stream, formats=(str(opened.image.format),))
             again.tile = [tile._replace(args=_renamed(tile.args, name)) for tile in again.tile]
             again.load()

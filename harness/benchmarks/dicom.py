@@ -7,21 +7,22 @@ pydicom warns, and it only warns of a file that is cut short.
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from harness.benchmarks.stored import Note, StoredPixels, UnreadableImage, check_pixels, decoding
+from harness.benchmarks.stored import (
+    Note,
+    StoredPixels,
+    UnreadableImage,
+    check_pixels,
+    decoding,
+    without_warnings,
+)
 
 DICOM_HEAD = 132  # bytes: a preamble, and the magic word
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
-
-_filters = threading.Lock()
 
 
 def is_dicom(head: bytes) -> bool:
@@ -42,7 +43,10 @@ def decode_dicom(stream: BinaryIO) -> StoredPixels:
         raise UnreadableImage(
             "a DICOM file, and pydicom is not installed: pip install 'bmad-leaderboard[prepare]'"
         ) from error
-    with decoding("a whole DICOM file with one grey image"), _quiet():
+    with (
+        decoding("a whole DICOM file with one grey image"),
+        without_warnings("End of file reached"),
+    ):
         data = pydicom.dcmread(stream)
         kind = _kind(data)
         syntax = str(data.file_meta.TransferSyntaxUID)
@@ -71,12 +75,3 @@ def _kind(data: Any) -> str:
     if frames != 1:
         raise UnreadableImage(f"{frames} frames, expected one: export each as a file")
     return kind
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Filters are the process's, so one thread at a time."""
-    with _filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.filterwarnings("error", "End of file reached", UserWarning)
-        yield

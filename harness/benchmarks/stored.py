@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ MOST_PIXELS = 89_478_485
 """Of one image: as many as Pillow takes without a warning. 4 bytes each bound a decoder's memory."""
 
 Values = npt.NDArray[Any]
+
+_filters = threading.Lock()
 
 
 class UnreadableImage(Exception):
@@ -102,6 +106,22 @@ def decoding(expected: str) -> Iterator[None]:
         raise UnreadableImage(
             f"unreadable ({reason_of(error)}): expected {expected}; download or export it again"
         ) from error
+
+
+@contextmanager
+def without_warnings(*errors: str) -> Iterator[None]:
+    """Around a decoder's calls: it warns of damaged notes, which is not a reader's matter.
+
+    Filters are the process's, so one thread at a time comes in.
+
+    Args:
+        errors: beginnings of warnings that are errors.
+    """
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for text in errors:
+            warnings.filterwarnings("error", text)
+        yield
 
 
 def reason_of(error: BaseException) -> str:

@@ -14,7 +14,6 @@ import copy
 import gzip
 import logging
 import struct
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -27,9 +26,9 @@ import numpy.typing as npt
 from harness.benchmarks.prepare.raw import RawFile
 from harness.benchmarks.prepare.recipe import Placed, Unusable
 from harness.benchmarks.problems import Problem
-from harness.benchmarks.stored import UnreadableImage, decoding
+from harness.benchmarks.stored import UnreadableImage, decoding, without_warnings
 
-logging.getLogger("nibabel").addHandler(logging.NullHandler())  # else it tells stderr of headers
+logging.getLogger("nibabel.global").disabled = True  # it tells stderr of every odd header
 
 NIFTI = (".nii", ".nii.gz")
 GRID_TOLERANCE = 0.1
@@ -189,16 +188,9 @@ class Volume:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Around nibabel's calls: whatever it raises names the file; what it logs is not shown."""
-        from nibabel.imageglobals import LoggingOutputSuppressor
-
+        """Around nibabel's calls: whatever it raises names the file."""
         try:
-            with (
-                decoding("a whole NIfTI volume"),
-                LoggingOutputSuppressor(),
-                warnings.catch_warnings(),
-            ):
-                warnings.simplefilter("ignore")
+            with decoding("a whole NIfTI volume"), without_warnings():
                 yield
         except UnreadableImage as error:
             raise Unusable(Problem("damaged", f"{self.file.relative}: {error}")) from error
