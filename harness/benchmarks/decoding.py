@@ -160,7 +160,7 @@ def _bits(image: Image.Image, raw: str) -> int:
         return int(max(image.tag_v2.get(_BITS, (1,))))
     if image.mode == "1":
         return 1
-    depth = re.search(r";(\d+)", raw)
+    depth = re.search(r";(\d+)", raw) if ";" in raw else None
     if depth and not raw.startswith("BGR"):
         return int(depth[1])
     return 32 if image.mode in ("I", "F") else 8
@@ -302,15 +302,15 @@ def _renamed(arguments: Any, name: str) -> Any:
 def _turned_back(image: Image.Image, orientation: int) -> Values:
     """A decoded image's array as stored: TIFFs alone are turned by Pillow."""
     if image.format == "TIFF" and orientation != 1:
-        return np.array(image.transpose(_TURNS_BACK[orientation]))
-    return np.array(image)
+        return np.asarray(image.transpose(_TURNS_BACK[orientation]))
+    return np.asarray(image)
 
 
 def _undone(opened: _Opened) -> Values:
     """A decoded image's array with inverting, spreading and taking for unsigned undone."""
     image, bits = opened.image, opened.bits
     values = _turned_back(image, opened.orientation)
-    if re.search(r";\d*IR?$", opened.raw):
+    if ";" in opened.raw and re.search(r";\d*IR?$", opened.raw):
         values = ~values if values.dtype == np.bool_ else np.iinfo(values.dtype).max - values
     if opened.scaled_from is not None and values.dtype != np.bool_:
         white = 255 if image.mode == "L" else 65535

@@ -144,9 +144,16 @@ def read_labels(path: Path) -> Values:
 
 
 def _stored(path: Path, most_bits: int) -> StoredPixels:
-    with decoding("a file that can be read"), path.open("rb") as stream:
-        head = stream.read(DICOM_HEAD)
-        stream.seek(0)
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise UnreadableImage(
+            f"unreadable ({error.strerror}): see that the file is there and may be read"
+        ) from error
+    with stream:
+        with decoding("a file that can be read"):
+            head = stream.read(DICOM_HEAD)
+            stream.seek(0)
         return decode_dicom(stream) if is_dicom(head) else decode(stream, head, most_bits)
 
 
@@ -162,7 +169,7 @@ def _shown(stored: StoredPixels) -> Pixels:
         values = np.rint(values / stored.greatest * 255).astype(np.uint8)
     if stored.notes & {Note.WHITE_IS_ZERO, Note.BLACK_IS_ONE}:
         values = 255 - values
-    return np.ascontiguousarray(values, np.uint8)
+    return np.array(values, np.uint8, order="C")  # one that may be written to
 
 
 def _one_channel(stored: StoredPixels) -> Values:

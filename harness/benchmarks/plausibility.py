@@ -53,11 +53,8 @@ def about_masks(layout: Layout, scan: Scan) -> list[str]:
         )
     if mostly:
         inverted = sum(mask.border_pixels == _border(mask) for mask in mostly)
-        seems = f", {inverted} of them its whole edge, as inverted masks do" if inverted else ""
-        remarks.append(
-            f"{_of(len(mostly), len(masks), 'mask')} more than {MOSTLY_LESION:.0%} of the image"
-            f"{seems}".replace("%", " %")
-        )
+        edges = f", {inverted} of them its whole edge, as inverted masks do" if inverted else ""
+        remarks.append(f"{_of(len(mostly), len(masks), 'mask')} more than half of the image{edges}")
     lossy = [mask for mask in masks if Note.LOSSY in mask.notes]
     remarks += about_lossy_masks(
         len(lossy),

@@ -138,7 +138,7 @@ def test_inverted_masks_are_said_aloud(tmp_path: Path, cache: Path) -> None:
     pack = open_pack(packed(tmp_path / "own", png(255 - MASK)), cache)
     assert pack.doubts == (
         (
-            "All 6 masks mark more than 50 % of the image, 6 of them its whole edge, as inverted"
+            "All 6 masks mark more than half of the image, 6 of them its whole edge, as inverted"
             " masks do"
         ),
     )
@@ -152,7 +152,7 @@ def test_one_large_lesion_is_counted_and_no_word_is_said_of_edges(
     large[2:, 2:] = 255
     save(root / "test/Ungood/label/3.png", large)
     (doubt,) = open_pack(root, cache).doubts
-    assert doubt == "1 of 6 masks mark more than 50 % of the image"
+    assert doubt == "1 of 6 masks mark more than half of the image"
 
 
 def test_an_empty_mask_of_an_abnormal_image_is_refused(tmp_path: Path, cache: Path) -> None:

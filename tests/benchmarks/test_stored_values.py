@@ -330,10 +330,9 @@ def test_what_lies_where_an_image_should_is_named(tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(UnreadableImage, match=message):
             read_image(tmp_path / "a.png")
-    with pytest.raises(UnreadableImage, match="unreadable"):
-        read_image(tmp_path / "none.png")
-    with pytest.raises(UnreadableImage, match="unreadable"):
-        read_image(tmp_path)
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(UnreadableImage, match=r"unreadable \(.*\): see that the file is there"):
+            read_image(path)
 
 
 def test_a_header_that_promises_too_much_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
