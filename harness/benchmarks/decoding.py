@@ -1,9 +1,9 @@
 """Stored values of a file that Pillow decodes: PNG, JPEG, TIFF, BMP, GIF, WebP, PGM, PPM, JPEG 2000.
 
 Traps, each undone or refused here: Pillow inverts TIFFs in which white is 0, turns TIFFs by their
-orientation note, swaps the bytes of compressed big-endian words, cuts 16-bit channels to 8 bits, takes planar 16-bit channels for 8-bit noise,
-signed bytes for unsigned ones, drops channels it has no name for, and spreads 1, 2 and 4 bits over
-0 to 255. It warns of damaged notes, which is not a reader's matter.
+orientation note, swaps the bytes of compressed big-endian words, leaves black what no strip covers,
+cuts 16-bit channels to 8 bits, takes planar 16-bit channels for 8-bit noise and signed bytes for
+unsigned ones, drops channels it has no name for, and spreads 1, 2 and 4 bits over 0 to 255.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import TiffImagePlugin as Tiff
 
 from harness.benchmarks.stored import (
     Note,
@@ -35,11 +36,9 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it tells stde
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000")
 _EXPECTED = "a whole PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, PGM or PPM image"
 
-_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _SAMPLE_FORMAT, _COMPRESSION = (
-    274, 258, 262, 277, 284, 339, 259,
-)  # fmt: skip
 _SAMPLE_FORMATS = {2: "signed ", 3: "floating-point ", 5: "complex ", 6: "complex "}
-_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BIG_BIG_ENDIAN = b"MM\0+"
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", _BIG_BIG_ENDIAN)
 _LOSSY_COMPRESSIONS = frozenset({"jpeg", "tiff_jpeg", "webp"})
 # Files that lie where an image should: how they begin, what they are, what helps.
 _NO_IMAGES = (
@@ -127,7 +126,7 @@ def _opened(stream: BinaryIO, head: bytes) -> _Opened:
             image = Image.open(stream, formats=_FORMATS)
         except UnidentifiedImageError as error:
             if head.startswith(_TIFF_HEADS):
-                _refuse_tiff(stream, error)
+                _refuse_tiff(stream, head, error)
             raise UnreadableImage(
                 f"unreadable (not the beginning of an image): expected {_EXPECTED}; get it again"
             ) from error
@@ -156,8 +155,8 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _bits(image: Image.Image, raw: str) -> int:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return int(max(image.tag_v2.get(_BITS, (1,))))
+    if isinstance(image, Tiff.TiffImageFile):
+        return int(max(image.tag_v2.get(Tiff.BITSPERSAMPLE, (1,))))
     if image.mode == "1":
         return 1
     depth = re.search(r";(\d+)", raw) if ";" in raw else None
@@ -194,7 +193,7 @@ def _orientation(image: Image.Image) -> int:
     if image.format != "TIFF" and not _NOTES & image.info.keys():
         return 1
     with without_warnings():
-        stated = image.getexif().get(_ORIENTATION, 1)
+        stated = image.getexif().get(ExifTags.Base.Orientation, 1)
     return stated if stated in _TURNS_BACK else 1
 
 
@@ -214,24 +213,28 @@ def _refuse_inexact(opened: _Opened) -> None:
         raise UnreadableImage(
             f"a {image.format} of more than 8 bits a channel, which is not read: {fix}"
         )
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
+    if isinstance(image, Tiff.TiffImageFile):
         tags = image.tag_v2
-        formats = set(tags.get(_SAMPLE_FORMAT, (1,)))
-        is_planar = tags.get(_PLANAR, 1) == 2 and tags.get(_SAMPLES, 1) > 1
+        formats = set(tags.get(Tiff.SAMPLEFORMAT, (1,)))
+        is_planar = (
+            tags.get(Tiff.PLANAR_CONFIGURATION, 1) == 2 and tags.get(Tiff.SAMPLESPERPIXEL, 1) > 1
+        )
         if (is_colour and formats != {1}) or (is_planar and opened.bits > 8) or len(formats) > 1:
             raise UnreadableImage(f"{_tiff_kind(tags)}, which is not read: {fix}")
         _refuse_missing_parts(image)
 
 
-def _refuse_missing_parts(image: TiffImagePlugin.TiffImageFile) -> None:
+def _refuse_missing_parts(image: Tiff.TiffImageFile) -> None:
     """Pillow leaves black what no strip or tile of the list covers."""
     tags = image.tag_v2
-    width, height = tags[256], tags[257]
-    planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR, 1) == 2 else 1
-    if 324 in tags:
-        found, needed = len(tags[324]), -(-width // tags[322]) * -(-height // tags[323])
+    width, height = tags[Tiff.IMAGEWIDTH], tags[Tiff.IMAGELENGTH]
+    planes = tags.get(Tiff.SAMPLESPERPIXEL, 1) if tags.get(Tiff.PLANAR_CONFIGURATION, 1) == 2 else 1
+    if Tiff.TILEOFFSETS in tags:
+        found = len(tags[Tiff.TILEOFFSETS])
+        needed = -(-width // tags[Tiff.TILEWIDTH]) * -(-height // tags[Tiff.TILELENGTH])
     else:
-        found, needed = len(tags[273]), -(-height // tags.get(278, height))
+        found = len(tags[Tiff.STRIPOFFSETS])
+        needed = -(-height // tags.get(Tiff.ROWSPERSTRIP, height))
     if found < needed * planes:
         raise UnreadableImage(
             f"a TIFF of {found} strips or tiles, expected {needed * planes} for {width}x{height}"
@@ -241,26 +244,27 @@ def _refuse_missing_parts(image: TiffImagePlugin.TiffImageFile) -> None:
 
 def _tiff_kind(tags: Any) -> str:
     """What a TIFF holds, in words."""
-    samples, bits = tags.get(_SAMPLES, 1), tags.get(_BITS, (1,))
-    kinds = {_SAMPLE_FORMATS.get(one, "") for one in tags.get(_SAMPLE_FORMAT, (1,))}
-    planes = " in planes" if samples > 1 and tags.get(_PLANAR, 1) == 2 else ""
+    samples, bits = tags.get(Tiff.SAMPLESPERPIXEL, 1), tags.get(Tiff.BITSPERSAMPLE, (1,))
+    kinds = {_SAMPLE_FORMATS.get(one, "") for one in tags.get(Tiff.SAMPLEFORMAT, (1,))}
+    planes = " in planes" if samples > 1 and tags.get(Tiff.PLANAR_CONFIGURATION, 1) == 2 else ""
     each = f"{samples} channels{planes} of" if samples != 1 else "one channel of"
     return (
         f"a TIFF with {each} {' or '.join(sorted(kinds))}{max(bits)} bits"
-        f" (photometric {tags.get(_PHOTOMETRIC, 'not stated')},"
-        f" compression {tags.get(_COMPRESSION, 1)})"
+        f" (photometric {tags.get(Tiff.PHOTOMETRIC_INTERPRETATION, 'not stated')},"
+        f" compression {tags.get(Tiff.COMPRESSION, 1)})"
     )
 
 
-def _refuse_tiff(stream: BinaryIO, error: Exception) -> NoReturn:
+def _refuse_tiff(stream: BinaryIO, head: bytes, error: Exception) -> NoReturn:
     """Say what a TIFF holds that Pillow does not take for an image."""
-    stream.seek(0)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
-    stream.seek(tags.next)
-    tags.load(stream)
+    kind = "a big-endian BigTIFF"
+    if not head.startswith(_BIG_BIG_ENDIAN):  # whose tags Pillow does not find
+        tags = Tiff.ImageFileDirectory_v2(head[: 16 if head[2:3] == b"+" else 8])
+        stream.seek(tags.next)
+        tags.load(stream)
+        kind = _tiff_kind(tags)
     raise UnreadableImage(
-        f"{_tiff_kind(tags)}, which is not read: save it as PNG or TIFF, grey or RGB, of 8 or 16"
-        " bits"
+        f"{kind}, which is not read: save it as PNG or TIFF, grey or RGB, of 8 or 16 bits"
     ) from error
 
 
@@ -318,8 +322,8 @@ def _undone(opened: _Opened) -> Values:
     if image.mode == "L" and bits < 8:
         return values // (255 // _greatest(opened))
     sample_format = (1,)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        sample_format = image.tag_v2.get(_SAMPLE_FORMAT, (1,))
+    if isinstance(image, Tiff.TiffImageFile):
+        sample_format = image.tag_v2.get(Tiff.SAMPLEFORMAT, (1,))
     if bits == 8 and sample_format[0] == 2:
         return values.view(np.int8)
     if bits == 32 and sample_format[0] == 1 and values.dtype == np.int32 and image.format == "TIFF":
@@ -366,7 +370,10 @@ def _notes(opened: _Opened, alpha: Values | None) -> Iterator[Note]:
         yield Note.TRANSPARENCY
     if opened.orientation != 1:
         yield Note.TURNED
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
+    if (
+        isinstance(image, Tiff.TiffImageFile)
+        and image.tag_v2.get(Tiff.PHOTOMETRIC_INTERPRETATION) == 0
+    ):
         yield Note.WHITE_IS_ZERO
     if image.mode == "1" and image.format == "PPM":
         yield Note.BLACK_IS_ONE

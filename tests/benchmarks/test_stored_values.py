@@ -124,12 +124,20 @@ def test_planes_of_eight_bits_are_read_and_deeper_ones_refused(
         np.testing.assert_array_equal(read_mask(tmp_path / "b.tif")[0], pixels.max(axis=2) > 0)
 
 
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("dtype", ["f8", "f2", "u8", "c8"])
-def test_a_tiff_that_is_not_read_is_told_by_what_it_holds(dtype: str, tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", LABELS.astype(dtype))
+def test_a_tiff_that_is_not_read_is_told_by_what_it_holds(
+    dtype: str, bigtiff: bool, byteorder: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, LABELS.astype(dtype), bigtiff=bigtiff, byteorder=byteorder)
     bits = np.dtype(dtype).itemsize * 8
-    with pytest.raises(UnreadableImage, match=f"a TIFF with one channel of .*{bits} bits.*save it"):
-        read_mask(tmp_path / "a.tif")
+    told = f"a TIFF with one channel of .*{bits} bits"
+    if bigtiff and byteorder == ">":
+        told = "a big-endian BigTIFF"
+    with pytest.raises(UnreadableImage, match=f"{told}.*, which is not read: save it"):
+        read_mask(path)
 
 
 def test_floating_point_masks_are_read_where_their_numbers_are_whole(tmp_path: Path) -> None:
