@@ -136,7 +136,9 @@ def open_pack(
     if wrong := contradictions(claims.stated, card):
         raise pack_invalid(str(folder), wrong)
     write_atomically(cache / "cards" / card.version / CARD_NAME, card.as_toml().encode())
-    return Pack(card.name, card.version, root, card, samples, contents.has_masks, tuple(doubts))
+    return Pack(
+        card.name, card.version, root, card, samples, contents.has_masks, doubts=tuple(doubts)
+    )
 
 
 def _root_of(folder: Path) -> Path:

@@ -68,8 +68,8 @@ def audit(cases: Iterable[Case], folder: Path, side: int) -> Audit:
         try:
             tumours, holes = read_outlines(path)
         except Unusable as error:
-            problems += (one for one in error.problems if one.kind == "groups")
-            broken += (one.text for one in error.problems if one.kind != "groups")
+            problems += (one for one in error.problems if one.kind == "outlines")
+            broken += (one.text for one in error.problems if one.kind != "outlines")
             continue
         for item in case.items or ():
             inside = covered(tumours, holes, (item.at[0], item.at[1]), side)
@@ -146,7 +146,7 @@ def _refuse_groups(path: Path, unknown: dict[str, int]) -> NoReturn:
     others = ", ".join(name for name, is_tumour in GROUPS.items() if not is_tumour)
     raise Unusable(
         Problem(
-            "groups",
+            "outlines",
             f"{path.name}: outlines of unknown groups: {shown}; known are {tumour} as tumour, {others}"
             " as cut out: rename the groups in the file, or run without --xml",
         )
