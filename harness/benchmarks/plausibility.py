@@ -69,7 +69,7 @@ def about_lossy_masks(masks: int, lesion_pixels: int, uncertain_pixels: int) -> 
     if not masks:
         return []
     which = f"{masks} masks are lossy files" if masks > 1 else "1 mask is a lossy file"
-    told = f"{which} (JPEG): values from 128 on are lesion, {lesion_pixels} pixels, and"
+    told = f"{which} (JPEG, WebP): values from 128 on are lesion, {lesion_pixels} pixels, and"
     return [f"{told} {uncertain_pixels} pixels lie between 64 and 191, where this decided"]
 
 

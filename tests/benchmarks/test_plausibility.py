@@ -170,7 +170,7 @@ def test_lossy_masks_say_how_many_pixels_lie_between(tmp_path: Path, cache: Path
             values = np.asarray(image)
         between += int(((values >= 64) & (values < 192)).sum())
     (doubt,) = pack.doubts
-    assert "6 masks are lossy files (JPEG): values from 128 on are lesion" in doubt
+    assert "6 masks are lossy files (JPEG, WebP): values from 128 on are lesion" in doubt
     assert f"{between} pixels lie between 64 and 191" in doubt
 
 

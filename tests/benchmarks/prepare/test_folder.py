@@ -325,7 +325,7 @@ def test_what_the_files_of_masks_and_images_said_stands_in_the_card(
         uncertain += int(((values >= 64) & (values < 192)).sum())
     remarks = " ".join(prepared(preparing, own).card.remarks)
     assert "1 image has a note that they are to be turned" in remarks
-    assert "3 masks are lossy files (JPEG): values from 128 on are lesion" in remarks
+    assert "3 masks are lossy files (JPEG, WebP): values from 128 on are lesion" in remarks
     assert f"{uncertain} pixels lie between 64 and 191" in remarks
 
 
