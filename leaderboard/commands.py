@@ -26,6 +26,8 @@ def rerun_command(records: Sequence[Record], default_limits: Mapping[str, float 
     """
     first = records[0]
     parts = ["python", "-m", "harness.evaluate", source(first), *_data(first)]
+    if first.pack.accepted:
+        parts += ["--accept", *first.pack.accepted]
     parts += ["--seed", *(str(seed) for seed in sorted({record.seed for record in records}))]
     if first.machine.isolation == "none":
         parts += ["--engine", "process"]

@@ -173,23 +173,23 @@ def read_stated_card(folders: list[Path]) -> tuple[StatedCard, list[Problem]]:
     """The card in the first of these folders that has one; an empty card where none has.
 
     Returns:
-        The card, and what is wrong with it (then the card is empty).
+        The card, and what is wrong with it (then the card is empty): two that differ, too.
     """
-    for folder in folders:
-        path = folder / CARD_NAME
-        if path.is_file():
-            try:
-                return StatedCard.model_validate(read_toml(path)), []
-            except BadToml as error:
-                return StatedCard(), [Problem("card", f"{CARD_NAME} is no TOML: {one_line(error)}")]
-            except ValidationError as error:
-                return StatedCard(), [
-                    Problem(
-                        "card", f"{CARD_NAME}, {one_line('.'.join(map(str, e['loc'])))}: {e['msg']}"
-                    )
-                    for e in error.errors()
-                ]
-    return StatedCard(), []
+    paths = [folder / CARD_NAME for folder in folders if (folder / CARD_NAME).is_file()]
+    if len({path.read_bytes() for path in paths}) > 1:
+        told = ", ".join(str(path) for path in paths)
+        return StatedCard(), [Problem("card", f"several {CARD_NAME} that differ: {told}; keep one")]
+    if not paths:
+        return StatedCard(), []
+    try:
+        return StatedCard.model_validate(read_toml(paths[0])), []
+    except BadToml as error:
+        return StatedCard(), [Problem("card", f"{CARD_NAME} is no TOML: {one_line(error)}")]
+    except ValidationError as error:
+        return StatedCard(), [
+            Problem("card", f"{CARD_NAME}, {one_line('.'.join(map(str, e['loc'])))}: {e['msg']}")
+            for e in error.errors()
+        ]
 
 
 def stated_by_spec(spec: BenchmarkSpec) -> StatedCard:

@@ -7,7 +7,7 @@ splits may stand in further folders, or be links.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,10 +103,24 @@ def read_layout(
     return Layout(
         root=root,
         images=images,
-        problems=(*survey.problems, *_emptiness(root, images)),
+        problems=(*survey.problems, *_two_splits(images), *_emptiness(root, images)),
         left_out=survey.left_out,
         accepted=survey.accepted,
     )
+
+
+def _two_splits(images: Sequence[FoundImage]) -> list[Problem]:
+    """Folders of one split inside another: RESC's `Val/val` is one, `test/good/train` is two."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for image in images:
+        folders = image.key.split("/")[:-1]
+        splits = {split for part in folders if (split := split_of_folder(part)) is not None}
+        if len(splits) > 1:
+            counts["/".join(folders), " and ".join(sorted(splits))] += 1
+    return [
+        Problem("folder", f"{folder}: {count} images whose folders say {splits}: move them to one")
+        for (folder, splits), count in sorted(counts.items())
+    ]
 
 
 def _emptiness(root: Path, images: Sequence[FoundImage]) -> list[Problem]:

@@ -89,6 +89,29 @@ def is_mask_like(name: str) -> bool:
     return bool(bare_names(name)) or _NUMBERED.fullmatch(last) is not None
 
 
+_FOLDER_WORDS = frozenset(
+    {
+        *(
+            "mask",
+            "masks",
+            "label",
+            "labels",
+            "seg",
+            "segmentation",
+            "segmentations",
+            "gt",
+            "truth",
+        ),
+        *("groundtruth", "annotation", "annotations", "lesion", "lesions", "contour", "contours"),
+    }
+)
+
+
+def is_mask_like_folder(name: str) -> bool:
+    """Whether a folder whose name is not one of `MASK_FOLDERS` still seems to hold masks."""
+    return not _FOLDER_WORDS.isdisjoint(re.split(r"[-_.\s]+", name.strip().lower()))
+
+
 def match_masks(images: Sequence[Named], masks: Sequence[Named]) -> Matched:
     """Find the image of every mask.
 

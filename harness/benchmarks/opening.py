@@ -28,7 +28,7 @@ from harness.benchmarks.card import (
     stated_by_spec,
 )
 from harness.benchmarks.copies import copy_of, missing_splits
-from harness.benchmarks.groups import read_groups
+from harness.benchmarks.groups import GROUPS_NAME, read_groups
 from harness.benchmarks.layout import Layout, find_root, read_layout
 from harness.benchmarks.pack import Pack, Sample
 from harness.benchmarks.problems import Problem, pack_invalid
@@ -102,7 +102,9 @@ def open_pack(
     problems = [*claims.problems, *_problems(contents, claims.card), *clashes]
     problems += missing_splits(folder.name, claims.spec, contents.layout.images)
     problems += checks.contradicting_labels(twins, claims.card.shared_images or ())
-    stated_groups, wrong = read_groups(root, {image.key for image in contents.layout.images})
+    # A folder around the pack may bring its tables, as it may bring its card.
+    beside = next((place for place in (root, folder) if (place / GROUPS_NAME).is_file()), root)
+    stated_groups, wrong = read_groups(beside, {image.key for image in contents.layout.images})
     if problems := [*problems, *wrong]:
         raise pack_invalid(str(folder), problems)
 

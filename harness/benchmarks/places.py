@@ -84,6 +84,12 @@ def is_ground_truth(relative: PurePosixPath) -> bool:
     return "ground_truth" in folders and place_of(relative).split is None
 
 
+def folder_without_img(relative: PurePosixPath) -> PurePosixPath:
+    """The folder of a file, without an `img` at its end."""
+    folder = relative.parent
+    return folder.parent if folder.name.strip().lower() in _IMAGES else folder
+
+
 def split_of_folder(name: str) -> str | None:
     """The split that a folder of this name is, if any."""
     return _SPLITS.get(name.strip().lower())

@@ -16,15 +16,18 @@ from harness.benchmarks.card import CARD_NAME
 from harness.benchmarks.file_kinds import format_inside, kind_of
 from harness.benchmarks.groups import GROUPS_NAME
 from harness.benchmarks.masks import (
+    MASK_FOLDERS,
     NAMES_UNDERSTOOD,
     Named,
     bare_names,
     composed,
     is_mask_like,
+    is_mask_like_folder,
     match_masks,
 )
 from harness.benchmarks.places import (
     ImagePlace,
+    folder_without_img,
     is_ground_truth,
     kind_in_ground_truth,
     place_of,
@@ -120,6 +123,7 @@ def survey_folder(
     for relative in walked.files:
         _sort_in(surveying, relative)
     _unclear_classes(surveying)
+    _folders_like_masks(surveying)
     _beside_their_images(surveying)
     _equal_names(surveying)
     mask_of = _masks(surveying) if wants_masks else {}
@@ -236,6 +240,41 @@ def _beside_their_images(surveying: _Surveying) -> None:
         if is_image:
             images.append(one)
     surveying.images = images
+
+
+def _folders_like_masks(surveying: _Surveying) -> None:
+    """Folders of no known name in a class that seem to hold masks: by their name, or because their
+    files are called as the images of the folder around them."""
+    around: dict[PurePosixPath, set[str]] = defaultdict(set)
+    inside: dict[PurePosixPath, list[Named]] = defaultdict(list)
+    for one in surveying.images:
+        path = PurePosixPath(one.key)
+        around[folder_without_img(path)].add(composed(path.stem))
+        inside[path.parent].append(one)
+    unknown = {folder: _unknown_parts(folder) for folder in inside}
+    everywhere = set.intersection(*map(set, unknown.values())) if unknown else set()
+    for folder, images in sorted(inside.items()):
+        parts = [part for part in unknown[folder] if part not in everywhere | surveying.kinds]
+        if not parts:
+            continue
+        names = {composed(PurePosixPath(one.key).stem) for one in images}
+        place = folder_without_img(folder / "x").parent
+        if names & around.get(place, set()):
+            why = f"called as images of {place}"
+        elif any(map(is_mask_like_folder, parts)):
+            why = "in a folder of masks by its name"
+        else:
+            continue
+        surveying.finds(
+            "mask-like-images",
+            f"{folder}: {len(images)} files taken for images, and {why}; folders of masks that are"
+            f" understood: {', '.join(sorted(MASK_FOLDERS))}; rename it",
+        )
+
+
+def _unknown_parts(folder: PurePosixPath) -> list[str]:
+    """The folders of a path that say nothing of split, class or masks."""
+    return place_of(folder / "x").name.split("/")[:-1]
 
 
 def _equal_names(surveying: _Surveying) -> None:

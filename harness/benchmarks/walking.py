@@ -74,7 +74,9 @@ def _files(
     inner: list[PurePosixPath] = []
     for entry in found:
         relative = folder / entry.name
-        if is_litter(entry.name):
+        if entry.name.endswith(".icloud"):
+            walking.unusable(f"{_named(relative)}: only in iCloud, not on this disk: download it")
+        elif is_litter(entry.name):
             walking.litter.append(_named(relative))
         elif not _is_utf8(entry.name):
             walking.unusable(

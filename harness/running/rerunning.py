@@ -78,6 +78,8 @@ def evaluate_call(record: Record, options: argparse.Namespace, results: Path) ->
         call += ["--benchmark", record.pack.benchmark]
     if options.data_root:
         call += ["--data-root", str(options.data_root)]
+    if record.pack.accepted:
+        call += ["--accept", *record.pack.accepted]
     if options.weights:
         call += ["--weights", str(options.weights)]
     return call

@@ -178,6 +178,59 @@ class TestMaskNames:
         assert all("a mask that belongs to no image" in problem for problem in problems)
 
 
+class TestFoldersThatSayLittle:
+    @pytest.mark.parametrize("folder", ["annotations", "gt_png", "Ungood-mask", "mine"])
+    def test_masks_in_a_folder_of_an_unknown_name_are_never_images(
+        self, folder: str, pack_folder: Path, cache: Path
+    ) -> None:
+        for split in ("valid", "test"):
+            (pack_folder / LABELS.format(split)).rename(pack_folder / split / "Ungood" / folder)
+        found = refused(pack_folder, cache).problems
+        problems = [one for one in found if "taken for images" in one]
+        assert len(problems) == 2
+        assert problems[0].startswith(
+            f"test/Ungood/{folder}: 4 files taken for images, and called as images of test/Ungood"
+        )
+
+    def test_nor_are_they_where_the_folder_stands_above_the_class(
+        self, pack_folder: Path, cache: Path
+    ) -> None:
+        moved = pack_folder / "test/lesion_png/Ungood"
+        moved.parent.mkdir()
+        (pack_folder / LABELS.format("test")).rename(moved)
+        (problem, *_) = refused(pack_folder, cache).problems
+        told = "test/lesion_png/Ungood: 4 files taken for images, and in a folder of masks by its"
+        assert problem.startswith(told)
+
+    def test_folders_of_patients_are_folders_of_images(self, tmp_path: Path, cache: Path) -> None:
+        for number, picture in enumerate(pictures(masks=False)):
+            kind = "Ungood" if picture.is_anomalous else "good"
+            place = tmp_path / "own" / picture.split / kind / f"patient {number}"
+            save(place / "slice 1.png", picture.pixels)
+        pack = open_pack(tmp_path / "own", cache)
+        expected = open_pack(write(tmp_path / "plain" / "own", pictures(masks=False)), cache)
+        assert pack.version == expected.version
+
+    def test_a_split_inside_another_is_no_split(self, pack_folder: Path, cache: Path) -> None:
+        (pack_folder / "test/good/img").rename(pack_folder / "test/good/val")
+        assert (
+            "test/good/val: 3 images whose folders say test and valid: move them to one"
+            in refused(pack_folder, cache).problems
+        )
+
+    def test_tables_and_cards_may_lie_in_the_folder_around_and_never_contradict(
+        self, tmp_path: Path, cache: Path
+    ) -> None:
+        write(tmp_path / "outer" / "inner", pictures())
+        (tmp_path / "outer/groups.csv").write_text("key,patient\ntest/good/img/00008_60.png,p1\n")
+        (tmp_path / "outer/pack.toml").write_text('title = "outer"\n')
+        pack = open_pack(tmp_path / "outer", cache)
+        assert [sample.group for sample in pack.samples].count("p1") == 1
+        (tmp_path / "outer/inner/pack.toml").write_text('title = "inner"\n')
+        (problem,) = refused(tmp_path / "outer", cache).problems
+        assert problem.startswith("several pack.toml that differ: ")
+
+
 class TestMvtec:
     def folder(self, root: Path) -> Path:
         """Kinds of defects with masks beside the splits; one normal folder in test."""
@@ -356,6 +409,11 @@ class TestNamesAndLinks:
         os.mkfifo(pack_folder / "test/good/img/x.png")
         (problem,) = refused(pack_folder, cache).problems
         assert problem == "test/good/img/x.png: a pipe, socket or device, not a file"
+
+    def test_a_file_that_is_only_in_a_cloud_is_missed(self, pack_folder: Path, cache: Path) -> None:
+        (pack_folder / "test/good/img/.00009_60.png.icloud").write_bytes(b"bplist00")
+        (problem,) = refused(pack_folder, cache).problems
+        assert problem.startswith("test/good/img/.00009_60.png.icloud: only in iCloud")
 
     def test_a_split_that_is_a_link_is_a_split(self, pack_folder: Path, cache: Path) -> None:
         good = pack_folder / "valid/good/img"

@@ -622,6 +622,8 @@ def test_paths_are_sent_as_they_mean_the_same_elsewhere(job, tmp_path: Path, mon
     assert _for_nodes(outside).place == ("--pack", "tests")
     monkeypatch.setenv("BMAD_DATA", str(tmp_path))
     assert _for_nodes(inside).place == ("--benchmark", "demo", "--data-root", str(tmp_path))
+    accepting = changed(job, place=("--benchmark", "brain", "--accept", "equal-names")).command
+    assert _for_nodes(accepting).place[-2:] == ("--data-root", str(tmp_path))
     image = changed(job, source="name@sha256:1").command
     assert _for_nodes(image).source == "name@sha256:1"
 

@@ -64,6 +64,11 @@ def test_every_form_of_entry_has_its_word(make_record, kind, entry):
 def test_a_pack_of_ones_own_and_the_demonstration(make_record):
     own = parsed(rerun_command([make_record(benchmark="clinic")], DEFAULTS))
     assert [str(path) for path in own.packs] == ["DIR"]
+    accepting = make_record(benchmark="clinic", pack__accepted=("equal-names", "unmatched-masks"))
+    assert parsed(rerun_command([accepting], DEFAULTS)).accepted == [
+        "equal-names",
+        "unmatched-masks",
+    ]
     demo = parsed(rerun_command([make_record(benchmark="demo")], DEFAULTS))
     assert (demo.benchmarks, demo.data_root) == (["demo"], None)
 

@@ -14,7 +14,7 @@ from harness import pack as verb
 from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.board.data_card import DataCard, image_auroc, make_card
 from harness.board.data_card_text import is_give_away, share_in_percent, to_markdown
-from harness.common.errors import DataMissing, PackInvalid
+from harness.common.errors import DataMissing, PackInvalid, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -278,3 +278,42 @@ def test_real_images_give_the_numbers_of_their_own_description(
     found = {one["statistic"]: one["either_way"] for one in card["trivial"]}
     assert found["mean-grey"] == pytest.approx(mean, abs=0.006)
     assert found["standard-deviation"] == pytest.approx(deviation, abs=0.006)
+
+
+def odd(root: Path) -> Path:
+    """A small pack with a mask of no image, litter and a read-me."""
+    for number in range(4):
+        write(root, f"train/good/img/a{number}", number)
+        write(root, f"test/good/img/b{number}", 100 + number)
+        write(root, f"test/Ungood/img/c{number}", 200 + number)
+    (root / "test/Ungood/label/c3.png").rename(root / "test/Ungood/label/d3.png")
+    (root / "test/Ungood/img/c3.png").unlink()
+    (root / "README.txt").write_text("x")
+    (root / "test/.DS_Store").write_text("x")
+    return root
+
+
+def test_what_is_not_used_and_what_was_accepted_stand_in_report_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["verify", str(odd(tmp_path / "own")), "--results", str(tmp_path / "results")]
+    with pytest.raises(PackInvalid, match=r"d3.png: a mask that belongs to no image") as error:
+        verb.main(line)
+    assert "--accept unmatched-masks" in error.value.fix
+    assert verb.main([*line, "--accept", "unmatched-masks", "--rehash"]) == 0
+    out, err = capsys.readouterr()
+    assert "Not used: 1 beside-the-splits, 1 litter, 1 unmatched-masks." in out
+    assert "Accepted: unmatched-masks (masks that belong to no image are left out)." in out
+    assert "A pack of its own: class folders with img inside (test/Ungood/img)." in out
+    assert "own: files that are not used: 1 beside-the-splits, 1 unmatched-masks" in err
+    assert "own: accepted (unmatched-masks): masks that belong to no image are left out" in err
+    assert verb.main([*line, "--json", "--accept", "unmatched-masks", "equal-names"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["left_out"] == {"beside-the-splits": 1, "litter": 1, "unmatched-masks": 1}
+    assert card["accepted"] == ["unmatched-masks"]
+
+
+def test_a_reason_that_is_none_hears_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'unmatched_mask' cannot be accepted") as error:
+        verb.main(["verify", str(odd(tmp_path / "own")), "--accept", "unmatched_mask"])
+    assert error.value.fix.startswith("did you mean unmatched-masks? reasons: equal-names, ")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from harness import evaluate, rerun
 from harness.common.errors import UsageError
@@ -46,6 +48,28 @@ def test_the_same_run_gives_the_same_answers_and_digits(recorded, capsys) -> Non
     assert len(compared) > 10
     assert all(each["is_same"] for each in compared)
     assert recorded.read_bytes() == before
+
+
+def test_what_was_accepted_of_a_pack_stands_in_the_record_and_is_accepted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BMAD_CACHE", str(tmp_path / "cache"))
+    pack = tmp_path / "own"
+    for number, place in enumerate(("train/good", "test/good", "test/good", "test/Ungood")):
+        path = pack / place / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((32, 32), 50 * number, np.uint8)).save(path)
+    (pack / "test/good/slice.dcm").write_bytes(b"x")
+    options = ["--engine", "process", "--results", str(tmp_path / "r"), "--no-site"]
+    options += ["--set", "steps=2", "--pack", str(pack), "--accept", "unread-formats"]
+    assert evaluate.main([str(ENTRIES / "trainer"), *options]) == 0
+    (path,) = Store(tmp_path / "r").record_paths()
+    record = Record.model_validate_json(path.read_text())
+    assert (record.pack.test_normal, record.pack.accepted) == (2, ("unread-formats",))
+    assert again(path, "--pack", str(pack)) == 0
+    assert "accepted (unread-formats): images in formats that are not read" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_training_of_the_same_run_that_was_interrupted_is_not_gone_on_from(

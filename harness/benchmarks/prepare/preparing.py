@@ -13,6 +13,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 
 from harness.benchmarks.acceptance import ACCEPTABLE
@@ -122,7 +123,7 @@ def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
             where=str(target),
             fix="remove it, or give another --out or --name",
         )
-    _refuse_own_output(target, request.options.raw)
+    _refuse_shared_folders(target, request.options.raw)
     plan = _plan(request, recipe, on_progress)
     if request.is_dry:
         return plan.prepared(name, target, None)
@@ -138,14 +139,21 @@ def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
         ) from error
 
 
-def _refuse_own_output(target: Path, roots: Iterable[Path]) -> None:
-    """A pack inside the raw folder would be read as raw images the next time."""
+def _refuse_shared_folders(target: Path, roots: Sequence[Path]) -> None:
+    """No file is raw twice, and a pack inside a raw folder would be read as raw images later."""
     for root in roots:
         if target.resolve().is_relative_to(root.resolve()):
             raise UsageError(
                 f"the pack would lie inside the raw folder {root}",
                 where=str(target),
                 fix="give an --out outside of every --raw",
+            )
+    for inner, outer in permutations(roots, 2):
+        if inner.resolve().is_relative_to(outer.resolve()):
+            raise UsageError(
+                f"{inner} lies in {outer}, so its files would be read twice",
+                where="--raw",
+                fix="give the outer folder alone",
             )
 
 

@@ -276,7 +276,7 @@ def _for_nodes(command: Command) -> Command:
     """The call with paths that mean the same elsewhere: in the checkout, else absolute."""
     place = list(command.place)
     root = os.environ.get("BMAD_DATA")
-    if place[0] == "--benchmark" and len(place) == 2 and root:
+    if place[0] == "--benchmark" and "--data-root" not in place and root:
         place += ["--data-root", root]
     for number in range(1, len(place)):
         if place[number - 1] in ("--pack", "--data-root"):

@@ -303,6 +303,8 @@ def test_a_pack_is_not_made_inside_its_raw_folder_nor_of_an_earlier_one(
     with pytest.raises(UsageError, match="would lie inside the raw folder") as refused:
         prepared(preparing, own, out=own / "packs")
     assert refused.value.fix == "give an --out outside of every --raw"
+    with pytest.raises(UsageError, match="so its files would be read twice"):
+        preparing("folder", raw=(own, own / "normal"), name="twice")
     made = prepared(preparing, own)
     made.folder.rename(own / "earlier")
     with pytest.raises(RawDataInvalid, match=r"earlier: a pack that harness.prepare made lies in"):
