@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None) -> int:
     with cli.reporting() as reporter:
         from harness.board.data_card import make_card
         from harness.board.data_card_files import write_card
+        from harness.records.store import Store
 
+        Store(options.results).check_writable()
         pack = _open(options, reporter)
         data_options.tell_left_out(pack, reporter)
         data_options.tell_doubts(pack, reporter)

@@ -9,7 +9,6 @@ no split, only the released sizes tell it.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files, not
 from harness.benchmarks.problems import Problem
 from harness.benchmarks.tables import BadTable, read_rows, read_text
 from harness.common.errors import UsageError
+from harness.common.json_text import parse_json
 
 VERSION = 1
 GROUP_UNIT = "patient"
@@ -145,7 +145,7 @@ def _patients(
     if path is None:
         return {}, []
     try:
-        entries: Any = json.loads(read_text(path))
+        entries: Any = parse_json(read_text(path))
         patients = {
             str(entry["subset_img_id"]): str(entry["img_id"]).partition("_")[0] for entry in entries
         }
