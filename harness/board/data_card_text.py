@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.benchmarks.acceptance import ACCEPTABLE
 from harness.board.data_card import GIVE_AWAY, DataCard, SplitFacts, TrivialBaseline
+from harness.records.releases import not_known
 
 
 def to_markdown(card: DataCard) -> str:
@@ -34,6 +35,12 @@ def _head(card: DataCard) -> list[str]:
         f"`{card.name}`{base}{variant}, version `{card.version}`, {card.visibility}.",
         f"{card.modality}.",
     ]
+    if reason := not_known(card.name):
+        lines += [
+            "",
+            f"**It is {reason}** (digest of its pixels and masks: `{card.digest}`).",
+            f"Its rows stand under `{card.name}`, take no rank, and are not set against the paper.",
+        ]
     if card.problems:
         lines += ["", "**This pack is not what it claims to be:**", ""]
         lines += [f"- {problem}" for problem in card.problems]

@@ -24,7 +24,7 @@ from harness.benchmarks.prepare.writing import NOTES
 from harness.benchmarks.prepared_files import MANIFEST_NAME, REPORT_NAME, SOURCES_NAME
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.spec import NameReading
-from harness.benchmarks.version import version_id, version_line
+from harness.benchmarks.version import content_digest, version_id, version_line
 
 # What decodes and scales, so that a pixel that differs can be traced.
 _LIBRARIES = ("nibabel", "numpy", "openslide-bin", "openslide-python", "pillow", "pydicom")
@@ -112,7 +112,7 @@ def finish(
         for row in rows
     )
     found = {
-        "version": version_id(str(card.name), lines),
+        "version": version_id(str(card.name), content_digest(lines)),
         "counts": _counts(rows),
         "has_masks": any(row.mask_key for row in rows),
     }
