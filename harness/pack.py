@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None) -> int:
         Store(options.results).check_writable()
         pack = _open(options, reporter)
         data_options.tell_left_out(pack, reporter)
+        data_options.tell_doubts(pack, reporter)
         if options.known_line:
             return _say_known_line(pack, reporter)
         card = make_card(pack, reporter.progress)

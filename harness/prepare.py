@@ -169,11 +169,12 @@ def _check(prepared: PreparedPack, reporter: cli.Reporter) -> None:
     """
     from harness.benchmarks import default_cache, open_pack
 
-    open_pack(
+    pack = open_pack(
         prepared.folder,
         default_cache(),
         on_progress=lambda done, total: reporter.progress("reading it back", done, total),
     )
+    data_options.tell_doubts(pack, reporter)
 
 
 def read_request(arguments: argparse.Namespace) -> PackRequest:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.benchmarks import checks, remarks
+from harness.benchmarks import checks, plausibility, remarks
 from harness.benchmarks.cache import write_atomically
 from harness.benchmarks.card import (
     CARD_NAME,
@@ -132,11 +132,14 @@ def open_pack(
     lines = _version_lines(contents)
     digest = content_digest(lines.values())
     card = _made_card(claims.card, contents, samples, readings, digest)
+    doubts = plausibility.about_masks(contents.layout, contents.native)
     notes = [
         *(card.remarks),
         *remarks.about_counts(card.counts, claims.spec),
         *remarks.about_files(contents.layout),
+        *doubts,
         *remarks.about_pixels(contents.layout, contents.native),
+        *plausibility.about_notes(contents.native),
         *remarks.about_repeats(twins, shared),
         *remarks.about_groups(
             contents.layout, readings, is_independent=claims.card.patients == "independent"
@@ -155,6 +158,7 @@ def open_pack(
         card=card,
         samples=samples,
         has_masks=contents.has_masks,
+        doubts=tuple(doubts),
     )
 
 
@@ -222,6 +226,7 @@ def _problems(contents: _Contents, card: StatedCard) -> list[Problem]:
     problems = [*contents.layout.problems, *checks.unreadable_files(contents.scan)]
     if contents.has_masks:
         problems += checks.wrong_masks(contents.layout, contents.scan)
+        problems += plausibility.contradicting_orientations(contents.layout, contents.scan)
     if is_sealed(card.visibility):
         problems += checks.unequal_sizes(contents.scan.images)
     return problems

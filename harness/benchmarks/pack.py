@@ -11,12 +11,12 @@ from harness.benchmarks.card import PackCard
 from harness.benchmarks.pixels import (
     Mask,
     Pixels,
-    UnreadableImage,
     in_mode,
     read_image,
     read_mask,
 )
 from harness.benchmarks.specs import BENCHMARKS
+from harness.benchmarks.stored import UnreadableImage
 from harness.common.errors import PackInvalid
 
 
@@ -67,6 +67,8 @@ class Pack:
     """All images, sorted by key."""
     has_masks: bool
     """Whether pixel metrics can be computed."""
+    doubts: tuple[str, ...] = ()
+    """What makes its masks implausible, one sentence each; the card has them among its remarks."""
 
     @property
     def base(self) -> str | None:

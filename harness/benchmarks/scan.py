@@ -17,23 +17,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.benchmarks.cache import write_atomically
 from harness.benchmarks.layout import Layout
 from harness.benchmarks.pixels import (
+    DecodedMask,
     Mode,
-    UnreadableImage,
+    decode_image,
+    decode_mask,
     in_mode,
     mask_hash,
     mode_of,
     pixel_hash,
-    read_image,
-    read_mask,
 )
+from harness.benchmarks.stored import UnreadableImage
 from harness.common.json_text import parse_json
 from harness.common.progress import CountProgress
 
 # Raise when a fact is computed differently, so that caches of older versions are dropped.
-_FORMAT = 2
+_FORMAT = 3
 _MAX_WORKERS = 8  # decoding releases the GIL; more threads only add memory
 
 
@@ -49,6 +52,10 @@ class ImageFacts:
     """Pixels."""
     pixel_sha256: str
     """Hash over the decoded pixels in `mode` (`pixels.pixel_hash`)."""
+    notes: tuple[str, ...] = ()
+    """What the file says beside its pixels (`stored.Note`), sorted."""
+    orientation: int = 1
+    """EXIF's number, which is not followed; 1: as stored."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,14 @@ class MaskFacts:
     """Number of pixels > 0."""
     levels: int
     """Distinct values above zero; more than one means that binarising decided something."""
+    border_pixels: int = 0
+    """Lesion pixels on the four edges; all of them in a mask that is inverted."""
+    uncertain_pixels: int = 0
+    """Of a lossy mask: pixels that are neither near 0 nor near 255."""
+    notes: tuple[str, ...] = ()
+    """What the file says beside its pixels (`stored.Note`), sorted."""
+    orientation: int = 1
+    """EXIF's number, which is not followed; 1: as stored."""
 
 
 @dataclass(frozen=True)
@@ -162,16 +177,20 @@ class Scanner:
         path = self.root / job.key
         try:
             if job.kind == "mask":
-                mask, levels = read_mask(path)
-                height, width = mask.shape
-                return MaskFacts(height, width, mask_hash(mask), int(mask.sum()), levels)
-            pixels = read_image(path)
+                return _mask_facts(decode_mask(path))
+            decoded = decode_image(path)
         except UnreadableImage as error:
             return Unreadable(str(error))
-        if job.kind == "rgb":
-            pixels = in_mode(pixels, "RGB")
+        pixels = in_mode(decoded.pixels, "RGB" if job.kind == "rgb" else "L")
         height, width = pixels.shape[:2]
-        return ImageFacts(mode_of(pixels), height, width, pixel_hash(pixels))
+        return ImageFacts(
+            mode_of(pixels),
+            height,
+            width,
+            pixel_hash(pixels),
+            notes=tuple(sorted(decoded.notes)),
+            orientation=decoded.orientation,
+        )
 
     def _stamp(self, key: str) -> list[int]:
         try:
@@ -195,6 +214,23 @@ class Scanner:
         write_atomically(self._path, json.dumps(document).encode())
 
 
+def _mask_facts(decoded: DecodedMask) -> MaskFacts:
+    mask = decoded.mask
+    height, width = mask.shape
+    inner = mask[1:-1, 1:-1]
+    return MaskFacts(
+        height,
+        width,
+        mask_hash(mask),
+        int(np.count_nonzero(mask)),
+        decoded.levels,
+        border_pixels=int(np.count_nonzero(mask) - np.count_nonzero(inner)),
+        uncertain_pixels=decoded.uncertain_pixels,
+        notes=tuple(sorted(decoded.notes)),
+        orientation=decoded.orientation,
+    )
+
+
 def _slot(job: ScanJob) -> str:
     return f"{job.kind}:{job.key}"
 
@@ -203,7 +239,11 @@ def _parse(entry: dict[str, Any]) -> FileFacts:
     kinds: dict[str, type[FileFacts]] = {
         kind.__name__: kind for kind in (ImageFacts, MaskFacts, Unreadable)
     }
-    fields = {name: value for name, value in entry.items() if name not in ("stamp", "type")}
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in entry.items()
+        if name not in ("stamp", "type")
+    }
     return kinds[entry["type"]](**fields)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from harness.benchmarks.acceptance import ACCEPTABLE
 from harness.board.data_card import GIVE_AWAY, DataCard, SplitFacts, TrivialBaseline
 from harness.records.releases import not_known
@@ -103,14 +105,20 @@ def _masks(card: DataCard) -> list[str]:
             "something; any value above 0 is lesion."
         ),
         (
-            f"Lesions take {_percent(masks.smallest_share)} to {_percent(masks.largest_share)} of their "
-            f"images, {_percent(masks.median_share)} on the median."
+            f"Lesions take {share_in_percent(masks.smallest_share)} to {share_in_percent(masks.largest_share)} of their "
+            f"images, {share_in_percent(masks.median_share)} on the median."
         ),
     ]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+def share_in_percent(share: float) -> str:
+    """Two digits that count, and never an exponent: 0.034 %, 3.4 %, 34 %, 100 %."""
+    percent = 100 * share
+    if 0 < percent < 0.001:
+        return "less than 0.001 %"
+    if percent > 99 and share < 1:
+        return "more than 99 %"
+    return f"{np.format_float_positional(percent, precision=2, fractional=False, trim='-')} %"
 
 
 def _leaks(card: DataCard) -> list[str]:

@@ -136,6 +136,7 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
             on_progress=reading(benchmark or folder.name),
         )
         tell_left_out(pack, reporter)
+        tell_doubts(pack, reporter)
         return pack
 
     root = options.data_root or (
@@ -183,6 +184,12 @@ def tell_left_out(pack: Pack, reporter: Reporter) -> None:
         reporter.event(f"{pack.name}: files that are not used: {told}")
     for reason in card.accepted:
         reporter.event(f"{pack.name}: accepted ({reason}): {ACCEPTABLE[reason]}")
+
+
+def tell_doubts(pack: Pack, reporter: Reporter) -> None:
+    """One line for everything that makes a pack's masks implausible."""
+    for doubt in pack.doubts:
+        reporter.event(f"{pack.name}: {doubt}")
 
 
 def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:

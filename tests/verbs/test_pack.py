@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from harness import pack as verb
 from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.board.data_card import DataCard, image_auroc, make_card
-from harness.board.data_card_text import is_give_away, to_markdown
+from harness.board.data_card_text import is_give_away, share_in_percent, to_markdown
 from harness.common.errors import DataMissing, PackInvalid, UsageError
 
 
@@ -233,6 +233,33 @@ def test_the_folder_is_left_untouched_and_its_name_tells_the_benchmark(tmp_path:
     card = DataCard.model_validate_json(path.read_bytes())
     assert (card.name, card.base) == (path.parent.name, "brain")
     assert "**It is not a known release of brain**" in to_markdown(card)
+
+
+def test_masks_that_can_hardly_be_meant_are_said_on_stderr_and_in_the_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = released_brain(tmp_path / "Brain")
+    for path in root.rglob("label/*.png"):
+        with Image.open(path) as image:
+            whole = np.full((image.height, image.width), 255, np.uint8)
+        Image.fromarray(whole).save(path)
+    verb.main(["verify", str(root), "--results", str(tmp_path / "results")])
+    said = capsys.readouterr()
+    assert "masks mark every pixel of the image" in said.err
+    assert "masks mark every pixel of the image" in said.out
+    assert "Lesions take 100 % to 100 % of their images" in said.out
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0 %"), (1e-7, "less than 0.001 %"), (0.000034, "0.0034 %"), (0.0034, "0.34 %"),
+        (0.034, "3.4 %"), (0.0999, "10 %"), (0.34, "34 %"), (0.985, "98 %"),
+        (0.9999, "more than 99 %"), (1.0, "100 %"),
+    ],
+)  # fmt: skip
+def test_shares_are_written_as_a_person_writes_them(share: float, text: str) -> None:
+    assert share_in_percent(share) == text
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from harness.benchmarks.prepare import recipe, splits
 from harness.benchmarks.prepare.grey import bone_map, lesion_mask, to_grey
 from harness.benchmarks.prepare.ranking import ranked
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.volumes import NIFTI, Volume, check_labels
+from harness.benchmarks.prepare.volumes import NIFTI, TURNED, Volume, check_labels, turned_remark
 from harness.benchmarks.problems import Problem
 
 VERSION = 1
@@ -92,17 +92,17 @@ def _roles() -> dict[str, tuple[recipe.Split, bool]]:
 
 def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Every slice of the range, with or without tumour."""
-    seg = Volume(case.files["seg"])
     image = Volume(case.files[options.modality])
-    for volume in (seg, image):
-        volume.check_shape(SHAPE)
-        if volume.axes != AXES:
-            raise recipe.Unusable(
-                Problem(
-                    "orientation",
-                    f"{volume.file.relative}: stored as {volume.axes}, BraTS2021 is {AXES}",
-                )
+    image.check_shape(SHAPE)
+    if image.axes != AXES:
+        raise recipe.Unusable(
+            Problem(
+                "orientation",
+                f"{image.file.relative}: stored as {image.axes}, BraTS2021 is {AXES}: get the"
+                " original",
             )
+        )
+    seg = Volume(case.files["seg"]).laid_on(image)
     first, end = options.slices
     labels = seg.block(first, end)
     check_labels(seg, labels, LABELS)
@@ -114,7 +114,7 @@ def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, .
             is_anomalous=tumour,
             group=case.key,
             at=(z,),
-            details=(("z", z), ("axes", seg.axes)),
+            details=(("z", z), ("axes", seg.axes), *TURNED[seg.is_turned]),
         )
         for z, tumour in zip(range(first, end), has_tumour, strict=True)
     )
@@ -143,7 +143,7 @@ def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assi
                 problems.append(
                     Problem("empty", f"{item.key}: an abnormal patient's slice has no tumour")
                 )
-    return recipe.Assigned(tuple(placed), tuple(problems))
+    return recipe.Assigned(tuple(placed), tuple(problems), turned_remark(placed))
 
 
 def _dealt(
@@ -171,11 +171,14 @@ def render(
 ) -> Iterator[recipe.RawPicture]:
     """Slices through the colour map, with the mask of everything labelled."""
     first, end = options.slices
-    image = Volume(case.files[options.modality]).block(first, end)
+    volume = Volume(case.files[options.modality])
+    image = volume.block(first, end)
     if not np.isfinite(image).all():
-        file = case.files[options.modality].relative
-        raise recipe.Unusable(Problem("damaged", f"{file}: holds NaN or infinity"))
-    labels = Volume(case.files["seg"]).block(first, end)
+        file = volume.file.relative
+        raise recipe.Unusable(
+            Problem("damaged", f"{file}: holds NaN or infinity: download it again")
+        )
+    labels = Volume(case.files["seg"]).laid_on(volume).block(first, end)
     for place in placed:
         z = place.item.at[0] - first
         mask = lesion_mask(labels[:, :, z]) if place.item.is_anomalous else None

@@ -17,10 +17,11 @@ import numpy as np
 
 from harness.benchmarks.pixels import Pixels
 from harness.benchmarks.prepare import recipe, splits
-from harness.benchmarks.prepare.annotations import audit
+from harness.benchmarks.prepare.annotations import Audit, audit
 from harness.benchmarks.prepare.ranking import draw
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.problems import Problem
+from harness.benchmarks.stored import UnreadableImage, decoding
 
 VERSION = 1
 GROUP_UNIT = "slide"
@@ -64,8 +65,9 @@ def survey(options: recipe.Options) -> recipe.Survey:
         recipe.Case(slide, _stratum(items[slide]), {"slide": file}, items[slide])
         for slide, file in sorted(files.items())
     ]
-    remarks = audit(cases, options.xml, SIDE) if options.xml else ()
-    return recipe.Survey(tuple(cases), (*listing.problems, *problems), tuple(remarks), listing)
+    audited = audit(cases, options.xml, SIDE) if options.xml else Audit((), ())
+    problems += audited.problems
+    return recipe.Survey(tuple(cases), (*listing.problems, *problems), audited.remarks, listing)
 
 
 def _items() -> dict[str, tuple[recipe.Item, ...]]:
@@ -136,10 +138,14 @@ def render(
 
     file = case.files["slide"]
     try:
-        with openslide.OpenSlide(file.path) as slide:
+        with decoding("a whole slide (pyramidal TIFF)"):
+            slide = openslide.OpenSlide(file.path)
+        with slide:
             for place in placed:
-                yield recipe.RawPicture(place.item.key, _patch(slide, *place.item.at))
-    except (openslide.OpenSlideError, OSError) as error:
+                with decoding("a whole slide (pyramidal TIFF)"):
+                    patch = _patch(slide, *place.item.at)
+                yield recipe.RawPicture(place.item.key, patch)
+    except UnreadableImage as error:
         raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
 
 

@@ -18,24 +18,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from harness.benchmarks import plausibility
 from harness.benchmarks.groups import read_groups
 from harness.benchmarks.masks import MASK_FOLDERS, composed
-from harness.benchmarks.pixels import (
-    Mask,
-    Pixels,
-    UnreadableImage,
-    in_mode,
-    mode_of,
-    pixel_hash,
-    read_image,
-    read_mask,
-)
+from harness.benchmarks.pixels import DecodedImage, DecodedMask, in_mode, mode_of, pixel_hash
 from harness.benchmarks.places import place_of
 from harness.benchmarks.prepare import recipe
-from harness.benchmarks.prepare.pictures import in_size, mask_in_size
+from harness.benchmarks.prepare.pictures import in_size, mask_in_size, raw_image, raw_mask
 from harness.benchmarks.prepare.ranking import rank, ranked
 from harness.benchmarks.prepare.raw import RawFile, own_output, walk_raw
 from harness.benchmarks.problems import Problem
+from harness.benchmarks.stored import Note
 from harness.benchmarks.survey import SurveyedImage, names_splits, survey_folder
 from harness.benchmarks.walking import Walk
 
@@ -43,6 +36,8 @@ VERSION = 1
 GROUP_UNIT = "patient"
 
 _NAME_DIGITS = 20
+# Details of an item until it is delivered.
+_IMAGE_NOTES, _MASK_NOTES = "image_notes", "mask_notes"
 # A name of 255 bytes is what file systems take; an ending, a number and a writer's own marks are added.
 _LONGEST_NAME = 200
 
@@ -126,20 +121,27 @@ def _groups(root: Path, walked: Walk) -> tuple[dict[str, str], list[Problem]]:
 
 def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Size, mode, patient; a mask must fit its image, and mark something where it is abnormal."""
-    pixels = _image(case.files["image"])
+    image = raw_image(case.files["image"])
     split, is_anomalous, stated = _stated(case)
-    if "mask" in case.files:
-        mask = _mask(case.files["mask"])
-        wrong = ""
-        if mask.shape != pixels.shape[:2]:
-            wrong = "has another size"
-        elif is_anomalous and not mask.any():
-            wrong = "is empty"
-        elif not is_anomalous and mask.any():
-            wrong = f"marks {int(mask.sum())} pixels, and it is a normal image"
-        if wrong:
-            raise recipe.Unusable(Problem("mask", f"{case.key}: its mask {wrong}"))
-    height, width = pixels.shape[:2]
+    mask = raw_mask(case.files["mask"]) if "mask" in case.files else None
+    if mask is not None and (wrong := _wrong_mask(image, mask, is_anomalous=is_anomalous)):
+        raise recipe.Unusable(Problem("mask", f"{case.key}: its mask {wrong}"))
+    height, width = image.pixels.shape[:2]
+    details: list[tuple[str, recipe.Detail]] = [
+        ("width", width),
+        ("height", height),
+        ("mode", mode_of(image.pixels)),
+        ("mask", int(mask is not None)),
+        ("name", _name_of(case)),
+        ("pixels", pixel_hash(image.pixels)),
+        (_IMAGE_NOTES, ",".join(sorted(image.notes))),
+    ]
+    if mask is not None:
+        details += [
+            (_MASK_NOTES, ",".join(sorted(mask.notes))),
+            ("lesion", int(mask.mask.sum())),
+            ("uncertain", mask.uncertain_pixels),
+        ]
     return (
         recipe.Item(
             key=case.key,
@@ -147,30 +149,39 @@ def index(case: recipe.Case, options: recipe.Options, /) -> tuple[recipe.Item, .
             is_anomalous=is_anomalous,
             group=stated or _named_patient(case, options),
             pool=split,
-            details=(
-                ("width", width),
-                ("height", height),
-                ("mode", mode_of(pixels)),
-                ("mask", int("mask" in case.files)),
-                ("name", _name_of(case)),
-                ("pixels", pixel_hash(pixels)),
-            ),
+            details=tuple(details),
         ),
     )
 
 
-def _image(file: RawFile) -> Pixels:
-    try:
-        return read_image(file.path)
-    except UnreadableImage as error:
-        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
+def _wrong_mask(image: DecodedImage, mask: DecodedMask, *, is_anomalous: bool) -> str:
+    if mask.mask.shape != image.pixels.shape[:2]:
+        return "has another size"
+    if is_anomalous and not mask.mask.any():
+        return "is empty"
+    if not is_anomalous and mask.mask.any():
+        return f"marks {int(mask.mask.sum())} pixels, and it is a normal image"
+    told = plausibility.differently_turned(image.orientation, mask.orientation)
+    return f"and the image {told}" if told else ""
 
 
-def _mask(file: RawFile) -> Mask:
-    try:
-        return read_mask(file.path)[0]
-    except UnreadableImage as error:
-        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {error}")) from error
+def _about_files(items: Sequence[recipe.Item]) -> list[str]:
+    """What the files said beside their pixels, which the pack's own files no longer tell."""
+    details = [dict(item.details) for item in items]
+    lossy = [one for one in details if Note.LOSSY in _notes(one, _MASK_NOTES)]
+    return [
+        *plausibility.about_image_notes(_notes(one, _IMAGE_NOTES) for one in details),
+        *plausibility.about_mask_notes(_notes(one, _MASK_NOTES) for one in details),
+        *plausibility.about_lossy_masks(
+            len(lossy),
+            sum(int(one["lesion"]) for one in lossy),
+            sum(int(one["uncertain"]) for one in lossy),
+        ),
+    ]
+
+
+def _notes(details: Mapping[str, recipe.Detail], key: str) -> list[str]:
+    return str(details.get(key, "")).split(",")
 
 
 def assign(items: Sequence[recipe.Item], options: recipe.Options, /) -> recipe.Assigned:
@@ -185,6 +196,7 @@ def assign(items: Sequence[recipe.Item], options: recipe.Options, /) -> recipe.A
         if item.key in split_of:
             delivered = _as_delivered(item, options, mode, salt)
             placed.append(recipe.Placed(delivered, split_of[item.key], names[item.key]))
+    remarks += _about_files([item for item in items if item.key in split_of])
     return recipe.Assigned(tuple(placed), tuple(problems), tuple(remarks))
 
 
@@ -329,9 +341,11 @@ def render(
     """Pixels in the pack's mode and size, the mask with them."""
     for place in placed:
         wanted = dict(place.item.details)
-        pixels = in_mode(_image(case.files["image"]), "RGB" if wanted["mode"] == "RGB" else "L")
+        pixels = in_mode(
+            raw_image(case.files["image"]).pixels, "RGB" if wanted["mode"] == "RGB" else "L"
+        )
         has_mask = "mask" in case.files and place.item.is_anomalous
-        mask = _mask(case.files["mask"]) if has_mask else None
+        mask = raw_mask(case.files["mask"]).mask if has_mask else None
         size = int(wanted["width"]), int(wanted["height"])
         if all(size):
             pixels = np.ascontiguousarray(in_size(pixels, size))

@@ -4,7 +4,8 @@ BTCV: `img00NN.nii.gz` and `label00NN.nii.gz`, liver = 6. LiTS: `volume-<n>.nii`
 `segmentation-<n>.nii`, liver = 1, tumour = 2; in one folder (CodaLab) or in two (Kaggle). Every
 axial slice with liver in it is a picture: window, own range, everything but the liver black,
 upside down, equalised. Traps: BMAD's code clips LiTS to -200..250 HU and BTCV not at all, though
-the paper says both; LiTS volumes are stored in several orientations, which are kept as they are;
+the paper says both; LiTS volumes are stored in several orientations, which are kept as they are, and
+labels in another one than their volume, so they are turned onto it;
 which LiTS volumes are in the release is inferred, so counts that differ are reported.
 """
 
@@ -23,7 +24,7 @@ from harness.benchmarks.prepare import recipe
 from harness.benchmarks.prepare.grey import equalised, lesion_mask, to_grey
 from harness.benchmarks.prepare.ranking import in_proportion, ranked, ranked_items
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
-from harness.benchmarks.prepare.volumes import NIFTI, Volume, check_labels
+from harness.benchmarks.prepare.volumes import NIFTI, TURNED, Volume, check_labels, turned_remark
 from harness.benchmarks.problems import Problem
 
 VERSION = 1
@@ -85,9 +86,9 @@ def _missing(collection: str, number: int, parts: set[str]) -> Problem:
 
 def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, ...]:
     """Every slice with liver in it; abnormal where the tumour is."""
-    labels, image = Volume(case.files["label"]), Volume(case.files["image"])
-    labels.check_shape((SIDE, SIDE, None))
-    image.check_shape(labels.shape)
+    image = Volume(case.files["image"])
+    image.check_shape((SIDE, SIDE, None))
+    labels = Volume(case.files["label"]).laid_on(image)
     stored = labels.stored()
     is_btcv = case.stratum == "btcv"
     number = int(case.key.partition("-")[2])
@@ -105,11 +106,17 @@ def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, 
                     group=case.key,
                     pool=case.stratum,
                     at=(z,),
-                    details=(("z", z), ("axes", image.axes)),
+                    details=(("z", z), ("axes", image.axes), *TURNED[labels.is_turned]),
                 )
             )
     if not items:
-        raise recipe.Unusable(Problem("labels", f"{labels.file.relative}: no slice holds liver"))
+        raise recipe.Unusable(
+            Problem(
+                "labels",
+                f"{labels.file.relative}: no slice holds liver, expected label"
+                f" {BTCV_LIVER if is_btcv else 1}: download it again",
+            )
+        )
     return tuple(items)
 
 
@@ -127,7 +134,7 @@ def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assi
     for item in items:
         split: recipe.Split = "valid" if item.key in valid else "test"
         placed.append(recipe.Placed(item, "train" if item.pool == "btcv" else split, item.key))
-    return recipe.Assigned(tuple(placed))
+    return recipe.Assigned(tuple(placed), remarks=turned_remark(placed))
 
 
 def _valid_slices(items: Sequence[recipe.Item], salt: str) -> set[str]:
@@ -154,7 +161,8 @@ def render(
     case: recipe.Case, placed: Sequence[recipe.Placed], options: recipe.Options
 ) -> Iterator[recipe.RawPicture]:
     """Windowed, scaled, cut to the liver, turned over and equalised slices."""
-    image, labels = Volume(case.files["image"]), Volume(case.files["label"])
+    image = Volume(case.files["image"])
+    labels = Volume(case.files["label"]).laid_on(image)
     stored, stored_labels = image.stored(), labels.stored()
     is_btcv = case.stratum == "btcv"
     for place in placed:
@@ -162,7 +170,9 @@ def render(
         values = image.scaled(stored[:, :, z])
         if not np.isfinite(values).all():
             raise recipe.Unusable(
-                Problem("damaged", f"{image.file.relative}: holds NaN or infinity")
+                Problem(
+                    "damaged", f"{image.file.relative}: holds NaN or infinity: download it again"
+                )
             )
         label = labels.scaled(stored_labels[:, :, z])
         pixels = picture(

@@ -16,11 +16,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-import numpy as np
-
-from harness.benchmarks.pixels import Pixels
 from harness.benchmarks.prepare import recipe, splits
-from harness.benchmarks.prepare.pictures import read_grey
+from harness.benchmarks.prepare.pictures import raw_labels, read_grey
 from harness.benchmarks.prepare.ranking import in_proportion, ranked_groups, ranked_items
 from harness.benchmarks.prepare.raw import RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.problems import Problem
@@ -143,7 +140,7 @@ def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, 
             continue
         label = case.files.get(f"label {text}")
         try:
-            is_anomalous = label is not None and bool(_label(label).any())
+            is_anomalous = label is not None and bool(raw_labels(label, SHAPE, LABELS).any())
         except recipe.Unusable as error:
             problems += error.problems
             continue
@@ -166,17 +163,6 @@ def index(case: recipe.Case, _options: recipe.Options, /) -> tuple[recipe.Item, 
 
 def _training() -> tuple[str, ...]:
     return splits.names("resc_train_cases")
-
-
-def _label(file: RawFile) -> Pixels:
-    label = read_grey(file, SHAPE)
-    unknown = set(np.unique(label).tolist()) - set(LABELS)
-    if unknown:
-        shown = ", ".join(map(str, sorted(unknown)[:5]))
-        raise recipe.Unusable(
-            Problem("labels", f"{file.relative}: label {shown}, known are {LABELS}")
-        )
-    return label
 
 
 def assign(items: Sequence[recipe.Item], options: recipe.Options) -> recipe.Assigned:
@@ -239,7 +225,9 @@ def render(
     for place in placed:
         number = place.item.at[0]
         file = case.files.get(f"image {number}") or case.files[f"normal {number}"]
-        mask = _label(case.files[f"label {number}"]) > 0 if place.item.is_anomalous else None
+        mask = None
+        if place.item.is_anomalous:
+            mask = raw_labels(case.files[f"label {number}"], SHAPE, LABELS) > 0
         yield recipe.RawPicture(place.item.key, read_grey(file, SHAPE), mask)
 
 

@@ -9,17 +9,13 @@ no split, only the released sizes tell it.
 
 from __future__ import annotations
 
-import struct
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from harness.benchmarks.pixels import Pixels
 from harness.benchmarks.prepare import recipe
+from harness.benchmarks.prepare.pictures import read_grey
 from harness.benchmarks.prepare.ranking import draw, in_proportion, ranked_items
 from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.problems import Problem
@@ -44,8 +40,6 @@ VALID = {
     "released": {NORMAL: 70, OPACITY: 479, OTHER: 941},
     "paper-text": {NORMAL: 745, OPACITY: 251, OTHER: 494},
 }
-
-_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 
 
 def survey(options: recipe.Options) -> recipe.Survey:
@@ -223,52 +217,7 @@ def render(
 ) -> Iterator[recipe.RawPicture]:
     """Grey values as stored; inverted where white is 0."""
     for place in placed:
-        yield recipe.RawPicture(place.item.key, read_dicom(case.files["image"], SHAPE))
-
-
-def read_dicom(file: RawFile, shape: tuple[int, int] | None) -> Pixels:
-    """One 8-bit grey image; JPEG by Pillow, so that no other decoder can differ by a grey value.
-
-    Raises:
-        Unusable: damaged, coloured, deeper than 8 bits, or of another size.
-    """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-    from pydicom.pixels.utils import pixel_array
-
-    try:
-        with warnings.catch_warnings():
-            # Real files hold ages that are no ages; a file cut short is only warned of, too.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.filterwarnings("error", "End of file reached", UserWarning)
-            data = pydicom.dcmread(file.path)
-            syntax = str(data.file_meta.TransferSyntaxUID)
-            kind = str(data.PhotometricInterpretation)
-            plugin = "pillow" if syntax in _JPEG else ""
-            pixels = pixel_array(data, decoding_plugin=plugin)
-    except (
-        InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError,
-        RuntimeError, NotImplementedError, struct.error, UserWarning,
-    ) as error:  # fmt: skip
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise recipe.Unusable(Problem("damaged", f"{file.relative}: {reason}")) from error
-    if kind not in ("MONOCHROME1", "MONOCHROME2") or pixels.ndim != 2:
-        raise recipe.Unusable(
-            Problem("colour", f"{file.relative}: {kind}, expected one grey image")
-        )
-    if pixels.dtype != np.uint8:
-        raise recipe.Unusable(
-            Problem("depth", f"{file.relative}: {pixels.dtype.name}, expected 8 bits")
-        )
-    if shape is not None and pixels.shape != shape:
-        height, width = pixels.shape
-        raise recipe.Unusable(
-            Problem(
-                "size", f"{file.relative}: {width}x{height} pixels, expected {shape[1]}x{shape[0]}"
-            )
-        )
-    grey: Pixels = np.ascontiguousarray(255 - pixels if kind == "MONOCHROME1" else pixels)
-    return grey
+        yield recipe.RawPicture(place.item.key, read_grey(case.files["image"], SHAPE))
 
 
 def totals(items: Sequence[recipe.Item]) -> Mapping[str, int]:

@@ -106,6 +106,7 @@ def brats(folder: Path) -> Path:
 # --- liver -------------------------------------------------------------------------------------
 
 CT_SIDE = 512
+CT_AFFINE = np.diag([0.7, 0.7, 5, 1.0])
 AIR, BODY, LIVER_HU, LESION_HU, BONE = -1000, 40, 110, 60, 1200
 
 
@@ -135,7 +136,7 @@ def ct(
             labels[130 : 130 + side, 150 : 150 + side, z] = 2
     for target, array in ((path, values), (label_path, labels)):
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_nifti(target, array, np.diag([0.7, 0.7, 5, 1.0]))
+        save_nifti(target, array, CT_AFFINE)
 
 
 def btcv(folder: Path, numbers: Iterable[int] = (1, 2)) -> Path:

@@ -142,6 +142,32 @@ def problem_of(preparing: Preparing, raw: Path) -> str:
     return str(error.value)
 
 
+def test_a_label_stored_another_way_round_is_turned_onto_its_image(
+    preparing: Preparing, case: Path, tmp_path: Path
+) -> None:
+    straight = preparing("brain", raw=(tmp_path / "raw",), limit_cases=1)
+    path = next(case.glob("*_seg.nii.gz"))
+    turned = nib.as_closest_canonical(nib.load(path))
+    assert nib.aff2axcodes(turned.affine) == ("R", "A", "S")
+    fixtures.save_nifti(path, np.array(turned.dataobj), turned.affine)
+    prepared = preparing("brain", raw=(tmp_path / "raw",), limit_cases=1, out=tmp_path / "turned")
+    assert prepared.card.version == straight.card.version
+    assert any("1 label volume was stored in another" in one for one in prepared.card.remarks)
+
+
+def test_a_label_that_lies_elsewhere_is_refused(
+    preparing: Preparing, case: Path, tmp_path: Path
+) -> None:
+    path = next(case.glob("*_seg.nii.gz"))
+    label = nib.load(path)
+    moved = label.affine.copy()
+    moved[2, 3] += 1
+    fixtures.save_nifti(path, np.asanyarray(label.dataobj), moved)
+    assert "_seg.nii.gz: the label volume lies 1 voxels from it" in problem_of(
+        preparing, tmp_path / "raw"
+    )
+
+
 def test_a_volume_stored_another_way_round_is_refused(preparing: Preparing, tmp_path: Path) -> None:
     affine = np.diag([1.0, 1, 1, 1])
     fixtures.brats_case(tmp_path / "raw", "00002", range(56, 104), affine=affine)

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from harness.benchmarks.prepare import annotations, camelyon16, splits
-from harness.benchmarks.prepare.recipe import Options
+from harness.benchmarks.prepare.recipe import Options, Unusable
 from harness.common.errors import RawDataInvalid
 
 from . import raw_fixtures as fixtures
@@ -135,7 +135,6 @@ def test_outlines_are_drawn_where_they_lie(tmp_path: Path) -> None:
         [
             ("Tumor", [(900, 900), (1100, 900), (1100, 1100), (900, 1100)]),
             ("_2", [(990, 990), (1010, 990), (1010, 1010), (990, 1010)]),
-            ("Other", [(0, 0), (5000, 0), (5000, 5000)]),
         ],
     )
     tumours, holes = annotations.read_outlines(path)
@@ -146,6 +145,64 @@ def test_outlines_are_drawn_where_they_lie(tmp_path: Path) -> None:
     assert inside[28:228, 28:228].mean() > 0.98 - 21 * 21 / 200**2
     assert not inside[:27].any()
     assert not annotations.covered(tumours, holes, (2000, 2000), 256).any()
+
+
+SQUARE = [(900, 900), (1100, 900), (1100, 1100), (900, 1100)]
+
+
+@pytest.mark.parametrize("group", ["_0", "_1", "Tumor", "tumor", "metastases"])
+def test_groups_of_tumour_are_tumour(group: str, tmp_path: Path) -> None:
+    path = fixtures.outlines(tmp_path / "a.xml", [(group, SQUARE)])
+    inside = annotations.covered(*annotations.read_outlines(path), (1000, 1000), 256)
+    assert inside[128, 128]
+
+
+@pytest.mark.parametrize("group", ["_2", "Exclusion", "None", "normal"])
+def test_groups_that_are_excluded_are_no_tumour_and_are_cut_out_of_one(
+    group: str, tmp_path: Path
+) -> None:
+    path = fixtures.outlines(tmp_path / "a.xml", [(group, SQUARE)])
+    assert not annotations.covered(*annotations.read_outlines(path), (1000, 1000), 256).any()
+    around = [(500, 500), (1500, 500), (1500, 1500), (500, 1500)]
+    path = fixtures.outlines(tmp_path / "b.xml", [("Tumor", around), (group, SQUARE)])
+    inside = annotations.covered(*annotations.read_outlines(path), (1000, 1000), 256)
+    assert not inside[128, 128]
+    assert inside[5, 5]
+
+
+def test_unknown_groups_are_an_error_that_lists_them(
+    preparing: Preparing, raw: dict[str, Path], tmp_path: Path
+) -> None:
+    outlines = [("Tumor", SQUARE), ("ROI", SQUARE), ("ROI", SQUARE), ("Nec\x85rosis", SQUARE)]
+    fixtures.outlines(tmp_path / "xml/test_001.xml", outlines)
+    with pytest.raises(RawDataInvalid) as error:
+        preparing("camelyon16", xml=tmp_path / "xml", is_keeping_on=False, limit_cases=4)
+    text = str(error.value)
+    assert r"test_001.xml: outlines of unknown groups: 'Nec\u0085rosis' (1), 'ROI' (2)" in text
+    assert "known are _0, _1, tumor" in text
+    assert "_2, exclusion" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<no xml", "unreadable"),
+        ("", "unreadable"),
+        ("<?xml version='1.0' encoding='nonsense'?><a/>", "unreadable"),
+        ('<a><Annotation PartOfGroup="_0"><Coordinate X="a" Y="1"/></Annotation></a>', "numbers X"),
+        (
+            '<a><Annotation PartOfGroup="_0"><Coordinate X="1e400" Y="1"/></Annotation></a>',
+            "farther",
+        ),
+        ('<a><Annotation PartOfGroup="_0"><Coordinate X="nan" Y="1"/></Annotation></a>', "farther"),
+    ],
+)
+def test_an_outline_file_that_cannot_be_read_is_named(
+    content: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.xml").write_text(content)
+    with pytest.raises(Unusable, match=rf"a\.xml: .*{message}.*download"):
+        annotations.read_outlines(tmp_path / "a.xml")
 
 
 def test_the_audit_counts_labels_that_the_outlines_contradict(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.benchmarks import open_pack
 from harness.benchmarks.prepared_files import REPORT_NAME
@@ -307,4 +308,35 @@ def test_a_pack_is_not_made_inside_its_raw_folder_nor_of_an_earlier_one(
     made = prepared(preparing, own)
     made.folder.rename(own / "earlier")
     with pytest.raises(RawDataInvalid, match=r"earlier: a pack that harness.prepare made lies in"):
+        prepared(preparing, own)
+
+
+def test_what_the_files_of_masks_and_images_said_stands_in_the_card(
+    preparing: Preparing, own: Path
+) -> None:
+    """The pack's own files are PNG without notes, so nothing there would tell."""
+    turned = Image.Exif()
+    turned[274] = 6
+    image = own / "normal/p000_0.png"
+    fixtures.save(image, pixels_of(image), exif=turned)
+    uncertain = 0
+    for path in sorted((own / "abnormal/label").iterdir())[:3]:
+        fixtures.save(path.with_suffix(".jpg"), lesion(), quality=40)
+        path.unlink()
+        values = pixels_of(path.with_suffix(".jpg"))
+        uncertain += int(((values >= 64) & (values < 192)).sum())
+    remarks = " ".join(prepared(preparing, own).card.remarks)
+    assert "1 image has a note that they are to be turned" in remarks
+    assert "3 masks are lossy files (JPEG, WebP): values from 128 on are lesion" in remarks
+    assert f"{uncertain} pixels lie between 64 and 191" in remarks
+
+
+def test_an_image_and_a_mask_that_are_turned_differently_are_refused(
+    preparing: Preparing, own: Path
+) -> None:
+    turned = Image.Exif()
+    turned[274] = 3
+    path = next((own / "abnormal/label").iterdir())
+    fixtures.save(path, lesion(), exif=turned)
+    with pytest.raises(RawDataInvalid, match=r"orientation notes 1 and 3 \(EXIF\)"):
         prepared(preparing, own)

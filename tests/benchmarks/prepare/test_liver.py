@@ -176,7 +176,27 @@ def test_a_volume_and_a_label_of_other_sizes_are_refused(
     with pytest.raises(RawDataInvalid) as error:
         preparing("liver", raw=(raw,), limit_cases=9, is_keeping_on=False)
     text = str(error.value)
-    assert "volume-0.nii: 512x512x6 voxels, expected 512x512x3" in text
+    assert "segmentation-0.nii: the label volume has another shape: 512x512x3 voxels" in text
+    assert "volume-0.nii, 512x512x6 voxels" in text
+
+
+def test_a_label_that_is_stored_flipped_gives_the_same_pack_and_the_card_says_how_many(
+    preparing: Preparing, tmp_path: Path
+) -> None:
+    raw = fixtures.lits(fixtures.btcv(tmp_path / "raw", numbers=(1,)), numbers=(0, 1))
+    straight = preparing("liver", raw=(raw,), limit_cases=9)
+    for name, ornt in (
+        ("segmentation-0.nii", [[1, -1], [0, 1], [2, -1]]),
+        ("label0001.nii.gz", [[0, -1], [1, 1], [2, 1]]),
+    ):
+        path = next(raw.rglob(name))
+        stored = nib.load(path).as_reoriented(np.array(ornt))
+        fixtures.save_nifti(path, np.array(stored.dataobj), stored.affine)
+    turned = preparing("liver", raw=(raw,), limit_cases=9, out=tmp_path / "turned")
+    assert turned.card.version == straight.card.version
+    said = "2 label volumes were stored in another orientation than the image"
+    assert any(said in remark for remark in turned.card.remarks)
+    assert not any("another orientation" in remark for remark in straight.card.remarks)
 
 
 def test_labels_that_are_not_the_collections_are_refused(
@@ -189,7 +209,7 @@ def test_labels_that_are_not_the_collections_are_refused(
         ("label0001.nii.gz", 0, "no slice holds liver"),
     ):
         path = next(raw.rglob(name))
-        fixtures.save_nifti(path, np.full((512, 512, 6), value, np.uint8), np.eye(4))
+        fixtures.save_nifti(path, np.full((512, 512, 6), value, np.uint8), fixtures.CT_AFFINE)
         with pytest.raises(RawDataInvalid) as error:
             preparing("liver", raw=(raw,), limit_cases=9, is_keeping_on=False)
         assert message in str(error.value)

@@ -10,7 +10,7 @@ import numpy as np
 import openslide
 import pytest
 
-from harness.benchmarks.prepare import camelyon16, liver, recipe, rsna
+from harness.benchmarks.prepare import camelyon16, liver, recipe
 from harness.benchmarks.prepare.grey import to_grey
 from harness.benchmarks.prepare.pictures import read_grey
 from harness.benchmarks.prepare.raw import RawFile
@@ -105,13 +105,13 @@ def test_real_dicom_files_that_are_no_8_bit_grey_are_refused_with_the_reason(
     name: str, message: str, folder: Path
 ) -> None:
     with pytest.raises(Unusable, match=message):
-        rsna.read_dicom(raw_file(folder / "dicom/pydicom" / name), None)
+        read_grey(raw_file(folder / "dicom/pydicom" / name), None)
 
 
 def test_real_dicom_series_are_refused_where_they_are_deep(folder: Path) -> None:
     for path in [*(folder / "dicom/chaos_ct3").iterdir(), *(folder / "dicom/vs_seg_mr").iterdir()]:
         with pytest.raises(Unusable, match="expected 8 bits"):
-            rsna.read_dicom(raw_file(path), None)
+            read_grey(raw_file(path), None)
 
 
 def test_real_pyramids_are_opened_and_what_is_none_is_named(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from harness.benchmarks import open_pack
 from harness.benchmarks.prepare import rsna
+from harness.benchmarks.prepare.pictures import read_grey
 from harness.benchmarks.prepare.raw import RawFile
 from harness.benchmarks.prepare.recipe import Item, Options, Unusable
 from harness.common.errors import RawDataInvalid, UsageError
@@ -169,11 +170,11 @@ def test_a_truncated_file_is_named(preparing: Preparing, small: Path) -> None:
 def test_what_is_no_8_bit_grey_image_of_the_right_size_is_refused(tmp_path: Path) -> None:
     path = fixtures.dicom(tmp_path / "small.dcm", fixtures.chest_pixels(1, 64), compressed=False)
     with pytest.raises(Unusable, match="64x64 pixels, expected 1024x1024"):
-        rsna.read_dicom(raw_file(path), rsna.SHAPE)
-    assert rsna.read_dicom(raw_file(path), None).shape == (64, 64)
+        read_grey(raw_file(path), rsna.SHAPE)
+    assert read_grey(raw_file(path), None).shape == (64, 64)
     (tmp_path / "none.dcm").write_bytes(b"no dicom" * 100)
     with pytest.raises(Unusable, match=r"none\.dcm"):
-        rsna.read_dicom(raw_file(tmp_path / "none.dcm"), None)
+        read_grey(raw_file(tmp_path / "none.dcm"), None)
 
 
 def test_the_documented_discrepancies_stand_in_the_card(ready: Ready) -> None:
