@@ -443,7 +443,7 @@ def _facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:
     facts += [Fact("Harness commit", formats.plain(commit)) for commit in row.commits]
     facts += [
         Fact("Metric definitions", formats.plain(version))
-        for version in dict.fromkeys(record.source.metrics for record in records)
+        for version in dict.fromkeys(record.metrics_version for record in records)
     ]
     return tuple(facts)
 

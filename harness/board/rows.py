@@ -368,7 +368,7 @@ def _mixture(records: Sequence[Record]) -> str | None:
         "code": lambda record: record.entry.identity,
         "parameters": lambda record: (record.entry.preset, sorted(record.entry.params.items())),
         "images": lambda record: record.pack.version,
-        "metric versions": lambda record: record.source.metrics,
+        "metric versions": lambda record: record.metrics_version,
     }
     mixed = [
         name for name, aspect in aspects.items() if len({repr(aspect(r)) for r in records}) > 1

@@ -213,7 +213,7 @@ def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) 
         "its settings": (dict(record.entry.params), dict(settings.params)),
         "the pack": (record.pack.version, pack.version),
         "the contract": (record.source.contract, versions.contract),
-        "the metric definitions": (record.source.metrics, versions.metrics),
+        "the metric definitions": (record.metrics_version, versions.metrics),
         "the harness": (record.source.version, versions.harness),
     }
     return [

@@ -41,6 +41,8 @@ FREEDOM_OF_DIFFERENCES = 4.0
 """The same for a difference, both ways."""
 
 _MISS = 0.05
+_NOTHING = 1e-12  # a smaller move, error or difference is one of rounding
+_DIGITS = 12  # cuts off what logarithms differ by from machine to machine
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,9 @@ def interval_of(spread: Spread) -> Interval | None:
     value = spread.value
     if not spread.is_known:
         return None
-    if value in (0.0, 1.0):
-        reach = _MISS ** (1 / spread.bearers)
-        return Interval(reach, 1.0) if value == 1.0 else Interval(0.0, 1.0 - reach)
+    if is_extreme(value):
+        reach = round(_MISS ** (1 / spread.bearers), _DIGITS)
+        return Interval(reach, 1.0) if value > 0.5 else Interval(0.0, 1.0 - reach)
     error, below = spread.error(spread.freedom_below)
     _, above = spread.error(FREEDOM_ABOVE)
     slope = value * (1 - value)
@@ -169,12 +171,17 @@ def p_of_difference(difference: Spread) -> float:
 
     Where no unit moves the difference, all of them agree: 2 * 0.5^m, as of a sign test.
     """
-    if not difference.is_known or difference.value == 0:
+    if not difference.is_known or abs(difference.value) < _NOTHING:
         return 1.0
     error, freedom = difference.error(FREEDOM_OF_DIFFERENCES)
-    if error == 0:
+    if error < _NOTHING:
         return float(min(1.0, 2.0 * 0.5**difference.bearers))
     return float(2.0 * special.stdtr(freedom, -abs(difference.value) / error))
+
+
+def is_extreme(value: float) -> bool:
+    """Whether a value is exactly 0 or 1, so that its interval is one-sided."""
+    return min(value, 1 - value) < _NOTHING
 
 
 def _quantile(freedom: float) -> float:
@@ -183,4 +190,4 @@ def _quantile(freedom: float) -> float:
 
 
 def _expit(logit: float) -> float:
-    return 1 / (1 + math.exp(min(-logit, 700.0)))
+    return round(1 / (1 + math.exp(min(-logit, 700.0))), _DIGITS)

@@ -23,6 +23,7 @@ from harness.metrics.jackknife import (
     Interval,
     Spread,
     interval_of,
+    is_extreme,
     left_out_counts,
 )
 from harness.metrics.kernels.bootstrap import Resamples
@@ -232,8 +233,8 @@ def _remark(spread: Spread, units: int, kind: str) -> str | None:
         return f"no interval: it is undefined without some of the {kind}"
     is_few = units < FEW_UNITS or spread.bearers < FEW_OF_A_CLASS
     remarks = [f"few {kind}"] * is_few
-    if spread.value in (0.0, 1.0):
-        remarks.append("one-sided interval: no error was seen" if spread.value else
+    if is_extreme(spread.value):
+        remarks.append("one-sided interval: no error was seen" if spread.value > 0.5 else
                        "one-sided interval: nothing was right")  # fmt: skip
     return ", ".join(remarks) or None
 

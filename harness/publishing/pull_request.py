@@ -30,7 +30,7 @@ from harness.entries.submissions import withdrawals
 from harness.publishing.comparison_check import comparison_problems
 from harness.publishing.publication import record_problems
 from harness.publishing.submission_check import check_files
-from harness.records.record import Record, content_hash
+from harness.records.record import Record, SourcePart, content_hash
 from harness.records.store import RunName, Store, read_record
 
 RECORDS = PurePosixPath("leaderboard/records")
@@ -217,19 +217,24 @@ class PullRequest:
                 yield f"submissions/{record.entry.name}.toml does not pin what it ran"
 
     def _source_problems(self, record: Record) -> Iterator[str]:
-        """The harness that made it is a state of the branch that it goes to."""
-        commit = record.source.commit or ""
+        """The harnesses that made it are states of the branch that it goes to."""
+        for source in (record.source, record.rescored):
+            if source is not None:
+                yield from self._harness_problems(source)
+
+    def _harness_problems(self, source: SourcePart) -> Iterator[str]:
+        commit = source.commit or ""
         if not re.fullmatch(r"[0-9a-f]{40}", commit):
             return
         if not self._is_ancestor(commit):
             yield f"the commit {commit[:12]} of its harness is not in {self.base}"
             return
         lock = hashlib.sha256(self._file_at(commit, "requirements.lock")).hexdigest()
-        if record.source.lock != f"sha256:{lock}":
+        if source.lock != f"sha256:{lock}":
             yield "its lock file is not that of its commit"
         for name, file, told in (
-            ("__version__", "harness/__init__.py", record.source.version),
-            ("METRICS_VERSION", "harness/metrics/table.py", record.source.metrics),
+            ("__version__", "harness/__init__.py", source.version),
+            ("METRICS_VERSION", "harness/metrics/table.py", source.metrics),
         ):
             found = re.search(
                 rf'^{name} = "(.*)"$', self._file_at(commit, file).decode(), re.MULTILINE

@@ -335,6 +335,9 @@ class Record(Part):
     """Hash of the evidence file beside the record."""
     public: PublicPart | None = None
     """Present in the public form of a hidden run alone."""
+    rescored: SourcePart | None = None
+    """The harness that brought the intervals to its own metric definitions from the evidence,
+    without a run; None where they are of the harness that ran."""
     record_hash: Sha256 | None = None
     """Hash over the canonical JSON of everything else; set by `sealed()`."""
 
@@ -350,6 +353,11 @@ class Record(Part):
     def is_ok(self) -> bool:
         """The run finished and its metrics count."""
         return self.outcome.status is Status.OK
+
+    @property
+    def metrics_version(self) -> str:
+        """Version of the metric definitions that the metrics are of."""
+        return (self.rescored or self.source).metrics
 
     @property
     def is_publishable(self) -> bool:

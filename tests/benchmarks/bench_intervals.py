@@ -477,8 +477,7 @@ def coverage_table(found: Iterable[tuple[Cell, Sequence[Coverage]]]) -> str:
 def race_table(found: Iterable[tuple[Race, Finish]]) -> str:
     """One line per column of entries."""
     lines = [
-        "| entries | seeds | patients | lead of the first | told apart | interval of a mean over "
-        "seeds holds it | interval of a difference holds it |",
+        "| entries | seeds | patients | lead | told apart | mean held | difference held |",
         "|---|---|---|---|---|---|---|",
     ]
     for race, finish in found:

@@ -1,0 +1,43 @@
+"""The intervals cover, and equals tie: two cells per metric of `make bench-intervals`, and a race."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.bench_intervals import SHOWN, Cell, Race, compete, cover
+
+CELLS = (
+    Cell("image", 0.9, 20, "same", "unequal", 150),
+    Cell("image", 0.97, 20, "other", "one large", 150),
+    Cell("pixel", 0.75, 20, "other", "equal", 150),
+    Cell("pixel", 0.97, 20, "same", "unequal", 150),
+)
+
+
+@pytest.fixture(scope="module")
+def covered():
+    return [cover(cell) for cell in CELLS]
+
+
+@pytest.mark.parametrize("metric", SHOWN)
+def test_an_interval_covers_as_often_as_it_says(covered, metric: str) -> None:
+    """150 draws: a share of 0.95 has a standard deviation of 0.018."""
+    shares = [c.held / c.given for cell in covered for c in cell if c.metric == metric]
+    assert len(shares) == 2
+    assert min(shares) >= 0.90
+    assert sum(shares) / 2 >= 0.92
+
+
+def test_the_percentile_interval_of_old_covers_less(covered) -> None:
+    """The bench can tell a bad interval from a good one."""
+    found = [one for cell in covered[1:] for one in cell if one.metric in SHOWN]
+    new = sum(one.held for one in found) / sum(one.given for one in found)
+    old = sum(one.old_held for one in found) / sum(one.old_given for one in found)
+    assert old < new - 0.05
+
+
+def test_equal_entries_are_seldom_told_apart_and_a_lead_is_found() -> None:
+    equal = compete(Race(3, 20, 1, 0.0, 120))
+    assert equal.told_apart <= 0.05 + 3 * 0.02
+    assert equal.mean_held >= 0.90 <= equal.difference_held
+    assert compete(Race(2, 40, 1, 0.025, 60)).told_apart >= 0.2
