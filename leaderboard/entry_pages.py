@@ -79,7 +79,7 @@ class MetricLine:
     difference: str
     """Measured on the paper's grid minus reported, in points."""
     units: str
-    """Number of resampled units behind the intervals."""
+    """Number of units behind the intervals."""
     remark: str
     """What else is to be said of the intervals, such as `few patients`."""
     seeds: tuple[SeedCell, ...]
@@ -427,9 +427,7 @@ def _deviation(metric: MetricSummary) -> str:
 def _seed_cell(seed: SeedValue) -> SeedCell:
     if seed.value is None:
         return SeedCell(NA, seed.reason or "")
-    interval = ""
-    if seed.low is not None and seed.high is not None:
-        interval = f"[{formats.percent(seed.low)}, {formats.percent(seed.high)}]"
+    interval = formats.interval(seed.low, seed.high)
     return SeedCell(formats.percent(seed.value), interval)
 
 

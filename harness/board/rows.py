@@ -41,7 +41,7 @@ class SeedValue:
     high: float | None
     """Upper end of that interval."""
     n: int
-    """Resampled units behind the interval; 0 for a failed run."""
+    """Units behind the interval; 0 for a failed run."""
     reason: str | None
     """Why the value is undefined, or a remark on it."""
     step: float | None = None

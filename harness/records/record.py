@@ -46,7 +46,7 @@ class MetricValue(Part):
     high: float | None = None
     """Upper end of the 95 % interval."""
     n: int
-    """Number of resampled units: patients where the pack knows them, else images."""
+    """Number of units behind the interval: patients where the pack knows them, else images."""
     reason: str | None = None
     """Why the value is undefined, or a remark such as `few patients`."""
     step: float | None = None

@@ -1,7 +1,8 @@
 """How often a 95 % interval covers, and how often equal entries are told apart, by simulation.
 
-    python tests/benchmarks/bench_intervals.py            the tables, written into harness/metrics/README.md
-    python tests/benchmarks/bench_intervals.py --print    the tables alone
+    make bench-intervals                                   into harness/metrics/README.md, and every
+                                                           cell into leaderboard/static/ for the site
+    python -m tests.benchmarks.bench_intervals --print     the tables alone
 
 Patients have a random effect of their own that moves all their scores, and runs are drawn
 whose true values follow from the distributions they are drawn from; each is scored by the
@@ -40,6 +41,7 @@ from harness.metrics.table import FREEDOM_BELOW, METRICS, Statistics
 
 PATIENT = 0.7  # standard deviation of a patient's effect; that of an image's noise is 1
 README = Path(__file__).parents[2] / "harness" / "metrics" / "README.md"
+EVERY_CELL = README.parents[2] / "leaderboard" / "static" / "interval-coverage.csv"
 MARKS = ("<!-- bench-intervals begins -->", "<!-- bench-intervals ends -->")
 SIZES = ("equal", "unequal", "one large", "two large")
 SAMPLINGS = ("same", "other")
@@ -489,8 +491,21 @@ def race_table(found: Iterable[tuple[Race, Finish]]) -> str:
     return "\n".join(lines)
 
 
-def run(scale: float) -> str:
-    """Both tables, in as many processes as there are cores."""
+def coverage_file(found: Iterable[tuple[Cell, Sequence[Coverage]]]) -> str:
+    """Every cell as a line of CSV."""
+    lines = ["metric,true_value,patients,sampling,sizes,intervals,held_percent"]
+    lines += [
+        f"{one.metric.replace(':a', ':*')},{one.truth:.3f},{cell.patients},{cell.sampling},"
+        f"{cell.sizes},{one.given},{100 * one.held / one.given:.1f}"
+        for cell, ones in found
+        for one in ones
+        if one.metric in SHOWN and one.given
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def run(scale: float) -> tuple[str, str]:
+    """The tables and the file of every cell, in as many processes as there are cores."""
     work, columns = cells(scale), races(scale)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
         finishes = pool.map(compete, columns)
@@ -504,7 +519,7 @@ def run(scale: float) -> str:
         "races": [asdict(race) | asdict(finish) for race, finish in raced],
     }
     report.write_text(json.dumps(every, indent=1) + "\n")
-    return f"{coverage_table(results)}\n\n{race_table(raced)}"
+    return f"{coverage_table(results)}\n\n{race_table(raced)}", coverage_file(results)
 
 
 def main() -> int:
@@ -513,7 +528,7 @@ def main() -> int:
     parser.add_argument("--print", action="store_true", help="write nothing into the README")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the draws")
     options = parser.parse_args()
-    tables = run(options.scale)
+    tables, every_cell = run(options.scale)
     print(tables)
     if not options.print:
         page = README.read_text(encoding="utf-8")
@@ -521,6 +536,7 @@ def main() -> int:
         _, after = rest.split(MARKS[1])
         page = f"{before}{MARKS[0]}\n{tables}\n{MARKS[1]}{after}"
         README.write_text(page, encoding="utf-8")
+        EVERY_CELL.write_text(every_cell, encoding="utf-8")
     return 0
 
 
