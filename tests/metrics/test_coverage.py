@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.bench_intervals import SHOWN, Cell, Race, compete, cover
+from harness.metrics import score
+from tests.benchmarks.bench_intervals import (
+    SHOWN,
+    Cell,
+    PixelWorld,
+    Race,
+    compete,
+    cover,
+    image_run,
+    image_truths,
+    intervals_of,
+)
 
 CELLS = (
     Cell("image", 0.9, 20, "same", "unequal", 150),
@@ -17,6 +28,20 @@ CELLS = (
 @pytest.fixture(scope="module")
 def covered():
     return [cover(cell) for cell in CELLS]
+
+
+@pytest.mark.parametrize("cell", [CELLS[0], CELLS[3]])
+def test_the_bench_takes_its_intervals_from_what_every_run_gets(cell: Cell) -> None:
+    rng = cell.rng()
+    is_pixel = cell.level == "pixel"
+    shift, _ = image_truths(cell.auroc)
+    run = PixelWorld(cell.auroc).run(cell, rng) if is_pixel else image_run(cell, shift, rng)
+    wanted = {m.id: m for m in score(run).metrics if m.grid != "paper"}
+    names = [name for name in SHOWN if name.startswith("image") != is_pixel]
+    found = intervals_of(run, cell.level, names)
+    assert set(found) == set(names)
+    for name, interval in found.items():
+        assert (interval.low, interval.high) == (wanted[name].low, wanted[name].high), name
 
 
 @pytest.mark.parametrize("metric", SHOWN)
