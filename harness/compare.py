@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,9 @@ def build_parser() -> cli.Parser:
         help="only print: compare the finished runs that take no rank too",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--json", action="store_true", help="print the comparisons as one JSON array"
+    )
     return parser
 
 
@@ -66,13 +70,19 @@ def main(argv: Sequence[str] | None) -> int:
             where=str(options.results),
             fix="evaluate entries in containers with real weights; --unranked compares the others",
         )
+    found = []
     for name, group in sorted(groups.items()):
         comparison = compare_entries(group, store, seed=options.seed)
-        cli.say(report(comparison))
+        found.append(asdict(comparison))
+        written = ""
         if not options.unranked:
             path = comparison_path(store.root, name)
             store.write(path, comparison_bytes(comparison))
-            cli.say(f"written: {path}")
+            written = f"\nwritten: {path}"
+        if not options.json:
+            cli.say(report(comparison) + written)
+    if options.json:
+        cli.say_json(found)
     return 0
 
 

@@ -63,10 +63,11 @@ class Candidate:
 
 
 def _open(options: argparse.Namespace) -> Candidate:
+    from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry
 
-    entry = open_entry(options.entry)
+    entry = open_entry(options.entry, known_folders=BASELINES)
     if entry.kind == "submission":
         raise UsageError("this is a submission file already", where=options.entry)
     if options.archive and entry.kind != "image":
@@ -275,7 +276,7 @@ def _next_steps(table: SubmissionTable) -> list[str]:
         track = "it competes on the sealed track, and is shown as open on public packs"
     if table.archive:
         handed = [
-            f"  2. Hand the archive {table.archive} to a maintainer; it is too large for git."
+            f"  2. Hand the archive {table.archive} to a maintainer; the pull request is without it."
         ]
     number = 2 + len(handed)
     return [
