@@ -8,6 +8,7 @@ from harness.board.comparison import Column, Comparison, Standing
 from harness.board.example.forge import made_up_record
 from harness.board.rows import ranked_records, summarise
 from harness.common.statuses import Status
+from harness.metrics import METRICS_VERSION
 from harness.records.record import Record, content_hash
 
 Metrics = dict[tuple[str, str | None], float | None]
@@ -123,7 +124,7 @@ def comparison(
         benchmark=benchmark,
         pack=ranked[0].pack.version,
         visibility=ranked[0].pack.visibility,
-        metrics="1",
+        metrics=METRICS_VERSION,
         harness="0.1.0",
         commit="c0ffee",
         records=tuple(sorted(record.record_hash for record in ranked)),

@@ -203,7 +203,8 @@ def test_intervals_hold_the_value_and_are_the_same_every_time() -> None:
     assert first.metrics == scored(cases, cases, intervals=True).metrics
     for metric in first.metrics:
         assert metric.low <= metric.value <= metric.high, metric.id
-        assert metric.high - metric.low < 0.6
+        assert metric.high - metric.low < 0.7
+    assert np.median([metric.high - metric.low for metric in first.metrics]) < 0.35
     drawn, again, other = (resample(first.evidence, seed=seed) for seed in (0, 0, 1))
     for one, same, another in zip(drawn, again, other, strict=True):
         assert np.array_equal(one.rows, same.rows)
