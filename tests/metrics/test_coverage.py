@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import re
+from collections import defaultdict
+
 import pytest
 
 from harness.metrics import score
+from leaderboard import guide
 from tests.benchmarks.bench_intervals import (
+    EVERY_CELL,
     SHOWN,
     Cell,
     PixelWorld,
@@ -59,6 +65,21 @@ def test_the_percentile_interval_of_old_covers_less(covered) -> None:
     new = sum(one.held for one in found) / sum(one.given for one in found)
     old = sum(one.old_held for one in found) / sum(one.old_given for one in found)
     assert old < new - 0.05
+
+
+def test_the_sites_promise_is_what_the_bench_found() -> None:
+    """`From 20 patients up … 94 to 98 of 100`: of each metric at each true value, mean of designs."""
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    with EVERY_CELL.open() as file:
+        for row in csv.DictReader(file):
+            key = (row["metric"], row["true_value"], row["patients"])
+            found[key].append(float(row["held_percent"]))
+    means = {key: sum(shares) / len(shares) for key, shares in found.items() if int(key[2]) >= 20}
+    assert {metric for metric, _, _ in means} == {name.replace(":a", ":*") for name in SHOWN}
+    promised = re.search(r"in (\d+) to (\d+) of 100", guide.TERMS["interval"].line)
+    assert [round(min(means.values())), round(max(means.values()))] == [
+        *map(int, promised.groups())
+    ]
 
 
 def test_equal_entries_are_seldom_told_apart_and_a_lead_is_found() -> None:
