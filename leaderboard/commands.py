@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from harness.records.record import Parameter, Record
+from harness.records.releases import claimed_name
 from leaderboard import words
 
 DIRTY = "+dirty"
@@ -58,7 +59,7 @@ def source(record: Record) -> str:
 
 def _data(record: Record) -> list[str]:
     """The options that name the images; DIR is the reader's own folder."""
-    benchmark = record.pack.benchmark
+    benchmark = claimed_name(record.pack.benchmark)
     if benchmark == words.DEMO:
         return ["--benchmark", benchmark]
     if benchmark in words.SIX:

@@ -62,6 +62,8 @@ def run_again(
 
 def evaluate_call(record: Record, options: argparse.Namespace, results: Path) -> list[str]:
     """The command line of `evaluate` that this run was, or could have been."""
+    from harness.records.releases import claimed_name
+
     entry, is_cpu = record.entry, record.machine.device == "cpu"
     call = [options.entry or _source(record), "--as", entry.name, "--seed", str(record.seed)]
     call += ["--preset", entry.preset, "--results", str(results), "--no-site"]
@@ -75,7 +77,7 @@ def evaluate_call(record: Record, options: argparse.Namespace, results: Path) ->
     if options.pack:
         call += ["--pack", str(options.pack)]
     else:
-        call += ["--benchmark", record.pack.benchmark]
+        call += ["--benchmark", claimed_name(record.pack.benchmark)]
     if options.data_root:
         call += ["--data-root", str(options.data_root)]
     if options.weights:

@@ -15,6 +15,7 @@ from harness.common.errors import DataMissing, StoreUnusable
 from harness.metrics import GroundTruth, RunScorer, TruthImage
 from harness.records.record import Record
 from harness.records.store import RunName, Store
+from tests.record_factory import KNOWN
 
 PATIENTS, IMAGES = 40, 400
 Fill = Callable[..., Store]
@@ -71,7 +72,7 @@ def test_a_real_lead_gets_its_rank_in_the_file_and_on_the_rows(
     fill: Fill, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = fill({"strong": 2.0, "weak": 0.5, "weakest-like": 0.5})
-    assert compare.main(["--results", str(store.root)]) == 0
+    assert compare.main(["--results", str(store.root)], KNOWN) == 0
     out = capsys.readouterr().out
     assert "40 patients" in out
     comparison = read_comparisons(store.root)["rsna"]
@@ -97,9 +98,9 @@ def test_a_real_lead_gets_its_rank_in_the_file_and_on_the_rows(
 def test_the_file_is_the_same_twice_and_holds_no_image_and_no_patient(fill: Fill) -> None:
     store = fill({"a": 1.0, "b": 0.5})
     path = comparison_path(store.root, "rsna")
-    compare.main(["--results", str(store.root)])
+    compare.main(["--results", str(store.root)], KNOWN)
     first = path.read_bytes()
-    compare.main(["--results", str(store.root)])
+    compare.main(["--results", str(store.root)], KNOWN)
     assert path.read_bytes() == first
     assert b"test/" not in first
     assert b"patient-" not in first
@@ -110,8 +111,8 @@ def test_runs_that_take_no_rank_are_compared_only_when_asked_and_never_written(
 ) -> None:
     store = fill({"a": 1.0, "b": 0.5}, params={"weights": "random"})
     with pytest.raises(DataMissing, match="--unranked"):
-        compare.main(["--results", str(store.root)])
-    assert compare.main(["--results", str(store.root), "--unranked"]) == 0
+        compare.main(["--results", str(store.root)], KNOWN)
+    assert compare.main(["--results", str(store.root), "--unranked"], KNOWN) == 0
     assert "1. a" in capsys.readouterr().out
     assert not comparison_path(store.root, "rsna").exists()
 
@@ -120,7 +121,7 @@ def test_runs_on_two_versions_of_a_pack_are_not_compared(fill: Fill) -> None:
     fill({"a": 1.0}, pack__version="rsna-000000000001")
     store = fill({"b": 0.5}, pack__version="rsna-000000000002")
     with pytest.raises(StoreUnusable, match="different packs"):
-        compare.main(["--results", str(store.root)])
+        compare.main(["--results", str(store.root)], KNOWN)
 
 
 def test_changed_evidence_is_found(fill: Fill) -> None:
@@ -130,4 +131,4 @@ def test_changed_evidence_is_found(fill: Fill) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(StoreUnusable, match="evidence was changed"):
-        compare.main(["--results", str(store.root)])
+        compare.main(["--results", str(store.root)], KNOWN)
