@@ -10,7 +10,6 @@ from harness.board.comparison import Column, Comparison, Standing
 from harness.board.example.forge import made_up_record, made_up_releases
 from harness.board.rows import ranked_records, summarise
 from harness.common.statuses import Status
-from harness.metrics import METRICS_VERSION
 from harness.records.record import Record, content_hash
 from harness.records.releases import KnownReleases
 
@@ -131,7 +130,7 @@ def comparison(
         benchmark=benchmark,
         pack=ranked[0].pack.version,
         visibility=ranked[0].pack.visibility,
-        metrics=METRICS_VERSION,
+        metrics=ranked[0].metrics_version,
         harness="0.1.0",
         commit="c0ffee",
         records=tuple(sorted(record.record_hash for record in ranked)),
