@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.from-lock
 # Two test processes: what uses the container engine in one, the rest in both (tests/conftest.py).
 IN_TWO := -n 2 --dist loadgroup
 
-.PHONY: help demo test test-all check lint format env lock bench-metrics bench-pipe bench-baselines cost-page \
+.PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines cost-page \
         schema clean
 
 help:  ## what there is
@@ -41,6 +41,9 @@ bench-metrics: env  ## time the metrics against their peers (10 minutes; writes 
 
 bench-pipe: env  ## time the pipe against a raw copy of the same bytes (2 minutes; writes build/bench-pipe.json)
 	@$(RUN) tests/benchmarks/bench_pipe.py
+
+bench-intervals: env  ## how often the intervals cover, by simulation (2 minutes; writes harness/metrics/README.md)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m tests.benchmarks.bench_intervals
 
 DEVICE ?= cpu
 bench-baselines: env  ## what every baseline costs on DEVICE=cpu|cuda:0 (8 minutes a call: repeat until nothing is left)

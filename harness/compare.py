@@ -35,8 +35,8 @@ def build_parser() -> cli.Parser:
     """The command line of this verb."""
     parser = cli.Parser(
         "compare",
-        "Rank the entries of each benchmark: compare means over seeds on joint bootstrap\n"
-        "resamples of patients, and write results/comparisons/<benchmark>.json for the site.",
+        "Rank the entries of each benchmark: compare means over seeds over the same patients,\n"
+        "and write results/comparisons/<benchmark>.json for the site.",
         EXAMPLES,
     )
     parser.add_argument("--benchmark", dest="benchmarks", nargs="+", default=[], metavar="NAME")
@@ -119,8 +119,8 @@ def _finished(records: Sequence[Record]) -> dict[str, tuple[Record, ...]]:
 def report(comparison: Comparison) -> str:
     """The headline columns as text."""
     head = (
-        f"{comparison.benchmark}: joint bootstrap over {comparison.units} {comparison.unit}s,"
-        f" {comparison.resamples} resamples, Holm at {comparison.significance}"
+        f"{comparison.benchmark}: over the same {comparison.units} {comparison.unit}s,"
+        f" Holm at {comparison.significance}; places on {comparison.resamples} joint resamples"
     )
     lines = [head]
     for column in comparison.columns:

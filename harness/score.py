@@ -4,7 +4,8 @@ No container, no image and no mask is needed. What the evidence holds exactly (i
 metrics, everything of float16 runs) must equal the record; the pooled metrics of
 float32 runs must lie within the bounds that their histograms allow, or, where the run
 was made with --keep-maps and the pack's compiled truth is still in the cache, equal
-what the maps give anew.
+what the maps give anew. `--renew` brings the intervals of older records to the metric
+definitions of today.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from pathlib import Path
 
 from harness.common.errors import DataMissing
 from harness.console import cli
-from harness.running.rescoring import Recomputed, recompute
+from harness.running.rescoring import Recomputed, recompute, renew
 
 EXAMPLES = """
   python -m harness.score                                   every finished run under results/
   python -m harness.score results/brain/padim/seed-0.json
   python -m harness.score --results /data/results --json
+  python -m harness.score --renew                           after the metric version rose: new
+      intervals from the old evidence, no run; then python -m harness.compare
 """
 
 
@@ -35,6 +38,12 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("records", nargs="*", type=Path, metavar="RECORD", help="seed-n.json files")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="bring records of older metric definitions to today's: values stay, intervals are"
+        " computed anew; the old record goes to history",
+    )
     parser.add_argument("--json", action="store_true", help="print every comparison as JSON")
     return parser
 
@@ -45,6 +54,10 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.records.store import Store
 
     paths = options.records or Store(options.results).record_paths()
+    if options.renew:
+        renewed = [path for path in paths if renew(path)]
+        if not options.json:
+            cli.say(f"{len(renewed)} of {len(paths)} records brought to today's metric definitions")
     rows = [row for path in paths for row in recompute(path)]
     if not rows:
         raise DataMissing("there is no finished run", where=str(options.results))

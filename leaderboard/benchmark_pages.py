@@ -143,9 +143,7 @@ def _pack_check(name: str, material: Material) -> PackCheck | None:
 def _with_interval(one: TrivialAuroc) -> str:
     if one.auroc is None:
         return "NA"
-    if one.low is None or one.high is None:
-        return f"{100 * one.auroc:.2f}"
-    return f"{100 * one.auroc:.2f} [{100 * one.low:.2f}, {100 * one.high:.2f}]"
+    return f"{formats.percent(one.auroc)} {formats.interval(one.low, one.high)}"
 
 
 @dataclass(frozen=True)
@@ -398,8 +396,8 @@ def _comparison_note(comparison: Comparison | None) -> str:
         return ""
     units = formats.plural(comparison.units, comparison.unit)
     return (
-        f"{comparison.resamples:,} joint resamples of {units};"
-        f" tested at {100 * comparison.significance:.0f} % after Holm’s correction."
+        f"Over the same {units}, left out in turn; places from {comparison.resamples:,} joint"
+        f" resamples; tested at {100 * comparison.significance:.0f} % after Holm’s correction."
     )
 
 
@@ -445,9 +443,7 @@ def _verdict(metric: str, column: Compared, titles: Mapping[str, str]) -> str:
 
 def _standing_line(standing: Standing, titles: Mapping[str, str]) -> StandingLine:
     places = standing.likely_places
-    interval = ""
-    if standing.low is not None and standing.high is not None:
-        interval = f"[{formats.percent(standing.low)}, {formats.percent(standing.high)}]"
+    interval = "" if standing.mean is None else formats.interval(standing.low, standing.high)
     likely = ""
     if places is not None:
         likely = str(places[0]) if places[0] == places[1] else f"{places[0]} to {places[1]}"

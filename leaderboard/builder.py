@@ -44,6 +44,7 @@ from leaderboard.tables import boards
 
 HERE = Path(__file__).parent
 STATIC = ("site.css", "site.js")
+COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
 
 def build(
@@ -105,6 +106,7 @@ def site_files(
         path = card_path(name)
         texts |= {f"{path}.md": card.markdown, f"{path}.json": card.json}
     files = {path: text.encode() for path, text in texts.items()}
+    files["data/interval-coverage.csv"] = (HERE / "static" / COVERAGE).read_bytes()
     files |= {f"static/{name}": (HERE / "static" / name).read_bytes() for name in STATIC}
     return files | site.album.files
 

@@ -140,10 +140,9 @@ def with_interval(row: Row | None, metric_id: str, context: Context) -> Cell:
     if metric is None:
         return made
     standing = metric.standing
-    if made.kind != "value" or standing is None or standing.low is None or standing.high is None:
+    if made.kind != "value" or standing is None or standing.mean is None:
         return replace(made, third="")
-    interval = f"[{formats.percent(standing.low)}, {formats.percent(standing.high)}]"
-    return replace(made, third=interval)
+    return replace(made, third=formats.interval(standing.low, standing.high))
 
 
 def paper_cell(value: Reported | None) -> Cell:

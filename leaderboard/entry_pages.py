@@ -82,7 +82,7 @@ class MetricLine:
     difference: str
     """Measured on the paper's grid minus reported, in points."""
     units: str
-    """Number of resampled units behind the intervals."""
+    """Number of units behind the intervals."""
     remark: str
     """What else is to be said of the intervals, such as `few patients`."""
     seeds: tuple[SeedCell, ...]
@@ -450,9 +450,7 @@ def _deviation(metric: MetricSummary) -> str:
 def _seed_cell(seed: SeedValue) -> SeedCell:
     if seed.value is None:
         return SeedCell(NA, seed.reason or "")
-    interval = ""
-    if seed.low is not None and seed.high is not None:
-        interval = f"[{formats.percent(seed.low)}, {formats.percent(seed.high)}]"
+    interval = formats.interval(seed.low, seed.high)
     return SeedCell(formats.percent(seed.value), interval)
 
 
@@ -466,7 +464,7 @@ def _facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:
     facts += [Fact("Harness commit", formats.plain(commit)) for commit in row.commits]
     facts += [
         Fact("Metric definitions", formats.plain(version))
-        for version in dict.fromkeys(record.source.metrics for record in records)
+        for version in dict.fromkeys(record.metrics_version for record in records)
     ]
     return tuple(facts)
 

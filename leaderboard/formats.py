@@ -35,6 +35,13 @@ def percent(value: float, step: float | None = None) -> str:
     return f"{100 * value:.{max(0, -round(math.log10(100 * step)))}f}"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """A 95 % interval in percent, `[91.20, 97.03]`, or `[NA]` where there are too few patients."""
+    if low is None or high is None:
+        return "[NA]"
+    return f"[{percent(low)}, {percent(high)}]"
+
+
 def signed_points(value: float) -> str:
     """A difference of metrics (fractions) in percentage points with its sign."""
     text = f"{100 * value:+.2f}"

@@ -130,7 +130,7 @@ def comparison(
         benchmark=benchmark,
         pack=ranked[0].pack.version,
         visibility=ranked[0].pack.visibility,
-        metrics="1",
+        metrics=ranked[0].metrics_version,
         harness="0.1.0",
         commit="c0ffee",
         records=tuple(sorted(record.record_hash for record in ranked)),

@@ -127,7 +127,7 @@ class TrivialBaseline(_Part):
     either_way: float | None
     """The larger of AUROC and its complement."""
     units: int
-    """Resampled units: patients, else images."""
+    """Units behind the interval: patients, else images."""
     reason: str | None
     """Why undefined, or a remark."""
 

@@ -1,4 +1,4 @@
-"""Compares the entries of one benchmark in every column, by a joint bootstrap over patients and seeds."""
+"""Compares the entries of one benchmark in every column, over the same patients and over seeds."""
 
 from __future__ import annotations
 
@@ -101,30 +101,23 @@ def _resampled(records: Sequence[Record], store: Store, seed: int) -> ResampledR
 
 def _standings(runs: ResampledRuns, key: ColumnKey, seed: int) -> tuple[Standing, ...]:
     """Entries that have the metric for every seed; the others are not compared in this column."""
-    import numpy as np
-
     from harness.board.comparison import Standing
-    from harness.metrics.ranks import over_seeds, standings
+    from harness.metrics.ranks import standings
 
     whole = {name: tables for name, tables in runs.items() if all(key in table for table in tables)}
-    values = {name: [table[key].value for table in tables] for name, tables in whole.items()}
+    spreads = {name: [table[key].spread for table in tables] for name, tables in whole.items()}
     drawn = {name: [table[key].rows for table in tables] for name, tables in whole.items()}
-    found = []
-    for row in standings(values, drawn, seed=seed):
-        means = over_seeds(drawn[row.entry], seed, sorted(values).index(row.entry))
-        means = means[np.isfinite(means)]
-        low, high = np.percentile(means, (2.5, 97.5)) if means.size else (row.mean, row.mean)
-        found.append(
-            Standing(
-                entry=row.entry,
-                rank=row.rank,
-                better=row.better,
-                ties=row.ties,
-                seeds=len(values[row.entry]),
-                mean=row.mean,
-                low=float(np.clip(low, 0.0, 1.0)),
-                high=float(np.clip(high, 0.0, 1.0)),
-                stability=row.stability,
-            )
+    return tuple(
+        Standing(
+            entry=row.entry,
+            rank=row.rank,
+            better=row.better,
+            ties=row.ties,
+            seeds=len(spreads[row.entry]),
+            mean=row.mean,
+            low=row.interval.low if row.interval else None,
+            high=row.interval.high if row.interval else None,
+            stability=row.stability,
         )
-    return tuple(found)
+        for row in standings(spreads, drawn, seed=seed)
+    )

@@ -39,7 +39,7 @@ class SeedValue:
     high: float | None
     """Upper end of that interval."""
     n: int
-    """Resampled units behind the interval; 0 for a failed run."""
+    """Units behind the interval; 0 for a failed run."""
     reason: str | None
     """Why the value is undefined, or a remark on it."""
     step: float | None = None
@@ -373,7 +373,7 @@ def _mixture(records: Sequence[Record]) -> str | None:
         "code": lambda record: record.entry.identity,
         "parameters": lambda record: (record.entry.preset, sorted(record.entry.params.items())),
         "images": lambda record: record.pack.version,
-        "metric versions": lambda record: record.source.metrics,
+        "metric versions": lambda record: record.metrics_version,
     }
     mixed = [
         name for name, aspect in aspects.items() if len({repr(aspect(r)) for r in records}) > 1

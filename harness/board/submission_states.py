@@ -221,7 +221,7 @@ def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) 
         "the pack": (record.pack.version, pack.version),
         "the patients": (record.pack.patients_digest, pack.patients),
         "the contract": (record.source.contract, versions.contract),
-        "the metric definitions": (record.source.metrics, versions.metrics),
+        "the metric definitions": (record.metrics_version, versions.metrics),
         "the harness": (record.source.version, versions.harness),
     }
     return [

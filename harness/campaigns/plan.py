@@ -310,7 +310,7 @@ class _LookUp:
                 dict(request.settings.params),
             )
         # As `harness.evaluate` sees it: numbers by other definitions are another run's.
-        is_outdated = record.is_ok and record.source.metrics != METRICS_VERSION
+        is_outdated = record.is_ok and record.metrics_version != METRICS_VERSION
         if not is_same or is_outdated:
             return RunState.ANOTHER
         return RunState.FINISHED if record.is_ok else RunState.FAILED

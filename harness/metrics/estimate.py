@@ -1,4 +1,4 @@
-"""From evidence to statistics: exact ones of the run, and those of every bootstrap resample."""
+"""From evidence to statistics: exact ones of the run, and those of every resample of its units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence
+from harness.metrics.evidence import WEIGHT_UNIT, Evidence, GridEvidence, ScoreEvidence
 from harness.metrics.kernels.exact import Histograms, sweep_halves
 from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.layout import (
@@ -34,7 +34,7 @@ from harness.metrics.kernels.sweep import (
     sweep_histograms,
 )
 from harness.metrics.pro import FPR_LIMIT, overlap_of
-from harness.metrics.table import Facts, PixelStatistics, Rows, Sweep
+from harness.metrics.table import Bearer, Facts, PixelStatistics, Rows, Sweep
 
 _EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (FOUR_ROW,)}
 _TILE = 256
@@ -60,6 +60,33 @@ def facts_of(evidence: Evidence, grid: str | None) -> Facts:
         is_constant=part.is_constant,
         no_valid_threshold=evidence.no_valid_threshold.get(grid),
     )
+
+
+def image_bearers(split: ScoreEvidence, subclass: str | None = None) -> int:
+    """Units that hold a normal image, or those that hold an anomalous one, where fewer do."""
+    number, unit_of = split.group_index
+    anomalous = split.is_anomalous
+    if subclass is not None:
+        anomalous = anomalous & np.array([name == subclass for name in split.subclasses])
+    return min(
+        int((np.bincount(unit_of[chosen], minlength=number) > 0).sum())
+        for chosen in (~split.is_anomalous, anomalous)
+    )
+
+
+def pixel_bearers(part: GridEvidence) -> dict[Bearer, int]:
+    """The same for what the pixel metrics count: units that hold the scarcer of its two kinds."""
+    pixels = part.group_pixels.sum(axis=2) > 0  # (G, kinds)
+    regions = part.group_weights.sum(axis=2) > 0  # (G, weights)
+    normal = pixels[:, NORMAL_KINDS].any(axis=1)
+    held: dict[Bearer, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {
+        "pixels": (normal, pixels[:, ANOMALOUS_KINDS].any(axis=1)),
+        "foreground": (pixels[:, NORMAL_FOREGROUND], pixels[:, ANOMALOUS_FOREGROUND]),
+        "small": (normal, regions[:, 0]),
+        "medium": (normal, regions[:, 1]),
+        "large": (normal, regions[:, 2]),
+    }
+    return {name: min(int(kind.sum()) for kind in kinds) for name, kinds in held.items()}
 
 
 def exact_statistics(evidence: Evidence, grid: str) -> PixelStatistics:

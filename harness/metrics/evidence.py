@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class ScoreEvidence:
     scores: NDArray[np.float64]
     """[n] image scores."""
 
-    @property
+    @cached_property
     def group_index(self) -> tuple[int, NDArray[np.int64]]:
         """Number of groups, and the group of each image in sorted order of their names."""
         names, index = np.unique(np.array(self.groups, dtype=np.str_), return_inverse=True)

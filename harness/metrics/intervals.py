@@ -1,9 +1,9 @@
-"""The bootstrap: which units a resample holds, image metrics under it, and 95 % intervals.
+"""Resamples of units, image metrics under them, and DeLong's interval as a cross-check.
 
-Units are patients, or images where the pack knows no patients: the slices of one
-patient are no independent evidence. 2,000 resamples, multinomial, not stratified;
-a resample with one class alone has no value and is left out. Image metrics are
-resampled here, pixel metrics in `harness.metrics.estimate`, on the same draws.
+A resample says how often each unit counts: 2,000 drawn ones (multinomial, not stratified)
+show how stable ranks are; those of `harness.metrics.jackknife`, with one unit left out
+each, give the intervals. One with a single class has no value. Image metrics are
+resampled here, pixel metrics in `harness.metrics.estimate`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.metrics.evidence import ScoreEvidence
+from harness.metrics.jackknife import Interval
 from harness.metrics.kernels.bootstrap import Resamples, draw, sweep_resamples
 from harness.metrics.table import Sweep
 
 RESAMPLES = 2000
-FEW_UNITS = 20
-"""Below this number of units an interval is marked."""
 
 _NORMAL_975 = 1.959963984540054  # 97.5 % point of the standard normal distribution
 
@@ -65,40 +62,10 @@ def sweep_images(split: ScoreEvidence, counts: Resamples, subclass: str | None =
     return Sweep(auroc=auroc, average_precision=precision, dice_max=f1, region_overlap={})
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % interval."""
-
-    low: float
-    """2.5 % end."""
-    high: float
-    """97.5 % end."""
-
-
-def percentile_interval(
-    value: float, coarse: float, resampled: NDArray[np.float64]
-) -> Interval | None:
-    """The middle 95 % of the resamples, moved by what coarser bins moved the value itself.
-
-    Args:
-        value: the exact metric.
-        coarse: the metric on the resamples' bins (`value` where these are exact).
-        resampled: [B]; NaN where a resample has no value.
-
-    Returns:
-        None where fewer than half of the resamples have a value.
-    """
-    defined = resampled[np.isfinite(resampled)]
-    if 2 * defined.size <= resampled.size or not np.isfinite(coarse):
-        return None
-    low, high = np.percentile(defined, [2.5, 97.5]) + (value - coarse)
-    return Interval(float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0)))
-
-
 def delong_interval(split: ScoreEvidence) -> Interval | None:
     """The image AUROC's interval after DeLong 1988 (midranks: Sun and Xu 2014).
 
-    A cross-check of the bootstrap over images: it knows nothing of patients.
+    A cross-check where images are the units: it knows nothing of patients.
 
     Returns:
         None with fewer than two images of either class.

@@ -1,23 +1,33 @@
-"""Which leads are real: ranks from a joint bootstrap over patients and seeds.
+"""Which leads are real: every pair of a column compared over the same patients, and over seeds.
 
-Every resample draws the same patients for all entries (so what one hard patient does
-to all cancels in their differences) and, for each entry on its own, as many seeds as
-it has, with replacement. Two entries differ when their difference of means over seeds,
-divided by its bootstrap standard error, does (two-sided, normal approximation, which
-unlike counting resamples can tell p-values far below 1/2000), after Holm's correction
-over all pairs of the column. rank = 1 + number of entries that are significantly
-better: no chains of ties. Traps: an entry with one seed shows no spread over seeds,
-which the caller should say; resamples where one of a pair is undefined do not count.
+The same patients are left out for all entries (`harness.metrics.jackknife`), so what one
+hard patient does to all cancels in their differences; the spread over an entry's seeds
+comes on top. Two entries differ when Student's t of their difference of means over seeds
+says so after Holm's correction over all pairs of the column: `pairs_of` gives difference,
+interval and p-value, and nothing else decides. rank = 1 + number of entries that are
+significantly better: no chains of ties. How stable the places are is counted on joint
+bootstrap resamples of patients and seeds. Traps: an entry with one seed shows no spread
+over seeds, which the caller should say; where fewer than `LEAST_UNITS` patients bear a
+metric, all entries tie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.metrics.jackknife import (
+    Interval,
+    Spread,
+    difference_of,
+    interval_of,
+    interval_of_difference,
+    mean_of_seeds,
+    p_of_difference,
+)
 from harness.metrics.table import Rows
 
 SIGNIFICANCE = 0.05
@@ -31,6 +41,8 @@ class RankedEntry:
     """Name of the entry."""
     mean: float
     """Mean over seeds of the exact metric."""
+    interval: Interval | None
+    """95 % interval of that mean over patients and seeds; None where too few patients bear it."""
     rank: int
     """1 + number of entries that are significantly better."""
     better: tuple[str, ...]
@@ -41,40 +53,92 @@ class RankedEntry:
     """Share of the resamples in which the mean takes place 1, 2, …; equal means share the best."""
 
 
+@dataclass(frozen=True)
+class ComparedPair:
+    """Two entries of one column."""
+
+    one: str
+    """Name of an entry."""
+    other: str
+    """Name of another."""
+    difference: float
+    """Mean over seeds of the one less that of the other."""
+    interval: Interval | None
+    """95 % interval of the difference, of this pair alone: it holds 0 exactly where `p` > 0.05.
+    None where too few patients bear the metric."""
+    p: float
+    """Two-sided p-value of this pair alone."""
+    corrected_p: float
+    """The same after Holm's correction over all pairs of the column."""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the two differ significantly, after the correction."""
+        return self.corrected_p <= SIGNIFICANCE
+
+
+def pairs_of(seeds: Mapping[str, Sequence[Spread]]) -> tuple[ComparedPair, ...]:
+    """Every pair of entries of one column, in order of their names.
+
+    Args:
+        seeds: by entry, the metric of each seed (0 to 1, higher is better) and what moves it;
+            move j is of the same patients for all.
+    """
+    means = {name: mean_of_seeds(seeds[name]) for name in sorted(seeds)}
+    names = list(combinations(means, 2))
+    differences = [difference_of(means[one], means[other]) for one, other in names]
+    p_values = [p_of_difference(difference) for difference in differences]
+    corrected = _corrected(p_values)
+    return tuple(
+        ComparedPair(
+            one, other, difference.value, interval_of_difference(difference), p, corrected_p
+        )
+        for (one, other), difference, p, corrected_p in zip(
+            names, differences, p_values, corrected, strict=True
+        )
+    )
+
+
 def standings(
-    values: Mapping[str, Sequence[float]], resampled: Mapping[str, Sequence[Rows]], *, seed: int = 0
+    seeds: Mapping[str, Sequence[Spread]], resampled: Mapping[str, Sequence[Rows]], *, seed: int = 0
 ) -> tuple[RankedEntry, ...]:
     """Rank the entries of one column.
 
     Args:
-        values: by entry, the exact metric of each seed (0 to 1, higher is better).
+        seeds: by entry, the metric of each seed and what moves it, as in `pairs_of`.
         resampled: by entry, the metric of each seed on every joint resample, float64 [B];
             row b is of the same patients for all entries and seeds; NaN where undefined.
         seed: seed of the draws of seeds.
     Returns:
         By rank, then by mean, then by name.
     """
-    names = sorted(values)
-    means = np.array([float(np.mean(values[name])) for name in names])
-    draws = np.stack(
-        [over_seeds(resampled[name], seed, place) for place, name in enumerate(names)]
-    )  # (entries, B)
-    is_different = _significant(means, draws)
-    stability = _place_shares(draws)
-    found = []
-    for i, name in enumerate(names):
-        better = [j for j in range(len(names)) if is_different[i, j] and means[j] > means[i]]
-        ties = [j for j in range(len(names)) if j != i and not is_different[i, j]]
-        found.append(
-            RankedEntry(
-                entry=name,
-                mean=float(means[i]),
-                rank=1 + len(better),
-                better=tuple(names[j] for j in better),
-                ties=tuple(names[j] for j in ties),
-                stability=tuple(float(share) for share in stability[i]),
+    names = sorted(seeds)
+    means = {name: mean_of_seeds(seeds[name]) for name in names}
+    better: dict[str, list[str]] = {name: [] for name in names}
+    ties: dict[str, list[str]] = {name: [] for name in names}
+    for pair in pairs_of(seeds):
+        if pair.is_real:
+            winner, loser = (
+                (pair.one, pair.other) if pair.difference > 0 else (pair.other, pair.one)
             )
+            better[loser].append(winner)
+        else:
+            ties[pair.one].append(pair.other)
+            ties[pair.other].append(pair.one)
+    draws = [over_seeds(resampled[name], seed, place) for place, name in enumerate(names)]
+    stability = _place_shares(np.stack(draws))
+    found = [
+        RankedEntry(
+            entry=name,
+            mean=means[name].value,
+            interval=interval_of(means[name]),
+            rank=1 + len(better[name]),
+            better=tuple(sorted(better[name])),
+            ties=tuple(sorted(ties[name])),
+            stability=tuple(float(share) for share in shares),
         )
+        for name, shares in zip(names, stability, strict=True)
+    ]
     return tuple(sorted(found, key=lambda row: (row.rank, -row.mean, row.entry)))
 
 
@@ -93,28 +157,15 @@ def over_seeds(rows: Sequence[Rows], seed: int, place: int) -> Rows:
     return np.asarray(np.take_along_axis(stacked, drawn, axis=0).mean(axis=0))
 
 
-def _significant(means: Rows, draws: Rows) -> NDArray[np.bool_]:
-    """[E, E] whether two entries differ, after Holm's correction over all pairs."""
-    from scipy.special import ndtr
-
-    count = len(means)
-    pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
-    p_values = []
-    for i, j in pairs:
-        difference = draws[i] - draws[j]
-        difference = difference[np.isfinite(difference)]
-        gap = abs(means[i] - means[j])
-        error = float(difference.std(ddof=1)) if difference.size > 1 else np.inf
-        # Two entries that differ by the same amount in every resample differ for certain.
-        z = gap / error if error > 0 else (np.inf if gap > 0 else 0.0)
-        p_values.append(2.0 * float(ndtr(-z)))
-    is_different = np.zeros((count, count), np.bool_)
+def _corrected(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the smallest times their number, the next times one less, ..."""
+    count = len(p_values)
+    found = [0.0] * count
+    highest = 0.0
     for place, k in enumerate(np.argsort(p_values, kind="stable")):
-        if p_values[k] > SIGNIFICANCE / (len(pairs) - place):
-            break
-        i, j = pairs[k]
-        is_different[i, j] = is_different[j, i] = True
-    return is_different
+        highest = max(highest, min(1.0, (count - place) * p_values[k]))
+        found[k] = highest
+    return found
 
 
 def _place_shares(draws: Rows) -> Rows:

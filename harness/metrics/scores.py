@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,19 +10,24 @@ import numpy as np
 from harness.metrics.estimate import (
     exact_statistics,
     facts_of,
+    image_bearers,
+    pixel_bearers,
     resampled_statistics,
 )
 from harness.metrics.evidence import Evidence, ScoreEvidence
-from harness.metrics.intervals import (
+from harness.metrics.intervals import delong_interval, resample_counts, sweep_images
+from harness.metrics.jackknife import (
+    FEW_OF_A_CLASS,
     FEW_UNITS,
+    LEAST_UNITS,
     Interval,
-    delong_interval,
-    percentile_interval,
-    resample_counts,
-    sweep_images,
+    Spread,
+    interval_of,
+    is_extreme,
+    left_out_counts,
 )
 from harness.metrics.kernels.bootstrap import Resamples
-from harness.metrics.table import METRICS, Facts, Metric, Rows, Statistics
+from harness.metrics.table import FREEDOM_BELOW, METRICS, Bearer, Facts, Metric, Rows, Statistics
 from harness.records.record import Grid, MapsPart, MetricValue
 
 FEW_LEVELS = 2000
@@ -47,7 +52,7 @@ class RunScores:
     evidence: Evidence
     """From which all of this follows."""
     delong: Interval | None
-    """95 % interval of image_auroc after DeLong, over images: a cross-check of the bootstrap."""
+    """95 % interval of image_auroc after DeLong, over images: a cross-check."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class _Rows:
     coarse: Statistics
     """Of the run itself on the bins of the resamples, one row."""
     resampled: Statistics | None
-    """Of the resamples; None without intervals."""
+    """Of the resamples; None without any."""
+    bearers: Mapping[Bearer, int]
+    """Units that hold the scarcer kind of what is counted; empty without resamples."""
 
 
 def score(evidence: Evidence, *, intervals: bool = True) -> RunScores:
@@ -69,10 +76,10 @@ def score(evidence: Evidence, *, intervals: bool = True) -> RunScores:
 
     Args:
         evidence: of the run.
-        intervals: whether to bootstrap; the evidence must have been made with groups then.
+        intervals: whether to give intervals; the evidence must have been made with groups then.
     """
     units, _ = evidence.test.group_index
-    counts = resample_counts(units) if intervals and units else None
+    counts = left_out_counts(units) if intervals and units else None
     metrics = [
         _value(metric, name, grid, rows, evidence.test)
         for metric, name, grid, rows in _statistics_of(evidence, counts)
@@ -88,36 +95,39 @@ def score(evidence: Evidence, *, intervals: bool = True) -> RunScores:
 
 @dataclass(frozen=True)
 class Resampled:
-    """One metric of a run, and of every bootstrap resample."""
+    """One metric of a run, what moves it, and of every bootstrap resample."""
 
     id: str
     """Metric, as in the record."""
     grid: Grid | None
     """Grid, as in the record."""
-    value: float
-    """The exact metric."""
+    spread: Spread
+    """The exact metric, and what it moves by as units are left out."""
     rows: Rows
-    """[B] the metric of each resample, NaN where it has none; moved, as the intervals are, by
-    what coarser bins moved the value itself."""
+    """[B] the metric of each resample, NaN where it has none; moved by what coarser bins moved
+    the value itself."""
 
 
 def resample(evidence: Evidence, *, seed: int = 0) -> tuple[Resampled, ...]:
     """Every defined metric on the joint resamples: row b is of the same patients in all runs
-    that were scored against one ground truth.
+    that were scored against one ground truth, and so is each unit that is left out.
 
     Args:
         evidence: of the run.
         seed: seed of the bootstrap.
     """
     units, _ = evidence.test.group_index
+    left_out = left_out_counts(units)
+    counts = np.concatenate([left_out, resample_counts(units, seed=seed)])
     found = []
-    for metric, name, grid, rows in _statistics_of(evidence, resample_counts(units, seed=seed)):
+    for metric, name, grid, rows in _statistics_of(evidence, counts):
         value = _exact_value(metric, rows)
         if value is None or rows.resampled is None:
             continue
         coarse = float(metric.function(rows.coarse)[0])
-        moved = metric.function(rows.resampled) + (value - coarse)
-        found.append(Resampled(name, grid, value, moved))
+        drawn = metric.function(rows.resampled)
+        spread = _spread(metric, rows, value, coarse - drawn[: len(left_out)])
+        found.append(Resampled(name, grid, spread, drawn[len(left_out) :] + (value - coarse)))
     return tuple(found)
 
 
@@ -147,10 +157,11 @@ def _image_statistics(
     once = np.ones((1, units), np.uint16)
     for subclass in (None, *subclasses):
         exact = Statistics(sweep_images(test, once, subclass), None)
-        resampled = None
+        resampled, bearers = None, dict[Bearer, int]()
         if counts is not None:
             resampled = Statistics(sweep_images(test, counts, subclass), None)
-        rows = _Rows(facts, exact, exact, resampled)
+            bearers = {"images": image_bearers(test, subclass)}
+        rows = _Rows(facts, exact, exact, resampled, bearers)
         for metric in METRICS.values():
             if metric.level == "image" and metric.is_per_subclass == (subclass is not None):
                 yield metric, metric.id.replace("*", subclass or ""), None, rows
@@ -160,14 +171,15 @@ def _pixel_statistics(
     evidence: Evidence, grid: Grid, counts: Resamples | None
 ) -> Iterator[tuple[Metric, str, Grid | None, _Rows]]:
     exact = coarse = Statistics(None, None)
-    resampled = None
+    resampled, bearers = None, dict[Bearer, int]()
     if grid in evidence.grids:
         exact = coarse = Statistics(None, exact_statistics(evidence, grid))
         if counts is not None:
             once = np.ones((1, counts.shape[1]), np.uint16)
             coarse = Statistics(None, resampled_statistics(evidence, grid, once))
             resampled = Statistics(None, resampled_statistics(evidence, grid, counts))
-    rows = _Rows(facts_of(evidence, grid), exact, coarse, resampled)
+            bearers = pixel_bearers(evidence.grids[grid])
+    rows = _Rows(facts_of(evidence, grid), exact, coarse, resampled, bearers)
     for metric in METRICS.values():
         if metric.level != "image":
             yield metric, metric.id, grid, rows
@@ -178,6 +190,10 @@ def _exact_value(metric: Metric, rows: _Rows) -> float | None:
         return None
     value = float(metric.function(rows.exact)[0])
     return value if np.isfinite(value) else None
+
+
+def _spread(metric: Metric, rows: _Rows, value: float, moves: Rows) -> Spread:
+    return Spread(value, moves, rows.bearers[metric.borne_by], FREEDOM_BELOW[metric.level])
 
 
 def _value(
@@ -192,20 +208,35 @@ def _value(
     if rows.resampled is None:
         return MetricValue(id=name, grid=grid, value=value, n=units)
     coarse = float(metric.function(rows.coarse)[0])
-    interval = percentile_interval(value, coarse, metric.function(rows.resampled))
-    if interval is None:
-        reason = "no interval: too few resamples hold both classes"
-        return MetricValue(id=name, grid=grid, value=value, n=units, reason=reason)
-    few = f"few {'patients' if test.has_patients else 'images'}"
+    moves = coarse - metric.function(rows.resampled)
+    spread = _spread(metric, rows, value, moves)
+    interval = interval_of(spread)
     return MetricValue(
         id=name,
         grid=grid,
         value=value,
-        low=interval.low,
-        high=interval.high,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
         n=units,
-        reason=few if units < FEW_UNITS else None,
+        reason=_remark(spread, units, "patients" if test.has_patients else "images"),
     )
+
+
+def _remark(spread: Spread, units: int, kind: str) -> str | None:
+    """What a reader must know of an interval, or why there is none."""
+    if spread.bearers < LEAST_UNITS:
+        return (
+            f"no interval: it takes {LEAST_UNITS} {kind} with what is counted of either class,"
+            f" and there are {spread.bearers}"
+        )
+    if not spread.is_known:
+        return f"no interval: it is undefined without some of the {kind}"
+    is_few = units < FEW_UNITS or spread.bearers < FEW_OF_A_CLASS
+    remarks = [f"few {kind}"] * is_few
+    if is_extreme(spread.value):
+        remarks.append("one-sided interval: no error was seen" if spread.value > 0.5 else
+                       "one-sided interval: nothing was right")  # fmt: skip
+    return ", ".join(remarks) or None
 
 
 def _maps_part(evidence: Evidence) -> MapsPart | None:

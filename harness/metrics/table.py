@@ -1,8 +1,8 @@
 """The one table of metrics: what each is, what it needs, and how it is read off the statistics.
 
 A metric is a function over `Statistics` and a line in `METRICS`. The same function
-gives the value (one row) and its bootstrap interval (one row per resample), so it
-works on arrays [B] and leaves NaN where a resample has no value. Why a value is
+gives the value (one row), what it is with each unit left out, and under every resample
+(a row each), so it works on arrays [B] and leaves NaN where a row has no value. Why a value is
 undefined for the whole run is said by the first of `needs` that is not met.
 
 This module imports no numba: names and definitions are cheap to list.
@@ -17,12 +17,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-METRICS_VERSION = "1"
-"""Raised whenever a definition changes the value of any metric."""
+METRICS_VERSION = "2"
+"""Raised whenever a definition changes the value or the interval of any metric."""
 
 Rows = NDArray[np.float64]
 Level = Literal["image", "pixel", "region"]
 Direction = Literal["higher", "lower"]
+Bearer = Literal["images", "pixels", "foreground", "small", "medium", "large"]
+"""What a metric counts: labels of images, of pixels, of foreground pixels, or a third of the
+regions against normal pixels. As few units hold both kinds as hold the scarcer."""
+
+
+FREEDOM_BELOW: Mapping[Level, float] = {"image": 1.5, "pixel": 0.6, "region": 0.6}
+"""Degrees of freedom of Student's t, per unit that truly bears the value, for the lower end of its
+interval (`harness.metrics.jackknife`). All pixels of a patient err together: what a few bad
+patients cost is more skewed there, and needs the longer tail."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,8 @@ class Metric:
     """Reads the metric off the statistics."""
     needs: tuple[Need, ...]
     """What must be there; the first that is not gives the reason."""
+    borne_by: Bearer = "pixels"
+    """What must be held by enough units, each kind of it, for the metric to have an interval."""
     range_share: float | None = None
     """Share of the run's score range at which the function asks for `dice_at`."""
 
@@ -200,17 +211,17 @@ _TABLE = (
     Metric(
         "image_auroc", "image", "higher",
         "Area under the ROC curve of the image scores, ties counted as half.",
-        lambda s: _images(s).auroc, _IMAGES,
+        lambda s: _images(s).auroc, _IMAGES, borne_by="images",
     ),
     Metric(
         "image_ap", "image", "higher",
         "Average precision of the image scores: step sum, ties grouped, no interpolation.",
-        lambda s: _images(s).average_precision, _IMAGES,
+        lambda s: _images(s).average_precision, _IMAGES, borne_by="images",
     ),
     Metric(
         "image_f1_max", "image", "higher",
         "Largest F1 of the image scores over all thresholds.",
-        lambda s: _images(s).dice_max, _IMAGES,
+        lambda s: _images(s).dice_max, _IMAGES, borne_by="images",
     ),
     Metric(
         "pixel_auroc", "pixel", "higher",
@@ -256,13 +267,13 @@ _TABLE = (
     Metric(
         "pixel_auroc_foreground", "pixel", "higher",
         "pixel_auroc over the pixels where some channel of the image is not zero.",
-        lambda s: _pixels(s).foreground.auroc, _FOREGROUND,
+        lambda s: _pixels(s).foreground.auroc, _FOREGROUND, borne_by="foreground",
     ),
     Metric(
         "pixel_pro_foreground", "region", "higher",
         "pixel_pro over the pixels where some channel of the image is not zero; "
         "a region is what of it lies there.",
-        lambda s: _pixels(s).foreground.region_overlap["all"], _FOREGROUND,
+        lambda s: _pixels(s).foreground.region_overlap["all"], _FOREGROUND, borne_by="foreground",
     ),
     Metric(
         "pixel_pro_per_image", "region", "higher",
@@ -283,21 +294,24 @@ _TABLE = (
         "region_overlap_small", "region", "higher",
         "pixel_pro over the third of the regions that is smallest.",
         _overlap("small"), (both_pixel_classes, regions_of(0)),
+        borne_by="small",
     ),
     Metric(
         "region_overlap_medium", "region", "higher",
         "pixel_pro over the middle third of the regions by size.",
         _overlap("medium"), (both_pixel_classes, regions_of(1)),
+        borne_by="medium",
     ),
     Metric(
         "region_overlap_large", "region", "higher",
         "pixel_pro over the third of the regions that is largest.",
         _overlap("large"), (both_pixel_classes, regions_of(2)),
+        borne_by="large",
     ),
     Metric(
         "image_auroc:*", "image", "higher",
         "image_auroc of all normal images against the anomalous ones of one subclass.",
-        lambda s: _images(s).auroc, _IMAGES,
+        lambda s: _images(s).auroc, _IMAGES, borne_by="images",
     ),
 )  # fmt: skip
 

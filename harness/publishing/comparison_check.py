@@ -36,7 +36,7 @@ def comparison_problems(comparison: Comparison, ranked: Sequence[Record]) -> Ite
     first = ranked[0]
     told = {
         "pack": (comparison.pack, first.pack.version),
-        "metric definitions": (comparison.metrics, first.source.metrics),
+        "metric definitions": (comparison.metrics, first.metrics_version),
         "resamples": (comparison.resamples, RESAMPLES),
         "level": (comparison.significance, SIGNIFICANCE),
         "unit": (comparison.unit, "patient" if first.pack.patients is not None else "image"),
@@ -86,7 +86,9 @@ def _is_at(standing: Standing, mean: float) -> bool:
     if standing.mean is None or abs(standing.mean - mean) > SLACK:
         return False
     low, high = standing.low, standing.high
-    return low is not None and high is not None and 0 <= low <= high <= 1
+    if low is None or high is None:
+        return low is high
+    return 0 <= low <= high <= 1
 
 
 def _of_pairs(standings: Mapping[str, Standing], means: Mapping[str, float]) -> Iterator[str]:

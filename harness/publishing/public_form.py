@@ -59,6 +59,7 @@ def public_form(record: Record, salt: str | None = None) -> Record:
         limits=record.limits,
         machine=record.machine,
         source=record.source,
+        rescored=record.rescored,
         times=TimesPart(
             started=times.started[:10],  # the day: to the second it could be a message
             total=_known(digits(times.total)),

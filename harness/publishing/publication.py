@@ -170,7 +170,8 @@ def record_problems(record: Record, found: Review, known: KnownReleases) -> list
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:
         problems.append("a run that ended well has metrics, and no other has")
-    if record.source.commit is None or record.source.commit.endswith(DIRTY):
+    commits = [part.commit for part in (record.source, record.rescored) if part is not None]
+    if any(commit is None or commit.endswith(DIRTY) for commit in commits):
         problems.append("it was not made from a commit: the harness had changes or was outside git")
     return problems
 

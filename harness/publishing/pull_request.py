@@ -37,7 +37,7 @@ from harness.publishing.picture_check import card_problems, curve_problems, pict
 from harness.publishing.publication import record_problems
 from harness.publishing.signed_change import change_message
 from harness.publishing.submission_check import check_files
-from harness.records.record import Record, content_hash
+from harness.records.record import Record, SourcePart, content_hash
 from harness.records.releases import KnownReleases, claimed_name, under_known_names
 from harness.records.store import RunName, Store, read_record
 
@@ -292,19 +292,24 @@ class PullRequest:
             yield f"its title is not {titles[0]!r}, as its entry is called in {self.base}"
 
     def _source_problems(self, record: Record) -> Iterator[str]:
-        """The harness that made it is a state of the branch that it goes to."""
-        commit = record.source.commit or ""
+        """The harnesses that made it are states of the branch that it goes to."""
+        for source in (record.source, record.rescored):
+            if source is not None:
+                yield from self._harness_problems(source)
+
+    def _harness_problems(self, source: SourcePart) -> Iterator[str]:
+        commit = source.commit or ""
         if not re.fullmatch(r"[0-9a-f]{40}", commit):
             return
         if not self._is_ancestor(commit):
             yield f"the commit {commit[:12]} of its harness is not in {self.base}"
             return
         lock = hashlib.sha256(self._file_at(commit, "requirements.lock")).hexdigest()
-        if record.source.lock != f"sha256:{lock}":
+        if source.lock != f"sha256:{lock}":
             yield "its lock file is not that of its commit"
         for name, file, told in (
-            ("__version__", "harness/__init__.py", record.source.version),
-            ("METRICS_VERSION", "harness/metrics/table.py", record.source.metrics),
+            ("__version__", "harness/__init__.py", source.version),
+            ("METRICS_VERSION", "harness/metrics/table.py", source.metrics),
         ):
             found = re.search(
                 rf'^{name} = "(.*)"$', self._file_at(commit, file).decode(), re.MULTILINE

@@ -150,7 +150,7 @@ def _follow(content: bytes, record: Record) -> tuple[list[str], int, int]:
     """What does not follow from the evidence; how many metrics are exact, how many certified."""
     import tempfile
 
-    from harness.metrics import Evidence
+    from harness.metrics import METRICS_VERSION, Evidence
     from harness.metrics.certify import certify
     from harness.metrics.errors import TruthMismatch
     from harness.metrics.scores import score
@@ -170,7 +170,14 @@ def _follow(content: bytes, record: Record) -> tuple[list[str], int, int]:
         for row in certified
         if not row.agrees
     ]
-    problems += _differences(record.metrics, scores.metrics)
+    if record.metrics_version == METRICS_VERSION:
+        problems += _differences(record.metrics, scores.metrics)
+    else:
+        problems.append(
+            f"its intervals are of metric definitions {record.metrics_version}, and this harness"
+            f" knows those of {METRICS_VERSION}: renew the record with python -m harness.score"
+            " --renew and bundle it again"
+        )
     if record.maps != scores.maps:
         problems.append("the record's facts on the maps (dtype, levels, largest bin) are others")
     problems += _count_problems(evidence, record)

@@ -40,7 +40,7 @@ class MetricValue(Part):
     high: float | None = None
     """Upper end of the 95 % interval."""
     n: int
-    """Number of resampled units: patients where the pack knows them, else images."""
+    """Number of units behind the interval: patients where the pack knows them, else images."""
     reason: str | None = None
     """Why the value is undefined, or a remark such as `few patients`."""
     step: float | None = None
@@ -345,6 +345,9 @@ class Record(Part):
     """Hash of the evidence file beside the record."""
     public: PublicPart | None = None
     """Present in the public form of a hidden run alone."""
+    rescored: SourcePart | None = None
+    """The harness that brought the intervals to its own metric definitions from the evidence,
+    without a run; None where they are of the harness that ran."""
     record_hash: Sha256 | None = None
     """Hash over the canonical JSON of everything else; set by `sealed()`."""
 
@@ -360,6 +363,11 @@ class Record(Part):
     def is_ok(self) -> bool:
         """The run finished and its metrics count."""
         return self.outcome.status is Status.OK
+
+    @property
+    def metrics_version(self) -> str:
+        """Version of the metric definitions that the metrics are of."""
+        return (self.rescored or self.source).metrics
 
     @property
     def is_publishable(self) -> bool:

@@ -180,21 +180,37 @@ class Store:
         existing = self.find(name)
         if existing is None:
             return
-        is_outdated = existing.is_ok and metrics not in (None, existing.source.metrics)
+        is_outdated = existing.is_ok and metrics not in (None, existing.metrics_version)
         if existing.run_key == key and not is_outdated:
             return
         if not replace:
             raise StoreConflict(
                 f"a record of {name} exists and is of another run: {difference}",
                 where=str(self.record_path(name)),
-                fix="keep both with --as NAME, or move the old one to history with --replace",
+                fix="keep both with --as NAME, or move the old one to history with --replace"
+                if existing.run_key != key
+                else "bring it to these definitions without a run: python -m harness.score --renew"
+                f" {self.record_path(name)}; or run it again with --replace",
             )
         self.retire(name, existing)
 
+    def _history_of(self, name: RunName, record: Record) -> Path:
+        mark = (record.record_hash or record.run_key).removeprefix("sha256:")[:12]
+        return self.root / HISTORY / name.benchmark / name.entry / f"seed-{name.seed}.{mark}"
+
+    def renew(self, path: Path, old: Record, new: Record) -> None:
+        """Put a record in the place of an older one of the same run, which goes to history alone.
+
+        Raises:
+            StoreUnusable: the folder cannot be written.
+        """
+        name = self.name_of(old)
+        self.write(self._history_of(name, old) / path.name, path.read_bytes())
+        self.write(path, (new.sealed().model_dump_json(indent=1) + "\n").encode())
+
     def retire(self, name: RunName, record: Record) -> Path:
         """Move a record and what lies beside it to history; returns the new folder."""
-        mark = (record.record_hash or record.run_key).removeprefix("sha256:")[:12]
-        target = self.root / HISTORY / name.benchmark / name.entry / f"seed-{name.seed}.{mark}"
+        target = self._history_of(name, record)
         with writing_problems(self.root):
             target.mkdir(parents=True, exist_ok=True)
             # The record goes first: without it the rest is no run, so a kill in between leaves none.

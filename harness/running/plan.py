@@ -331,7 +331,7 @@ def _is_finished(record: Record, request: Request) -> bool:
     from harness.metrics import METRICS_VERSION
 
     is_audited = record.audit is not None or not request.is_audited
-    return record.is_ok and is_audited and record.source.metrics == METRICS_VERSION
+    return record.is_ok and is_audited and record.metrics_version == METRICS_VERSION
 
 
 def _check_conflicts(plan: RunPlan) -> None:
@@ -344,7 +344,7 @@ def _check_conflicts(plan: RunPlan) -> None:
         if existing is None:
             continue
         difference = request.key.difference(
-            existing, metrics=(existing.source.metrics, METRICS_VERSION)
+            existing, metrics=(existing.metrics_version, METRICS_VERSION)
         )
         place.store.check_conflict(
             name,

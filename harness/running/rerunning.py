@@ -101,6 +101,7 @@ def compare_records(record: Record, again: Record) -> list[Compared]:
     """Status, answers and every metric of the two runs."""
     compared = [Compared("status", record.outcome.status, again.outcome.status, again.is_ok)]
     is_cpu = record.machine.device == "cpu"
+    has_intervals = record.metrics_version == again.metrics_version
     if record.answers is not None and is_cpu:
         same = record.answers == again.answers
         compared.append(Compared("answers", record.answers, again.answers, same))
@@ -108,18 +109,25 @@ def compare_records(record: Record, again: Record) -> list[Compared]:
         other = again.metric(metric.id, metric.grid)
         name = f"{metric.id} ({metric.grid or 'image'})"
         value = other.value if other else None
-        same = other is not None and _is_same(metric, other, is_cpu=is_cpu)
+        same = other is not None and _is_same(
+            metric, other, is_cpu=is_cpu, has_intervals=has_intervals
+        )
         compared.append(Compared(name, metric.value, value, same))
     return compared
 
 
-def _is_same(one: MetricValue, other: MetricValue, *, is_cpu: bool) -> bool:
-    """Value and interval to the last digit; a public record's to its step; else the tolerance."""
+def _is_same(one: MetricValue, other: MetricValue, *, is_cpu: bool, has_intervals: bool) -> bool:
+    """Value and interval to the last digit; a public record's to its step; else the tolerance.
+
+    Intervals of other metric definitions say nothing of the run.
+    """
     from harness.board.public_rows import to_step
 
     if one.step is not None:
         return to_step(other.value, one.step) == one.value
-    pairs = ((one.value, other.value), (one.low, other.low), (one.high, other.high))
+    pairs = [(one.value, other.value)]
+    if has_intervals:
+        pairs += [(one.low, other.low), (one.high, other.high)]
     if is_cpu:
         return all(a == b for a, b in pairs)
     return all(

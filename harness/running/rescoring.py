@@ -1,4 +1,4 @@
-"""Recomputes the metrics of a finished run from its evidence, or from its kept maps."""
+"""Recomputes the metrics of a finished run from its evidence, or from its kept maps, and renews its intervals."""
 
 from __future__ import annotations
 
@@ -61,6 +61,47 @@ def recompute(path: Path) -> list[Recomputed]:
         for metric in record.metrics
         for value in (anew.get((metric.id, metric.grid)),)
     ]
+
+
+def renew(path: Path) -> bool:
+    """Bring a finished record to today's metric definitions, from its evidence and without a run.
+
+    Its values stay, its intervals and remarks are computed anew; the record as it was goes to
+    history, and the new one says which harness did it.
+
+    Returns:
+        Whether the record was of other definitions; False: nothing to do.
+
+    Raises:
+        StoreUnusable: a stored value does not follow from the evidence, or the record or its
+            evidence was changed after it was written.
+        DataMissing: the evidence is not there.
+    """
+    from harness.common.errors import StoreUnusable
+    from harness.metrics import METRICS_VERSION, Evidence, score
+    from harness.records.source import source
+    from harness.records.store import Store, evidence_of, read_record
+
+    record = read_record(path)
+    if not record.is_ok or record.metrics_version == METRICS_VERSION:
+        return False
+    wrong = [row for row in recompute(path) if not row.agrees]
+    found = {(m.id, m.grid): m for m in score(Evidence.load(evidence_of(path, record))).metrics}
+    wanted = {(metric.id, metric.grid) for metric in record.metrics}
+    if wrong or set(found) != wanted:
+        told = [f"{row.metric} ({row.grid or 'image'})" for row in wrong] or ["another set"]
+        raise StoreUnusable(
+            f"its metrics are not those of its evidence: {', '.join(told)}",
+            where=str(path),
+            fix="run the entry again with --replace",
+        )
+    metrics = [
+        found[metric.id, metric.grid].model_copy(update={"value": metric.value})
+        for metric in record.metrics
+    ]
+    new = record.model_copy(update={"metrics": metrics, "rescored": source(METRICS_VERSION)})
+    Store.around(path).renew(path, record, new)
+    return True
 
 
 def rescore_maps(

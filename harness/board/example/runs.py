@@ -186,9 +186,10 @@ def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
 
 
 def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tuple[Standing, ...]:
+    from harness.metrics.jackknife import Spread
     from harness.metrics.ranks import standings
 
-    values: dict[str, list[float]] = {}
+    spreads: dict[str, list[Spread]] = {}
     drawn: dict[str, list[Samples]] = {}
     shared = generator("patients", records[0].pack.benchmark, metric).normal(
         0, 1, EXAMPLE_RESAMPLES
@@ -198,21 +199,22 @@ def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tup
         if found is None or found.value is None or found.low is None or found.high is None:
             continue
         own = generator(record.run_key, metric).normal(0, 1, EXAMPLE_RESAMPLES)
-        spread = (found.high - found.low) / 4
-        values.setdefault(record.entry.name, []).append(found.value)
-        rows = found.value + spread * (0.8 * shared + 0.8 * own)
-        drawn.setdefault(record.entry.name, []).append(rows)
+        moves = (found.high - found.low) / 4 * (0.8 * shared + 0.8 * own)
+        some = moves[: found.n]
+        spread = Spread(found.value, some / some.size**0.5, found.n, freedom_below=1.0)
+        spreads.setdefault(record.entry.name, []).append(spread)
+        drawn.setdefault(record.entry.name, []).append(found.value + moves)
     return tuple(
         Standing(
             entry=row.entry,
             rank=row.rank,
             better=row.better,
             ties=row.ties,
-            seeds=len(values[row.entry]),
+            seeds=len(spreads[row.entry]),
             mean=row.mean,
-            low=max(0.0, float(np.percentile(np.mean(drawn[row.entry], axis=0), 2.5))),
-            high=min(1.0, float(np.percentile(np.mean(drawn[row.entry], axis=0), 97.5))),
+            low=row.interval.low if row.interval else None,
+            high=row.interval.high if row.interval else None,
             stability=row.stability,
         )
-        for row in standings(values, drawn)
+        for row in standings(spreads, drawn)
     )

@@ -94,7 +94,7 @@ class Arrival:
             )
         key, difference = RunKey.of_record(record), ""
         if before and key:
-            metrics = (before.source.metrics, record.source.metrics)
+            metrics = (before.metrics_version, record.metrics_version)
             difference = key.difference(before, metrics=metrics)
         store.check_conflict(
             name, record.run_key, replace=replace, difference=difference, metrics=METRICS_VERSION
@@ -125,7 +125,7 @@ def differences_of(record: Record, expected: Mapping[str, object]) -> list[str]:
 
 def _parts(record: Record) -> dict[str, object]:
     key = RunKey.of_record(record)
-    return (key.parts if key else {}) | {"metrics": record.source.metrics}
+    return (key.parts if key else {}) | {"metrics": record.metrics_version}
 
 
 def _fill(gallery: Path, target: Path) -> None:
