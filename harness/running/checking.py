@@ -207,15 +207,15 @@ def _run(
     from harness.entries.weights import default_weights_folder, require_for
     from harness.records.store import Store
     from harness.running.plan import is_audited
+    from harness.running.presets import base_of, check_presets
     from harness.running.request import RunPlace, request_of
     from harness.running.run import execute
     from harness.running.trying import NO_LOG
 
     cache = default_cache()
     overrides = cli.assignments(options.overrides, "--set")
-    settings = entry.settings(
-        pack.card.base or pack.name, preset=options.preset, overrides=overrides
-    )
+    check_presets([entry], [pack], options.preset, reporter)
+    settings = entry.settings(base_of(pack), preset=options.preset, overrides=overrides)
     weights = options.weights or default_weights_folder()
     require_for(entry.table.backbones, settings.params, weights)
     with _temporary_store() as folder:
