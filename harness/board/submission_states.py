@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.board.site_data import TeamCount
-from harness.common.errors import HarnessError
+from harness.common.errors import DataMissing, HarnessError
 from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
+from harness.entries.submissions import find_archive
 from harness.records.store import RunName
 
 if TYPE_CHECKING:
@@ -180,17 +181,58 @@ def _state(
     submitted = entry.table.submitted
     if entry.table.withdrawn:
         return "withdrawn", entry.table.withdrawn, submitted
+    since = record.times.started if record else submitted
+    if record is not None and (held := _why_held(entry, pack, record)):
+        return "held", held, submitted
+    if why := _why_again(entry, pack, record, versions, is_retrying=is_retrying):
+        if (missing := missing_archive(entry)) is not None:
+            return "held", f"{missing.what} ({why})", since
+        return "waiting", why, since
+    if record is None or record.is_ok:
+        return "finished", "its record is current", since
+    return "failed", _told(record), since
+
+
+def _why_again(
+    entry: Entry, pack: Pack, record: Record | None, versions: Versions, *, is_retrying: bool
+) -> str:
+    """Why a submission has to be run; empty where its record is the one of today."""
     if record is None:
-        return "waiting", "never run on this pack", submitted
-    if why := _why_held(entry, pack, record):
-        return "held", why, submitted
+        return "never run on this pack"
     if changes := changes_since(record, entry, pack, versions):
-        return "waiting", "; ".join(changes), record.times.started
+        return "; ".join(changes)
     if record.is_ok:
-        return "finished", "its record is current", record.times.started
-    told = f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
-    state: SubmissionState = "waiting" if is_retrying else "failed"
-    return state, f"tried again after {told}" if is_retrying else told, record.times.started
+        return ""
+    if changed := _limits_since(record, entry):
+        return f"{changed}, after {_told(record)}"
+    return f"tried again after {_told(record)}" if is_retrying else ""
+
+
+def _told(record: Record) -> str:
+    """How a failed run ended."""
+    return f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
+
+
+def missing_archive(entry: Entry) -> DataMissing | None:
+    """That the archive which an author handed over is not on this machine; None where it is."""
+    table = entry.table
+    if not (isinstance(table, SubmissionTable) and table.archive) or table.withdrawn:
+        return None
+    try:
+        find_archive(table, entry.submission)
+    except DataMissing as error:
+        return error
+    return None
+
+
+def _limits_since(record: Record, entry: Entry) -> str:
+    """How the limits that an entry asks for differ from those of its failed run; empty where not."""
+    changed = [
+        f"{name} changed from {record.limits[name]} to {value}"
+        for name, value in entry.limits.items()
+        if name in record.limits and record.limits[name] != value
+    ]
+    return "; ".join(changed)
 
 
 def _why_held(entry: Entry, pack: Pack, record: Record) -> str:

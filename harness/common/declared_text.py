@@ -91,5 +91,5 @@ def _of_text(name: str, text: str) -> Iterator[str]:
         yield "begins or ends with a space"
     if text.startswith(FORMULA_STARTS):
         yield f"begins with {text[0]!r}, which a spreadsheet takes for a formula"
-    if name == "submitted" and not DATE.fullmatch(text):
+    if name in ("submitted", "updated") and not DATE.fullmatch(text):
         yield f"must be a date such as 2026-01-31, not '{one_line(text, 60)}'"

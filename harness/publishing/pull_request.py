@@ -26,6 +26,8 @@ from harness.board.comparison import read_comparison, read_comparisons
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError, UsageError
+from harness.common.foreign_text import one_line
+from harness.common.toml_text import BadToml, parse_toml
 from harness.entries.submissions import withdrawals
 from harness.publishing.comparison_check import comparison_problems
 from harness.publishing.publication import record_problems
@@ -37,6 +39,9 @@ RECORDS = PurePosixPath("leaderboard/records")
 SUBMISSIONS = PurePosixPath("submissions")
 KEYS = PurePosixPath("leaderboard/keys")
 MAX_FILE_BYTES = 32 * 1024**2
+STAYS = ("team", "submitted", "withdrawn")
+"""What of a submission its author cannot change: who is counted, who came first, what was judged.
+(To withdraw what was not withdrawn is the author's to do.)"""
 _REGULAR = ("100644", "100755", "000000")  # modes of git; the last: there is no file
 _SAFE = r"[a-z0-9][a-z0-9._-]{0,63}"
 _RUN = re.compile(rf"(?P<benchmark>{_SAFE})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
@@ -111,7 +116,7 @@ class PullRequest:
                 for change in self.changes
                 if (problem := self._not_a_contributors(change))
             ]
-            return problems or self._of_submissions()
+            return [*problems, *self._of_updates()] or self._of_submissions()
         problems = []
         for change in self.changes:
             if change.published is not None:
@@ -160,6 +165,23 @@ class PullRequest:
         if not change.is_regular:
             return "it is no regular file"
         return None
+
+    def _of_updates(self) -> Iterator[str]:
+        """What an author may not change in a submission of his own that was merged before."""
+        for change in self.changes:
+            own = _OWN.fullmatch(change.path)
+            if own is None or change.kind != "changed" or own[2] != ".toml":
+                continue
+            before = _table_of(self._file_at(self.base, change.path))
+            now = _table_of((self.repository / change.path).read_bytes())
+            for name in STAYS:
+                is_lifted = name == "withdrawn" and not before.get(name)
+                if before.get(name) != now.get(name) and not is_lifted:
+                    told, new = (one_line(repr(table.get(name))) for table in (before, now))
+                    yield (
+                        f"{change.path}: {name} was {told} and is {new}: an update leaves it as it is"
+                        " (a maintainer may change it)"
+                    )
 
     def _is_in_base(self, name: str) -> bool:
         told = self._git("ls-tree", "--name-only", self.base, f"{SUBMISSIONS}/")
@@ -360,6 +382,15 @@ def _classify(path: str) -> tuple[re.Match[str] | None, str]:
         if match is not None and (kind == "comparison" or match["benchmark"] != "comparisons"):
             return match, kind
     return None, ""
+
+
+def _table_of(file: bytes) -> Mapping[str, object]:
+    """`[entry]` of a submission file; empty where it is none, which the check of files tells."""
+    try:
+        table = parse_toml(file.decode()).get("entry", {})
+    except (UnicodeDecodeError, BadToml):
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def _card_problems(path: Path, benchmark: str) -> Iterator[str]:

@@ -219,6 +219,44 @@ def test_a_run_in_progress_says_since_when_and_until_when(tmp_path):
     assert state()[0] == "waiting"
 
 
+def test_an_archive_that_is_not_here_is_said_so_and_is_no_fault_of_its_author(
+    call, tmp_path, capsys
+):
+    (tmp_path / "s").mkdir()
+    path = submit(tmp_path / "s", archive="mine.tar", archive_hash=DIGEST, content=DIGEST)
+    code, jobs = call("list")
+    assert code == 0
+    assert jobs["mine"]["state"] == "held"
+    assert (
+        "the archive mine.tar of the submission mine is not on this machine" in jobs["mine"]["why"]
+    )
+    assert "never run" in jobs["mine"]["why"]
+    options = ["--submissions", str(path.parent), "--results", str(tmp_path / "r")]
+    assert queue.main(["run", "--engine", "process", "--no-site", *options]) == 5
+    told = capsys.readouterr()
+    assert "BMAD_ARCHIVES" in told.err
+    assert "invalid" not in told.err
+    assert not (tmp_path / "r").exists()
+    withdraw(path, "a mistake")  # what nobody waits for, nobody misses
+    assert call("run")[0] == 0
+
+
+def test_the_queue_runs_with_the_limits_that_a_submission_asks_for(call, tmp_path):
+    (tmp_path / "s").mkdir()
+    path = submit_folder(tmp_path / "s", "crashing")
+    assert call("run")[0] == 4
+    assert call("run")[0] == 0  # failed by its own fault: not tried again
+    text = path.read_text()
+    path.write_text(text + "\n[limits]\nimage_seconds = 60.0\n")
+    assert call("list")[1]["crashing"]["state"] == "waiting"
+    assert "image_seconds changed from 120.0 to 60.0" in call("list")[1]["crashing"]["why"]
+    assert call("run")[0] == 4
+    (record,) = Store(tmp_path / "r").records()
+    assert record.limits["image_seconds"] == 60.0
+    assert call("list")[1]["crashing"]["state"] == "failed"
+    assert call("list", "--limit", "image_seconds=90")[1]["crashing"]["state"] == "failed"
+
+
 def test_the_lock_of_a_killed_harness_is_gone_with_it(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from harness.records.store import *\n"
