@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
+from harness.common.foreign_text import one_line
 from harness.records.record import Parameter, Record
 from leaderboard import words
 
@@ -39,14 +40,17 @@ def rerun_command(records: Sequence[Record], default_limits: Mapping[str, float 
         parts += ["--limit", f"{name}={value}"]
     if _default_name(first) != first.entry.name:
         parts += ["--as", first.entry.name]
-    return "\n".join([*_checkout(first), shlex.join(parts)])
+    return "\n".join([*_checkout(first), *_place(first), shlex.join(parts)])
 
 
 def source(record: Record) -> str:
-    """What stands in the place of ENTRY: the folder, file or image reference."""
+    """What stands in the place of ENTRY: the folder, file or image reference.
+
+    Of a folder outside the repository only the name is known: PATH is the reader's own.
+    """
     told = record.entry.metadata.get("source")
     if isinstance(told, str) and told:
-        return told
+        return f"PATH/{told}" if _is_outside(record) else told
     if record.entry.kind == "folder":
         return f"baselines/{record.entry.name}"
     if record.entry.kind == "submission":
@@ -54,6 +58,25 @@ def source(record: Record) -> str:
     if record.entry.kind == "archive":
         return f"{record.entry.name}.tar"
     return record.entry.image_digest or record.entry.identity.removeprefix("image:")
+
+
+def _is_outside(record: Record) -> bool:
+    """Whether a folder or an archive lay outside the repository, so that its record has no path."""
+    told = record.entry.metadata.get("source")
+    return (
+        record.entry.kind in ("folder", "archive")
+        and isinstance(told, str)
+        and bool(told)
+        and "/" not in told
+    )
+
+
+def _place(record: Record) -> list[str]:
+    """What PATH is."""
+    if not _is_outside(record):
+        return []
+    kind, identity = record.entry.kind, one_line(record.entry.identity)
+    return [f"# PATH: where the {kind} lies, which is not in the repository ({identity})"]
 
 
 def _data(record: Record) -> list[str]:
