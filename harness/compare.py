@@ -2,29 +2,38 @@
 
     results/comparisons/<benchmark>.json
 
-From the private per-image values in the evidence of all entries; what is written holds
-aggregates only. See `harness.metrics.ranks` for the statistics.
+With two entries: their difference in each metric, with interval, p-value and a sentence for a paper
+(`harness.board.pair_comparison`). From the private per-image values in the evidence of the entries;
+what is written or printed holds aggregates only. See `harness.metrics.ranks` for the statistics.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from harness.board.entry_comparison import compare_entries
-from harness.common.errors import DataMissing
+from harness.common.errors import DataMissing, UsageError
 from harness.console import cli
 
 if TYPE_CHECKING:
+    import argparse
+
     from harness.board.comparison import Comparison
     from harness.records.record import Record
+    from harness.records.store import Store
 
 EXAMPLES = """
   python -m harness.compare                      every benchmark under results/
   python -m harness.compare --benchmark brain resc
   python -m harness.compare --unranked           also what takes no rank on the board
+  python -m harness.compare padim mine --benchmark brain
+      two entries, ranked or not: differences, intervals, p-values, a sentence for a paper
+  python -m harness.compare padim mine --benchmark brain --latex > table.tex
 """
 
 
@@ -33,9 +42,11 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(
         "compare",
         "Rank the entries of each benchmark: compare means over seeds on joint bootstrap\n"
-        "resamples of patients, and write results/comparisons/<benchmark>.json for the site.",
+        "resamples of patients, and write results/comparisons/<benchmark>.json for the site.\n"
+        "With two entries, print how they differ; nothing is written then.",
         EXAMPLES,
     )
+    parser.add_argument("entries", nargs="*", metavar="ENTRY", help="two entries, by name")
     parser.add_argument("--benchmark", dest="benchmarks", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument(
@@ -43,20 +54,45 @@ def build_parser() -> cli.Parser:
         action="store_true",
         help="only print: compare the finished runs that take no rank too",
     )
+    parser.add_argument(
+        "--metric", dest="metrics", nargs="+", default=[], metavar="NAME",
+        help="of two entries: which metrics, or all (default: image_auroc pixel_auroc pixel_pro)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    group.add_argument("--csv", action="store_true", help="of two entries: one line per metric")
+    group.add_argument("--latex", action="store_true", help="of two entries: a booktabs table")
     return parser
 
 
 def main(argv: Sequence[str] | None) -> int:
     """Compare, write and print; returns the exit code."""
     options = build_parser().parse_args(argv)
-    from harness.board.comparison import comparison_bytes, comparison_path
-    from harness.board.rows import ranked_records, with_withdrawals
+    from harness.board.rows import with_withdrawals
     from harness.entries.submissions import withdrawals
     from harness.records.store import Store
 
     store = Store(options.results)
     records = with_withdrawals(store.records(), withdrawals())
+    if options.entries:
+        cli.say(_two(options, records, store))
+        return 0
+    if options.csv or options.latex or options.metrics:
+        raise UsageError(
+            "--csv, --latex and --metric are of two entries",
+            fix="python -m harness.compare A B --benchmark NAME --csv; for the whole board:"
+            " python -m harness.export",
+        )
+    _all(options, records, store)
+    return 0
+
+
+def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -> None:
+    """Every benchmark: ranks, ties and stability, printed and written."""
+    from harness.board.comparison import comparison_bytes, comparison_path
+    from harness.board.rows import ranked_records
+
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
         groups = {name: group for name, group in groups.items() if name in options.benchmarks}
@@ -64,16 +100,53 @@ def main(argv: Sequence[str] | None) -> int:
         raise DataMissing(
             "there is no run to compare that may take a rank",
             where=str(options.results),
-            fix="evaluate entries in containers with real weights; --unranked compares the others",
+            fix="evaluate entries in containers with real weights; --unranked compares the others,"
+            " and python -m harness.compare A B --benchmark NAME any two",
         )
+    told = []
     for name, group in sorted(groups.items()):
         comparison = compare_entries(group, store, seed=options.seed)
-        cli.say(report(comparison))
+        written = None
+        if not options.json:
+            cli.say(report(comparison))
         if not options.unranked:
-            path = comparison_path(store.root, name)
-            store.write(path, comparison_bytes(comparison))
-            cli.say(f"written: {path}")
-    return 0
+            written = comparison_path(store.root, name)
+            store.write(written, comparison_bytes(comparison))
+            if not options.json:
+                cli.say(f"written: {written}")
+        told.append({"written": written, **asdict(comparison)})
+    if options.json:
+        cli.say_json(told)
+
+
+def _two(options: argparse.Namespace, records: Sequence[Record], store: Store) -> str:
+    """How two entries differ, as it was asked for."""
+    from harness.board import pair_comparison
+
+    if len(options.entries) != 2 or len(options.benchmarks) != 1:
+        raise UsageError(
+            f"{len(options.entries)} entries and {len(options.benchmarks)} benchmarks are named;"
+            " two entries are compared on one",
+            fix="python -m harness.compare A B --benchmark NAME",
+        )
+    one, two = (_name(text) for text in options.entries)
+    metrics = options.metrics or pair_comparison.HEADLINE
+    found = pair_comparison.compare_pair(
+        records, (one, two), options.benchmarks[0], store,
+        metrics=() if list(metrics) == ["all"] else metrics, seed=options.seed,
+    )  # fmt: skip
+    if options.json:
+        return json.dumps(asdict(found), indent=1, allow_nan=False)
+    if options.csv:
+        return pair_comparison.pair_csv(found).rstrip("\n")
+    if options.latex:
+        return pair_comparison.pair_latex(found).rstrip("\n")
+    return pair_comparison.pair_text(found)
+
+
+def _name(text: str) -> str:
+    """An entry's name, also where its folder or its submission file is typed."""
+    return PurePath(text).name.removesuffix(".toml")
 
 
 def _finished(records: Sequence[Record]) -> dict[str, tuple[Record, ...]]:

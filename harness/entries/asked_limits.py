@@ -10,13 +10,13 @@ digits and times that are compared, the second bounds what verdicts tell (docs/l
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from harness.common.errors import EntryInvalid
 from harness.common.foreign_text import one_line
+from harness.common.near_misses import did_you_mean
 from harness.console.cli import assignments, read_limits
 from harness.engines.base import Limits
 
@@ -86,8 +86,7 @@ def _problem(name: object, value: object) -> str | None:
     if name not in MOST_ASKED:
         if name in Limits().as_dict():
             return f"{shown} is the same for all entries"
-        near = difflib.get_close_matches(str(name), MOST_ASKED, n=1)
-        return f"unknown limit {shown!r}" + (f", did you mean {near[0]}?" if near else "")
+        return f"unknown limit {shown!r} {did_you_mean(str(name), MOST_ASKED)}".rstrip()
     most = MOST_ASKED[str(name)]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or (isinstance(most, int) and not isinstance(value, int)):

@@ -1,0 +1,366 @@
+"""Two entries of one benchmark, metric by metric: the difference, its interval and its p-value.
+
+From the joint resamples that the ranks are made of (`harness.board.entry_comparison`): row b holds
+the same patients for both entries, and for each of them as many seeds as it has, drawn with
+replacement. Of B differences that are defined,
+
+    p = min(1, 2 (1 + the smaller count of differences at or beyond 0) / (B + 1))
+
+(Davison and Hinkley 1997, section 4.2: the observed one counts as a resample, so no p is 0), Holm
+over the metrics that are shown. The interval's ends are the k-th smallest and largest difference,
+k = 0.025 (B + 1): it leaves 0 out exactly where p, before Holm, is at most 0.05. Traps: an entry
+with one seed shows no spread over seeds, and `remarks` says so; the verdict goes by Holm's p, so an
+interval may leave 0 out where the verdict is that nothing can be told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from harness.board.rows import Row, summarise
+from harness.board.table_formats import csv_table, latex_table, latex_text
+from harness.common.errors import UsageError
+from harness.common.near_misses import did_you_mean
+from harness.records.record import Grid
+
+if TYPE_CHECKING:
+    from harness.board.entry_comparison import ColumnKey, ResampledRuns
+    from harness.records.record import Record
+    from harness.records.store import Store
+
+HEADLINE = ("image_auroc", "pixel_auroc", "pixel_pro")
+"""What is compared where nothing else is asked for."""
+NAMES = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_pro": "PRO",
+}
+"""Metrics as a sentence calls them; others by their own name."""
+TestVerdict = Literal["first", "second", "undecided"]
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """One metric of two entries; all values from 0 to 1, differences first less second."""
+
+    metric: str
+    """Name of the metric."""
+    grid: Grid | None
+    """`native`, `paper`, or None for image metrics."""
+    first: float
+    """Mean over seeds of the first entry."""
+    second: float
+    """Mean over seeds of the second entry."""
+    difference: float
+    """First less second."""
+    low: float | None
+    """Lower end of the 95 % interval of the difference; None where too few resamples are defined."""
+    high: float | None
+    """Upper end."""
+    p: float
+    """Two-sided p-value of a difference of 0."""
+    p_holm: float
+    """The same after Holm's correction over the metrics shown."""
+    resamples: int
+    """Joint resamples in which the difference is defined."""
+    verdict: TestVerdict
+    """Which entry is better at 5 % after Holm's correction."""
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """Two entries on one benchmark."""
+
+    benchmark: str
+    """Name of the benchmark."""
+    pack: str
+    """Version of the pack that both ran on."""
+    entries: tuple[str, str]
+    """First and second."""
+    seeds: tuple[int, int]
+    """Number of seeds behind each mean."""
+    unranked: tuple[str | None, str | None]
+    """Why each takes no rank on the board; None where it may."""
+    unit: Literal["patient", "image"]
+    """What was resampled."""
+    units: int
+    """How many of them."""
+    metrics: tuple[MetricDifference, ...]
+    """In the order of the records."""
+    left_out: tuple[str, ...]
+    """Metrics that were asked for and one of them does not have."""
+    remarks: tuple[str, ...]
+    """What a reader must know besides."""
+    sentence: str
+    """One sentence, ready for a paper."""
+
+
+def compare_pair(
+    records: Iterable[Record],
+    names: tuple[str, str],
+    benchmark: str,
+    store: Store,
+    *,
+    metrics: Sequence[str] = HEADLINE,
+    seed: int = 0,
+) -> PairComparison:
+    """Compare two entries, whether they take a rank or not.
+
+    Args:
+        records: any records; those of the two on the benchmark count.
+        names: of the two entries.
+        benchmark: where.
+        store: where their evidence lies.
+        metrics: what is shown, and corrected for; empty: everything that both have.
+        seed: of the bootstrap.
+    Raises:
+        UsageError: one has no finished row there, more than one, or runs that no mean is taken over.
+        StoreUnusable: they ran on different packs, or an evidence file was changed.
+        DataMissing: an evidence file is not there.
+    """
+    from harness.board.entry_comparison import check_one_pack, resampled_runs
+
+    if names[0] == names[1]:
+        raise UsageError(f"{names[0]} is named twice", fix="name two different entries")
+    here = [record for record in records if record.pack.benchmark == benchmark]
+    rows = [_row_of(name, here, benchmark) for name in names]
+    runs = [record for name in names for record in here if record.entry.name == name]
+    check_one_pack(runs)
+    resampled = resampled_runs(runs, store, seed)
+    keys = [
+        key
+        for key in next(iter(resampled[names[0]]))
+        if (key[0] in metrics or not metrics)
+        and key[1] != "paper"
+        and all(key in table for name in names for table in resampled[name])
+    ]
+    found = _differences(names, resampled, keys, seed)
+    first = runs[0]
+    shown = {key[0] for key in keys}
+    comparison = PairComparison(
+        benchmark=benchmark,
+        pack=first.pack.version,
+        entries=names,
+        seeds=(len(rows[0].seeds), len(rows[1].seeds)),
+        unranked=(rows[0].unranked_reason, rows[1].unranked_reason),
+        unit="patient" if first.pack.patients is not None else "image",
+        units=max((metric.n for metric in first.metrics), default=0),
+        metrics=found,
+        left_out=tuple(name for name in metrics if name not in shown),
+        remarks=tuple(_remarks(rows)),
+        sentence="",
+    )
+    return replace(comparison, sentence=paper_sentence(comparison))
+
+
+def p_value(differences: Sequence[float]) -> float:
+    """Two-sided p of a difference of 0, from bootstrapped differences; 1 where there are none."""
+    at_or_below = sum(each <= 0 for each in differences)
+    at_or_above = sum(each >= 0 for each in differences)
+    return min(1.0, 2 * (1 + min(at_or_below, at_or_above)) / (len(differences) + 1))
+
+
+def interval_of(differences: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval that `p_value` turns round: it leaves out 0 where p is at most 0.05.
+
+    None with fewer than 39 differences, where no p-value reaches 0.05.
+    """
+    ordered = sorted(differences)
+    k = math.floor(0.025 * (len(ordered) + 1))
+    return (ordered[k - 1], ordered[-k]) if k else None
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (Holm 1979): each p times the number of those not yet decided."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for done, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def _row_of(name: str, records: Sequence[Record], benchmark: str) -> Row:
+    rows = [row for row in summarise(records) if row.entry == name]
+    names = sorted({record.entry.name for record in records})
+    if not rows:
+        raise UsageError(
+            f"{name} has no run on {benchmark}",
+            fix=f"{did_you_mean(name, names)}entries there: {', '.join(names) or 'none'}",
+        )
+    if len(rows) > 1:
+        raise UsageError(
+            f"{name} has {len(rows)} rows on {benchmark}: "
+            + ", ".join(f"{row.track}, isolation {row.isolation}" for row in rows),
+            fix="keep them in different results folders (--results), or evaluate one --as NAME",
+        )
+    (row,) = rows
+    if row.failures:
+        raise UsageError(
+            f"{name}: seed {row.failures[0].seed} ended with {row.failures[0].status.value}, and no"
+            " mean is taken over what is left",
+            fix="evaluate that seed again, or compare another entry",
+        )
+    if any(
+        reason.startswith("the seeds ran") for reason in (row.unranked_reason or "").split(", ")
+    ):
+        raise UsageError(
+            f"{name}: {row.unranked_reason}", fix="evaluate the older seeds again with --replace"
+        )
+    return row
+
+
+def _differences(
+    names: tuple[str, str], runs: ResampledRuns, keys: Sequence[ColumnKey], seed: int
+) -> tuple[MetricDifference, ...]:
+    import numpy as np
+
+    from harness.metrics.ranks import SIGNIFICANCE, over_seeds
+
+    order, pairs, drawn = sorted(names), [], []
+    for key in keys:
+        tables = [[table[key] for table in runs[name]] for name in names]
+        means = [float(np.mean([each.value for each in seeds])) for seeds in tables]
+        rows = [
+            over_seeds([each.rows for each in seeds], seed, order.index(name))
+            for name, seeds in zip(names, tables, strict=True)
+        ]
+        difference = rows[0] - rows[1]
+        pairs.append(means)
+        drawn.append(difference[np.isfinite(difference)].tolist())
+    p_values = [p_value(each) for each in drawn]
+    found = []
+    for key, (one, two), each, p, corrected in zip(
+        keys, pairs, drawn, p_values, holm(p_values), strict=True
+    ):
+        low, high = interval_of(each) or (None, None)
+        is_decided = corrected <= SIGNIFICANCE
+        better: TestVerdict = "first" if one > two else "second"
+        verdict = better if is_decided and one != two else "undecided"
+        found.append(
+            MetricDifference(
+                key[0], key[1], one, two, one - two, low, high, p, corrected, len(each), verdict
+            )
+        )
+    return tuple(found)
+
+
+def _remarks(rows: Sequence[Row]) -> Iterable[str]:
+    for row in rows:
+        if len(row.seeds) == 1:
+            yield f"{row.entry} has one seed: what another would change is in no interval"
+        if row.unranked_reason:
+            yield f"{row.entry} takes no rank on the board: {row.unranked_reason}"
+    if rows[0].track != rows[1].track:
+        yield f"they are of two tracks, {rows[0].track} and {rows[1].track}"
+
+
+def paper_sentence(comparison: PairComparison) -> str:
+    """What a paper may say of the comparison, in one sentence; points are hundredths."""
+    one, two = comparison.entries
+    if not comparison.metrics:
+        return f"{one} and {two} have no metric in common on {comparison.benchmark}."
+    parts = [_said(metric, one, two) for metric in comparison.metrics]
+    said = parts[0] if len(parts) == 1 else "; ".join(parts[:-1]) + f"; and {parts[-1]}"
+    unit = f"{comparison.units} {comparison.unit}s"
+    count = len(comparison.metrics)
+    corrected = f", Holm-corrected over {count} metrics" if count > 1 else ""
+    local = [
+        f"{name} takes no rank ({reason})"
+        for name, reason in zip(comparison.entries, comparison.unranked, strict=True)
+        if reason
+    ]
+    marked = f" [unranked: {'; '.join(local)}]" if local else ""
+    return (
+        f"On {comparison.benchmark}, {said} (differences of means over {_seeds(comparison)},"
+        f" with 95 % intervals and two-sided p-values from"
+        f" {comparison.metrics[0].resamples:,} joint bootstrap resamples of {unit}{corrected}).{marked}"
+    )
+
+
+def _said(metric: MetricDifference, one: str, two: str) -> str:
+    name = NAMES.get(metric.metric, metric.metric)
+    points = f"{abs(100 * metric.difference):.2f} points"
+    span = ""
+    if metric.low is not None and metric.high is not None:
+        ends = (metric.low, metric.high)
+        # What is said of the second entry is turned round, its interval too.
+        low, high = ends if metric.difference >= 0 else (-ends[1], -ends[0])
+        span = f"[{100 * low:.2f}, {100 * high:.2f}], "
+    told = f"({span}p {_p(metric.p_holm)})"
+    if metric.verdict == "undecided":
+        return f"{one} and {two} cannot be told apart in {name}, {points} {told}"
+    better, worse = (one, two) if metric.verdict == "first" else (two, one)
+    return f"{better} exceeds {worse} in {name} by {points} {told}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _seeds(comparison: PairComparison) -> str:
+    one, two = comparison.seeds
+    if one == two:
+        return f"{one} seed{'s' if one > 1 else ''} each"
+    return f"{one} and {two} seeds"
+
+
+COLUMNS = (
+    "benchmark", "pack", "first", "second", "first_seeds", "second_seeds", "first_unranked",
+    "second_unranked", "unit", "units", "metric", "grid", "first_mean", "second_mean", "difference",
+    "low", "high", "p", "p_holm", "resamples", "verdict",
+)  # fmt: skip
+"""Columns of `pair_csv`; means, differences and ends are shares from 0 to 1."""
+
+
+def pair_csv(comparison: PairComparison) -> str:
+    """One line per metric."""
+    head = (
+        comparison.benchmark, comparison.pack, *comparison.entries, *comparison.seeds,
+        *comparison.unranked, comparison.unit, comparison.units,
+    )  # fmt: skip
+    return csv_table(COLUMNS, [(*head, *vars(metric).values()) for metric in comparison.metrics])
+
+
+def pair_latex(comparison: PairComparison) -> str:
+    """A table for a paper, in percent and points; the better mean bold where it is decided."""
+    one, two = map(latex_text, comparison.entries)
+    rows = []
+    for metric in comparison.metrics:
+        values = [f"{100 * value:.2f}" for value in (metric.first, metric.second)]
+        if metric.verdict != "undecided":
+            place = 0 if metric.verdict == "first" else 1
+            values[place] = rf"\textbf{{{values[place]}}}"
+        span = "--"
+        if metric.low is not None and metric.high is not None:
+            span = f"$[{100 * metric.low:.2f}, {100 * metric.high:.2f}]$"
+        name = latex_text(NAMES.get(metric.metric, metric.metric))
+        p = f"${_p(metric.p_holm)}$" if metric.p_holm < 0.001 else f"{metric.p_holm:.3f}"
+        rows.append([name, *values, f"${100 * metric.difference:+.2f}$", span, p])
+    columns = ["Metric", one, two, "Difference", r"95\% interval", "$p$ (Holm)"]
+    return latex_table(columns, rows, note=comparison.sentence)
+
+
+def pair_text(comparison: PairComparison) -> str:
+    """The same for a terminal, in percent and points."""
+    one, two = comparison.entries
+    units = f"{comparison.units} {comparison.unit}s"
+    lines = [f"{one} and {two} on {comparison.benchmark}: {units}, {_seeds(comparison)}"]
+    width = max((len(metric.metric) for metric in comparison.metrics), default=0)
+    for metric in comparison.metrics:
+        span = "no interval"
+        if metric.low is not None and metric.high is not None:
+            span = f"[{100 * metric.low:+.2f}, {100 * metric.high:+.2f}]"
+        better = {"first": f"{one} is better", "second": f"{two} is better"}
+        lines.append(
+            f"  {metric.metric:<{width}}  {100 * metric.first:6.2f} {100 * metric.second:6.2f}"
+            f"  {100 * metric.difference:+6.2f} {span}  p {_p(metric.p)}, Holm {_p(metric.p_holm)}:"
+            f" {better.get(metric.verdict, 'cannot be told apart')}"
+        )
+    lines += [f"  {name}: one of them does not have it" for name in comparison.left_out]
+    lines += [f"  note: {remark}" for remark in comparison.remarks]
+    return "\n".join([*lines, "", comparison.sentence])
