@@ -37,6 +37,28 @@ MOST_ASKED: Mapping[str, float | int] = MappingProxyType(
 """The most of each limit that an entry may ask for."""
 
 
+MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "start_seconds": "from the start of the program to its ready frame",
+        "image_seconds": "from the send of one image to the last byte of its answer",
+        "predict_seconds": "one whole predict session",
+        "train_seconds": "one whole training, all its parts and its checkpoints together",
+        "stop_seconds": "from the end of input, or TERM, to the exit",
+        "memory_mib": "RAM, swap included (in containers alone)",
+        "shm_mib": "size of /dev/shm (in containers alone)",
+        "tmp_mib": "size of /tmp (in containers alone)",
+        "pids": "processes and threads (in containers alone)",
+        "threads": "CPU threads",
+        "log_bytes": "bytes on standard error",
+        "train_stdout_bytes": "bytes on standard output in training, answers not counted",
+        "model_bytes": "total size of the trained model's files",
+        "model_files": "number of the trained model's files",
+        "checkpoints": "checkpoints of one training that are judged; the last is told to stop",
+    }
+)
+"""What each limit bounds, in a line."""
+
+
 def asked_limits(section: object, where: str) -> dict[str, float | int]:
     """The limits of a table `[limits]`.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from harness import list as harness_list
 from harness.common.errors import EntryInvalid
 from harness.engines.base import Limits
-from harness.entries.asked_limits import MOST_ASKED, asked_limits, limits_for
+from harness.entries.asked_limits import MEANINGS, MOST_ASKED, asked_limits, limits_for
 from harness.entries.opening import open_entry
 from tests.entries.test_submissions import source_folder, submit
+from tests.paths import REPOSITORY
 
 
 def test_what_is_asked_takes_the_defaults_place_and_a_calls_word_comes_last() -> None:
@@ -69,3 +73,24 @@ def test_a_submissions_file_and_a_folder_may_ask_and_the_file_comes_last(tmp_pat
     image.write_text(image.read_text() + "\n[limits]\nmemory_mib = 1e12\n")
     with pytest.raises(EntryInvalid, match="memory_mib"):
         open_entry(str(image))
+
+
+def test_the_page_of_limits_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (REPOSITORY / "docs/limits.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,.]+) \| ([\d,.]+|as it is) \| (.*) \|$", page, re.M)
+    told = {name: (default, most, meaning) for name, default, most, meaning in rows}
+
+    def shown(value: float) -> str:
+        return f"{value:,.0f}"
+
+    assert told == {
+        name: (
+            shown(default),
+            shown(MOST_ASKED[name]) if name in MOST_ASKED else "as it is",
+            MEANINGS[name],
+        )
+        for name, default in Limits().as_dict().items()
+    }
+    assert harness_list.main(["limits", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [row["limit"] for row in listed] == list(Limits().as_dict())
