@@ -17,7 +17,7 @@ from harness.console import cli
 if TYPE_CHECKING:
     import argparse
 
-    from harness.board.tidy_rows import Choice
+    from harness.board.tidy_rows import LineChoice
 
 EXAMPLES = """
   python -m harness.export > board.csv                         the published board
@@ -71,7 +71,7 @@ def build_parser() -> cli.Parser:
 
 def main(argv: Sequence[str] | None) -> int:
     """Export; returns the exit code."""
-    from harness.board.tidy_rows import Choice
+    from harness.board.tidy_rows import LineChoice
     from harness.common.paths import PUBLISHED_RECORDS
 
     options = build_parser().parse_args(argv)
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None) -> int:
     if options.frame:
         cli.say(frame_help(str(root)))
         return 0
-    choice = Choice(
+    choice = LineChoice(
         options.benchmarks, options.entries, options.metrics, options.grids, options.ranked
     )
     kind = _kind(options)
@@ -128,7 +128,7 @@ def _kind(options: argparse.Namespace) -> str:
     return told or "csv"
 
 
-def _text(kind: str, root: Path, choice: Choice) -> str:
+def _text(kind: str, root: Path, choice: LineChoice) -> str:
     import json
 
     from harness.board.paper_tables import latex_tables, markdown_tables
@@ -144,7 +144,7 @@ def _text(kind: str, root: Path, choice: Choice) -> str:
     return csv_table(list(TIDY_COLUMNS), [list(line.values()) for line in lines])
 
 
-def _write_parquet(root: Path, choice: Choice, out: Path) -> None:
+def _write_parquet(root: Path, choice: LineChoice, out: Path) -> None:
     """The frame as pandas and pyarrow write it.
 
     Raises:

@@ -74,7 +74,7 @@ Tidy = dict[str, Scalar]
 
 
 @dataclass(frozen=True)
-class Choice:
+class LineChoice:
     """Which lines are wanted; empty: all."""
 
     benchmarks: Sequence[str] = ()
@@ -98,7 +98,7 @@ class Choice:
         return metric.id in (self.metrics or (metric.id,)) and grid in (self.grids or (grid,))
 
 
-def board_rows(root: Path, choice: Choice | None = None) -> tuple[list[Row], dict[Any, Record]]:
+def board_rows(root: Path, choice: LineChoice | None = None) -> tuple[list[Row], dict[Any, Record]]:
     """The rows of a results folder as they may leave the machine, and a record of each.
 
     Raises:
@@ -110,7 +110,7 @@ def board_rows(root: Path, choice: Choice | None = None) -> tuple[list[Row], dic
 
     records = with_withdrawals(Store(root).records(), withdrawals())
     rows = published(summarise(records, comparisons=read_comparisons(root)))
-    found = [row for row in rows if (choice or Choice()).has_row(row)]
+    found = [row for row in rows if (choice or LineChoice()).has_row(row)]
     if not found:
         raise DataMissing(
             "there is no row to export" + (" of what was asked for" if rows else ""),
@@ -121,7 +121,7 @@ def board_rows(root: Path, choice: Choice | None = None) -> tuple[list[Row], dic
     return found, {_key(record): record for record in reversed(records)}
 
 
-def tidy_rows(root: Path, choice: Choice | None = None) -> list[Tidy]:
+def tidy_rows(root: Path, choice: LineChoice | None = None) -> list[Tidy]:
     """One line per row, metric and grid; a row without any metric has one line, with its reason.
 
     Args:
@@ -130,7 +130,7 @@ def tidy_rows(root: Path, choice: Choice | None = None) -> list[Tidy]:
     Raises:
         DataMissing, StoreUnusable: as `board_rows`.
     """
-    wanted = choice or Choice()
+    wanted = choice or LineChoice()
     rows, records = board_rows(root, wanted)
     return [
         _line(row, metric, records[row.benchmark, row.entry, row.track, row.isolation])
@@ -139,7 +139,7 @@ def tidy_rows(root: Path, choice: Choice | None = None) -> list[Tidy]:
     ]
 
 
-def tidy_frame(root: str | Path, choice: Choice | None = None) -> pd.DataFrame:
+def tidy_frame(root: str | Path, choice: LineChoice | None = None) -> pd.DataFrame:
     """The same as a pandas DataFrame, with the columns of `TIDY_COLUMNS`."""
     import pandas as pd
 

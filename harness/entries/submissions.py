@@ -280,6 +280,8 @@ def baselines() -> list[Entry]:
 
 def committed_folders(parent: Path) -> frozenset[str] | None:
     """Names of the folders of a folder of this checkout that are in its commit; None: git cannot tell."""
+    if not parent.is_relative_to(REPOSITORY):
+        return None
     where = f"HEAD:{parent.relative_to(REPOSITORY).as_posix()}"
     try:
         done = subprocess.run(

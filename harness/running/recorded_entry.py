@@ -46,7 +46,10 @@ def find_recorded(record: Record, where: Path) -> str:
     pinned = record.entry.image_digest or record.entry.image
     if record.entry.kind != "archive" and pinned:
         return pinned
-    raise _not_here(record, f"the archive {told!r}", "FILE.tar, or set BMAD_ARCHIVES to its folder")
+    if told.endswith(".tar") or record.entry.kind == "archive":
+        option = "FILE.tar, or set BMAD_ARCHIVES to its folder"
+        raise _not_here(record, f"the archive {told!r}", option)
+    raise _not_here(record, f"the image {told!r}, of which the record has no digest,", "IMAGE")
 
 
 def _folder(record: Record, told: str, where: Path) -> Path:

@@ -228,7 +228,7 @@ DECLARED = (
 
 def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[str]:
     """Why the file cannot be written under this name."""
-    from harness.common.paths import PUBLISHED_RECORDS
+    from harness.common.paths import BASELINES, PUBLISHED_RECORDS
     from harness.entries.submissions import name_problem
     from harness.records.store import Store
 
@@ -236,6 +236,8 @@ def _name_problems(options: argparse.Namespace, candidate: Candidate) -> list[st
     path = options.submissions / f"{name}.toml"
     before = [other.stem for other in sorted(options.submissions.glob("*.toml"))]
     problem = name_problem(name, Store(PUBLISHED_RECORDS).records(), before)
+    if problem and entry.kind == "folder" and entry.folder.resolve() == BASELINES / name:
+        problem = f"{name} is a baseline of this repository already: there is nothing to submit"
     problems = [problem] if problem else []
     is_new = candidate.before is None
     if is_new and path.exists():

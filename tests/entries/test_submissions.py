@@ -21,6 +21,7 @@ from harness.entries.submissions import (
     write_new,
 )
 from harness.publishing.submission_check import check_files
+from tests.publishing.pull_requests import git
 
 DIGEST = "sha256:" + "1" * 64
 OTHER = "sha256:" + "2" * 64
@@ -178,6 +179,19 @@ def test_an_earlier_version_is_nobody_elses_to_hand_in(tmp_path):
     submit(tmp_path, "second", image=None, archive="x.tar", archive_hash=OTHER, content=DIGEST)
     (first, second), _ = submissions.open_all(tmp_path)
     assert find_twin(second.name, marks(second), [first]).name == "first"
+
+
+def test_a_folder_that_an_author_made_among_the_baselines_may_be_submitted(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(submissions, "BASELINES", tmp_path / "baselines")
+    git(tmp_path, "init", "--quiet")
+    source_folder(tmp_path / "baselines", "ours")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "ours")
+    source_folder(tmp_path / "baselines", "mine")
+    assert submissions.name_problem("mine", []) is None
+    assert submissions.name_problem("ours", []) == "ours is the name of a baseline"
+    assert "can be taken for ours" in submissions.name_problem("0urs", [])
 
 
 def test_only_what_is_committed_is_the_projects_own(monkeypatch):

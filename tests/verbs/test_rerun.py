@@ -214,3 +214,14 @@ def test_a_submission_is_found_by_what_it_pinned_also_after_its_update(
     with pytest.raises(UsageError, match=r"'x\.tar' is not here") as caught:
         recorded_entry.find_recorded(archive, tmp_path / "w4")
     assert "BMAD_ARCHIVES" in caught.value.fix
+    digest = "r.example/x@sha256:" + "3" * 64
+    image = make_record(
+        entry="x",
+        entry__kind="image",
+        entry__image_digest=digest,
+        entry__metadata={"source": "x:1"},
+    )
+    assert recorded_entry.find_recorded(image, tmp_path / "w5") == digest  # not what x:1 is today
+    bare = make_record(entry="x", entry__kind="image", entry__metadata={"source": "x:1"})
+    with pytest.raises(UsageError, match="no digest, is not here"):
+        recorded_entry.find_recorded(bare, tmp_path / "w6")
