@@ -73,6 +73,7 @@ def lane_of(item: pytest.Item) -> str:
     return "engine" if item.get_closest_marker("engine") else str(item.path)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the lanes
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the machine cannot run, with the reason; in CI engine and browser are compulsory."""
     for item in items:

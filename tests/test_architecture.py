@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import lane_of
 from tests.paths import REPOSITORY
 
 # Each imports itself and what stands above it. `verbs` are the modules at the root of harness/;
@@ -380,3 +382,24 @@ def test_nothing_is_printed_past_the_console() -> None:
     }
     assert found == {}
     assert writes_of("print(1)\nsys.stderr.write('x')") == [1, 2]
+
+
+def test_every_test_of_this_process_stands_in_its_lane(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist splits by what follows the `@`; what has none goes to any process."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("one process has one lane")
+    strays = [
+        item.nodeid
+        for item in request.session.items
+        if not item.nodeid.endswith(f"@{lane_of(item)}")
+    ]
+    assert strays == []
+
+
+def test_all_that_uses_the_engine_is_one_lane(request: pytest.FixtureRequest) -> None:
+    lanes = {
+        lane_of(item)
+        for item in request.session.items
+        if {"docker_engine", "engine"} & {*item.keywords, *getattr(item, "fixturenames", ())}
+    }
+    assert lanes <= {"engine"}
