@@ -26,10 +26,13 @@ MOST_ASKED: Mapping[str, float | int] = MappingProxyType(
         "image_seconds": 600.0,
         "predict_seconds": 24 * 3600.0,
         "train_seconds": 72 * 3600.0,
+        "stop_seconds": 60.0,
         "memory_mib": 64 * 1024,
         "shm_mib": 16 * 1024,
         "tmp_mib": 16 * 1024,
         "pids": 4096,
+        "log_bytes": 64 * 1024**2,
+        "train_stdout_bytes": 1024**3,
         "model_bytes": 64 * 1024**3,
         "model_files": 100_000,
     }

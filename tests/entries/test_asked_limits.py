@@ -10,6 +10,7 @@ import pytest
 
 from harness import list as harness_list
 from harness.common.errors import EntryInvalid
+from harness.common.statuses import Status
 from harness.engines.base import Limits
 from harness.entries.asked_limits import MEANINGS, MOST_ASKED, asked_limits, limits_for
 from harness.entries.opening import open_entry
@@ -94,3 +95,11 @@ def test_the_page_of_limits_is_that_of_the_code(capsys: pytest.CaptureFixture[st
     assert harness_list.main(["limits", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [row["limit"] for row in listed] == list(Limits().as_dict())
+
+
+def test_whatever_a_remedy_tells_an_author_to_ask_for_a_file_may_ask_for() -> None:
+    told = {
+        name for status in Status for name in re.findall(r"--limit (\w+)=", status.entry.remedy)
+    }
+    assert told
+    assert told <= set(MOST_ASKED)
