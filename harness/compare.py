@@ -135,6 +135,12 @@ def _two(options: argparse.Namespace, records: Sequence[Record], store: Store) -
         records, (one, two), options.benchmarks[0], store,
         metrics=() if list(metrics) == ["all"] else metrics, seed=options.seed,
     )  # fmt: skip
+    if (options.csv or options.latex) and not found.is_public:
+        raise UsageError(
+            f"{found.benchmark} is a hidden pack: exact numbers of it do not leave this machine",
+            where="--csv, --latex",
+            fix="without these options the sentence says what may be told",
+        )
     if options.json:
         return json.dumps(asdict(found), indent=1, allow_nan=False)
     if options.csv:

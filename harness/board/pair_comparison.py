@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.board.rows import Row, summarise
 from harness.board.table_formats import csv_table, latex_table, latex_text
+from harness.common.disclosure import Artefact, may_leave, strictest
 from harness.common.errors import UsageError
 from harness.common.near_misses import did_you_mean
 from harness.records.record import Grid
@@ -95,6 +96,8 @@ class PairComparison:
     """Metrics that were asked for and one of them does not have."""
     remarks: tuple[str, ...]
     """What a reader must know besides."""
+    is_public: bool
+    """Whether the numbers may leave this machine; of a hidden pack only who is better may."""
     sentence: str
     """One sentence, ready for a paper."""
 
@@ -152,6 +155,7 @@ def compare_pair(
         metrics=found,
         left_out=tuple(name for name in metrics if name not in shown),
         remarks=tuple(_remarks(rows)),
+        is_public=may_leave(Artefact.COMPARISON_NUMBERS, strictest(row.visibility for row in rows)),
         sentence="",
     )
     return replace(comparison, sentence=paper_sentence(comparison))
@@ -255,6 +259,8 @@ def _remarks(rows: Sequence[Row]) -> Iterable[str]:
             yield f"{row.entry} has one seed: what another would change is in no interval"
         if row.unranked_reason:
             yield f"{row.entry} takes no rank on the board: {row.unranked_reason}"
+    if not may_leave(Artefact.COMPARISON_NUMBERS, strictest(row.visibility for row in rows)):
+        yield "the pack is hidden: these numbers stay on this machine, the sentence may leave it"
     if rows[0].track != rows[1].track:
         yield f"they are of two tracks, {rows[0].track} and {rows[1].track}"
 
@@ -264,7 +270,8 @@ def paper_sentence(comparison: PairComparison) -> str:
     one, two = comparison.entries
     if not comparison.metrics:
         return f"{one} and {two} have no metric in common on {comparison.benchmark}."
-    parts = [_said(metric, one, two) for metric in comparison.metrics]
+    has_numbers = comparison.is_public
+    parts = [_said(metric, one, two, has_numbers=has_numbers) for metric in comparison.metrics]
     said = parts[0] if len(parts) == 1 else "; ".join(parts[:-1]) + f"; and {parts[-1]}"
     unit = f"{comparison.units} {comparison.unit}s"
     count = len(comparison.metrics)
@@ -275,15 +282,21 @@ def paper_sentence(comparison: PairComparison) -> str:
         if reason
     ]
     marked = f" [unranked: {'; '.join(local)}]" if local else ""
+    what = "95 % intervals and two-sided p-values" if has_numbers else "two-sided p-values at 5 %"
     return (
         f"On {comparison.benchmark}, {said} (differences of means over {_seeds(comparison)},"
-        f" with 95 % intervals and two-sided p-values from"
+        f" with {what} from"
         f" {comparison.metrics[0].resamples:,} joint bootstrap resamples of {unit}{corrected}).{marked}"
     )
 
 
-def _said(metric: MetricDifference, one: str, two: str) -> str:
+def _said(metric: MetricDifference, one: str, two: str, *, has_numbers: bool) -> str:
     name = NAMES.get(metric.metric, metric.metric)
+    better, worse = (one, two) if metric.verdict == "first" else (two, one)
+    if not has_numbers:
+        if metric.verdict == "undecided":
+            return f"{one} and {two} cannot be told apart in {name}"
+        return f"{better} exceeds {worse} in {name}"
     points = f"{abs(100 * metric.difference):.2f} points"
     span = ""
     if metric.low is not None and metric.high is not None:
@@ -294,7 +307,6 @@ def _said(metric: MetricDifference, one: str, two: str) -> str:
     told = f"({span}p {_p(metric.p_holm)})"
     if metric.verdict == "undecided":
         return f"{one} and {two} cannot be told apart in {name}, {points} {told}"
-    better, worse = (one, two) if metric.verdict == "first" else (two, one)
     return f"{better} exceeds {worse} in {name} by {points} {told}"
 
 

@@ -82,7 +82,7 @@ def comparison(**changes: object) -> PairComparison:
         "benchmark": "brain", "pack": "v1", "entries": ("my_net", "padim"), "seeds": (3, 1),
         "unranked": ("random weights", None), "unit": "patient", "units": 50, "left_out": (),
         "remarks": ("padim has one seed: what another would change is in no interval",),
-        "sentence": "",
+        "sentence": "", "is_public": True,
         "metrics": (
             metric("image_auroc", 0.9, 0.8, 0.0005, "first"),
             metric("pixel_auroc", 0.8, 0.9, 0.02, "second"),
@@ -107,6 +107,12 @@ def test_the_sentence_says_who_by_how_much_and_how_sure() -> None:
     assert said.endswith("[unranked: my_net takes no rank (random weights)]")
     assert "Holm" not in paper_sentence(comparison(metrics=comparison().metrics[:1]))
     assert "no metric in common" in paper_sentence(comparison(metrics=()))
+
+
+def test_of_a_hidden_pack_the_sentence_says_who_and_no_number() -> None:
+    said = paper_sentence(comparison(is_public=False, unranked=(None, None)))
+    assert "my_net exceeds padim in image AUROC; padim exceeds my_net in pixel AUROC" in said
+    assert not re.search(r"\d\.\d|points", said)
 
 
 def check_latex(text: str) -> list[list[str]]:

@@ -218,3 +218,16 @@ def test_the_whole_board_is_printed_as_json_too(
     (told,) = json.loads(capsys.readouterr().out)
     assert told["benchmark"] == "rsna"
     assert told["written"] == str(comparison_path(store.root, "rsna"))
+
+
+def test_exact_differences_of_a_hidden_pack_are_written_to_no_table(
+    fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fill({"strong": 2.0, "weak": 0.5}, visibility="hidden", track="sealed")
+    for option in ("--csv", "--latex"):
+        with pytest.raises(UsageError, match="hidden pack"):
+            two(store, option)
+    assert two(store) == 0
+    told = capsys.readouterr().out
+    assert "stay on this machine" in told
+    assert "points" not in told.splitlines()[-1]
