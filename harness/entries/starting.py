@@ -175,6 +175,7 @@ def _torch(fresh: Path, folder: Path, rest: str) -> None:
     fresh.mkdir()
     shutil.copyfile(source, fresh / "network.py")
     texts = {"title": folder.name, "class_name": name, "source": source.name}
+    texts |= {"name": folder.name, "folder": str(folder)}
     _fill("torch/model.py", fresh / "model.py", texts)
     _fill("torch/README.md", fresh / "README.md", texts)
     params = {"image_size": 256, "batch_size": 32, **DESCENT, "learning_rate": 0.0001}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,29 @@ def test_pretrained_weights_come_from_the_weights_folder_and_from_nowhere_else(
     (name,) = (each for each in teacher if each.endswith("layer1.0.conv1.weight"))
     torch.testing.assert_close(teacher[name], state["layer1.0.conv1.weight"])
     assert not torch.equal(student[name], state["layer1.0.conv1.weight"])
+
+
+def test_a_checkpoint_of_ones_own_is_loaded_as_the_readme_says(
+    tmp_path: Path, test_images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.layer = nn.Conv2d(3, 3, 3, padding=1)\n\n"
+        "    def forward(self, x):\n        return self.layer(x)\n"
+    )
+    folder = tmp_path / "mine"
+    start_folder(folder, f"torch:{tmp_path / 'net.py'}:Net")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(folder))  # as the contract's server does
+    theirs = {"layer.weight": torch.full((3, 3, 3, 3), 0.01), "layer.bias": torch.zeros(3)}
+    torch.save(theirs, tmp_path / "checkpoint.pth")
+    (block,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    exec(block, {})
+    model = model_of(folder)
+    before = model.predict(test_images[0])[1]
+    model.load(tmp_path / "my-model")
+    assert torch.equal(model.network.layer.weight, theirs["layer.weight"])
+    assert model.predict(test_images[0])[1] != before
 
 
 def test_nothing_of_the_librarys_engine_is_imported() -> None:
