@@ -151,7 +151,8 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     from harness.common.paths import PUBLISHED_RECORDS
     from harness.records.store import Store
 
-    counts = team_counts([*store.records(), *Store(PUBLISHED_RECORDS).records()])
+    published = Store(PUBLISHED_RECORDS).records()
+    counts = team_counts([*store.records(), *store.history(), *published])
     return [
         f"scored: {one_line(each.team)} has {each.scored} of {options.most_scored or each.most} submissions"
         f" on {each.benchmark}"

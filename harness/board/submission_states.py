@@ -106,7 +106,8 @@ def submission_jobs(
     known = {_name_of(record): record for record in published} | {
         _name_of(record): record for record in store.records()
     }
-    scored = scored_by_team(known.values())
+    # What a corrected version took the place of was scored all the same.
+    scored = scored_by_team([*known.values(), *store.history()])
     versions = current_versions()
     jobs = []
     for entry in entries:
@@ -116,13 +117,15 @@ def submission_jobs(
                 record = known.get(name)
                 state, why, since = _state(entry, pack, record, versions, is_retrying=is_retrying)
                 team = team_of(entry.table)
-                names = scored.setdefault((team_key(team), pack.name), set())
-                if state == "waiting" and entry.name not in names:
-                    if len(names) >= most_scored:
+                versions_scored = scored.setdefault((team_key(team), pack.name), set())
+                version = (entry.name, _pinned(entry))
+                if state == "waiting" and version not in versions_scored:
+                    if len(versions_scored) >= most_scored:
                         state = "held"
-                        why = f"{team} has {len(names)} of {most_scored} scored submissions here"
+                        count = f"{len(versions_scored)} of {most_scored}"
+                        why = f"{team} has {count} scored submissions here"
                     else:
-                        names.add(entry.name)  # the place is taken by the one that came first
+                        versions_scored.add(version)  # the place is taken by what came first
                 until = _latest(state, since, limits)
                 if state == "waiting" and (began := store.running_since(name)):
                     state, since = "running", began
@@ -140,19 +143,30 @@ def team_of(table: object) -> str:
     return team or next(iter(authors), "") or "unknown"
 
 
+def _pinned(entry: Entry) -> str:
+    return entry.table.pinned if isinstance(entry.table, SubmissionTable) else ""
+
+
 def team_key(team: str) -> str:
     """What all spellings of one team have in common: case, spaces, punctuation and lookalikes apart."""
     return key_of(team)
 
 
-def scored_by_team(records: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
-    """Names of the scored submissions by (team, benchmark); the demo pack counts nothing."""
-    found: dict[tuple[str, str], set[str]] = {}
+def scored_by_team(
+    records: Iterable[Record],
+) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    """Name and pin of all that was scored, by (team, benchmark); the demo pack counts nothing.
+
+    A corrected version counts like another submission: its numbers tell as much of the labels. The
+    same version evaluated again does not.
+    """
+    found: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for record in records:
         team = record.entry.metadata.get("team")
         if record.is_ok and isinstance(team, str) and record.pack.benchmark != "demo":
             key = (team_key(team), record.pack.benchmark)
-            found.setdefault(key, set()).add(record.entry.name)
+            pinned = str(record.entry.metadata.get("pinned") or "")
+            found.setdefault(key, set()).add((record.entry.name, pinned))
     return found
 
 
@@ -249,7 +263,7 @@ def _why_held(entry: Entry, pack: Pack, record: Record) -> str:
 def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) -> list[str]:
     """Why a record is no longer the one that a run of today would leave; empty where it is."""
     settings = entry.settings(pack.card.base or pack.name)
-    pinned = entry.table.pinned if isinstance(entry.table, SubmissionTable) else None
+    pinned = _pinned(entry) or None
     aspects: Mapping[str, tuple[object, object]] = {
         "the submission": (record.entry.metadata.get("pinned"), pinned),
         "its settings": (dict(record.entry.params), dict(settings.params)),

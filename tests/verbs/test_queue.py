@@ -186,6 +186,38 @@ def test_a_team_has_a_bounded_number_of_scored_submissions_on_each_benchmark(tmp
     assert told == "Team has 2 of 2 scored submissions here"
 
 
+def test_a_corrected_version_takes_one_more_of_the_teams_places(tmp_path, make_record):
+    """Else versions of one submission could read labels off their numbers without an end."""
+    store = Store(tmp_path / "r")
+
+    def version(digit: str) -> None:
+        (tmp_path / "mine.toml").unlink(missing_ok=True)
+        submit(tmp_path, content="sha256:" + digit * 64)
+
+    def state(most: int) -> str:
+        entry = open_entry(str(tmp_path / "mine.toml"))
+        (job,) = submission_jobs(
+            [entry], [pack()], [0], store=store, published=[], limits=Limits(), most_scored=most
+        )
+        return job.state
+
+    for digit in "123":
+        version(digit)
+        record = record_of(make_record, open_entry(str(tmp_path / "mine.toml")))
+        if (before := store.find(RunName("brain", "mine", 0))) is not None:
+            store.retire(RunName("brain", "mine", 0), before)
+        store.save(RunName("brain", "mine", 0), record)
+    assert [r.entry.metadata["pinned"][-1] for r in store.history()] in (["1", "2"], ["2", "1"])
+    version("4")
+    assert state(most=3) == "held"
+    assert state(most=4) == "waiting"
+    version("3")  # the same again, whatever the reason: no more than before
+    assert state(most=3) != "held"
+    (tmp_path / "r/history/brain/mine/seed-0.000000000000").mkdir()
+    (tmp_path / "r/history/brain/mine/seed-0.000000000000/seed-0.json").write_text("{}")
+    assert len(store.history()) == 2
+
+
 def test_a_published_record_counts_like_ones_own(tmp_path, make_record):
     (entry,) = image_entries(tmp_path, ["mine"])
     from harness.board.submission_states import current_versions
