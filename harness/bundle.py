@@ -41,11 +41,13 @@ def build_parser() -> cli.Parser:
     key.add_argument(
         "--keys", type=Path, metavar="DIR", help="folder of public keys (default: leaderboard/keys)"
     )
+    key.add_argument("--json", action="store_true", help="print the files and the id as JSON")
     export = verbs.add_parser("export", help="write bundles")
     export.add_argument("records", nargs="*", type=Path, metavar="RECORD", help="seed-n.json files")
     export.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     export.add_argument("--key", type=Path, required=True, metavar="FILE", help="your private key")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of bundles")
+    export.add_argument("--json", action="store_true", help="print the paths as one JSON array")
     return parser
 
 
@@ -60,22 +62,24 @@ def main(argv: Sequence[str] | None) -> int:
     """Make keys, or export; prints the paths that were written."""
     options = build_parser().parse_args(argv)
     if options.verb == "key":
-        cli.say(_make_key(options))
+        _make_key(options)
         return 0
-    for path in export(options):
-        cli.say(path)
+    written = [str(path) for path in export(options)]
+    cli.say_either("\n".join(written), written, is_json=options.json)
     return 0
 
 
-def _make_key(options: argparse.Namespace) -> str:
+def _make_key(options: argparse.Namespace) -> None:
     from harness.common.paths import PUBLIC_KEYS
     from harness.publishing.signing import generate_key
 
     public = (options.keys or PUBLIC_KEYS) / f"{options.name}.pem"
     key_id = generate_key(options.key.expanduser(), public)
-    return (
+    cli.say_either(
         f"private key: {options.key} (keep it secret; who has it can sign for you)\n"
-        f"public key:  {public} (commit it)\nid:          {key_id}"
+        f"public key:  {public} (commit it)\nid:          {key_id}",
+        {"private": str(options.key), "public": str(public), "id": key_id},
+        is_json=options.json,
     )
 
 

@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.campaigns.host import find_host
     from harness.campaigns.plan import plan_campaign
     from harness.campaigns.report import as_json, exit_code, plan_text, show
+    from harness.publishing.site_build import tell_site_problem
 
     is_run = options.action in ("run", "resume")
     done: list[Ended] = []
@@ -102,6 +103,8 @@ def main(argv: Sequence[str] | None) -> int:
         plan = plan_campaign(options, place, reporter)
         if is_run:
             plan.check_conflicts(replace=options.replace)
+            if not options.no_site:
+                tell_site_problem(options.results, reporter)
             done = run(plan, place, options, reporter)
     if not is_run:
         cli.say(as_json(plan) if options.json else plan_text(plan))

@@ -34,6 +34,7 @@ def build_parser() -> cli.Parser:
         "--out", type=Path, required=True, metavar="DIR",
         help="new folder; its name is the entry's and begins with canary",
     )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print folder and count as JSON")
     return parser
 
 
@@ -49,7 +50,11 @@ def main(argv: Sequence[str] | None) -> int:
         count = write_canary(
             data_options.open_packs(options, cache, reporter), options.out, reporter
         )
-    cli.say(f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}")
+    cli.say_either(
+        f"{options.out}: {count} images known\nnext: python -m harness.evaluate {options.out}",
+        {"folder": str(options.out), "images": count},
+        is_json=options.json,
+    )
     return 0
 
 

@@ -1,7 +1,8 @@
 """`python -m harness.check ENTRY`: does an entry keep the contract? A full run on the demo pack.
 
 The same code path and the same limits as `evaluate`, on images that are no secret, so
-the whole log is shown. The verdict is one JSON object on standard output.
+the whole log is shown. The verdict is a few lines at a terminal; with `--json`, or where the
+output is none, it is one JSON object.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from harness.common.foreign_text import hanging
 from harness.console import cli
-from harness.running.checking import check_entry
+from harness.console.ends import is_terminal
+from harness.running.checking import CheckReport, check_entry
 
 EXAMPLES = """
   python -m harness.check baselines/padim
   python -m harness.check my-method:latest > verdict.json
   python -m harness.check my-method.tar --device cuda:0 --limit image_seconds=10
 """
+# Of the metrics a reader sees these; the JSON holds all.
+SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_pro", "dice_max")
 
 
 def build_parser() -> cli.Parser:
     """The command line of this verb."""
     parser = cli.Parser(
         "check",
-        "Run an entry through the whole contract on the demo pack. Prints a JSON verdict;\n"
+        "Run an entry through the whole contract on the demo pack. Prints a verdict;\n"
         "the entry's full log goes to standard error. Exit code 0: it conforms; 3 or 4: not.",
         EXAMPLES,
     )
@@ -32,6 +37,9 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     cli.add_engine_options(parser)
     cli.add_setting_options(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print the verdict as JSON at a terminal too"
+    )
     return parser
 
 
@@ -41,8 +49,28 @@ def main(argv: Sequence[str] | None) -> int:
     with cli.reporting() as reporter:
         verdict = check_entry(options, reporter)
     verdict.show_log(reporter)
-    cli.say_json(asdict(verdict))
+    is_json = options.json or not is_terminal(sys.stdout)
+    cli.say_either(verdict_text(verdict), asdict(verdict), is_json=is_json)
     return verdict.exit_code
+
+
+def verdict_text(verdict: CheckReport) -> str:
+    """The verdict for a reader: every check in a line, what to know besides, and what it comes to."""
+    width = max((len(check.name) for check in verdict.checks), default=0)
+    lines = [
+        hanging(f"{'ok    ' if check.passed else 'FAILED'} {check.name:<{width}}  {check.detail}")
+        for check in verdict.checks
+    ]
+    lines += [f"note   {warning}" for warning in verdict.warnings]
+    if verdict.seconds_per_image is not None:
+        lines.append(f"       {verdict.seconds_per_image:.3f} s per image on the demo pack")
+    values = [
+        f"{name} {value:.4f}" for name in SHOWN if (value := verdict.metrics.get(name)) is not None
+    ]
+    if values:
+        lines.append(f"       reached there (a sign of life): {', '.join(values)}")
+    ending = "keeps the contract" if verdict.conforms else "does NOT keep the contract"
+    return "\n".join([*lines, f"{verdict.entry} {ending}"])
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.console import cli
 
+MEBIBYTE = 1024**2
 KEPT = {"weights", "work", "unfinished"}
 
 EXAMPLES = """
@@ -43,6 +45,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--unfinished", action="store_true", help="also remove interrupted trainings"
     )
+    parser.add_argument("--json", action="store_true", help="print what was done as a JSON array")
     return parser
 
 
@@ -50,35 +53,57 @@ def main(argv: Sequence[str] | None) -> int:
     """Clean up; returns the exit code."""
     options = build_parser().parse_args(argv)
     from harness.benchmarks import default_cache
-    from harness.common.errors import EngineUnavailable
-    from harness.engines import choose_engine
     from harness.records.store import Store
     from harness.running.run import sweep_work_folders
     from harness.trained import interrupted_training
 
     cache = default_cache()
-    cli.say(f"work folders removed        {sweep_work_folders(cache)}")
-    cli.say(f"half-written files removed  {Store(options.results).sweep()}")
+    told = _Told(is_json=options.json)
+    told.tell("work folders removed", sweep_work_folders(cache))
+    told.tell("half-written files removed", Store(options.results).sweep())
     if options.cache:
-        cli.say(f"cache folders emptied       {_empty(cache)} in {cache}")
-    code = _remove_unfinished(cache) if options.unfinished else 0
-    cli.say(f"trained models removed      {_remove_models(options.models_unused_for)}")
+        told.tell("cache folders emptied", _empty(cache), f" in {cache}")
+    code = _remove_unfinished(cache, told) if options.unfinished else 0
+    count, freed = _remove_models(options.models_unused_for)
+    told.tell("trained models removed", count, f", {freed // MEBIBYTE} MiB")
     for left in interrupted_training.leftovers(cache):
-        cli.say(f"interrupted training kept   {left.name}, {left.nbytes // 1024**2} MiB")
-    cli.say(f"leftover processes ended    {choose_engine('process').remove_leftovers()}")
+        told.tell("interrupted training kept", left.name, f", {left.nbytes // MEBIBYTE} MiB")
+    _clean_engines(told, is_with_images=options.images)
+    if options.json:
+        cli.say_json(told.facts)
+    return code
+
+
+@dataclass
+class _Told:
+    """What was done, told line by line, or at the end as JSON."""
+
+    is_json: bool
+    facts: list[dict[str, object]] = field(default_factory=list)
+
+    def tell(self, what: str, value: object, more: str = "") -> None:
+        self.facts.append({"what": what, "value": value})
+        if not self.is_json:
+            cli.say(f"{what:<27} {value}{more}")
+
+
+def _clean_engines(told: _Told, *, is_with_images: bool) -> None:
+    from harness.common.errors import EngineUnavailable
+    from harness.engines import choose_engine
+
+    told.tell("leftover processes ended", choose_engine("process").remove_leftovers())
     try:
         engine = choose_engine("docker")
         engine.check()
     except EngineUnavailable:
-        cli.say("no container engine answers: containers and images were not looked at")
-        return code
-    cli.say(f"containers removed          {engine.remove_leftovers()}")
-    if options.images:
-        cli.say(f"images removed              {engine.remove_images()}")
-    return code
+        told.tell("containers and images", "not looked at: no container engine answers")
+        return
+    told.tell("containers removed", engine.remove_leftovers())
+    if is_with_images:
+        told.tell("images removed", engine.remove_images())
 
 
-def _remove_unfinished(cache: Path) -> int:
+def _remove_unfinished(cache: Path, told: _Told) -> int:
     """Remove interrupted trainings; what resists is told, and the rest is cleaned all the same."""
     from harness.common.errors import EnvironmentFault
     from harness.trained import interrupted_training
@@ -88,12 +113,12 @@ def _remove_unfinished(cache: Path) -> int:
     except EnvironmentFault as error:
         cli.say(cli.render_error(error), to=sys.stderr)
         return error.exit_code
-    cli.say(f"interrupted trainings       {count} removed")
+    told.tell("interrupted trainings", count, " removed")
     return 0
 
 
-def _remove_models(days: float | None) -> str:
-    """Remove the trained models that nobody used for so many days; says what became free."""
+def _remove_models(days: float | None) -> tuple[int, int]:
+    """Remove the trained models that nobody used for so many days; how many, and bytes that became free."""
     from harness.trained.model_store import ModelStore, default_models
 
     store = ModelStore(default_models())
@@ -102,7 +127,7 @@ def _remove_models(days: float | None) -> str:
         before = time.time() - days * 86400
         unused = [model for model in store.models() if model.last_used <= before]
         freed += store.remove(unused)
-    return f"{len(unused)}, {freed // 1024**2} MiB"
+    return len(unused), freed
 
 
 def _empty(cache: Path) -> int:

@@ -9,7 +9,6 @@ what is written or printed holds aggregates only. See `harness.metrics.ranks` fo
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.board.comparison import Comparison
+    from harness.board.pair_comparison import PairComparison
     from harness.records.record import Record
     from harness.records.store import Store
 
@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None) -> int:
     store = Store(options.results)
     records = with_withdrawals(store.records(), withdrawals())
     if options.entries:
-        cli.say(_two(options, records, store))
+        found, text = _two(options, records, store)
+        cli.say_either(text, asdict(found), is_json=options.json)
         return 0
     if options.csv or options.latex or options.metrics:
         raise UsageError(
@@ -103,24 +104,25 @@ def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -
             fix="evaluate entries in containers with real weights; --unranked compares the others,"
             " and python -m harness.compare A B --benchmark NAME any two",
         )
-    told = []
+    found = []
     for name, group in sorted(groups.items()):
         comparison = compare_entries(group, store, seed=options.seed)
-        written = None
-        if not options.json:
-            cli.say(report(comparison))
+        found.append(asdict(comparison))
+        written = ""
         if not options.unranked:
-            written = comparison_path(store.root, name)
-            store.write(written, comparison_bytes(comparison))
-            if not options.json:
-                cli.say(f"written: {written}")
-        told.append({"written": written, **asdict(comparison)})
+            path = comparison_path(store.root, name)
+            store.write(path, comparison_bytes(comparison))
+            written = f"\nwritten: {path}"
+        if not options.json:
+            cli.say(report(comparison) + written)
     if options.json:
-        cli.say_json(told)
+        cli.say_json(found)
 
 
-def _two(options: argparse.Namespace, records: Sequence[Record], store: Store) -> str:
-    """How two entries differ, as it was asked for."""
+def _two(
+    options: argparse.Namespace, records: Sequence[Record], store: Store
+) -> tuple[PairComparison, str]:
+    """How two entries differ, and that as text, as it was asked for."""
     from harness.board import pair_comparison
 
     if len(options.entries) != 2 or len(options.benchmarks) != 1:
@@ -141,13 +143,11 @@ def _two(options: argparse.Namespace, records: Sequence[Record], store: Store) -
             where="--csv, --latex",
             fix="without these options the sentence says what may be told",
         )
-    if options.json:
-        return json.dumps(asdict(found), indent=1, allow_nan=False)
     if options.csv:
-        return pair_comparison.pair_csv(found).rstrip("\n")
+        return found, pair_comparison.pair_csv(found).rstrip("\n")
     if options.latex:
-        return pair_comparison.pair_latex(found).rstrip("\n")
-    return pair_comparison.pair_text(found)
+        return found, pair_comparison.pair_latex(found).rstrip("\n")
+    return found, pair_comparison.pair_text(found)
 
 
 def _name(text: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from harness.common.errors import EntryFailed, InfrastructureFault
 from harness.console import cli
+from harness.publishing.site_build import build_site_if_possible, tell_site_problem
 from harness.running.options import add_run_options
 from harness.running.plan import RunPlan, dry_run, plan_runs, run_all
 
@@ -44,8 +46,10 @@ def main(argv: Sequence[str] | None) -> int:
     with cli.reporting() as reporter:
         plan = plan_runs(options, reporter)
         if options.dry_run:
-            cli.say(dry_run(plan))
+            show_calls(plan, is_json=options.json)
             return 0
+        if not options.no_site:
+            tell_site_problem(options.results, reporter)
         records: list[Record] = []
         try:
             for record in run_all(plan):
@@ -61,18 +65,25 @@ def main(argv: Sequence[str] | None) -> int:
 def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_site: bool) -> None:
     """Print the results and rebuild the site."""
     from harness.board.terminal_tables import result_tables
-    from harness.publishing.site_build import build_site
 
     store = plan.place.store
+    # Before anything is printed: whoever reads the first line alone (`| head`) has a site as well.
+    index = build_site_if_possible(store.root, plan.place.reporter) if rebuild_site else None
     if is_json:
         cli.say_json([record.as_json_object() for record in records])
     else:
         cli.say(result_tables(records))
     if rebuild_site:
-        index = build_site(store.root)
-        cli.say(
-            f"records: {store.root}\nsite:    {index}", to=sys.stderr if is_json else sys.stdout
-        )
+        places = f"records: {store.root}" + (f"\nsite:    {index}" if index else "")
+        cli.say(places, to=sys.stderr if is_json else sys.stdout)
+
+
+def show_calls(plan: RunPlan, *, is_json: bool) -> None:
+    """Print the engine's calls of every session; nothing is started."""
+    if is_json:
+        cli.say_json([asdict(call) for call in dry_run(plan)])
+    else:
+        cli.say("\n\n".join(f"# {call.run} {call.verb}\n{call.call}" for call in dry_run(plan)))
 
 
 if __name__ == "__main__":

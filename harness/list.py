@@ -144,6 +144,7 @@ def _statuses(_root: Path | None, _results: Path) -> Rows:
 
 
 def _runs(_root: Path | None, results: Path) -> Rows:
+    from harness.board.tracks import why_unranked
     from harness.records.store import Store
 
     return [
@@ -155,7 +156,7 @@ def _runs(_root: Path | None, results: Path) -> Rows:
             "started": record.times.started,
             "seconds": round(record.times.total, 1),
             "track": record.track,
-            "ranked": "yes" if record.ranked else record.unranked_reason,
+            "ranked": ", ".join(why_unranked(record)) or "yes",
         }
         for record in Store(results).records()
     ]

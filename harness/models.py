@@ -47,7 +47,9 @@ def build_parser() -> cli.Parser:
         "--max-bytes", type=int, metavar="N", help="import refuses larger models (default: 16 GiB)"
     )
     parser.add_argument("--models", type=Path, metavar="DIR", help="the store ($BMAD_MODELS)")
-    parser.add_argument("--json", action="store_true", help="list: the cards as one JSON array")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as JSON; of list, the cards"
+    )
     return parser
 
 
@@ -62,13 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.action == "list":
         return _list(store, is_json=options.json)
     if options.action == "verify":
-        return _verify(store)
+        return _verify(store, is_json=options.json)
     if options.action == "export":
-        return _export(store, options.names[0], options.to)
+        return _export(store, options.names[0], options.to, is_json=options.json)
     if options.action == "import":
-        return _import(store, [Path(name) for name in options.names], options.max_bytes)
+        files = [Path(name) for name in options.names]
+        return _import(store, files, options.max_bytes, is_json=options.json)
     freed = store.remove([model for text in options.names for model in store.matching(text)])
-    cli.say(f"{freed // MEBIBYTE} MiB became free")
+    cli.say_either(
+        f"{freed // MEBIBYTE} MiB became free", {"freed_bytes": freed}, is_json=options.json
+    )
     return 0
 
 
@@ -84,7 +89,7 @@ def _check_names(action: str, names: Sequence[str]) -> None:
         )
 
 
-def _export(store: ModelStore, name: str, target: Path | None) -> int:
+def _export(store: ModelStore, name: str, target: Path | None, *, is_json: bool) -> int:
     from harness.common.errors import UsageError
     from harness.trained import model_archive
 
@@ -94,17 +99,27 @@ def _export(store: ModelStore, name: str, target: Path | None) -> int:
     if not may_leave(Artefact.EXACT_RECORD, model.card.visibility):
         cli.say("note: this model was trained on a hidden pack", to=sys.stderr)
     model_archive.export(store, model, target)
-    cli.say(f"{target} {model.card.model} {model.card.name}")
+    cli.say_either(
+        f"{target} {model.card.model} {model.card.name}",
+        {"file": str(target), "model": model.card.model, "name": model.card.name},
+        is_json=is_json,
+    )
     return 0
 
 
-def _import(store: ModelStore, files: Sequence[Path], max_bytes: int | None) -> int:
+def _import(
+    store: ModelStore, files: Sequence[Path], max_bytes: int | None, *, is_json: bool
+) -> int:
     from harness.trained import model_archive
 
+    most = max_bytes or model_archive.MAX_ARCHIVE_BYTES
+    cards = []
     for file in files:
-        most = max_bytes or model_archive.MAX_ARCHIVE_BYTES
-        card = model_archive.import_archive(store, file, max_bytes=most)
-        cli.say(f"{card.model} {card.name}")
+        cards.append(model_archive.import_archive(store, file, max_bytes=most))
+        if not is_json:
+            cli.say(f"{cards[-1].model} {cards[-1].name}")
+    if is_json:
+        cli.say_json([{"model": card.model, "name": card.name} for card in cards])
     return 0
 
 
@@ -138,16 +153,19 @@ def _line(model: StoredModel) -> str:
     )
 
 
-def _verify(store: ModelStore) -> int:
+def _verify(store: ModelStore, *, is_json: bool) -> int:
     """Print every model's state; 5 when one is damaged."""
     from harness.common.errors import StoreUnusable
 
-    damaged = 0
+    found = []
     for model in store.models():
         problems = store.problems(model)
-        damaged += bool(problems)
-        cli.say(f"{model.card.name} {model.card.model} {'; '.join(problems) or 'ok'}")
-    return StoreUnusable.exit_code if damaged else 0
+        found.append({"name": model.card.name, "model": model.card.model, "problems": problems})
+        if not is_json:
+            cli.say(f"{model.card.name} {model.card.model} {'; '.join(problems) or 'ok'}")
+    if is_json:
+        cli.say_json(found)
+    return StoreUnusable.exit_code if any(each["problems"] for each in found) else 0
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None) -> int:
     with cli.reporting() as reporter:
         from harness.board.data_card import make_card
         from harness.board.data_card_files import write_card
+        from harness.records.store import Store
 
+        Store(options.results).check_writable()
         pack = _open(options.folder, options.benchmark, reporter)
         card = make_card(pack, reporter.progress)
     paths = write_card(card, options.results)

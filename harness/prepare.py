@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.common.errors import EnvironmentFault, UsageError
+from harness.common.near_misses import did_you_mean
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def build_parser() -> cli.Parser:
         "--keep-going", action="store_true", help="leave out what cannot be used, and say what"
     )
     parser.add_argument("--dry-run", action="store_true", help="look at everything, write nothing")
+    parser.add_argument("--json", action="store_true", help="print what was made as JSON")
     _add_own_options(parser)
     return parser
 
@@ -151,7 +153,7 @@ def main(argv: Sequence[str] | None) -> int:
             _check(prepared, reporter)
     finally:
         reporter.close()
-    cli.say(summary(prepared))
+    cli.say_either(summary(prepared), as_json(prepared), is_json=arguments.json)
     return 0
 
 
@@ -205,12 +207,10 @@ def read_request(arguments: argparse.Namespace) -> PackRequest:
 
 
 def _unknown(source: str) -> UsageError:
-    import difflib
-
-    near = difflib.get_close_matches(source, benchmarks(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    known = (*benchmarks(), "folder")
     return UsageError(
-        f"unknown benchmark {source!r}", fix=f"{hint}one of: {', '.join((*benchmarks(), 'folder'))}"
+        f"unknown benchmark {source!r}",
+        fix=f"{did_you_mean(source, known)}one of: {', '.join(known)}",
     )
 
 
@@ -370,6 +370,20 @@ def summary(prepared: PreparedPack) -> str:
             f"next:    python -m harness.pack verify {prepared.folder}",
         ]
     )
+
+
+def as_json(prepared: PreparedPack) -> dict[str, object]:
+    """The same for machines."""
+    return {
+        "name": prepared.name,
+        "folder": str(prepared.folder),
+        "version": prepared.card.version if prepared.card else None,
+        "found": [
+            {"sentence": one.sentence, "is_different": one.is_different}
+            for one in prepared.comparisons
+        ],
+        "left_out": len(prepared.skipped),
+    }
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def build_parser() -> cli.Parser:
         metavar="ENTRY",
         help="entries whose published rows it may change or add to (a maintainer's)",
     )
+    parser.add_argument("--json", action="store_true", help="print what was done or found as JSON")
     return parser
 
 
@@ -91,15 +92,24 @@ def _add(options: argparse.Namespace) -> int:
     if not paths:
         raise DataMissing("there is no publishable run", where=str(options.results))
     refused = 0
+    done: list[dict[str, object]] = []
+
+    def tell(what: Path, *, is_new: bool) -> None:
+        done.append({"path": str(what), "is_new": is_new})
+        if not options.json:
+            cli.say(f"published{'' if is_new else ' before'}: {what}")
+
     for path in paths:
         try:
             written = publish_run(path, target, is_replacing=options.replace)
-            cli.say(f"published: {written}" if written else f"published before: {path}")
+            tell(written or path, is_new=written is not None)
         except (UsageError, StoreUnusable) as error:
             refused += 1
             cli.say(cli.render_error(error), to=sys.stderr)
     for written in publish_comparisons(source, target):
-        cli.say(f"published: {written}")
+        tell(written, is_new=True)
+    if options.json:
+        cli.say_json(done)
     return StoreUnusable.exit_code if refused else 0
 
 
@@ -116,10 +126,14 @@ def _check(options: argparse.Namespace) -> int:
         owned=frozenset(options.owns),
         replaced=frozenset(options.replaces),
     )
-    problems = request.problems()
-    for line in problems or request.proofs():
-        cli.say(one_line(line, 4096))
-    cli.say(f"{len(request.changes)} changed files, {len(problems)} problems")
+    problems = [one_line(line, 4096) for line in request.problems()]
+    proofs = [] if problems else [one_line(line, 4096) for line in request.proofs()]
+    count = len(request.changes)
+    cli.say_either(
+        "\n".join([*problems, *proofs, f"{count} changed files, {len(problems)} problems"]),
+        {"changed_files": count, "problems": problems, "proofs": proofs},
+        is_json=options.json,
+    )
     return StoreUnusable.exit_code if problems else 0
 
 

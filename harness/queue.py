@@ -72,7 +72,9 @@ def build_parser() -> cli.Parser:
     )  # fmt: skip
     group.add_argument("--dry-run", action="store_true", help="say what would be run, run nothing")
     group.add_argument("--no-site", action="store_true", help="do not rebuild the site")
-    group.add_argument("--json", action="store_true", help="print the jobs as one JSON array")
+    group.add_argument(
+        "--json", action="store_true", help="print the result as JSON; of list and run, the jobs"
+    )
     return parser
 
 
@@ -101,26 +103,31 @@ def _withdraw(options: argparse.Namespace) -> int:
 
     path = options.submissions / f"{options.name}.toml"
     withdraw(path, options.reason)
-    cli.say(
-        f"withdrawn: {path}\nIts rows stay on the site, unranked, with the reason. Commit the file,"
+    cli.say_either(
+        f"withdrawn: {path}\nIts rows stay on the site, unranked, with the reason. Commit the file,\n"
+        "make the comparison anew (python -m harness.compare) and build the site.",
+        {"withdrawn": str(path), "reason": options.reason},
+        is_json=options.json,
     )
-    cli.say("make the comparison anew (python -m harness.compare) and build the site.")
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     """Every problem of every file on one line each."""
-    problems = check_files(options.submissions)
-    for problem in problems:
-        cli.say(one_line(problem, 4096))
+    problems = [one_line(problem, 4096) for problem in check_files(options.submissions)]
     count = len(list(options.submissions.glob("*.toml")))
-    cli.say(f"{count} submissions, {len(problems)} problems")
+    cli.say_either(
+        "\n".join([*problems, f"{count} submissions, {len(problems)} problems"]),
+        {"submissions": count, "problems": problems},
+        is_json=options.json,
+    )
     return EntryInvalid.exit_code if problems else 0
 
 
 def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     from harness.benchmarks import check_cache, default_cache
     from harness.entries.submissions import open_all
+    from harness.publishing.site_build import tell_site_problem
     from harness.records.store import Store
 
     cache = default_cache()
@@ -132,6 +139,10 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
     store = Store(options.results)
     jobs = queued_jobs(options, entries, packs, store)
     if options.verb == "run":
+        if not options.dry_run:
+            store.check_writable()
+            if not options.no_site:
+                tell_site_problem(options.results, reporter)
         worst = run_waiting(options, entries, jobs, data_options.places(packs, options), reporter)
         jobs = queued_jobs(options, entries, packs, store)
     else:

@@ -40,6 +40,7 @@ def build_parser() -> cli.Parser:
         "--example", action="store_true",
         help="made-up data instead of records, for looking at the design; needs --out",
     )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the path as JSON")
     return parser
 
 
@@ -53,10 +54,11 @@ def main(argv: Sequence[str] | None) -> int:
                 where="--example",
                 fix="python -m harness.site --example --out DIR",
             )
-        cli.say(build_example(options.out))
-        return 0
-    results = options.results or Path("results")
-    cli.say(build_site(results, options.out, published=options.records or PUBLISHED_RECORDS))
+        index = build_example(options.out)
+    else:
+        results = options.results or Path("results")
+        index = build_site(results, options.out, published=options.records or PUBLISHED_RECORDS)
+    cli.say_either(index, {"site": str(index)}, is_json=options.json)
     return 0
 
 

@@ -67,6 +67,9 @@ def build_parser() -> cli.Parser:
     group.add_argument(
         "--submissions", type=Path, metavar="DIR", help="folder of the file (default: submissions)"
     )
+    group.add_argument(
+        "--json", action="store_true", help="print the result as a JSON array of its lines"
+    )
     parser.set_defaults(seed=0)
     return parser
 
@@ -75,8 +78,8 @@ def main(argv: Sequence[str] | None) -> int:
     """Submit one entry; returns the exit code."""
     options = build_parser().parse_args(argv)
     with cli.reporting() as reporter:
-        written = submit(options, reporter)
-    cli.say(written)
+        told = submit(options, reporter)
+    cli.say_either(told, told.splitlines(), is_json=options.json)
     return 0
 
 

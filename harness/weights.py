@@ -31,7 +31,7 @@ EXAMPLES = """
 """
 
 
-def _fetch_all(files: Sequence[WeightFile], folder: Path, source: str) -> int:
+def _fetch_all(files: Sequence[WeightFile], folder: Path, source: str, *, is_json: bool) -> int:
     if not source.startswith(("https://", "http://")):
         raise UsageError(f"{source!r} is not an http address", where="--source")
     reporter = cli.Reporter()
@@ -41,20 +41,36 @@ def _fetch_all(files: Sequence[WeightFile], folder: Path, source: str) -> int:
         f" about {sum(file.mebibytes for file in missing)} MiB, into {folder}"
     )
     try:
+        fetched = []
         for file in files:
-            cli.say(fetch(file, folder, reporter, source))
+            fetched.append(str(fetch(file, folder, reporter, source)))
+            if not is_json:
+                cli.say(fetched[-1])
     finally:
         reporter.close()
+    if is_json:
+        cli.say_json(fetched)
     return 0
 
 
-def _verify(files: Sequence[WeightFile], folder: Path, *, is_missing_wrong: bool) -> int:
+def _verify(
+    files: Sequence[WeightFile], folder: Path, *, is_missing_wrong: bool, is_json: bool
+) -> int:
     """Print every file's state; 5 when one is wrong, or missing although it was named."""
     problems = {file.backbone: problem_with(file, folder) for file in files}
-    for file in files:
-        problem = problems[file.backbone]
-        state = problem or f"sha256:{sha256_of(folder / file.file_name)}"
-        cli.say(f"{file.backbone:<16} {file.file_name:<42} {state}")
+    found = [
+        {
+            "backbone": file.backbone,
+            "file": file.file_name,
+            "state": problems[file.backbone] or f"sha256:{sha256_of(folder / file.file_name)}",
+        }
+        for file in files
+    ]
+    cli.say_either(
+        "\n".join(f"{each['backbone']:<16} {each['file']:<42} {each['state']}" for each in found),
+        found,
+        is_json=is_json,
+    )
     is_wrong = [
         problem
         for file in files
@@ -79,6 +95,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--source", default=PUBLISHER, metavar="URL", help=f"where from (default: {PUBLISHER})"
     )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -88,11 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = options.weights or default_weights_folder()
     files = files_of(options.names or WEIGHT_FILES)
     if options.action == "fetch":
-        return _fetch_all(files, folder, options.source)
+        return _fetch_all(files, folder, options.source, is_json=options.json)
     if options.action == "verify":
-        return _verify(files, folder, is_missing_wrong=bool(options.names))
-    for line in [folder / file.file_name for file in files] if options.names else [folder]:
-        cli.say(line)
+        return _verify(files, folder, is_missing_wrong=bool(options.names), is_json=options.json)
+    paths = [folder / file.file_name for file in files] if options.names else [folder]
+    cli.say_either("\n".join(map(str, paths)), [str(path) for path in paths], is_json=options.json)
     return 0
 
 

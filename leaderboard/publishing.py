@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from harness.common.errors import StoreUnusable
+from harness.common.json_text import parse_json
+from harness.common.room_to_write import access_problem
 
 MANIFEST = "data/manifest.json"
 
@@ -45,6 +47,25 @@ def publish(files: Mapping[str, bytes], out: Path, *, is_made_up: bool = False) 
         _write(out / MANIFEST, _manifest(_digests(files), is_made_up=is_made_up))
 
 
+def check_target(out: Path, *, is_made_up: bool = False) -> None:
+    """See that a site can be written to a folder; nothing is written yet.
+
+    Args:
+        out: the site's folder; it may be missing.
+        is_made_up: the site will show example data.
+    Raises:
+        StoreUnusable: the folder holds something else, or may not be written.
+    """
+    with _writing_problems(out):
+        _listed(out, is_made_up=is_made_up)
+    if problem := access_problem(out):
+        raise StoreUnusable(
+            f"the site cannot be written: {problem}",
+            where=str(out),
+            fix="choose another folder with --out DIR",
+        )
+
+
 def _listed(out: Path, *, is_made_up: bool) -> set[str]:
     """The files of the last build.
 
@@ -54,7 +75,7 @@ def _listed(out: Path, *, is_made_up: bool) -> set[str]:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return set()
     try:
-        manifest = json.loads((out / MANIFEST).read_bytes())
+        manifest = parse_json((out / MANIFEST).read_bytes())
         listed, was_made_up = manifest["files"], bool(manifest.get("is_made_up"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreUnusable(

@@ -11,6 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from harness.common.errors import EnvironmentFault
+from harness.common.room_to_write import writing_problem
 
 
 def default_cache() -> Path:
@@ -25,15 +26,13 @@ def check_cache(cache: Path) -> None:
     Raises:
         EnvironmentFault: it cannot.
     """
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=cache).close()
-    except OSError as error:
+    if problem := writing_problem(cache):
         raise EnvironmentFault(
-            f"the cache folder cannot be written: {error.strerror}",
+            f"the cache folder cannot be written: {problem}",
             where=str(cache),
             fix="give another folder with BMAD_CACHE=DIR",
-        ) from error
+        )
+    cache.mkdir(parents=True, exist_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -28,6 +28,7 @@ from harness.benchmarks.pixels import (
     read_image,
     read_mask,
 )
+from harness.common.json_text import parse_json
 from harness.common.progress import CountProgress
 
 # Raise when a fact is computed differently, so that caches of older versions are dropped.
@@ -172,7 +173,7 @@ class Scanner:
 
     def _load(self) -> dict[str, Any]:
         try:
-            document = json.loads(self._path.read_bytes())
+            document = parse_json(self._path.read_bytes())
         except (FileNotFoundError, ValueError):  # absent, or damaged: read the pack anew
             return {}
         if not isinstance(document, dict) or document.get("format") != _FORMAT:

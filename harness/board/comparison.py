@@ -16,11 +16,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
 from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
-from harness.common.foreign_text import one_line
+from harness.common.json_text import BadJson, parse_as
 from harness.records.record import Grid, Record, Track
 
 COMPARISONS_FOLDER = "comparisons"
@@ -208,16 +208,14 @@ def read_comparison(path: Path) -> Comparison:
         StoreUnusable: it is not a comparison of this schema, or of another benchmark.
     """
     try:
-        comparison = _FILE.validate_json(path.read_bytes())
+        comparison = parse_as(_FILE.validate_json, path.read_bytes())
     except OSError as error:
         raise StoreUnusable(
             f"the comparison cannot be read: {error.strerror}", where=str(path)
         ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
+    except BadJson as error:
         raise StoreUnusable(
-            f"the file is not a comparison of this schema:"
-            f" {one_line('.'.join(map(str, first['loc'])))}: {one_line(first['msg'])}",
+            f"the file is not a comparison of this schema: {error}",
             where=str(path),
             fix="make it anew with python -m harness.compare",
         ) from error

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from harness.board.site_data import BandedCurve, CurveKind, RunCurves
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
+from harness.common.json_text import BadJson, parse_as
 from harness.records.record import Grid, Record
 from harness.records.store import RunName, Store, replacing, writing_problems
 
@@ -118,12 +119,12 @@ def _read(path: Path, record: Record) -> RunCurves | None:
     if not path.is_file():
         return None
     try:
-        made = _FILE.validate_json(path.read_bytes())
+        made = parse_as(_FILE.validate_json, path.read_bytes())
     except OSError as error:
         raise StoreUnusable(
             f"the curves cannot be read: {error.strerror}", where=str(path)
         ) from error
-    except ValidationError:
+    except BadJson:
         return None
     is_ours = (made.run_key, made.evidence) == (record.run_key, record.evidence)
     return made if is_ours else None

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.board.data_card import DataCard
 from harness.board.data_card_text import to_markdown
 from harness.board.site_data import PackLeak, TrivialAuroc, VerifiedPack
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
+from harness.common.json_text import BadJson, parse_as
 
 CARD_FILE = "datacard.json"
 
@@ -39,8 +38,8 @@ def read_card(path: Path) -> DataCard:
         StoreUnusable: the file is not a data card of this form.
     """
     try:
-        return DataCard.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        return parse_as(DataCard.model_validate_json, path.read_bytes())
+    except (OSError, BadJson) as error:
         raise StoreUnusable(
             "the file is not a data card of this form",
             where=str(path),

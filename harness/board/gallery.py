@@ -22,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from harness.benchmarks import Pack, Sample
 from harness.board import pictures
 from harness.board.site_data import Gallery, GalleryCard, Picture, Role
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import PackInvalid
+from harness.common.json_text import BadJson, parse_as
 from harness.common.progress import Progress
 from harness.metrics import GroundTruth
 from harness.metrics.scorer import Map
@@ -67,8 +68,8 @@ def read_galleries(root: Path, records: Iterable[Record]) -> dict[str, Gallery]:
         if not may_be_shown or not (folder / CARD).is_file():
             continue
         try:
-            card = _FILE.validate_json((folder / CARD).read_bytes())
-        except ValidationError:
+            card = parse_as(_FILE.validate_json, (folder / CARD).read_bytes())
+        except BadJson:
             continue
         names = file_names(card)
         if card.run_key == record.run_key and all(_is_plain(folder, name) for name in names):

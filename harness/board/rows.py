@@ -16,15 +16,12 @@ from typing import Any, Literal
 
 from harness.board.comparison import Comparison, Standing
 from harness.board.echo_times import EchoTimes
+from harness.board.tracks import has_extra_map, why_unranked
 from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
 from harness.records.record import Grid, MetricValue, Record, Track
 
 Isolation = Literal["container", "none"]
-# The value of the parameter `weights` that tests the machinery and not the method.
-RANDOM_WEIGHTS = "random"
-# Why a row with `native_map` takes no rank.
-EXTRA_MAP = "a map that its paper does not give"
 MARKED_PLACES = 3
 
 
@@ -332,27 +329,9 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
     )
 
 
-def has_extra_map(params: Mapping[str, Any]) -> bool:
-    """Whether the entry was asked for a map that its paper does not give (NA there)."""
-    return params.get("native_map") is True
-
-
 def _unranked_reasons(records: Sequence[Record]) -> list[str]:
     """Every reason for which the row takes no rank; empty when it may take one."""
-    reasons = [
-        reason
-        for record in records
-        if not record.ranked
-        for reason in (record.unranked_reason or "the run is marked unranked").split(", ")
-    ]
-    if any(record.entry.params.get("weights") == RANDOM_WEIGHTS for record in records):
-        reasons.append("random weights")
-    if any(has_extra_map(record.entry.params) for record in records):
-        reasons.append(EXTRA_MAP)
-    if any(record.machine.isolation == "none" for record in records):
-        reasons.append("not isolated")
-    if any(record.track == "open" for record in records):
-        reasons.append("open track")
+    reasons = [reason for record in records for reason in why_unranked(record)]
     if any(not record.is_ok for record in records):
         reasons.append("a run failed")
     if withdrawn := records[0].entry.metadata.get("withdrawn"):

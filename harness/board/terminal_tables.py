@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.board.rows import Row, summarise
+from harness.board.tracks import why_unranked
 from harness.common.foreign_text import one_line
 from harness.console.tables import as_text, cell
 from harness.records.record import Grid, Record
@@ -89,8 +90,8 @@ def _remarks(records: Sequence[Record]) -> list[str]:
     told: dict[str, list[str]] = {}
     for record in records:
         name = f"{record.pack.benchmark}/{record.entry.name}"
-        if record.unranked_reason:
-            told.setdefault(f"unranked ({record.unranked_reason})", []).append(name)
+        if reasons := why_unranked(record):
+            told.setdefault(f"unranked ({', '.join(reasons)})", []).append(name)
         for warning in record.warnings:
             told.setdefault(warning, []).append(name)
         for metric in record.metrics:

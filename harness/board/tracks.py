@@ -10,16 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.benchmarks import Pack
-from harness.board.rows import EXTRA_MAP, has_extra_map
 from harness.common.disclosure import is_sealed
 from harness.common.foreign_text import one_line
 from harness.common.source_files import list_source
-from harness.engines.base import Engine
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
-from harness.records.record import ModelPart, Parameter, Track
+from harness.records.record import ModelPart, Parameter, Record, Track
 
+if TYPE_CHECKING:
+    from harness.benchmarks import Pack
+    from harness.engines.base import Engine
+
+OPEN_TRACK = "open track"
+# Why a run with `native_map` takes no rank.
+EXTRA_MAP = "a map that its paper does not give"
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
 REVIEWABLE_BYTES = 1024**2
 
@@ -69,8 +74,18 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
+def has_extra_map(params: Mapping[str, object]) -> bool:
+    """Whether the entry was asked for a map that its paper does not give (NA there)."""
+    return params.get("native_map") is True
+
+
 def ranking(
-    settings: Settings, pack: Pack, engine: Engine, model: ModelPart | None = None
+    settings: Settings,
+    pack: Pack,
+    engine: Engine,
+    *,
+    track: Track,
+    model: ModelPart | None = None,
 ) -> tuple[bool, str | None]:
     """Whether a run of these settings may take a rank, and why not."""
     reasons = unranked_reasons(
@@ -78,9 +93,31 @@ def ranking(
         preset=settings.preset,
         isolation=engine.isolation,
         benchmark=pack.name,
-        has_given_model=is_foreign(model) and not is_sealed(pack.card.visibility),
+        track=track,
+        has_given_model=is_foreign(model) and track != "sealed",
     )
     return not reasons, ", ".join(reasons) or None
+
+
+def reasons_of(record: Record) -> list[str]:
+    """Everything about a recorded run that keeps it from a rank, whatever the record says of that.
+
+    Records of harness 0.1 said nothing of the open track.
+    """
+    return unranked_reasons(
+        record.entry.params,
+        preset=record.entry.preset,
+        isolation=record.machine.isolation,
+        benchmark=record.pack.benchmark,
+        track=record.track,
+        has_given_model=is_foreign(record.model) and record.track != "sealed",
+    )
+
+
+def why_unranked(record: Record) -> list[str]:
+    """What a record says against a rank, and what is found against it; empty where it may take one."""
+    said = (record.unranked_reason or "the run is marked unranked").split(", ")
+    return list(dict.fromkeys([*([] if record.ranked else said), *reasons_of(record)]))
 
 
 def unranked_reasons(
@@ -89,9 +126,10 @@ def unranked_reasons(
     preset: str,
     isolation: str,
     benchmark: str,
+    track: Track,
     has_given_model: bool,
 ) -> list[str]:
-    """Everything about one run that keeps it from a rank."""
+    """The one place where it is decided whether a run may take a rank: everything against it."""
     reasons = ["given model"] if has_given_model else []
     if params.get("weights") == "random":
         reasons.append("random weights")
@@ -103,4 +141,6 @@ def unranked_reasons(
         reasons.append("not isolated")
     if benchmark == "demo":
         reasons.append("demonstration pack")
+    if track == "open":
+        reasons.append(OPEN_TRACK)
     return reasons

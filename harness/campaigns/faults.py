@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.campaigns.grid import Cell
 from harness.common.errors import EntryFailed, EntryInvalid, EnvironmentFault, UsageError
-from harness.console.cli import EXIT_INTERRUPTED
+from harness.console.ends import EXITS_BY_SIGNAL
 
 PAUSES = (10.0, 60.0)  # seconds before the second and the third try
 
@@ -41,7 +41,7 @@ BY_CODE = {
     UsageError.exit_code: End.REFUSED,
     EntryInvalid.exit_code: End.REFUSED,
     EnvironmentFault.exit_code: End.NOT_DONE,
-    EXIT_INTERRUPTED: End.NOT_DONE,
+    **dict.fromkeys(EXITS_BY_SIGNAL, End.NOT_DONE),
 }
 
 

@@ -118,6 +118,7 @@ def plan_campaign(
     from harness.common.paths import BASELINES
     from harness.entries.opening import open_entry
     from harness.records.store import Store
+    from harness.running.presets import check_presets
 
     campaign = _campaign(options)
     given = cli.assignments(options.limit, "--limit")
@@ -130,12 +131,15 @@ def plan_campaign(
     if not entries:
         raise UsageError("every entry is left out", where="leave_out")
     variants = grid.variants(campaign, {source: entry.name for source, entry in entries.items()})
+    if options.action in ("run", "resume"):
+        Store(options.results).check_writable()
     offer = host.offer(limits)
     cache = default_cache()
     check_cache(cache)
     options.benchmarks = list(options.benchmarks or campaign.benchmarks)
     opened = data_options.open_packs(options, cache, reporter)
     packs = {pack.name: pack for pack in opened}
+    check_presets(list(entries.values()), opened, campaign.preset, reporter)
     store = Store(options.results)
     records = {store.name_of(record): record for record in store.records()}
     look_up = _LookUp(entries, packs, offer, limits, campaign.preset, records)
@@ -216,12 +220,13 @@ def request_for(
     """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is."""
     from harness.engines.base import Program
     from harness.entries.identity import folder_identity
+    from harness.running.presets import base_of
     from harness.running.request import request_of
 
     identity = UNKNOWN_IMAGE
     if entry.kind == "folder":
         identity = offer.engine.folder_identity(folder_identity(entry.folder))
-    settings = entry.settings(pack.card.base or pack.name, preset=preset, overrides=overrides)
+    settings = entry.settings(base_of(pack), preset=preset, overrides=overrides)
     return request_of(
         entry,
         Program(entry.name, identity),

@@ -110,7 +110,7 @@ def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace)
     from harness.board.rows import summarise
     from harness.board.terminal_tables import result_tables
     from harness.campaigns.outcome import choices, reproduction
-    from harness.publishing.site_build import build_site
+    from harness.publishing.site_build import build_site_if_possible
 
     names = {planned.cell.variant.name for planned in plan.runs}
     benchmarks = {planned.cell.benchmark for planned in plan.runs}
@@ -137,7 +137,8 @@ def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace)
             )
         cli.say(totals_text(plan, done))
     if not options.no_site and records:
-        where = f"records: {plan.store.root}\nsite:    {build_site(plan.store.root)}"
+        index = build_site_if_possible(plan.store.root, cli.Reporter())
+        where = f"records: {plan.store.root}" + (f"\nsite:    {index}" if index else "")
         cli.say(where, to=sys.stderr if options.json else sys.stdout)
 
 

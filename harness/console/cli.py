@@ -2,34 +2,34 @@
 
 Results go to standard output, everything else to standard error. Exit codes: 0 ok,
 1 bug (with its traceback), 2 usage, 3 entry invalid, 4 entry failed, 5 environment,
-130 interrupted.
+128 + n ended by signal n: 129 the terminal was closed, 130 Ctrl-C, 143 terminated, 141 the
+reader of the output left.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import logging
-import os
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, TextIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from harness.common.errors import EnvironmentFault, HarnessError, UsageError
 from harness.common.foreign_text import hanging, in_lines, one_line
+from harness.common.near_misses import did_you_mean
+from harness.common.room_to_write import DISK_FULL
+from harness.console import ends
 from harness.engines.base import Limits
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-EXIT_INTERRUPTED = 130
 # The most of a limit, by its type: what a wait on a descriptor (31 bits of milliseconds), and
 # an engine's 63 bits of bytes, still carry.
 MOST: dict[type, float] = {float: 2_000_000.0, int: 2**40}
@@ -55,27 +55,28 @@ class Reporter:
         """One line about something that happened; more lines of it hang below the first."""
         shown = hanging(text)
         if self._bars is not None:
-            self._bars.console.print(shown, markup=False, emoji=False, highlight=False)
+            with ends.terminal_may_be_gone():
+                self._bars.console.print(shown, markup=False, emoji=False, highlight=False)
         else:
-            print(shown, file=sys.stderr, flush=True)
+            ends.write_line(shown, sys.stderr)
 
     def progress(self, label: str, done: int, total: int | None) -> None:
         """How far `label` is; may be called as often as one likes."""
         label = one_line(label)
-        if sys.stderr.isatty():
-            self._draw(label, done, total)
+        if ends.is_terminal(sys.stderr):
+            with ends.terminal_may_be_gone():
+                self._draw(label, done, total)
             return
         now = time.monotonic()
         if now - self._spoke.setdefault(label, now) >= QUIET_SECONDS:
             self._spoke[label] = now
-            print(
-                f"  {label}: {done}" + (f"/{total}" if total else ""), file=sys.stderr, flush=True
-            )
+            ends.write_line(f"  {label}: {done}" + (f"/{total}" if total else ""), sys.stderr)
 
     def close(self) -> None:
         """Take the bars away; what follows is printed plainly."""
         if self._bars is not None:
-            self._bars.stop()
+            with ends.terminal_may_be_gone():
+                self._bars.stop()
             self._bars = None
             self._tasks.clear()
 
@@ -133,31 +134,55 @@ def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
 
     A bug keeps its traceback (exit code 1); so does nothing else.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
     sys.excepthook = _show_bug
+    ends.make_outputs_legible()
+    try:
+        with ends.ended_by_signals():
+            code = _code_of(main)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
+    except HarnessError as error:
+        _tell_last(render_error(error))
+        return error.exit_code
+    except KeyboardInterrupt as end:
+        _tell_last("interrupted: no half record was left; the same command goes on")
+        return end.exit_code if isinstance(end, ends.EndedBySignal) else ends.EXIT_INTERRUPTED
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and ends.has_reader_left():
+            return ends.EXIT_READER_LEFT  # head, less: no news
+        if error.errno not in DISK_FULL:
+            raise
+        full = _disk_full(error)
+        _tell_last(render_error(full))
+        return full.exit_code
+    finally:
+        ends.close_outputs()
+
+
+def _code_of(main: Callable[[Sequence[str] | None], int]) -> int:
+    """What `main` returns; the parser's own end, after `--help`, is one like others."""
     try:
         return main(None)
-    except HarnessError as error:
-        print(render_error(error), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: no half record was left; the same command goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output (head, less) went away: no news, and no second error at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
             raise
-        full = EnvironmentFault(
-            "the disk is full",
-            where=str(error.filename or ""),
-            fix="free some space (python -m harness.clean), or name folders on another disk:"
-            " --results DIR, BMAD_CACHE, BMAD_MODELS",
-        )
-        print(render_error(full), file=sys.stderr)
-        return full.exit_code
+        return end.code or 0
+
+
+def _tell_last(text: str) -> None:
+    """Why this verb ends; where that can be told to nobody it ends all the same."""
+    with contextlib.suppress(OSError):
+        ends.write_line(text, sys.stderr)
+
+
+def _disk_full(error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(
+        "the disk is full",
+        where=str(error.filename or ""),
+        fix="free some space (python -m harness.clean), or name folders on another disk:"
+        " --results DIR, BMAD_CACHE, BMAD_MODELS",
+    )
 
 
 def say(text: object, *, to: TextIO | None = None) -> None:
@@ -167,7 +192,7 @@ def say(text: object, *, to: TextIO | None = None) -> None:
         text: what to print.
         to: standard output, where nothing else is said.
     """
-    print(in_lines(text), file=to or sys.stdout)
+    ends.write_line(in_lines(text), to or sys.stdout)
 
 
 def say_json(value: object) -> None:
@@ -176,11 +201,6 @@ def say_json(value: object) -> None:
 
     text = json.dumps(value, indent=1, allow_nan=False, default=str)
     say(text.replace("\x7f", "\\u007f"))  # the one control character that JSON leaves as it is
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends a run as Ctrl-C does: containers removed, no half record."""
-    raise KeyboardInterrupt
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -196,21 +216,62 @@ def render_error(error: HarnessError) -> str:
     return f"{text}\n{hanging(f'fix: {error.fix}')}" if error.fix else text
 
 
+def say_either(text: object, value: object, *, is_json: bool) -> None:
+    """Print a result once: as text, or with `--json` for machines."""
+    if is_json:
+        say_json(value)
+    else:
+        say(text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are `UsageError`s and whose help keeps its examples' lines."""
 
     def __init__(self, verb: str, description: str, examples: str) -> None:
         super().__init__(
-            prog=f"python -m harness.{verb}",
+            prog=f"python -m harness.{verb}".rstrip("."),
             description=description,
             epilog="examples:\n" + examples.strip("\n"),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self._given: list[str] = []
 
-    def error(self, message: str) -> None:  # type: ignore[override]
-        """Raise instead of printing the usage and exiting."""
-        raise UsageError(message, fix=f"{self.prog} --help")
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As the base class, which calls this for the verbs of a verb too."""
+        self._given = [str(each) for each in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(args, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As every result: the base class lets no caller see that the reader has left."""
+        say(message.rstrip("\n"), to=file or sys.stderr)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and exiting; a mistyped option is recognised."""
+        known = self._options()
+        names = [text.partition("=")[0] for text in self._given if text.startswith("--")]
+        hints = "".join(did_you_mean(name, known) for name in names if name not in known)
+        raise UsageError(message, fix=f"{hints}{self.prog} --help")
+
+    def _options(self) -> set[str]:
+        """Every option of this parser and of the verbs below it."""
+        known = set(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    known |= parser._options()
+        return known
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(each) for each in action.choices]
+            raise argparse.ArgumentError(
+                action,
+                f"invalid choice: {value!r}; {did_you_mean(str(value), choices)}"
+                f"choose from {', '.join(choices)}",
+            )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -287,7 +348,9 @@ def read_limits(texts: Sequence[str]) -> Limits:
     for name, text in assignments(texts, "--limit").items():
         if name not in kinds:
             raise UsageError(
-                f"unknown limit {name!r}", where="--limit", fix="limits: " + ", ".join(kinds)
+                f"unknown limit {name!r}",
+                where="--limit",
+                fix=f"{did_you_mean(name, kinds)}limits: {', '.join(kinds)}",
             )
         try:
             value = kinds[name](text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import DataMissing, UsageError
+from harness.common.near_misses import did_you_mean
 
 if TYPE_CHECKING:
     import argparse
@@ -73,15 +74,11 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
 
 
 def _benchmark_missing(name: str, known: set[str], root: Path | None) -> DataMissing | UsageError:
-    import difflib
-
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=2)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
         return UsageError(
             f"unknown benchmark {name!r}",
             where="--benchmark",
-            fix=f"{hint}benchmarks: {', '.join(sorted(known))}",
+            fix=f"{did_you_mean(name, known)}benchmarks: {', '.join(sorted(known))}",
         )
     if root is None:
         return DataMissing(

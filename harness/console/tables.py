@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_CELL = 4096  # characters: a whole path
+NO_END = 1_000_000  # columns: more than any table has
 
 
 def cell(value: object) -> Text:
@@ -26,14 +27,19 @@ def as_text(*shown: RenderableType, least_width: int, width: int | None = None) 
     Args:
         shown: the tables and texts.
         least_width: columns that are used even where the terminal has fewer.
-        width: columns that are used whatever the terminal has.
+        width: columns that are used whatever the terminal has; where None is given and the output
+            is no terminal, a line is as long as what stands on it, and nothing in it is broken.
     """
     import io
+    import sys
 
     from rich.console import Console
 
+    from harness.console.ends import is_terminal
+
     out = io.StringIO()
-    columns = width or max(Console().width, least_width)
+    of_terminal = max(Console().width, least_width) if is_terminal(sys.stdout) else NO_END
+    columns = width or of_terminal
     console = Console(
         file=out, width=columns, highlight=False, force_terminal=False, color_system=None
     )

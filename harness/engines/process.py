@@ -251,7 +251,7 @@ def _parent(process: int) -> int:
 def _peak_resident_bytes(process: int) -> int | None:
     """Largest resident size of a living process (VmHWM), where the system tells it."""
     try:
-        status = Path(f"/proc/{process}/status").read_text()
+        status = Path(f"/proc/{process}/status").read_text("utf-8")
     except OSError:
         return None
     for line in status.splitlines():

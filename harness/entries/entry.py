@@ -7,7 +7,6 @@ opens them.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import EntryInvalid, UsageError
 from harness.common.foreign_text import in_lines, one_line
+from harness.common.near_misses import did_you_mean
 from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, parse_toml
 from harness.records.record import Parameter, Sha256
@@ -205,15 +205,17 @@ class Entry:
         Args:
             benchmark: name of the benchmark; `[benchmarks.<name>]` applies where it exists.
             preset: `bmad` for the defaults, else the name of a `[presets.<name>]`; None is
-                `demo` on the demo pack where the entry has it, and `bmad` elsewhere.
+                `demo` on the demo pack and `bmad` elsewhere. On the demo pack `demo` is the
+                defaults of an entry that has no such preset.
             overrides: `--set name=value` as text; read by the type of the default.
         Raises:
             EntryInvalid: the entry's own tables name an unknown parameter or another type.
             UsageError: the preset or an override is unknown or of another type.
         """
         if preset is None:
-            is_demo = benchmark == "demo" and DEMO_PRESET in self.document.get("presets", {})
-            preset = DEMO_PRESET if is_demo else DEFAULT_PRESET
+            preset = DEMO_PRESET if benchmark == "demo" else DEFAULT_PRESET
+        if preset == DEMO_PRESET and benchmark == "demo" and not self.has_preset(preset):
+            preset = DEFAULT_PRESET
         params: dict[str, Parameter] = dict(self.document.get("params", {}))
         training = dict(self.document.get("training", {}))
         for where, layer in self._layers(benchmark, preset):
@@ -239,14 +241,18 @@ class Entry:
             training=parse(TrainingTable, training, f"{self.source}: [training]"),
         )
 
+    def has_preset(self, preset: str) -> bool:
+        """Whether the entry can be run with this preset; its defaults are one, `bmad`."""
+        return preset == DEFAULT_PRESET or preset in self.document.get("presets", {})
+
     def _layers(self, benchmark: str, preset: str) -> list[tuple[str, Mapping[str, Any]]]:
         presets = self.document.get("presets", {})
-        if preset != DEFAULT_PRESET and preset not in presets:
+        if not self.has_preset(preset):
             valid = one_line(", ".join([DEFAULT_PRESET, *sorted(presets)]), MAX_LISTED)
             raise UsageError(
                 f"{self.name} has no preset {preset!r}",
                 where="--preset",
-                fix=f"choose one of: {valid}",
+                fix=f"{did_you_mean(preset, [DEFAULT_PRESET, *presets])}choose one of: {valid}",
             )
         layers = [(f"presets.{preset}", presets.get(preset, {}))]
         layers.append(
@@ -305,12 +311,10 @@ def _check_same_type(
     params: Mapping[str, Parameter], name: str, value: object, *, where: str
 ) -> None:
     if name not in params:
-        near = difflib.get_close_matches(name, list(params), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         raise EntryInvalid(
             f"unknown parameter '{one_line(name)}'",
             where=where,
-            fix=f"{hint}[params] has: {one_line(', '.join(params), MAX_LISTED)}",
+            fix=f"{did_you_mean(name, params)}[params] has: {one_line(', '.join(params), MAX_LISTED)}",
         )
     default = params[name]
     is_number = (
@@ -327,11 +331,11 @@ def _check_same_type(
 def _read_override(params: Mapping[str, Parameter], name: str, text: str) -> Parameter:
     """`--set name=value`: the value read as TOML and held to the type of the default."""
     if name not in params:
-        near = difflib.get_close_matches(name, list(params), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         valid = one_line(", ".join(params), MAX_LISTED) or "none"
         raise UsageError(
-            f"unknown parameter {name!r}", where="--set", fix=f"{hint}parameters: {valid}"
+            f"unknown parameter {name!r}",
+            where="--set",
+            fix=f"{did_you_mean(name, params)}parameters: {valid}",
         )
     default, shown = params[name], one_line(name)
     if isinstance(default, str):

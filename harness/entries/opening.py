@@ -1,30 +1,33 @@
 """Opens an entry from whatever names it: a folder, a submission file, an archive, an image.
 
 Traps: a folder and an image may have the same spelling, so anything that exists on disk is
-read as a path; a misspelt baseline must not become an image that is then pulled; a submission
-file is a stranger's, and what it pins is held against what is there.
+read as a path, and a bare name is a baseline or a submission before it is an image; a misspelt
+one must not become an image that is then pulled; a submission file is a stranger's, and what it
+pins is held against what is there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.common.declared_text import settings_problems, text_problems
 from harness.common.errors import EntryInvalid, UsageError
 from harness.common.foreign_text import one_line
+from harness.common.near_misses import did_you_mean, near_misses
+from harness.common.paths import BASELINES, SUBMISSIONS
 from harness.common.toml_text import BadToml, read_toml
 from harness.entries.asked_limits import asked_limits
 from harness.entries.entry import (
     MAX_PROBLEMS,
+    NAME_PATTERN,
     Deviation,
     Entry,
     EntryTable,
@@ -34,15 +37,19 @@ from harness.entries.entry import (
 from harness.entries.identity import submitted_folder_hash
 from harness.records.record import Parameter
 
+if TYPE_CHECKING:
+    from harness.console.cli import Reporter
+
 # host:port/path/name:tag@sha256:… without spaces or a leading slash or dot.
 IMAGE_PATTERN = re.compile(
     r"^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$"
 )
-# Strangers write these files; reading one must cost nothing.
-MAX_TOML_BYTES = 1024**2
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 # Half of a frame's line (64 KiB): paths and limits stand in it too, and overrides may grow.
 MAX_PARAMS_CHARACTERS = 32 * 1024
+# How alike a bare name and a local entry's must be to be one mistyped: padmi and padim are, but
+# my-padim and padim are not.
+LIKELY_MEANT = 0.8
 
 
 class _Sections(BaseModel):
@@ -58,14 +65,15 @@ class _Sections(BaseModel):
 
 
 def open_entry(text: str, *, known_folders: Path | None = None) -> Entry:
-    """The entry that `text` names: an existing path, else an image reference.
+    """The entry that `text` names: an existing path, a baseline or submission, else an image reference.
 
     Args:
         text: what stands on the command line.
-        known_folders: folder of baselines, for near matches of a misspelt name.
+        known_folders: folder of baselines, beside that of submissions: where a bare name is looked
+            up before it can be an image, and near matches of a misspelt one.
     Raises:
         EntryInvalid: the folder, submission file or archive is not a valid entry.
-        UsageError: nothing of that name exists.
+        UsageError: nothing of that name exists, or a bare name is nearly that of a local entry.
     """
     path = Path(text)
     try:
@@ -77,9 +85,41 @@ def open_entry(text: str, *, known_folders: Path | None = None) -> Entry:
         raise EntryInvalid(
             f"the entry cannot be read: {error.strerror}", where=str(error.filename or text)
         ) from error
-    if _looks_like_path(text) or not IMAGE_PATTERN.fullmatch(text):
-        raise _unknown_entry(text, known_folders)
+    local = _local_entries(known_folders)
+    is_bare = bool(NAME_PATTERN.fullmatch(text))
+    if is_bare and text in local:
+        return open_entry(str(local[text]))
+    is_misspelt = is_bare and bool(near_misses(text, local, cutoff=LIKELY_MEANT))
+    if is_misspelt or _looks_like_path(text) or not IMAGE_PATTERN.fullmatch(text):
+        raise _unknown_entry(text, local)
     return open_image(text)
+
+
+def _local_entries(baselines: Path | None) -> dict[str, Path]:
+    """What this checkout holds, by name: baselines, and submissions that are called otherwise."""
+    if baselines is None:
+        return {}
+    submissions = baselines.parent / SUBMISSIONS.name
+    found = {path.stem: path for path in sorted(submissions.glob("*.toml"))}
+    return found | {path.parent.name: path.parent for path in baselines.glob("*/entry.toml")}
+
+
+def say_what_was_meant(texts: Sequence[str], entries: Sequence[Entry], reporter: Reporter) -> None:
+    """Tell what each bare name on the command line was taken for.
+
+    Args:
+        texts: what was typed.
+        entries: what `open_entry` made of it, in the same order.
+        reporter: who tells it.
+    """
+    for text, entry in zip(texts, entries, strict=True):
+        if not NAME_PATTERN.fullmatch(text) or Path(text).exists():
+            continue
+        if entry.kind == "image":
+            reporter.event(f"{text}: nothing here is called so; it is looked for as an image")
+        else:
+            place = entry.submission or entry.folder
+            reporter.event(f"{text}: {place} (an image of that name is {text}:latest)")
 
 
 def open_folder(folder: Path) -> Entry:
@@ -329,15 +369,22 @@ def _looks_like_path(text: str) -> bool:
     )
 
 
-def _unknown_entry(text: str, known_folders: Path | None) -> UsageError:
-    names: list[str] = []
-    if known_folders and known_folders.is_dir():
-        names = sorted(path.parent.name for path in known_folders.glob("*/entry.toml"))
-    near = difflib.get_close_matches(Path(text).name, names, n=3, cutoff=0.5)
-    fix = f"did you mean {' or '.join(f'baselines/{name}' for name in near)}? " if near else ""
-    if names:
-        fix += "baselines: " + ", ".join(names)
+def _unknown_entry(text: str, local: Mapping[str, Path]) -> UsageError:
+    if NAME_PATTERN.fullmatch(text):
+        near = [_typed(local[name]) for name in near_misses(text, local, cutoff=LIKELY_MEANT)]
+        return UsageError(
+            f"there is no entry {text!r} here, and it is nearly the name of one",
+            fix=f"did you mean {' or '.join(near)}? an image of that name is {text}:latest",
+        )
+    typed = [_typed(path) for path in local.values()]
+    hint = did_you_mean(text, typed, cutoff=0.5).rstrip()
+    fix = hint or (f"entries here: {', '.join(sorted(typed))}" if typed else "")
     return UsageError(f"there is no entry {text!r}: no such folder, file or image", fix=fix)
+
+
+def _typed(path: Path) -> str:
+    """A local entry as it is typed in this checkout."""
+    return f"{(SUBMISSIONS if path.suffix == '.toml' else BASELINES).name}/{path.name}"
 
 
 def _check_sections(document: Mapping[str, Any], where: str) -> None:
@@ -362,8 +409,6 @@ def _check_sections(document: Mapping[str, Any], where: str) -> None:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_TOML_BYTES:
-        raise EntryInvalid(f"the file is larger than {MAX_TOML_BYTES} bytes", where=str(path))
     try:
         return read_toml(path)
     except BadToml as error:

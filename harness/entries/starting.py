@@ -251,7 +251,9 @@ def _toml_lines(values: Mapping[str, Any]) -> str:
 
 
 def _fill(form: str, path: Path, texts: Mapping[str, str]) -> None:
-    path.write_text(Template((FORMS / f"{form}.txt").read_text()).substitute(texts))
+    path.write_text(
+        Template((FORMS / f"{form}.txt").read_text()).substitute(texts), encoding="utf-8"
+    )
 
 
 def _unknown_form(form: str) -> UsageError:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.common.json_text import parse_json
 from harness.metrics.errors import TruthMismatch
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -60,7 +61,7 @@ def read_archive(path: Path, *, format_name: str) -> tuple[dict[str, Any], dict[
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        header: dict[str, Any] = json.loads(arrays.pop("header").tobytes())
+        header: dict[str, Any] = parse_json(arrays.pop("header").tobytes())
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
         raise TruthMismatch(
             "the file is damaged or of another program", where=str(path), fix="delete it"

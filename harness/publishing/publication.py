@@ -138,23 +138,20 @@ def record_problems(record: Record) -> list[str]:
 
 
 def _track_problems(record: Record) -> Iterator[str]:
-    from harness.board.tracks import is_foreign, unranked_reasons
+    from harness.board.tracks import OPEN_TRACK, is_foreign, reasons_of
 
     is_hidden = is_sealed(record.pack.visibility)
     if (record.track == "sealed") != is_hidden:
         yield f"its track is {record.track}, and its pack {record.pack.visibility}"
     if record.track == "trained-here" and record.entry.kind != "folder":
         yield "it is trained here, and not built from a folder"
-    reasons = unranked_reasons(
-        record.entry.params,
-        preset=record.entry.preset,
-        isolation=record.machine.isolation,
-        benchmark=record.pack.benchmark,
-        has_given_model=is_foreign(record.model) and not is_hidden,
-    )
+    reasons = reasons_of(record)
+    # Records of harness 0.1 said nothing of the track.
+    said = [reasons, [reason for reason in reasons if reason != OPEN_TRACK]]
     if record.track == "trained-here" and is_foreign(record.model):
         yield "it is trained here, and its model may be another's"
-    if record.ranked != (not reasons) or (record.unranked_reason or "") != ", ".join(reasons):
+    told = (record.ranked, record.unranked_reason or "")
+    if told not in [(not each, ", ".join(each)) for each in said]:
         yield f"whether it may take a rank is wrong; reasons against it: {', '.join(reasons) or 'none'}"
     must_be_isolated = not may_leave(Artefact.UNISOLATED_RUN, record.pack.visibility)
     if record.machine.isolation == "none" and (must_be_isolated or record.entry.kind != "folder"):

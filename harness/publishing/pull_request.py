@@ -355,7 +355,11 @@ class PullRequest:
     def _git(self, *arguments: str) -> str:
         try:
             done = subprocess.run(
-                ["git", "-C", self._root, *arguments], capture_output=True, text=True, check=True
+                ["git", "-C", self._root, *arguments],
+                capture_output=True,
+                check=True,
+                encoding="utf-8",
+                errors="surrogateescape",
             )
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", "") or str(error)

@@ -13,7 +13,6 @@ content can be written, and it is compared with that, byte for byte.
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.common.errors import BundleBroken
+from harness.common.json_text import parse_json
 from harness.publishing.signing import SIGNATURE_BYTES, Signer, Verifier
 from harness.records.record import canonical_json
 
@@ -106,11 +106,11 @@ def unseal(content: bytes, keys: Mapping[str, Verifier], *, where: str) -> Bundl
 
 def _manifest(content: bytes, where: str) -> dict[str, Any]:
     try:
-        manifest = json.loads(content)
+        manifest = parse_json(content)
         is_ours = canonical_json(manifest) == content and manifest["format"] == BUNDLE_FORMAT
         shapes = [(part["name"], part["size"], part["sha256"]) for part in manifest["parts"]]
         texts = (manifest["run"], manifest["key"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BundleBroken(where, [f"{MANIFEST}: it is none ({type(error).__name__})"]) from error
     if not is_ours or set(manifest) != {"format", "run", "key", "parts"} or not shapes:
         raise BundleBroken(where, [f"{MANIFEST}: it is not of the format {BUNDLE_FORMAT}"])

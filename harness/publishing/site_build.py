@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.common.errors import EntryInvalid
+from harness.common.errors import EntryInvalid, StoreUnusable
 from harness.common.paths import PUBLISHED_RECORDS, SUBMISSIONS
 
 if TYPE_CHECKING:
     from harness.board.comparison import Comparison
     from harness.board.site_data import BenchmarkCard, Material, Waiting
+    from harness.console.cli import Reporter
     from harness.records.record import Record
 
 
@@ -35,6 +36,27 @@ def build_site(
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
     return _write(gather(results, published), out or default_site_folder(results))
+
+
+def tell_site_problem(results: Path, reporter: Reporter) -> None:
+    """Say before the runs, where it can be known, that there will be no site beside the results."""
+    from leaderboard.publishing import check_target
+
+    try:
+        check_target(default_site_folder(results))
+    except StoreUnusable as error:
+        reporter.event(f"the site will not be built: {error.what} ({error.where})")
+
+
+def build_site_if_possible(results: Path, reporter: Reporter) -> Path | None:
+    """The site beside the results, after runs: what keeps it from being built is told, and is no
+    fault of theirs.
+    """
+    try:
+        return build_site(results)
+    except StoreUnusable as error:
+        reporter.event(f"the site was not built: {error.what} ({error.where})")
+        return None
 
 
 def build_example(out: Path) -> Path:

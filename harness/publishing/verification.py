@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import BundleBroken
-from harness.common.foreign_text import one_line
+from harness.common.json_text import BadJson, parse_as, parse_json
 
 if TYPE_CHECKING:
     from harness.metrics import Evidence
@@ -97,19 +96,15 @@ def _read(path: Path) -> bytes:
 
 
 def _record(bundle: Bundle, where: str) -> Record:
-    from pydantic import ValidationError
-
     from harness.records.record import Record, is_intact
 
     try:
-        record = Record.model_validate_json(bundle.record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = one_line(".".join(map(str, first["loc"])))
+        record = parse_as(Record.model_validate_json, bundle.record)
+    except BadJson as error:
         raise BundleBroken(
-            where, [f"record.json: it is no record of this schema: {place}: {first['msg']}"]
+            where, [f"record.json: it is no record of this schema: {error}"]
         ) from error
-    if not is_intact(json.loads(bundle.record)):
+    if not is_intact(parse_json(bundle.record)):
         raise BundleBroken(where, ["record.json: its hash does not fit its content"])
     return record
 

@@ -37,7 +37,9 @@ def _commit() -> str | None:
 def _output(*command: str) -> str | None:
     """Standard output of a short command, or None when it cannot be had."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -19,25 +19,34 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.common.errors import DataMissing, StoreConflict, StoreUnusable
-from harness.common.foreign_text import one_line
+from harness.common.json_text import (
+    MAX_JSON_BYTES,
+    BadJson,
+    bounded_bytes,
+    parse_as,
+    parse_json,
+    read_json,
+)
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.removal import remove_tree, remove_tree_if_possible
+from harness.common.room_to_write import (
+    DISK_FULL,
+    access_problem,
+    free_mebibytes,
+    writing_problem,
+)
 from harness.records.record import Record, is_intact
 
 RECORD_FILE = re.compile(r"seed-\d+\.json")
@@ -112,13 +121,13 @@ class Store:
         path = self.salt_path(name)
         with writing_problems(self.root):
             if path.is_file():
-                kept = json.loads(path.read_bytes())
+                kept = _read_salt(path)
                 if kept.get("record") == record.record_hash:
                     return str(kept["salt"])
             salt = secrets.token_hex(SALT_BYTES)
-            kept = {"record": record.record_hash, "salt": salt}
+            fresh = {"record": record.record_hash, "salt": salt}
             with replacing(path, mode=0o600) as temporary:
-                temporary.write_text(json.dumps(kept) + "\n")
+                temporary.write_text(json.dumps(fresh) + "\n", encoding="utf-8")
         return salt
 
     def find(self, name: RunName) -> Record | None:
@@ -270,6 +279,24 @@ class Store:
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
 
+    def check_writable(self, names: Iterable[RunName] = ()) -> None:
+        """See that records can be written, before work of hours ends here; leaves nothing.
+
+        Args:
+            names: the runs that are to come.
+        Raises:
+            StoreUnusable: it is no folder, may not be written, or has no room.
+        """
+        problem = writing_problem(self.root)
+        folders = dict.fromkeys(self.record_path(name).parent for name in names)
+        places = map(access_problem, folders)
+        if problem := problem or next(filter(None, places), None):
+            raise StoreUnusable(
+                f"the results folder cannot be written: {problem}",
+                where=str(self.root),
+                fix="free some space or mend its permissions, or give another folder with --results DIR",
+            )
+
     @contextlib.contextmanager
     def lock(self, name: RunName) -> Iterator[None]:
         """Hold this run against other harnesses on the same folder.
@@ -325,6 +352,20 @@ class Store:
         return len(stale)
 
 
+def _read_salt(path: Path) -> dict[str, str]:
+    try:
+        kept = read_json(path)
+    except BadJson as error:
+        kept = error
+    if not isinstance(kept, dict) or not {"record", "salt"} <= set(kept):
+        raise StoreUnusable(
+            "the file does not hold the secret of a public form",
+            where=str(path),
+            fix="restore it from a copy; without it what was published cannot be proven",
+        )
+    return kept
+
+
 def read_record(path: Path) -> Record:
     """Read and verify one record.
 
@@ -332,22 +373,20 @@ def read_record(path: Path) -> Record:
         StoreUnusable: not readable, not of this schema, or its hash does not fit.
     """
     try:
-        content = path.read_bytes()
-        record = Record.model_validate_json(content)
+        content = bounded_bytes(path, MAX_JSON_BYTES, BadJson)
+        record = parse_as(Record.model_validate_json, content)
     except OSError as error:
         raise StoreUnusable(
             f"the record cannot be read: {error.strerror}", where=str(path)
         ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = one_line(".".join(map(str, first["loc"])))
+    except BadJson as error:
         raise StoreUnusable(
-            f"the file is not a record of this schema: {place}: {one_line(first['msg'])}",
+            f"the file is not a record of this schema: {error}",
             where=str(path),
             fix="move the file out of the results folder, or use the harness version that wrote it",
         ) from error
     # The file's own fields are hashed: a later schema may give the record more, with defaults.
-    if not is_intact(json.loads(content)):
+    if not is_intact(parse_json(content)):
         raise StoreUnusable(
             "the record was changed after it was written: its hash does not fit",
             where=str(path),
@@ -420,10 +459,9 @@ def writing_problems(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(root if root.exists() else root.parent).free // 1024**2
+        if error.errno in DISK_FULL:
             raise StoreUnusable(
-                f"the disk is full ({free} MiB free); nothing half-written was left",
+                f"the disk is full ({free_mebibytes(root)} MiB free); nothing half-written was left",
                 where=str(root),
                 fix="free some space, or give another folder with --results DIR",
             ) from error

@@ -90,13 +90,14 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     """
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
-    from harness.entries.opening import open_entry
+    from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.program import prepare_program
 
     cli.read_limits(options.limit)
     engine = choose_engine(options.engine)
     engine.check()
     entry = open_entry(options.entry, known_folders=BASELINES)
+    say_what_was_meant([options.entry], [entry], reporter)
     if engine.isolation == "none" and entry.kind != "folder":
         raise UsageError(
             f"{entry.name} is an image and needs an engine that isolates",

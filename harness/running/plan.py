@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, UsageError
 from harness.console import cli, data_options
+from harness.running.presets import base_of, check_presets
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +45,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     from harness.benchmarks import check_cache, default_cache
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
-    from harness.entries.opening import open_entry
+    from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.weights import default_weights_folder
     from harness.records.store import Store
     from harness.running.request import RunPlace
@@ -54,17 +55,22 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     cli.read_limits(options.limit)
     overrides = cli.assignments(options.overrides, "--set")
     entries = [open_entry(text, known_folders=BASELINES) for text in options.entries]
+    say_what_was_meant(options.entries, entries, reporter)
     entries = _named(entries, options.name)
     models = ModelStore(default_models())
     given = _given_model(options, entries, models)
     options.seeds = options.seeds or [given.seed or 0 if given else 0]
     _check_seeds(options.seeds)
+    store = Store(options.results)
+    if not options.dry_run:
+        store.check_writable()
     engine = choose_engine(options.engine)
     engine.check()
     cache = default_cache()
     check_cache(cache)
     packs = data_options.open_packs(options, cache, reporter)
     _refuse_leaks(entries, packs, engine)
+    check_presets(entries, packs, options.preset, reporter)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
         f" on {_listing([pack.name for pack in packs])}"
@@ -76,7 +82,6 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     if any(entry.table.trains for entry in entries) and given is None and not options.no_keep_model:
         models.check()
         models.sweep()
-    store = Store(options.results)
     store.sweep()
     engine.remove_leftovers()
     place = RunPlace(
@@ -111,7 +116,7 @@ def _requests(
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
     settings = {
         (entry.name, pack.name): entry.settings(
-            pack.card.base or pack.name, preset=options.preset, overrides=overrides
+            base_of(pack), preset=options.preset, overrides=overrides
         )
         for entry in entries
         for pack in packs
@@ -269,6 +274,7 @@ def _check_conflicts(plan: RunPlan) -> None:
     from harness.metrics import METRICS_VERSION
 
     place = plan.place
+    place.store.check_writable(request.name for request in plan.requests)
     for request in plan.requests:
         existing = place.store.find(request.name)
         if existing is None:
@@ -305,12 +311,24 @@ def _ending(record: Record) -> str:
     return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
 
 
-def dry_run(plan: RunPlan) -> str:
-    """The exact engine calls of every session, as text; nothing is started."""
+@dataclass(frozen=True)
+class EngineCall:
+    """One session that a run would start."""
+
+    run: str
+    """The run's place in the store."""
+    verb: str
+    """What the entry is asked to do."""
+    call: str
+    """The engine's call, as text."""
+
+
+def dry_run(plan: RunPlan) -> list[EngineCall]:
+    """The exact engine calls of every session; nothing is started."""
     from harness.running.request import launches
 
-    parts = []
-    for request in plan.requests:
-        for launch in launches(request, plan.place):
-            parts.append(f"# {request.name} {launch.verb}\n{plan.place.engine.plan(launch)}")
-    return "\n\n".join(parts)
+    return [
+        EngineCall(str(request.name), launch.verb, plan.place.engine.plan(launch))
+        for request in plan.requests
+        for launch in launches(request, plan.place)
+    ]

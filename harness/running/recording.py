@@ -75,7 +75,10 @@ def record_of(
 ) -> Record:
     """The record of a run, not sealed yet; a failed one holds no metrics."""
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
-    is_ranked, reason = ranking(request.settings, request.pack, place.engine, progress.model)
+    track = track_of(entry, request.pack, progress.model)
+    is_ranked, reason = ranking(
+        request.settings, request.pack, place.engine, track=track, model=progress.model
+    )
     return Record(
         run_key=request.key.hash,
         entry=EntryPart(
@@ -94,7 +97,7 @@ def record_of(
         ),
         pack=pack_part(request.pack, place),
         seed=request.seed,
-        track=track_of(entry, request.pack, progress.model),
+        track=track,
         ranked=is_ranked,
         unranked_reason=reason,
         limits=request.limits.as_dict(),

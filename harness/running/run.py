@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import shutil
 import tempfile
 import time
@@ -27,6 +26,7 @@ from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.removal import remove_tree_if_possible
+from harness.common.room_to_write import DISK_FULL
 from harness.common.statuses import Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.engines.gpu import health as gpu_health
@@ -58,7 +58,11 @@ def execute(request: Request, place: RunPlace, *, before: Record | None = None) 
         StoreUnusable: the record cannot be written.
     """
     request = by_uuid(request)
-    with place.store.lock(request.name), work_folder(place.cache) as work:
+    with (
+        place.store.lock(request.name),
+        _disk_faults(request, place),
+        work_folder(place.cache) as work,
+    ):
         if place.store.find(request.name) != before:
             raise StoreConflict(
                 f"another process has just finished {request.name}",
@@ -85,19 +89,26 @@ def _execute(
         if audit is not None:
             run.audit(audit)
         outcome = OutcomePart(status=Status.OK, answered=progress.answered)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        # A file of the model is called what the entry called it.
-        is_named = may_leave(Artefact.ENTRY_WORDS, request.pack.card.visibility)
-        place_of_it = (error.filename if is_named else None) or work
-        raise InfrastructureFault(Status.HOST_ERROR, f"the disk is full ({place_of_it})") from error
     except RunEnded as end:
         detail = end.told(request.pack.card.visibility)
         if end.status.fault is Fault.INFRASTRUCTURE:
             raise InfrastructureFault(end.status, detail) from end
         outcome = OutcomePart(status=end.status, detail=detail, answered=progress.answered)
     return _store(request, place, progress, record_of(request, place, progress, outcome))
+
+
+@contextlib.contextmanager
+def _disk_faults(request: Request, place: RunPlace) -> Iterator[None]:
+    """A disk that is full in the middle of a run is this machine's fault, wherever it shows."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        # A file of the model is called what the entry called it.
+        is_named = may_leave(Artefact.ENTRY_WORDS, request.pack.card.visibility)
+        full = (error.filename if is_named else None) or place.cache
+        raise InfrastructureFault(Status.HOST_ERROR, f"the disk is full ({full})") from error
 
 
 def _held_training(

@@ -64,9 +64,10 @@ def run_waiting(
         done += code in (0, EntryFailed.exit_code)
         worst = worse(worst, code)
     if done and not options.no_site:
-        from harness.publishing.site_build import build_site
+        from harness.publishing.site_build import build_site_if_possible
 
-        reporter.event(f"site: {build_site(options.results)}")
+        if index := build_site_if_possible(options.results, reporter):
+            reporter.event(f"site: {index}")
     return worst
 
 
@@ -111,7 +112,10 @@ def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
     except HarnessError as error:
         reporter.event(f"  {cli.render_error(error)}")
         return error.exit_code
-    except Exception as error:  # noqa: BLE001  # whatever one does, the next one has its turn
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    # Whatever one does, the next one has its turn; a panic of a compiled library is no `Exception`.
+    except BaseException as error:  # noqa: BLE001
         for line in traceback.format_exception(error):
             reporter.event(line.rstrip("\n"))
         reporter.event(f"  a bug ended this one ({type(error).__name__}); the queue goes on")

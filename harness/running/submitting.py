@@ -71,10 +71,12 @@ class Candidate:
 
 
 def _open(options: argparse.Namespace) -> Candidate:
+    from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry
 
-    entry = open_entry(options.entry) if not Path(options.entry).is_dir() else _folder(options)
+    is_folder = Path(options.entry).is_dir()
+    entry = _folder(options) if is_folder else open_entry(options.entry, known_folders=BASELINES)
     if entry.kind == "submission":
         raise UsageError(
             "this is a submission file already",
@@ -432,7 +434,7 @@ def _next_steps(table: SubmissionTable) -> list[str]:
         track = "it competes on the sealed track, and is shown as open on public packs"
     if table.archive:
         handed = [
-            f"  2. Hand the archive {table.archive} to a maintainer; it is too large for git."
+            f"  2. Hand the archive {table.archive} to a maintainer; the pull request is without it."
         ]
     number = 2 + len(handed)
     return [

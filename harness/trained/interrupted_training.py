@@ -24,9 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.common.errors import EnvironmentFault, StoreConflict
+from harness.common.json_text import BadJson, parse_as
 from harness.common.removal import remove_tree, remove_tree_if_possible
 from harness.engines.base import Limits
 from harness.records.record import CheckpointPart, CurvePoint, Part, TrainingPart
@@ -403,8 +402,8 @@ def _read_state(home: Path) -> _State | None:
         with _state_path(home).open("rb") as file:
             for line in file:
                 if line.endswith(b"\n"):
-                    state = _joined(state, _State.model_validate_json(line))
-    except (OSError, ValidationError):  # there is none, or another version wrote it
+                    state = _joined(state, parse_as(_State.model_validate_json, line))
+    except (OSError, BadJson):  # there is none, or another version wrote it
         return None
     return state
 

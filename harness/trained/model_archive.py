@@ -12,7 +12,6 @@ another's choice, no size that was not announced, and nothing is written outside
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import tarfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
+from harness.common.room_to_write import DISK_FULL
 from harness.records.store import replacing
 from harness.trained.model_card import (
     FILES_FOLDER,
@@ -176,6 +176,6 @@ def _file_problems(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         what = os.strerror(error.errno) if error.errno else str(error)
-        if error.errno == errno.ENOSPC:
+        if error.errno in DISK_FULL:
             what = "the disk is full; nothing half-written was left"
         raise EnvironmentFault(f"the file cannot be used: {what}", where=str(path)) from error

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.foreign_text import one_line
+from harness.common.json_text import BadJson, parse_as
 from harness.records.record import Part, Sha256, TrainingPart, content_hash
 from harness.trained.model_folder import (
     MAX_FOLDER_DEPTH,
@@ -202,17 +203,10 @@ def read_model_card(content: bytes, where: str) -> ModelCard:
     try:
         if len(content) > MAX_CARD_BYTES:
             raise StoreUnusable(f"a card is at most {MAX_CARD_BYTES} bytes", where=where)
-        return ModelCard.model_validate_json(content)
-    except ValidationError as error:
+        return parse_as(ModelCard.model_validate_json, content)
+    except BadJson as error:
         raise StoreUnusable(
-            f"this is not the card of a trained model: {first_problem(error)}",
+            f"this is not the card of a trained model: {error}",
             where=where,
             fix="remove it, and train or import the model again",
         ) from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first thing that a validation found, in one line."""
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return one_line(f"{place}: {first['msg']}" if place else first["msg"])

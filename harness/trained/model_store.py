@@ -14,7 +14,6 @@ what is being written or read.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -30,6 +29,7 @@ from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.foreign_text import one_line
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.removal import remove_tree, remove_tree_if_possible
+from harness.common.room_to_write import DISK_FULL
 from harness.records.store import TEMPORARY_PREFIX, replacing
 from harness.trained import model_folder
 from harness.trained.model_card import ModelCard, ModelFile, read_model_card
@@ -267,7 +267,7 @@ class ModelStore:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in DISK_FULL:
                 what = "the disk is full; nothing half-written was left"
             else:
                 what = f"the model store cannot be written: {error.strerror}"

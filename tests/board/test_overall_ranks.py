@@ -41,7 +41,7 @@ def test_the_average_is_over_the_columns_of_the_view_and_of_those_in_all_of_them
             "dice_at_valid": ranked("b", "a"), "dice_max": ranked("a", "b"),
         }),
         "rsna": compared(make_record, "rsna", {"image_auroc": ranked("a", "c", "b")}),
-        "demo": compared(make_record, "demo", {"image_auroc": ranked("b", "a")}),
+        "ours": compared(make_record, "ours", {"image_auroc": ranked("b", "a")}),
     }  # fmt: skip
     found = overall(made, ["brain", "rsna"])
     assert found["localisation", "a", "trained-here"].average_rank == (1 + 2 + 1) / 3

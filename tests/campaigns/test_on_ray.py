@@ -265,7 +265,7 @@ def test_an_interrupted_campaign_ends_its_tasks_and_says_so(start, gated, tmp_pa
     wait_for(lambda: "running" in log_of(results, "demo/gated/seed-0"))
     first.send_signal(signal.SIGTERM)
     code, _, err = ended(first)
-    assert code == 130
+    assert code == 128 + signal.SIGTERM
     assert "interrupted" in err
     assert pids_of(results, str(gated)) == []
     assert Store(results).records() == []
@@ -356,7 +356,7 @@ def test_each_gpu_run_is_given_the_gpu_that_ray_granted_by_its_uuid(
     wait_for(lambda: given(0) and given(1))
     first.send_signal(signal.SIGTERM)
     code, _, err = ended(first)
-    assert code == 130
+    assert code == 128 + signal.SIGTERM
     assert {given(0), given(1)} == {"GPU-aaaaaaaa", "GPU-bbbbbbbb"}
     assert "2 runs to do · 2 at a time on" in err
     assert f"{other[:8]}: its GPUs are of another model: NVIDIA L4" in err

@@ -197,11 +197,14 @@ def filled(disk: Path, *, left: int) -> Path:
     return filler
 
 
+@pytest.mark.parametrize("is_found_before", [True, False])
 @pytest.mark.parametrize("left", [0, 8_192, 65_536])
 def test_a_full_results_disk_is_one_clear_error_and_leaves_no_half_record(
-    open_small, cache, small_disk, monkeypatch, left
+    open_small, cache, small_disk, monkeypatch, left, is_found_before
 ) -> None:
     monkeypatch.setenv("BMAD_CACHE", str(cache))
+    if not is_found_before:  # it fills up while the run works
+        monkeypatch.setattr(Store, "check_writable", lambda *_: None)
     results = small_disk / "r"
     filler = filled(small_disk, left=left)
     call = command(open_small, results, "process", 1, "honest")

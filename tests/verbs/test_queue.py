@@ -514,7 +514,14 @@ def test_a_submission_whose_folders_have_no_end_is_told_and_holds_up_no_other(
         remove_tree(folder)
 
 
-@pytest.mark.parametrize("problem", [RecursionError("deep"), ValueError("1e400"), MemoryError()])
+class Panic(BaseException):
+    """As a compiled library panics: no `Exception`."""
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [RecursionError("deep"), ValueError("1e400"), MemoryError(), Panic("no"), SystemExit(3)],
+)
 def test_a_bug_in_one_submission_is_told_and_the_next_one_has_its_turn(
     problem, call, tmp_path, monkeypatch
 ):

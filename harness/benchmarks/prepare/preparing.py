@@ -8,7 +8,6 @@ which.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -39,6 +38,7 @@ from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.specs import BENCHMARKS
 from harness.common.errors import EnvironmentFault, RawDataInvalid, UsageError
 from harness.common.progress import Progress
+from harness.common.room_to_write import DISK_FULL
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def prepare(request: PackRequest, on_progress: Progress) -> PreparedPack:
     try:
         return _make(request, recipe, name, plan, on_progress)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise
         raise EnvironmentFault(
             "the disk is full",

@@ -10,7 +10,6 @@ no split, only the released sizes tell it.
 from __future__ import annotations
 
 import csv
-import json
 import struct
 import warnings
 from collections import defaultdict
@@ -26,6 +25,7 @@ from harness.benchmarks.prepare.ranking import draw, in_proportion, ranked_items
 from harness.benchmarks.prepare.raw import Listing, RawFile, list_raw_files, not_unpacked, one_each
 from harness.benchmarks.problems import Problem
 from harness.common.errors import UsageError
+from harness.common.json_text import read_json
 
 VERSION = 1
 GROUP_UNIT = "patient"
@@ -129,7 +129,7 @@ def _patients(
     if path is None:
         return {}, []
     try:
-        entries: Any = json.loads(path.read_text("utf-8"))
+        entries: Any = read_json(path)
         patients = {
             str(entry["subset_img_id"]): str(entry["img_id"]).partition("_")[0] for entry in entries
         }

@@ -70,8 +70,9 @@ def in_parallel(
 
 
 def _begin() -> None:
-    """In a worker: Ctrl-C is the parent's to handle, and the parent's end is ours."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a worker: Ctrl-C and a closed terminal are the parent's to handle, and its end is ours."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

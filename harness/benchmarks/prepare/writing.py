@@ -26,6 +26,7 @@ from harness.benchmarks.pixels import Mask, Pixels, mask_hash, pixel_hash
 from harness.benchmarks.prepare.manifest import ManifestRow, Source, row_from, source_of
 from harness.benchmarks.prepare.recipe import Case, Options, Placed, RawPicture, Recipe, Unusable
 from harness.benchmarks.problems import Problem
+from harness.common.json_text import parse_json
 
 NOTES = "done"  # folder of the finished jobs' notes, in the unfinished pack
 _IMAGES_PER_JOB = 64
@@ -198,7 +199,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _read_note(note: Path, folder: Path) -> WrittenJob | None:
     """What a job wrote down, if all of its images are there too."""
     try:
-        document = json.loads(note.read_bytes())
+        document = parse_json(note.read_bytes())
         rows = tuple(row_from(row) for row in document["rows"])
         sources = tuple(Source(**source) for source in document["sources"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # absent, or damaged

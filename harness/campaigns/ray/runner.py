@@ -31,6 +31,7 @@ from harness.common.errors import (
 )
 from harness.common.statuses import Status
 from harness.console import cli
+from harness.console.ends import EXIT_INTERRUPTED
 from harness.records.store import RunName
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class RayRunner(Runner):
                     return Try(0)
                 return self._somewhere(cell, before, log)
         except _Stopped:
-            return Try(cli.EXIT_INTERRUPTED)
+            return Try(EXIT_INTERRUPTED)
         except HarnessError as error:
             _note(log, cli.render_error(error))
             return Try(error.exit_code, is_last=isinstance(error, ClusterUnavailable))

@@ -33,6 +33,7 @@ from docker.utils import parse_repository_tag
 
 from harness.common.errors import EntryInvalid
 from harness.common.foreign_text import one_line
+from harness.common.json_text import BadJson, parse_json
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Program
 from harness.engines.docker import vetting
@@ -309,9 +310,9 @@ class _Archive:
             _refuse(self.path, f"{one_line(name)} is larger than {MAX_MANIFEST_BYTES} bytes")
         content = opened.read()
         try:
-            return content, json.loads(content)
-        except (ValueError, RecursionError):
-            _refuse(self.path, f"{one_line(name)} is not JSON")
+            return content, parse_json(content)
+        except BadJson as error:
+            _refuse(self.path, f"{one_line(name)} is not JSON: {one_line(error)}")
 
 
 def _image_parts(archive: _Archive) -> tuple[str, list[tuple[str, int, IO[bytes]]]]:

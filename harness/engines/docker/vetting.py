@@ -165,7 +165,9 @@ def toolkit_version() -> tuple[int, ...] | None:
     """Version of this machine's NVIDIA container toolkit; None where nothing here tells it."""
     for command in _TOOLKIT_COMMANDS:
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+            done = subprocess.run(
+                command, capture_output=True, encoding="utf-8", timeout=30, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             continue
         if found := re.search(r"\b(\d+)\.(\d+)\.(\d+)", done.stdout):
