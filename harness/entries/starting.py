@@ -134,9 +134,10 @@ def start_folder(folder: Path, form: str) -> list[str]:
 
 def _template(fresh: Path, folder: Path, _rest: str) -> None:
     copy_source(BASELINES / "template", fresh)
-    told = (fresh / "entry.toml").read_text()
+    told = (fresh / "entry.toml").read_text(encoding="utf-8")
     (fresh / "entry.toml").write_text(
-        told.replace('name = "template" ', f"name = {json.dumps(folder.name)} ", 1)
+        told.replace('name = "template" ', f"name = {json.dumps(folder.name)} ", 1),
+        encoding="utf-8",
     )
 
 
@@ -252,7 +253,8 @@ def _toml_lines(values: Mapping[str, Any]) -> str:
 
 def _fill(form: str, path: Path, texts: Mapping[str, str]) -> None:
     path.write_text(
-        Template((FORMS / f"{form}.txt").read_text()).substitute(texts), encoding="utf-8"
+        Template((FORMS / f"{form}.txt").read_text(encoding="utf-8")).substitute(texts),
+        encoding="utf-8",
     )
 
 
