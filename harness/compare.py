@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.board.comparison import Comparison
     from harness.board.pair_comparison import PairComparison
     from harness.records.record import Record
+    from harness.records.releases import KnownReleases
     from harness.records.store import Store
 
 EXAMPLES = """
@@ -66,15 +67,23 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None) -> int:
-    """Compare, write and print; returns the exit code."""
+def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
+    """Compare, write and print; returns the exit code.
+
+    Args:
+        argv: the command line; None = this process's.
+        known: which contents are which benchmark; None = the list that is committed here.
+    """
     options = build_parser().parse_args(argv)
+    from harness.benchmarks.known import known_releases
     from harness.board.rows import with_withdrawals
     from harness.entries.submissions import withdrawals
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
     store = Store(options.results)
-    records = with_withdrawals(store.records(), withdrawals())
+    shown = under_known_names(store.records(), known or known_releases())
+    records = with_withdrawals(shown, withdrawals())
     if options.entries:
         found, text = _two(options, records, store)
         cli.say_either(text, asdict(found), is_json=options.json)
@@ -93,10 +102,12 @@ def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -
     """Every benchmark: ranks, ties and stability, printed and written."""
     from harness.board.comparison import comparison_bytes, comparison_path
     from harness.board.rows import ranked_records
+    from harness.records.releases import claimed_name
 
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
-        groups = {name: group for name, group in groups.items() if name in options.benchmarks}
+        asked = options.benchmarks
+        groups = {n: group for n, group in groups.items() if {n, claimed_name(n)} & {*asked}}
     if not groups:
         raise DataMissing(
             "there is no run to compare that may take a rank",

@@ -64,7 +64,9 @@ def main(argv: Sequence[str] | None) -> int:
 
 def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_site: bool) -> None:
     """Print the results and rebuild the site."""
+    from harness.benchmarks.known import known_releases
     from harness.board.terminal_tables import result_tables
+    from harness.records.releases import under_known_names
 
     store = plan.place.store
     # Before anything is printed: whoever reads the first line alone (`| head`) has a site as well.
@@ -72,7 +74,7 @@ def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_sit
     if is_json:
         cli.say_json([record.as_json_object() for record in records])
     else:
-        cli.say(result_tables(records))
+        cli.say(result_tables(under_known_names(records, known_releases())))
     if rebuild_site:
         places = f"records: {store.root}" + (f"\nsite:    {index}" if index else "")
         cli.say(places, to=sys.stderr if is_json else sys.stdout)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.board.tidy_rows import LineChoice
+    from harness.records.releases import KnownReleases
 
 EXAMPLES = """
   python -m harness.export > board.csv                         the published board
@@ -69,8 +70,13 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None) -> int:
-    """Export; returns the exit code."""
+def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
+    """Export; returns the exit code.
+
+    Args:
+        argv: the command line; None = this process's.
+        known: which contents are which benchmark; None = the list that is committed here.
+    """
     from harness.board.tidy_rows import LineChoice
     from harness.common.paths import PUBLISHED_RECORDS
 
@@ -84,10 +90,10 @@ def main(argv: Sequence[str] | None) -> int:
     )
     kind = _kind(options)
     if kind == "parquet":
-        _write_parquet(root, choice, options.out)
+        _write_parquet(root, choice, options.out, known)
         cli.say(f"wrote {options.out}")
         return 0
-    text = _text(kind, root, choice)
+    text = _text(kind, root, choice, known)
     if options.out is None:
         cli.say(text.removesuffix("\n"))
         return 0
@@ -128,7 +134,7 @@ def _kind(options: argparse.Namespace) -> str:
     return told or "csv"
 
 
-def _text(kind: str, root: Path, choice: LineChoice) -> str:
+def _text(kind: str, root: Path, choice: LineChoice, known: KnownReleases | None) -> str:
     import json
 
     from harness.board.paper_tables import latex_tables, markdown_tables
@@ -136,15 +142,15 @@ def _text(kind: str, root: Path, choice: LineChoice) -> str:
     from harness.board.tidy_rows import TIDY_COLUMNS, board_rows, tidy_rows
 
     if kind in ("latex", "markdown"):
-        rows, _ = board_rows(root, choice)
+        rows, _ = board_rows(root, choice, known)
         return (latex_tables if kind == "latex" else markdown_tables)(rows, choice.metrics)
-    lines = tidy_rows(root, choice)
+    lines = tidy_rows(root, choice, known)
     if kind == "json":
         return json.dumps(lines, indent=1, allow_nan=False) + "\n"
     return csv_table(list(TIDY_COLUMNS), [list(line.values()) for line in lines])
 
 
-def _write_parquet(root: Path, choice: LineChoice, out: Path) -> None:
+def _write_parquet(root: Path, choice: LineChoice, out: Path, known: KnownReleases | None) -> None:
     """The frame as pandas and pyarrow write it.
 
     Raises:
@@ -162,7 +168,7 @@ def _write_parquet(root: Path, choice: LineChoice, out: Path) -> None:
             " '.[parquet]'), or --format csv",
         )
     buffer = io.BytesIO()
-    tidy_frame(root, choice).to_parquet(buffer, engine="pyarrow", index=False)
+    tidy_frame(root, choice, known).to_parquet(buffer, engine="pyarrow", index=False)
     _write(out, buffer.getvalue())
 
 

@@ -144,9 +144,13 @@ def _statuses(_root: Path | None, _results: Path) -> Rows:
 
 
 def _runs(_root: Path | None, results: Path) -> Rows:
+    from harness.benchmarks.known import known_releases
     from harness.board.tracks import why_unranked
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
+    stored = Store(results).records()
+    shown = under_known_names(stored, known_releases())
     return [
         {
             "run": f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}",
@@ -156,9 +160,9 @@ def _runs(_root: Path | None, results: Path) -> Rows:
             "started": record.times.started,
             "seconds": round(record.times.total, 1),
             "track": record.track,
-            "ranked": ", ".join(why_unranked(record)) or "yes",
+            "ranked": ", ".join(why_unranked(today)) or "yes",
         }
-        for record in Store(results).records()
+        for record, today in zip(stored, shown, strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.common.errors import PackInvalid
+from harness.common.errors import PackInvalid, UsageError
 from harness.console import cli
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ EXAMPLES = """
   python -m harness.pack verify /data/bmad/liver-disjoint --results results
   python -m harness.pack verify /sealed/ours --json
   python -m harness.pack verify demo
+  python -m harness.pack verify --known-line /data/bmad/Brain
+      the line that makes it a known release, for a maintainer (docs/maintaining.md)
 """
 
 
@@ -40,6 +42,11 @@ def build_parser() -> cli.Parser:
         help="the data card goes to DIR/<name>/, where the site finds it (default: results)",
     )
     parser.add_argument("--benchmark", metavar="NAME", help="the benchmark that the folder holds")
+    parser.add_argument(
+        "--known-line",
+        action="store_true",
+        help="print the pack's line for the list of known releases, and nothing else",
+    )
     parser.add_argument("--json", action="store_true", help="print the card as JSON")
     return parser
 
@@ -54,6 +61,8 @@ def main(argv: Sequence[str] | None) -> int:
 
         Store(options.results).check_writable()
         pack = _open(options.folder, options.benchmark, reporter)
+        if options.known_line:
+            return _say_known_line(pack, reporter)
         card = make_card(pack, reporter.progress)
     paths = write_card(card, options.results)
     if options.json:
@@ -66,6 +75,41 @@ def main(argv: Sequence[str] | None) -> int:
         reporter.event(f"data card: {path}")
     if card.problems:
         raise PackInvalid(str(options.folder), card.problems)
+    return 0
+
+
+def _say_known_line(pack: Pack, reporter: cli.Reporter) -> int:
+    """The line on stdout, and on stderr what speaks for it or against it.
+
+    Raises:
+        UsageError: the pack says of itself that it is something else than a known benchmark.
+    """
+    from harness.benchmarks import BENCHMARKS
+    from harness.benchmarks.known import KNOWN_FILE, known_line
+    from harness.benchmarks.spec import SplitCounts
+
+    name = pack.card.name
+    if name not in BENCHMARKS:
+        raise UsageError(
+            f"{name} is no benchmark that has releases: a pack of one's own stands as it is",
+            where=str(pack.root),
+            fix=f"--benchmark NAME, where it is one of {', '.join(BENCHMARKS)}",
+        )
+    counts = pack.card.counts
+    found = SplitCounts(**counts.model_dump()).totals
+    cli.say(known_line(name, pack.digest))
+    told = "{} training, {} validation and {} test images".format(*found)
+    if found == BENCHMARKS[name].table1:
+        reporter.event(f"{told}: exactly the paper's Table 1")
+    elif (table := BENCHMARKS[name].table1) is not None:
+        reporter.event(
+            f"{told}; the paper's Table 1 has "
+            + "{}, {} and {}: look where the folder is from".format(*table)
+        )
+    if pack.name == name:
+        reporter.event("it is a known release already")
+    else:
+        reporter.event(f"without this line in {KNOWN_FILE.name} it stands as {pack.name}, unranked")
     return 0
 
 

@@ -18,6 +18,8 @@ from harness.console import cli
 if TYPE_CHECKING:
     import argparse
 
+    from harness.records.releases import KnownReleases
+
 EXAMPLES = """
   python -m harness.publish add                        every publishable run under results/
   python -m harness.publish add results/brain/padim/seed-0.json --replace
@@ -71,13 +73,18 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None) -> int:
-    """Add or check; returns the exit code."""
+def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
+    """Add or check; returns the exit code.
+
+    Args:
+        argv: the command line; None = this process's.
+        known: by which contents `add` knows a benchmark; None = the list that is committed here.
+    """
     options = build_parser().parse_args(argv)
-    return _check(options) if options.verb == "check" else _add(options)
+    return _check(options) if options.verb == "check" else _add(options, known)
 
 
-def _add(options: argparse.Namespace) -> int:
+def _add(options: argparse.Namespace, known: KnownReleases | None) -> int:
     from harness.board import curves
     from harness.common.paths import PUBLISHED_RECORDS
     from harness.publishing.publication import publish_comparisons, publish_run
@@ -101,12 +108,12 @@ def _add(options: argparse.Namespace) -> int:
 
     for path in paths:
         try:
-            written = publish_run(path, target, is_replacing=options.replace)
+            written = publish_run(path, target, is_replacing=options.replace, known=known)
             tell(written or path, is_new=written is not None)
         except (UsageError, StoreUnusable) as error:
             refused += 1
             cli.say(cli.render_error(error), to=sys.stderr)
-    for written in publish_comparisons(source, target):
+    for written in publish_comparisons(source, target, known=known):
         tell(written, is_new=True)
     if options.json:
         cli.say_json(done)

@@ -158,12 +158,14 @@ def _list_or_run(options: argparse.Namespace, reporter: cli.Reporter) -> int:
 
 def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     """How many scored submissions each team has, of how many it may have."""
+    from harness.benchmarks.known import known_releases
     from harness.board.submission_states import team_counts
     from harness.common.paths import PUBLISHED_RECORDS
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
-    published = Store(PUBLISHED_RECORDS).records()
-    counts = team_counts([*store.records(), *store.history(), *published])
+    stored = [*store.records(), *store.history(), *Store(PUBLISHED_RECORDS).records()]
+    counts = team_counts(under_known_names(stored, known_releases()))
     return [
         f"scored: {one_line(each.team)} has {each.scored} of {options.most_scored or each.most} submissions"
         f" on {each.benchmark}"

@@ -13,6 +13,7 @@ from harness.board.rows import Row
 from harness.board.site_data import BenchmarkCard, Material, TrivialAuroc, is_trivial
 from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
+from harness.records.releases import claimed_name, not_known
 from leaderboard import cells, charts, figures, formats, sparks, words
 from leaderboard.charts import Figure
 from leaderboard.downloads import row_key
@@ -209,7 +210,8 @@ def benchmark_pages(
 def _page(name: str, material: Material, paper: Sequence[Reported], album: Album) -> BenchmarkPage:
     rows = [row for row in material.rows if row.benchmark == name]
     records = [record for record in material.records if record.pack.benchmark == name]
-    card = material.cards.get(name)
+    said = claimed_name(name)
+    card = material.cards.get(said)
     is_hidden = not all(may_leave(Artefact.EXACT_RECORD, row.visibility) for row in rows)
     comparison = material.comparisons.get(name)
     lines = curve_lines(rows, records, material)
@@ -218,12 +220,12 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         path=benchmark_page(name),
         name=formats.plain(name),
         title=words.benchmark_title(formats.plain(name)),
-        description=card.title if card else "A pack that is not part of BMAD.",
+        description=_description(card, name),
         is_in_paper=name in words.SIX,
         is_demo=name == words.DEMO,
         is_hidden=is_hidden,
         facts=_facts(card, [] if is_hidden else records),
-        cautions=_cautions(name, card),
+        cautions=(*_bar_told(name), *_cautions(said, card)),
         verified=None if is_hidden else _pack_check(name, material),
         table=_table(name, rows, paper, material),
         no_comparison=_no_comparison(name, rows, comparison, material),
@@ -328,6 +330,20 @@ def _facts(card: BenchmarkCard | None, records: Sequence[Record]) -> tuple[Fact,
             counts += f", {formats.plural(pack.regions, 'lesion')}"
         facts.append(Fact("Measured on", counts, note=formats.plain(version)))
     return tuple(facts)
+
+
+def _description(card: BenchmarkCard | None, name: str) -> str:
+    if card is None:
+        return "A pack that is not part of BMAD."
+    return f"{card.title}: {reason}" if (reason := not_known(name)) else card.title
+
+
+def _bar_told(name: str) -> tuple[str, ...]:
+    """What a reader must know of a pack that is no known release of what it says it is."""
+    if (reason := not_known(name)) is None:
+        return ()
+    told = f"These images are {reason}, whatever their folder says"
+    return (f"{told}: rows on them take no rank and are {words.NOT_COMPARABLE}",)
 
 
 def _cautions(name: str, card: BenchmarkCard | None) -> tuple[str, ...]:

@@ -196,7 +196,10 @@ def _downloads(
         f"data/comparisons/{formats.file_stem(name)}.json": comparison_bytes(each).decode()
         for name, each in sorted(material.comparisons.items())
     }
-    return texts | {record_path(record): record_text(record) for record in records}
+    return texts | {
+        record_path(record): record_text(material.stored.get(record.run_key, record))
+        for record in records
+    }
 
 
 def _shown_records(rows: Sequence[Row], records: Iterable[Record]) -> list[Record]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.common.foreign_text import one_line
 from harness.records.record import Parameter, Record
+from harness.records.releases import claimed_name
 from leaderboard import words
 
 DIRTY = "+dirty"
@@ -81,7 +82,7 @@ def _place(record: Record) -> list[str]:
 
 def _data(record: Record) -> list[str]:
     """The options that name the images; DIR is the reader's own folder."""
-    benchmark = record.pack.benchmark
+    benchmark = claimed_name(record.pack.benchmark)
     if benchmark == words.DEMO:
         return ["--benchmark", benchmark]
     if benchmark in words.SIX:

@@ -19,7 +19,7 @@ from leaderboard.paper import Reported, by_cell, difference
 
 SCHEMA_VERSION = 1
 CSV_COLUMNS = (
-    "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason",
+    "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
     "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
     "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "identity", "pack_version",
     "harness_commit",
@@ -130,6 +130,7 @@ def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> d
         "isolation": row.isolation,
         "ranked": row.ranked,
         "unranked_reason": row.unranked_reason,
+        "patients_independent": row.are_patients_independent,
         "status": " ".join(ended) or "ok",
         "audit": " ".join(row.audits),
         "seeds": len(row.seeds),

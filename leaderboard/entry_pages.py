@@ -12,12 +12,13 @@ from harness.board.rows import MetricSummary, Row, SeedValue
 from harness.board.site_data import Gallery, Material
 from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
+from harness.records.releases import claimed_name, not_known
 from leaderboard import formats, guide, words
 from leaderboard.cells import COST, Cell, cell, rank_badge
 from leaderboard.commands import rerun_command
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
-from leaderboard.paper import Reported, by_cell, difference, method_key
+from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
 from leaderboard.tables import benchmark_page, context_of, entry_page
 
@@ -313,7 +314,7 @@ class _Maker:
         return None, None
 
     def _no_pictures(self, row: Row) -> str:
-        card = self.material.cards.get(row.benchmark)
+        card = self.material.cards.get(claimed_name(row.benchmark))
         if not may_leave(Artefact.PICTURES, row.visibility):
             return ""  # the note on hidden packs says it
         if card is not None and not card.may_show_images:
@@ -355,12 +356,22 @@ def _summary(row: Row) -> str:
 
 def _remarks(row: Row, records: Sequence[Record]) -> tuple[str, ...]:
     remarks = [f"Unranked: {row.unranked_reason}."] if row.unranked_reason else []
+    if reason := not_known(row.benchmark):
+        remarks.append(f"{words.NOT_COMPARABLE.capitalize()}: {reason}.")
+    if row.are_patients_independent:
+        remarks.append(f"Intervals: {words.INDEPENDENT}.")
     remarks.append(_audit_remark(row))
     for warning in dict.fromkeys(text for record in records for text in record.warnings):
         seeds = [record.seed for record in records if warning in record.warnings]
         where = "" if len(seeds) == len(records) else f" (seed {formats.joined(seeds)})"
         remarks.append(f"{warning}{where}")
     return tuple(formats.plain(remark) for remark in remarks)
+
+
+def _against_paper(points: float | None, bar: str | None) -> str:
+    if points is not None:
+        return formats.signed_points(points)
+    return f"{words.NOT_COMPARABLE}: {bar}" if bar else ""
 
 
 def _audit_remark(row: Row) -> str:
@@ -392,7 +403,8 @@ def _metric_line(
     reported: Mapping[tuple[str, str, str], Reported],
 ) -> MetricLine:
     told = words.metric_words(metric.id)
-    value = reported.get((method_key(row.title), row.benchmark, metric.id))
+    value = reported.get((method_key(row.title), claimed_name(row.benchmark), metric.id))
+    bar = why_not_comparable(row, metric.id, reported)
     in_paper = None if value is None else value.mean
     points = None if in_paper is None else difference(row, metric.id, reported)
     badge, _, badge_title = rank_badge(metric) if metric.standing else ("", None, "")
@@ -409,10 +421,13 @@ def _metric_line(
         if on_paper is None or on_paper.mean is None
         else formats.percent(on_paper.mean, on_paper.step),
         reported="" if in_paper is None else formats.percent(in_paper),
-        difference="" if points is None else formats.signed_points(points),
+        difference=_against_paper(points, bar),
         units=formats.joined(dict.fromkeys(seed.n for seed in metric.seeds if seed.n)),
         remark=formats.joined(
-            dict.fromkeys(s.reason for s in metric.seeds if s.value is not None and s.reason)
+            dict.fromkeys(
+                [words.INDEPENDENT] * row.are_patients_independent
+                + [s.reason for s in metric.seeds if s.value is not None and s.reason]
+            )
         ),
         seeds=tuple(_seed_cell(seed) for seed in metric.seeds),
     )

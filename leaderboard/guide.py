@@ -78,7 +78,9 @@ _ROWS = (
         "The row takes no place, for the reason given beside it.",
         (
             "Random weights test the machinery, not the method. Not isolated: the entry ran as a"
-            " plain process, with nothing between it and the machine."
+            " plain process, with nothing between it and the machine. Not a known release: the images"
+            " are not known as those of the benchmark that they are called; such rows stand under its"
+            " name with six digits of their digest, and are not comparable with the paper."
         ),
     ),
     Term(

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from harness.board.rows import Row, place
 from harness.board.site_data import Reported
+from harness.records.releases import claimed_name, not_known
 
-__all__ = ["Reported", "by_cell", "difference", "method_key", "read_paper"]
+__all__ = ["Reported", "by_cell", "difference", "method_key", "read_paper", "why_not_comparable"]
 
 REFERENCE = Path(__file__).with_name("reference") / "paper_results.csv"
 TABLES = {"table2": "Table 2", "table3": "Table 3"}
@@ -49,6 +50,17 @@ def method_key(title: str) -> str:
 def by_cell(paper: Iterable[Reported]) -> Mapping[tuple[str, str, str], Reported]:
     """The values by (method key, benchmark, metric)."""
     return {(method_key(v.method), v.benchmark, v.metric): v for v in paper}
+
+
+def why_not_comparable(
+    row: Row, metric_id: str, reported: Mapping[tuple[str, str, str], Reported]
+) -> str | None:
+    """Why a row is not set against a value that the paper has for the benchmark that its pack says
+    it is; None where it is, or where the paper has none.
+    """
+    reason = not_known(row.benchmark)
+    key = (method_key(row.title), claimed_name(row.benchmark), metric_id)
+    return reason if key in reported else None
 
 
 def difference(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from harness.board.rows import Row
 from harness.board.site_data import Material, Overall, Waiting, is_canary, is_trivial
+from harness.records.releases import not_known
 from leaderboard import formats, words
 from leaderboard.cells import COST, NOT_RUN, Cell, Context, cell, paper_cell
 from leaderboard.paper import Reported, by_cell, method_key
@@ -386,6 +387,10 @@ def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
         for reason, names in reasons.items()
     ]
     marks = dict.fromkeys(mark for row in rows for mark in row.audit_marks)
+    if any(not_known(row.benchmark) for row in rows):
+        marks[words.NOT_COMPARABLE] = None
+    if any(row.are_patients_independent for row in rows):
+        marks[words.INDEPENDENT] = None
     return (*marks, *((f"unranked: {formats.plain(', '.join(told))}",) if told else ()))
 
 

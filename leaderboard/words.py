@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.records.releases import MARK, claimed_name
+
 SITE_TITLE = "BMAD leaderboard"
 DEMO = "demo"
 
@@ -117,6 +119,11 @@ BENCHMARK_COLUMNS = (
     "pixel_pro", "pixel_pro_foreground", "dice_at_0.5", "dice_at_valid", "dice_max",
 )  # fmt: skip
 
+INDEPENDENT = (
+    "an image whose patient is not known counts as a patient of its own, as the pack's maker states"
+)
+NOT_COMPARABLE = "not comparable with the paper"
+
 TRACKS = {
     "trained-here": "trained here",
     "sealed": "sealed",
@@ -158,8 +165,9 @@ PAPER_FAMILIES = {
 
 
 def benchmark_title(name: str) -> str:
-    """What a reader calls the benchmark."""
-    return BENCHMARK_TITLES.get(name, name)
+    """What a reader calls the benchmark; a pack that is no known release of one, with its mark."""
+    said = claimed_name(name)
+    return BENCHMARK_TITLES.get(said, said) + name.removeprefix(said).replace(MARK, f" {MARK}")
 
 
 def metric_words(metric_id: str) -> MetricWords:

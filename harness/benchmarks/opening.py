@@ -8,7 +8,7 @@ or how a PNG was packed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +28,23 @@ from harness.benchmarks.card import (
     stated_by_spec,
 )
 from harness.benchmarks.groups import read_groups
+from harness.benchmarks.known import known_releases
 from harness.benchmarks.layout import Layout, find_root, read_layout
 from harness.benchmarks.pack import Pack, Sample
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.scan import ImageFacts, MaskFacts, Scan, Scanner
 from harness.benchmarks.spec import BenchmarkSpec, NameReading, read_name
 from harness.benchmarks.specs import BENCHMARKS
-from harness.benchmarks.version import version_id, version_line
+from harness.benchmarks.version import (
+    content_digest,
+    patients_digest,
+    version_id,
+    version_line,
+)
 from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import DataMissing, PackInvalid
 from harness.common.progress import CountProgress
+from harness.records.releases import KnownReleases
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ def open_pack(
     cache: Path,
     *,
     benchmark: str | None = None,
+    known: KnownReleases | None = None,
     on_progress: CountProgress | None = None,
 ) -> Pack:
     """Read a folder in BMAD's layout, in any of its spellings.
@@ -82,6 +90,7 @@ def open_pack(
         cache: where to remember what was read; the made card is written there too.
         benchmark: name of the benchmark it was found as; without it the folder's `pack.toml`
             or its own name decides.
+        known: which contents are which benchmark; None = the list that is committed here.
         on_progress: called with (files read, files to read) while files are decoded.
 
     Raises:
@@ -111,7 +120,9 @@ def open_pack(
         if wrong := checks.unsaid_patients(contents.layout, told, is_independent=independent):
             raise PackInvalid(str(folder), listed(wrong))
     samples = _samples(contents, readings)
-    card = _made_card(claims.card, contents, samples, readings)
+    lines = _version_lines(contents)
+    digest = content_digest(lines.values())
+    card = _made_card(claims.card, contents, samples, readings, digest)
     notes = [
         *(card.remarks),
         *remarks.about_counts(card.counts, claims.spec),
@@ -126,7 +137,16 @@ def open_pack(
     if wrong := contradictions(claims.stated, card):
         raise PackInvalid(str(folder), listed(wrong))
     write_atomically(cache / "cards" / card.version / CARD_NAME, card.as_toml().encode())
-    return Pack(card.name, card.version, root, card, samples, contents.has_masks)
+    return Pack(
+        name=(known or known_releases()).name_of(card.name, digest),
+        version=card.version,
+        digest=digest,
+        patients=patients_digest((line, readings[key].group) for key, line in lines.items()),
+        root=root,
+        card=card,
+        samples=samples,
+        has_masks=contents.has_masks,
+    )
 
 
 def _root_of(folder: Path) -> Path:
@@ -221,6 +241,7 @@ def _made_card(
     contents: _Contents,
     samples: Iterable[Sample],
     readings: Mapping[str, NameReading],
+    digest: str,
 ) -> PackCard:
     samples = tuple(samples)
     counted = Counter((sample.split, sample.is_anomalous) for sample in samples)
@@ -228,7 +249,7 @@ def _made_card(
     facts = [fact for fact in contents.scan.images.values() if isinstance(fact, ImageFacts)]
     units = {reading.unit for reading in readings.values() if reading.unit}
     found = {
-        "version": version_id(str(card.name), _version_lines(contents)),
+        "version": version_id(str(card.name), digest),
         "has_masks": contents.has_masks,
         "mode": facts[0].mode,
         # The most frequent first; equal counts by name, so that the order is no accident.
@@ -258,15 +279,17 @@ def _groups(
     return len(groups) if groups and None not in groups else None
 
 
-def _version_lines(contents: _Contents) -> Iterator[str]:
-    """One line an image; a normal image's mask is empty by definition, so it does not count."""
+def _version_lines(contents: _Contents) -> dict[str, str]:
+    """By key, the line of every image; a normal image's mask is empty by definition, so it does not count."""
+    lines = {}
     for image in contents.layout.images:
         facts = contents.scan.images[image.key]
         assert isinstance(facts, ImageFacts)  # noqa: S101  # unreadable ones are problems
         mask = contents.scan.masks.get(image.mask_key or "") if image.is_anomalous else None
-        yield version_line(
+        lines[image.key] = version_line(
             image.split,
             is_anomalous=image.is_anomalous,
             pixel_sha256=facts.pixel_sha256,
             mask_sha256=mask.mask_sha256 if isinstance(mask, MaskFacts) else "",
         )
+    return lines

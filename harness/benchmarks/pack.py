@@ -16,6 +16,7 @@ from harness.benchmarks.pixels import (
     read_image,
     read_mask,
 )
+from harness.benchmarks.specs import BENCHMARKS
 from harness.common.errors import PackInvalid
 
 
@@ -50,9 +51,14 @@ class Pack:
     """The images of one benchmark on disk."""
 
     name: str
-    """Name of the benchmark."""
+    """Name that it stands under: the card's, marked where it is no known release of that
+    benchmark (`harness.records.releases`)."""
     version: str
-    """`<name>-<12 hex>`, a hash over splits, labels, pixels and masks."""
+    """`<card's name>-<12 hex>`, the first digits of the digest."""
+    digest: str
+    """`sha256:…` over splits, labels, pixels and masks."""
+    patients: str
+    """`sha256:…` over the same and each image's patient, or `none` (`version.patients_digest`)."""
     root: Path
     """Folder that holds the splits."""
     card: PackCard
@@ -61,6 +67,11 @@ class Pack:
     """All images, sorted by key."""
     has_masks: bool
     """Whether pixel metrics can be computed."""
+
+    @property
+    def base(self) -> str | None:
+        """The known benchmark that it says it is, or is another cut of; None: neither."""
+        return self.card.base or (self.card.name if self.card.name in BENCHMARKS else None)
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of `train`, `valid` or `test`, sorted by key; empty where it has none."""

@@ -91,6 +91,8 @@ class BenchmarkSpec:
     """Images in train, valid and test by Table 1 of the paper; None outside the paper."""
     counts: tuple[KnownCounts, ...] = ()
     """Known counts per split and class, the expected ones first."""
+    generated: tuple[str, ...] = ()
+    """Digests of its packs where they are generated here: known releases without a list."""
     name_rules: tuple[str, ...] = ()
     """Regular expressions tried in turn on a file name without extension. The first that matches
     from start to end counts: its group `patient` (or `volume`, `slide`, where that is all a name

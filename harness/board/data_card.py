@@ -140,11 +140,13 @@ class DataCard(_Part):
     name: str
     """Name of the pack."""
     base: str | None
-    """Benchmark that it is a variant of."""
+    """Benchmark that it says it is and is no known release of, or is another cut of."""
     variant: str | None
     """`paper`, `disjoint` or `resplit`."""
     version: str
     """Version id of the pack."""
+    digest: str | None = None
+    """Hash over its splits, labels, pixels and masks; None in a card of an older harness."""
     title: str
     """One line."""
     modality: str
@@ -211,14 +213,15 @@ def make_card(pack: Pack, on_progress: Progress) -> DataCard:
         on_progress: called with a label, the images done and their number.
     """
     measured = _measure(pack, on_progress)
-    spec = BENCHMARKS.get(pack.card.base or pack.name)
+    spec = BENCHMARKS.get(pack.base or pack.name)
     card = pack.card
     leaks = tuple(_leaks(pack, measured))
     made = DataCard(
         name=pack.name,
-        base=card.base,
+        base=pack.base if pack.base != pack.name else None,
         variant=card.variant,
         version=pack.version,
+        digest=pack.digest,
         title=card.title,
         modality=card.modality,
         visibility=card.visibility,
@@ -300,7 +303,7 @@ def _split_facts(pack: Pack, measured: dict[str, Measured]) -> Iterable[SplitFac
 
 
 def _expected(pack: Pack) -> Iterable[ExpectedCounts]:
-    spec = BENCHMARKS.get(pack.card.base or pack.name)
+    spec = BENCHMARKS.get(pack.base or pack.name)
     if spec is None:
         return
     counts = pack.card.counts

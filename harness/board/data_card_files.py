@@ -13,19 +13,20 @@ from harness.board.site_data import PackLeak, TrivialAuroc, VerifiedPack
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.json_text import BadJson, parse_as
+from harness.records.releases import KnownReleases, version_digits
 
 CARD_FILE = "datacard.json"
 
 
-def read_verified_packs(root: Path) -> dict[str, VerifiedPack]:
-    """The cards of the open packs below a results folder, by pack.
+def read_verified_packs(root: Path, known: KnownReleases) -> dict[str, VerifiedPack]:
+    """The cards of the open packs below a results folder, by the name that each stands under.
 
     Raises:
         StoreUnusable: a file is not a data card of this form.
     """
     cards = [read_card(path) for path in sorted(root.glob(f"*/{CARD_FILE}"))]
     return {
-        card.name: _verified(card)
+        known.name_of(card.name, card.digest or version_digits(card.version)): _verified(card)
         for card in cards
         if may_leave(Artefact.DATA_CARD, card.visibility)
     }

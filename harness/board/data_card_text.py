@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness.board.data_card import GIVE_AWAY, DataCard, SplitFacts, TrivialBaseline
+from harness.records.releases import not_known
 
 
 def to_markdown(card: DataCard) -> str:
@@ -30,6 +31,12 @@ def _head(card: DataCard) -> list[str]:
         f"`{card.name}`{base}{variant}, version `{card.version}`, {card.visibility}.",
         f"{card.modality}.",
     ]
+    if reason := not_known(card.name):
+        lines += [
+            "",
+            f"**It is {reason}** (digest of its pixels and masks: `{card.digest}`).",
+            f"Its rows stand under `{card.name}`, take no rank, and are not set against the paper.",
+        ]
     if card.problems:
         lines += ["", "**This pack is not what it claims to be:**", ""]
         lines += [f"- {problem}" for problem in card.problems]

@@ -26,6 +26,7 @@ from harness.common.disclosure import Artefact, may_leave, strictest
 from harness.common.errors import UsageError
 from harness.common.near_misses import did_you_mean
 from harness.records.record import Grid
+from harness.records.releases import claimed_name
 
 if TYPE_CHECKING:
     from harness.board.entry_comparison import ColumnKey, ResampledRuns
@@ -129,7 +130,8 @@ def compare_pair(
 
     if names[0] == names[1]:
         raise UsageError(f"{names[0]} is named twice", fix="name two different entries")
-    here = [record for record in records if record.pack.benchmark == benchmark]
+    asked = {benchmark}
+    here = [r for r in records if {r.pack.benchmark, claimed_name(r.pack.benchmark)} & asked]
     rows = [_row_of(name, here, benchmark) for name in names]
     runs = [record for name in names for record in here if record.entry.name == name]
     check_one_pack(runs)
@@ -145,7 +147,7 @@ def compare_pair(
     first = runs[0]
     shown = {key[0] for key in keys}
     comparison = PairComparison(
-        benchmark=benchmark,
+        benchmark=first.pack.benchmark,
         pack=first.pack.version,
         entries=names,
         seeds=(len(rows[0].seeds), len(rows[1].seeds)),

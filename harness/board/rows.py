@@ -108,6 +108,9 @@ class Row:
     """Whether the row may take a rank."""
     unranked_reason: str | None
     """Why not."""
+    are_patients_independent: bool
+    """The pack's maker states that every image of whose patient nothing tells is of a patient of
+    its own: intervals count it so."""
     seeds: tuple[int, ...]
     """Seeds that were run, failed ones included."""
     failures: tuple[Failure, ...]
@@ -300,6 +303,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         visibility=strictest(record.pack.visibility for record in records),
         ranked=not reasons,
         unranked_reason=", ".join(reasons) or None,
+        are_patients_independent=any(r.pack.patients_stated == "independent" for r in records),
         seeds=tuple(sorted({record.seed for record in records})),
         failures=tuple(
             Failure(record.seed, record.outcome.status, record.outcome.detail)

@@ -298,6 +298,8 @@ class Material:
     """Summaries over seeds, as they may leave the machine."""
     records: tuple[Record, ...] = ()
     """The records behind them; only those of open packs are copied."""
+    stored: Mapping[str, Record] = field(default_factory=dict)
+    """By run key, a record as it was written, where it is shown under another name today."""
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     """By benchmark; those of hidden packs without their numbers."""
     outdated: tuple[str, ...] = ()

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from harness.benchmarks.known import known_releases
 from harness.board.site_data import TeamCount
 from harness.common.errors import DataMissing, HarnessError
 from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
 from harness.entries.submissions import find_archive
+from harness.records.releases import under_known_names
 from harness.records.store import RunName
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from harness.engines.base import Limits
     from harness.entries.entry import Entry
     from harness.records.record import Record
+    from harness.records.releases import KnownReleases
     from harness.records.store import Store
 
 SubmissionState = Literal["finished", "waiting", "running", "failed", "held", "withdrawn"]
@@ -90,6 +93,7 @@ def submission_jobs(
     limits: Limits,
     most_scored: int = MOST_SCORED,
     is_retrying: bool = False,
+    releases: KnownReleases | None = None,
 ) -> list[SubmissionJob]:
     """Every job, in the order in which they are done.
 
@@ -102,12 +106,14 @@ def submission_jobs(
         limits: of the runs, for the latest end.
         most_scored: scored submissions that a team may have on one benchmark.
         is_retrying: runs that failed by their own fault are done again.
+        releases: which contents are which benchmark; None = the list that is committed here.
     """
-    known = {_name_of(record): record for record in published} | {
-        _name_of(record): record for record in store.records()
-    }
+    # The store's records come last: they count before the published ones.
+    shown = under_known_names([*published, *store.records()], releases or known_releases())
+    known = {_name_of(record): record for record in shown}
     # What a corrected version took the place of was scored all the same.
-    scored = scored_by_team([*known.values(), *store.history()])
+    past = under_known_names(store.history(), releases or known_releases())
+    scored = scored_by_team([*known.values(), *past])
     versions = current_versions()
     jobs = []
     for entry in entries:
@@ -254,7 +260,7 @@ def _why_held(entry: Entry, pack: Pack, record: Record) -> str:
     if "pinned" not in record.entry.metadata:
         return "its name is that of another entry, which is no submission"
     try:
-        entry.settings(pack.card.base or pack.name)
+        entry.settings(pack.base or pack.card.name)
     except HarnessError as error:  # they are none on this pack; the others have their turn
         return error.on_one_line()
     return ""
@@ -262,12 +268,13 @@ def _why_held(entry: Entry, pack: Pack, record: Record) -> str:
 
 def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) -> list[str]:
     """Why a record is no longer the one that a run of today would leave; empty where it is."""
-    settings = entry.settings(pack.card.base or pack.name)
+    settings = entry.settings(pack.base or pack.card.name)
     pinned = _pinned(entry) or None
     aspects: Mapping[str, tuple[object, object]] = {
         "the submission": (record.entry.metadata.get("pinned"), pinned),
         "its settings": (dict(record.entry.params), dict(settings.params)),
         "the pack": (record.pack.version, pack.version),
+        "the patients": (record.pack.patients_digest, pack.patients),
         "the contract": (record.source.contract, versions.contract),
         "the metric definitions": (record.source.metrics, versions.metrics),
         "the harness": (record.source.version, versions.harness),

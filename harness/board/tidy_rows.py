@@ -22,11 +22,13 @@ from harness.board.rows import MetricSummary, Row, summarise, with_withdrawals
 from harness.board.table_formats import Scalar
 from harness.common.errors import DataMissing
 from harness.common.foreign_text import one_line
+from harness.records.releases import claimed_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.records.record import Record
+    from harness.records.releases import KnownReleases
 
 TIDY_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -87,7 +89,10 @@ class LineChoice:
     def has_row(self, row: Row) -> bool:
         """Whether some of a row's lines may be wanted."""
         return (
-            row.benchmark in (self.benchmarks or (row.benchmark,))
+            bool(
+                {row.benchmark, claimed_name(row.benchmark)}
+                & {*(self.benchmarks or (row.benchmark,))}
+            )
             and row.entry in (self.entries or (row.entry,))
             and (row.ranked or not self.is_ranked_only)
         )
@@ -98,17 +103,22 @@ class LineChoice:
         return metric.id in (self.metrics or (metric.id,)) and grid in (self.grids or (grid,))
 
 
-def board_rows(root: Path, choice: LineChoice | None = None) -> tuple[list[Row], dict[Any, Record]]:
+def board_rows(
+    root: Path, choice: LineChoice | None = None, known: KnownReleases | None = None
+) -> tuple[list[Row], dict[Any, Record]]:
     """The rows of a results folder as they may leave the machine, and a record of each.
 
     Raises:
         DataMissing: there is none.
         StoreUnusable: a record or a comparison there is none.
     """
+    from harness.benchmarks.known import known_releases
     from harness.entries.submissions import withdrawals
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
-    records = with_withdrawals(Store(root).records(), withdrawals())
+    shown = under_known_names(Store(root).records(), known or known_releases())
+    records = with_withdrawals(shown, withdrawals())
     rows = published(summarise(records, comparisons=read_comparisons(root)))
     found = [row for row in rows if (choice or LineChoice()).has_row(row)]
     if not found:
@@ -121,17 +131,20 @@ def board_rows(root: Path, choice: LineChoice | None = None) -> tuple[list[Row],
     return found, {_key(record): record for record in reversed(records)}
 
 
-def tidy_rows(root: Path, choice: LineChoice | None = None) -> list[Tidy]:
+def tidy_rows(
+    root: Path, choice: LineChoice | None = None, known: KnownReleases | None = None
+) -> list[Tidy]:
     """One line per row, metric and grid; a row without any metric has one line, with its reason.
 
     Args:
         root: a results folder, or the board's published records.
         choice: which lines.
+        known: which contents are which benchmark; None = the list that is committed here.
     Raises:
         DataMissing, StoreUnusable: as `board_rows`.
     """
     wanted = choice or LineChoice()
-    rows, records = board_rows(root, wanted)
+    rows, records = board_rows(root, wanted, known)
     return [
         _line(row, metric, records[row.benchmark, row.entry, row.track, row.isolation])
         for row in rows
@@ -139,11 +152,13 @@ def tidy_rows(root: Path, choice: LineChoice | None = None) -> list[Tidy]:
     ]
 
 
-def tidy_frame(root: str | Path, choice: LineChoice | None = None) -> pd.DataFrame:
+def tidy_frame(
+    root: str | Path, choice: LineChoice | None = None, known: KnownReleases | None = None
+) -> pd.DataFrame:
     """The same as a pandas DataFrame, with the columns of `TIDY_COLUMNS`."""
     import pandas as pd
 
-    return pd.DataFrame(tidy_rows(Path(root), choice), columns=list(TIDY_COLUMNS))
+    return pd.DataFrame(tidy_rows(Path(root), choice, known), columns=list(TIDY_COLUMNS))
 
 
 def _key(record: Record) -> tuple[str, str, str, str]:

@@ -17,6 +17,7 @@ from harness.common.foreign_text import one_line
 from harness.common.source_files import list_source
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
 from harness.records.record import ModelPart, Parameter, Record, Track
+from harness.records.releases import not_known
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
@@ -143,4 +144,6 @@ def unranked_reasons(
         reasons.append("demonstration pack")
     if track == "open":
         reasons.append(OPEN_TRACK)
+    if reason := not_known(benchmark):
+        reasons.append(reason)
     return reasons

@@ -15,6 +15,7 @@ from statistics import mean
 from harness.campaigns import throughput
 from harness.campaigns.throughput import RunSize
 from harness.records.record import Parameter, Record
+from harness.records.releases import claimed_name
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Costs:
         asked = RunSize(
             method.entry,
             method.params,
-            benchmark,
+            claimed_name(benchmark),
             images.train,
             images.valid,
             images.test - images.valid,

@@ -113,10 +113,12 @@ def plan_campaign(
         HarnessError: the campaign, an entry, a pack, the engine or a device is not usable.
     """
     from harness.benchmarks import check_cache, default_cache
+    from harness.benchmarks.known import known_releases
     from harness.campaigns import grid
     from harness.campaigns.costs import Costs
     from harness.common.paths import BASELINES
     from harness.entries.opening import open_entry
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
     from harness.running.presets import check_presets
 
@@ -141,7 +143,8 @@ def plan_campaign(
     packs = {pack.name: pack for pack in opened}
     check_presets(list(entries.values()), opened, campaign.preset, reporter)
     store = Store(options.results)
-    records = {store.name_of(record): record for record in store.records()}
+    shown = under_known_names(store.records(), known_releases())
+    records = {store.name_of(record): record for record in shown}
     look_up = _LookUp(entries, packs, offer, limits, campaign.preset, records)
     costs = Costs(records.values(), offer.device)
     cells = grid.cells(variants, list(packs), campaign.seeds)

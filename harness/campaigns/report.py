@@ -107,16 +107,18 @@ def as_json(plan: CampaignPlan) -> str:
 
 def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace) -> None:
     """The results, the settings that validation chose, and counts that add up; rebuilds the site."""
+    from harness.benchmarks.known import known_releases
     from harness.board.rows import summarise
     from harness.board.terminal_tables import result_tables
     from harness.campaigns.outcome import choices, reproduction
     from harness.publishing.site_build import build_site_if_possible
+    from harness.records.releases import under_known_names
 
     names = {planned.cell.variant.name for planned in plan.runs}
     benchmarks = {planned.cell.benchmark for planned in plan.runs}
     records = [
         record
-        for record in plan.store.records()
+        for record in under_known_names(plan.store.records(), known_releases())
         if record.entry.name in names and record.pack.benchmark in benchmarks
     ]
     if options.json:

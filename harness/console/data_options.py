@@ -44,6 +44,7 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
         UsageError: an unknown benchmark.
     """
     from harness.benchmarks import BENCHMARKS, demo_pack, find_packs, open_pack
+    from harness.records.releases import claimed_name, not_known, unlisted_name
 
     def reading(name: str) -> Callable[[int, int], None]:
         return lambda done, total: reporter.progress(f"reading {name}", done, total)
@@ -60,16 +61,29 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
             )
         names = sorted(found) or ["demo"]
     packs = []
-    for name in names:
+    for asked in names:
+        name = claimed_name(asked)
         if name == "demo":
-            packs.append(demo_pack(cache))
+            pack = demo_pack(cache)
         elif name in found:
-            packs.append(open_pack(found[name], cache, benchmark=name, on_progress=reading(name)))
+            pack = open_pack(found[name], cache, benchmark=name, on_progress=reading(name))
         else:
-            raise _benchmark_missing(name, set(BENCHMARKS) | set(found), root)
+            raise _benchmark_missing(asked, set(BENCHMARKS) | set(found), root)
+        if asked not in (name, unlisted_name(name, pack.digest)):
+            raise UsageError(
+                f"the images are not those of {asked}",
+                where=str(pack.root),
+                fix=f"they are {pack.name}; --benchmark {name} takes them as they are",
+            )
+        packs.append(pack)
     packs += [
         open_pack(folder, cache, on_progress=reading(folder.name)) for folder in options.packs
     ]
+    for pack in packs:
+        if reason := not_known(pack.name):
+            reporter.event(
+                f"{pack.name} is {reason}: no rank, no difference to the paper (docs/data.md, 1)"
+            )
     return packs
 
 
@@ -100,6 +114,6 @@ def places(packs: Sequence[Pack], options: argparse.Namespace) -> dict[str, tupl
     """
     root = ("--data-root", str(options.data_root)) if options.data_root else ()
     named = len(packs) - len(options.packs)
-    found = {pack.name: ("--benchmark", pack.name, *root) for pack in packs[:named]}
+    found = {pack.name: ("--benchmark", pack.card.name, *root) for pack in packs[:named]}
     own = zip(packs[named:], options.packs, strict=True)
     return found | {pack.name: ("--pack", str(folder)) for pack, folder in own}

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from harness.benchmarks.known import known_releases
 from harness.board.comparison import (
     comparison_bytes,
     comparison_path,
@@ -26,20 +27,25 @@ from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import StoreUnusable, UsageError
 from harness.entries.submissions import withdrawals
+from harness.publishing.pack_check import name_problems
 from harness.publishing.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record
+from harness.records.releases import KnownReleases, under_known_names
 from harness.records.store import RunName, Store, read_record
 
 DIRTY = "+dirty"
 
 
-def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None:
+def publish_run(
+    path: Path, target: Store, *, is_replacing: bool, known: KnownReleases | None = None
+) -> Path | None:
     """Put one run into the folder of published records; None where it stands there already.
 
     Args:
         path: the record in a results folder.
         target: the folder of published records.
         is_replacing: a record of the same name and another run gives way.
+        known: which contents are which benchmark; None = the list that is committed here.
     Raises:
         StoreUnusable: the record or its evidence was changed, or its place is taken.
         UsageError: the run must not be published; all reasons at once.
@@ -51,7 +57,7 @@ def publish_run(path: Path, target: Store, *, is_replacing: bool) -> Path | None
     is_exact = may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
     if not is_exact and record.public is None:
         public = public_form(record, source.salt(name, record))
-    if problems := record_problems(public):
+    if problems := record_problems(public, known or known_releases()):
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(f"the run cannot be published:\n{listed}\n", where=str(path))
     existing = target.find(name)
@@ -85,10 +91,12 @@ def _copy_what_may_be_seen(record: Record, name: RunName, source: Store, target:
             target.write(target.gallery_path(name) / picture.name, picture.read_bytes())
 
 
-def publish_comparisons(source: Store, target: Store) -> list[Path]:
+def publish_comparisons(
+    source: Store, target: Store, *, known: KnownReleases | None = None
+) -> list[Path]:
     """Put those comparisons beside the records that speak of exactly the published ones."""
     private = {record.record_hash: record for record in source.records()}
-    ranked = _ranked(target)
+    ranked = _ranked(target, known or known_releases())
     written = []
     for benchmark, comparison in read_comparisons(source.root).items():
         names = [source.name_of(private[h]) for h in comparison.records if h in private]
@@ -103,17 +111,19 @@ def publish_comparisons(source: Store, target: Store) -> list[Path]:
     return written
 
 
-def _ranked(store: Store) -> dict[str, tuple[Record, ...]]:
-    return ranked_records(with_withdrawals(store.records(), withdrawals()))
+def _ranked(store: Store, known: KnownReleases) -> dict[str, tuple[Record, ...]]:
+    shown = under_known_names(store.records(), known)
+    return ranked_records(with_withdrawals(shown, withdrawals()))
 
 
 # -- one record ---------------------------------------------------------------------------------
 
 
-def record_problems(record: Record) -> list[str]:
+def record_problems(record: Record, known: KnownReleases) -> list[str]:
     """Why the harness cannot have written this record for publication; empty where it can.
 
-    What is looked at needs the record alone: its own hash was checked when it was read.
+    What is looked at needs the record and the known releases alone: its own hash was checked when
+    it was read.
     """
     from harness.publishing.verification import run_key_problems
 
@@ -128,6 +138,15 @@ def record_problems(record: Record) -> list[str]:
         problems.append("it has a public form, and its pack is open")
     elif record.is_ok and record.evidence is None:
         problems.append("it names no evidence")
+    problems += name_problems(
+        record.pack.benchmark,
+        base=record.pack.base,
+        version=record.pack.version,
+        digest=record.pack.digest,
+        known=known,
+    )
+    if record.pack.patients_digest is None:
+        problems.append("it does not say whose its pack's images are: it is of an older harness")
     problems += _track_problems(record)
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:

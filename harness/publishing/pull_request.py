@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from harness.benchmarks.known import known_releases
 from harness.board.comparison import read_comparison, read_comparisons
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.disclosure import Artefact, may_leave
@@ -30,22 +31,26 @@ from harness.common.foreign_text import one_line
 from harness.common.toml_text import BadToml, parse_toml
 from harness.entries.submissions import withdrawals
 from harness.publishing.comparison_check import comparison_problems
+from harness.publishing.pack_check import name_problems
 from harness.publishing.publication import record_problems
 from harness.publishing.submission_check import check_files
 from harness.records.record import Record, content_hash
+from harness.records.releases import KnownReleases, claimed_name, under_known_names
 from harness.records.store import RunName, Store, read_record
 
 RECORDS = PurePosixPath("leaderboard/records")
 SUBMISSIONS = PurePosixPath("submissions")
 KEYS = PurePosixPath("leaderboard/keys")
+KNOWN = PurePosixPath("harness/benchmarks/known.toml")
 MAX_FILE_BYTES = 32 * 1024**2
 STAYS = ("team", "submitted", "withdrawn")
 """What of a submission its author cannot change: who is counted, who came first, what was judged.
 (To withdraw what was not withdrawn is the author's to do.)"""
 _REGULAR = ("100644", "100755", "000000")  # modes of git; the last: there is no file
 _SAFE = r"[a-z0-9][a-z0-9._-]{0,63}"
-_RUN = re.compile(rf"(?P<benchmark>{_SAFE})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
-_CARD = re.compile(rf"(?P<benchmark>{_SAFE})/datacard\.json")
+_PACK = rf"{_SAFE}(~[0-9a-f]{{6}})?"
+_RUN = re.compile(rf"(?P<benchmark>{_PACK})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
+_CARD = re.compile(rf"(?P<benchmark>{_PACK})/datacard\.json")
 _COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE})\.json")
 _OWN = re.compile(rf"{SUBMISSIONS}/(?P<name>{_SAFE})(\.toml|/.+)")
 
@@ -138,6 +143,11 @@ class PullRequest:
             )
         lines += [f"new: {each}" for each in self._new_rows()]
         lines += [
+            f"{change.kind}: the known releases, by which rows are named and ranked ({KNOWN})"
+            for change in self.changes
+            if change.path == str(KNOWN)
+        ]
+        lines += [
             f"{change.kind}: the key {change.path}: who holds it signs for the board"
             for change in self.changes
             if PurePosixPath(change.path).is_relative_to(KEYS)
@@ -224,13 +234,13 @@ class PullRequest:
         elif kind in ("curves", "gallery"):
             yield from self._of_picture(kind, match, path)
         elif kind == "card":
-            yield from _card_problems(path, match["benchmark"])
+            yield from _card_problems(path, match["benchmark"], self.known)
 
     def _of_record(self, record: Record, match: re.Match[str]) -> Iterator[str]:
         told = (record.pack.benchmark, record.entry.name, str(record.seed))
         if told != (match["benchmark"], match["entry"], match["seed"]):
             yield f"it is of {'/'.join(told[:2])}/seed-{record.seed}"
-        yield from record_problems(record)
+        yield from record_problems(record, self.known)
         yield from self._source_problems(record)
         if record.entry.kind == "submission" or "pinned" in record.entry.metadata:
             file = self.repository / "submissions" / f"{record.entry.name}.toml"
@@ -290,7 +300,7 @@ class PullRequest:
                 yield f"{record.entry.name}: the same program is on the board already, as {first}"
         yield from self._joins_published_rows(changed)
         reasons = withdrawals(self.repository / SUBMISSIONS)
-        ranked = ranked_records(with_withdrawals(records, reasons))
+        ranked = ranked_records(with_withdrawals(under_known_names(records, self.known), reasons))
         for benchmark, comparison in read_comparisons(self.records.root).items():
             if f"comparisons/{benchmark}.json" in changed:
                 yield from (
@@ -333,6 +343,12 @@ class PullRequest:
         }
         for benchmark, entry in sorted(rows - in_base):
             yield f"{entry} on {benchmark}" + (", an entry of the base" if entry in known else "")
+
+    @cached_property
+    def known(self) -> KnownReleases:
+        """The known releases of the base: what a pull request adds to them counts once merged."""
+        text = self._file_at(self.base, str(KNOWN)).decode("utf-8", "replace")
+        return known_releases(text, where=f"{self.base}:{KNOWN}")
 
     @cached_property
     def _root(self) -> str:
@@ -397,9 +413,13 @@ def _table_of(file: bytes) -> Mapping[str, object]:
     return table if isinstance(table, dict) else {}
 
 
-def _card_problems(path: Path, benchmark: str) -> Iterator[str]:
+def _card_problems(path: Path, benchmark: str, known: KnownReleases) -> Iterator[str]:
     from harness.board.data_card_files import read_card
 
     card = read_card(path)
     if not may_leave(Artefact.DATA_CARD, card.visibility) or card.name != benchmark:
         yield "it is of another pack, or of a hidden one"
+    claimed = claimed_name(card.name) if known.is_claim(card.name) else None
+    yield from name_problems(
+        card.name, base=claimed, version=card.version, digest=card.digest, known=known
+    )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.board.site_data import BenchmarkCard, Material, Waiting
     from harness.console.cli import Reporter
     from harness.records.record import Record
+    from harness.records.releases import KnownReleases
 
 
 def default_site_folder(results: Path) -> Path:
@@ -24,7 +25,11 @@ def default_site_folder(results: Path) -> Path:
 
 
 def build_site(
-    results: Path, out: Path | None = None, *, published: Path = PUBLISHED_RECORDS
+    results: Path,
+    out: Path | None = None,
+    *,
+    published: Path = PUBLISHED_RECORDS,
+    known: KnownReleases | None = None,
 ) -> Path:
     """Build the site from all records and return the path of its front page.
 
@@ -32,10 +37,11 @@ def build_site(
         results: the results folder; it may be missing.
         out: folder of the site; None is `site` beside the results folder.
         published: folder of published records, laid out like a results folder.
+        known: which contents are which benchmark; None = the list that is committed here.
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
-    return _write(gather(results, published), out or default_site_folder(results))
+    return _write(gather(results, published, known), out or default_site_folder(results))
 
 
 def tell_site_problem(results: Path, reporter: Reporter) -> None:
@@ -71,11 +77,14 @@ def build_example(out: Path) -> Path:
     return _write(made_up(benchmark_cards(), metric_definitions(), default_cache()), out)
 
 
-def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
+def gather(
+    results: Path, published: Path = PUBLISHED_RECORDS, known: KnownReleases | None = None
+) -> Material:
     """Everything that the site of these folders is made of.
 
     Curves that are missing beside records with evidence are made and kept there.
     """
+    from harness.benchmarks.known import known_releases
     from harness.board import curves, gallery, overall_ranks
     from harness.board.comparison import without_numbers
     from harness.board.data_card_files import read_verified_packs
@@ -84,6 +93,7 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     from harness.board.site_data import Material
     from harness.board.submission_states import team_counts
     from harness.entries.submissions import withdrawals
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
     if os.access(results, os.W_OK):
@@ -92,7 +102,9 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     folders = [folder for folder in (published, results) if folder.is_dir()]
     own = {folder: Store(folder).records() for folder in folders}
     # A record that was copied from one folder to the other is one run.
-    records = list({record.run_key: record for group in own.values() for record in group}.values())
+    stored = {record.run_key: record for group in own.values() for record in group}
+    known = known or known_releases()
+    records = under_known_names(stored.values(), known)
     marked = with_withdrawals(records, withdrawals(SUBMISSIONS))
     compared, outdated = _comparisons(folders, ranked_records(marked))
     rows = publishable(summarise(marked, comparisons=compared))
@@ -107,6 +119,7 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
     return Material(
         rows=rows,
         records=tuple(records),
+        stored={r.run_key: stored[r.run_key] for r in records if r is not stored[r.run_key]},
         comparisons={name: without_numbers(each) for name, each in compared.items()},
         outdated=outdated,
         curves={
@@ -124,7 +137,9 @@ def gather(results: Path, published: Path = PUBLISHED_RECORDS) -> Material:
         teams=team_counts(records),
         cards=cards,
         verified={
-            name: card for folder in folders for name, card in read_verified_packs(folder).items()
+            name: card
+            for folder in folders
+            for name, card in read_verified_packs(folder, known).items()
         },
         definitions=metric_definitions(),
     )

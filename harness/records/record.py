@@ -92,9 +92,21 @@ class PackPart(Part):
     """On which images."""
 
     benchmark: str
-    """Name of the benchmark."""
+    """Name that the pack stood under on the day of the run: `brain~` and six hex digits where its
+    images were no known release of brain (`harness.records.releases`)."""
+    base: str | None = None
+    """Known benchmark that the pack says it is, or is another cut of."""
     version: str
-    """Version id of the pack: a hash over splits, labels, pixels and masks."""
+    """Version id of the pack: its own name and the first twelve hex digits of its digest."""
+    digest: Sha256 | None = None
+    """Hash over splits, labels, decoded pixels and masks; None where an older harness wrote the
+    record."""
+    patients_digest: str | None = Field(default=None, pattern=r"^(none|sha256:[0-9a-f]{64})$")
+    """Hash over the same and each image's patient, as the intervals resample them: a part of the
+    run key. `none`: nothing tells whose the images are, and each counts by itself."""
+    patients_stated: Literal["independent"] | None = None
+    """`independent`: the pack's maker states that every image of whose patient nothing tells is of
+    a patient of its own."""
     visibility: Visibility
     """Whether anything but aggregates may be published."""
     images_may_be_shown: bool
@@ -223,7 +235,7 @@ class ModelPart(Part):
     """Trained in this run; taken from the store, where an earlier run of the same key had trained
     it; or given with the call."""
     trained_under: Sha256 | None
-    """Run key of its training by this harness; None where nothing is known of it."""
+    """Key of its training by this harness (`RunKey.training_hash`); None where nothing is known of it."""
     remark: str | None = None
     """What is unknown of a given model, or differs from what this run would have trained."""
 

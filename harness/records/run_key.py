@@ -23,6 +23,9 @@ class RunKey:
     """What decides the result of the run's training."""
     model: str | None = None
     """Hash of the model that the call gives, where it gives one."""
+    patients: str | None = None
+    """Hash of the patients' assignment (`PackPart.patients_digest`): the intervals hang on it, and
+    no training does. None where an older record does not tell."""
 
     @classmethod
     def of_run(
@@ -37,6 +40,7 @@ class RunKey:
         device: str,
         threads: int,
         model: str | None = None,
+        patients: str | None = None,
     ) -> RunKey:
         """The key of a run that this harness does.
 
@@ -50,6 +54,7 @@ class RunKey:
             device: kind of device: `cpu`, or the GPU's model.
             threads: CPU threads; other counts give other last digits.
             model: hash of a model that is given.
+            patients: digest of the patients' assignment.
         """
         parts = {
             "identity": identity,
@@ -63,7 +68,7 @@ class RunKey:
             "contract": CONTRACT_VERSION,
             "harness": harness.__version__,
         }
-        return cls(parts, model)
+        return cls(parts, model, patients)
 
     @classmethod
     def of_record(cls, record: Record) -> RunKey | None:
@@ -71,17 +76,23 @@ class RunKey:
         if record.entry.checkpoint_rule is None:
             return None
         parts = _parts_of(record) | {"training": dict(record.entry.checkpoint_rule)}
-        return cls(parts, _given_model(record))
+        return cls(parts, _given_model(record), record.pack.patients_digest)
 
     @property
     def parts(self) -> dict[str, object]:
         """Everything that decides the run's result, by name."""
-        return dict(self.training) | ({"model": self.model} if self.model else {})
+        more = {"model": self.model, "patients": self.patients}
+        return dict(self.training) | {name: value for name, value in more.items() if value}
 
     @cached_property
     def hash(self) -> str:
         """`sha256:…` over the parts."""
         return content_hash(self.parts)
+
+    @cached_property
+    def training_hash(self) -> str:
+        """`sha256:…` over what decides the result of the run's training: the key of its model."""
+        return content_hash(dict(self.training))
 
     def difference(self, old: Record, **more: tuple[object, object]) -> str:
         """In words, which parts differ from those of a stored record.
@@ -90,8 +101,12 @@ class RunKey:
             old: the stored record.
             more: by name, what else is compared: its value in the record, and now.
         """
-        now = {"model": "trained", **self.parts}
-        before = {**_parts_of(old), "model": _given_model(old) or "trained"}
+        now = {"model": "trained", "patients": None, **self.parts}
+        before = {
+            **_parts_of(old),
+            "model": _given_model(old) or "trained",
+            "patients": old.pack.patients_digest,
+        }
         told = [(name, before[name], now[name]) for name in before if name != "params"]
         told += [(name, was, new) for name, (was, new) in more.items()]
         mine, theirs = dict(now["params"]), old.entry.params  # type: ignore[call-overload]

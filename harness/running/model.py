@@ -80,7 +80,7 @@ class RunModel:
         told = told.model_copy(update={"model": hash_of(files)})
         self.progress.training = told
         self.progress.model = ModelPart(
-            hash=hash_of(files), origin="trained", trained_under=self.request.key.hash
+            hash=hash_of(files), origin="trained", trained_under=self.request.key.training_hash
         )
         self.place.reporter.event(f"  trained in {training.seconds:.1f} s")
         if self.place.models is not None and self.place.keep_model:
@@ -108,7 +108,7 @@ class RunModel:
         place, progress = self.place, self.progress
         if place.models is None or place.retrain:
             return False
-        stored = place.models.find_trained(self.request.key.hash)
+        stored = place.models.find_trained(self.request.key.training_hash)
         if stored is None:
             return False
         place.models.fetch(stored, self.folder)
@@ -129,7 +129,7 @@ class RunModel:
     ) -> ModelCard:
         request = self.request
         return ModelCard(
-            key=request.key.hash,
+            key=request.key.training_hash,
             parts=dict(request.key.training),
             model=hash_of(files),
             entry=request.entry.name,

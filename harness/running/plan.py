@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine, Limits, Program
     from harness.entries.entry import Entry
     from harness.records.record import Record
+    from harness.records.store import RunName, Store
     from harness.running.request import Request, RunPlace
     from harness.trained.given_model import GivenModel
     from harness.trained.model_store import ModelStore
@@ -243,8 +244,7 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
     place = plan.place
     _check_conflicts(plan)
     for request in plan.requests:
-        name = request.name
-        existing = place.store.find(name)
+        name, existing = _existing(request, place.store)
         if place.retrain and existing is not None and request.trains:
             place.store.retire(name, existing)
             existing = None
@@ -256,10 +256,23 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
             place.reporter.event(f"{name}: finished before, not run again")
             yield existing
             continue
-        place.reporter.event(f"{name}: running")
+        if existing is not None and name != request.name:
+            place.store.retire(name, existing)
+            existing = None
+        place.reporter.event(f"{request.name}: running")
         record = _run_twice_at_most(request, place, existing)
-        place.reporter.event(f"{name}: {_ending(record)}")
+        place.reporter.event(f"{request.name}: {_ending(record)}")
         yield record
+
+
+def _existing(request: Request, store: Store) -> tuple[RunName, Record | None]:
+    """The record of a run and its place: that of the day when its pack was listed in no release,
+    where that is where it lies.
+    """
+    for name in dict.fromkeys((request.name, request.earlier_name)):
+        if (record := store.find(name)) is not None:
+            return name, record
+    return request.name, None
 
 
 def _is_finished(record: Record, request: Request) -> bool:
@@ -276,14 +289,14 @@ def _check_conflicts(plan: RunPlan) -> None:
     place = plan.place
     place.store.check_writable(request.name for request in plan.requests)
     for request in plan.requests:
-        existing = place.store.find(request.name)
+        name, existing = _existing(request, place.store)
         if existing is None:
             continue
         difference = request.key.difference(
             existing, metrics=(existing.source.metrics, METRICS_VERSION)
         )
         place.store.check_conflict(
-            request.name,
+            name,
             request.key.hash,
             replace=plan.replace,
             difference=difference,

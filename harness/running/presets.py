@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def base_of(pack: Pack) -> str:
     """The benchmark by whose settings a pack is run."""
-    return pack.card.base or pack.name
+    return pack.base or pack.card.name
 
 
 def check_presets(

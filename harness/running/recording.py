@@ -139,7 +139,11 @@ def pack_part(pack: Pack, place: RunPlace) -> PackPart:
     anomalous = sum(sample.is_anomalous for sample in test)
     return PackPart(
         benchmark=pack.name,
+        base=pack.base,
         version=pack.version,
+        digest=pack.digest,
+        patients_digest=pack.patients,
+        patients_stated=pack.card.patients,
         visibility=pack.card.visibility,
         images_may_be_shown=pack.card.images_may_be_shown,
         train=len(pack.split("train")),

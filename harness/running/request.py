@@ -12,6 +12,7 @@ from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
+from harness.records.releases import unlisted_name
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
 from harness.trained import interrupted_training
@@ -48,6 +49,13 @@ class Request:
     def name(self) -> RunName:
         """Its place in the store."""
         return RunName(self.pack.name, self.entry.name, self.seed)
+
+    @property
+    def earlier_name(self) -> RunName:
+        """Its place while the pack was no known release; on any other pack, the same once more."""
+        is_listed = self.pack.name == self.pack.base
+        pack = unlisted_name(self.pack.name, self.pack.digest) if is_listed else self.pack.name
+        return replace(self.name, benchmark=pack)
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ def request_of(
         device=kind or device_kind(device),
         threads=limits.threads,
         model=model.hash if model else None,
+        patients=pack.patients,
     )
     return Request(entry, program, settings, pack, seed, device, limits, key, is_audited, model)
 
@@ -163,6 +172,6 @@ def launches(request: Request, place: RunPlace) -> list[Launch]:
     if not request.trains:
         return [predict]
     staged = work / "train"
-    key = request.key.hash.removeprefix("sha256:")
+    key = request.key.training_hash.removeprefix("sha256:")
     written = place.cache / interrupted_training.UNFINISHED_FOLDER / key / "part-1"
     return [launch_of(request, place, "train", model=written, train=staged), predict]

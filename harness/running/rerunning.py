@@ -73,6 +73,8 @@ def evaluate_call(
     record: Record, source: str, options: argparse.Namespace, results: Path
 ) -> list[str]:
     """The command line of `evaluate` that this run was, or could have been."""
+    from harness.records.releases import claimed_name
+
     entry, is_cpu = record.entry, record.machine.device == "cpu"
     call = [source, "--as", entry.name, "--seed", str(record.seed)]
     call += ["--preset", entry.preset, "--results", str(results), "--no-site"]
@@ -86,7 +88,7 @@ def evaluate_call(
     if options.pack:
         call += ["--pack", str(options.pack)]
     else:
-        call += ["--benchmark", record.pack.benchmark]
+        call += ["--benchmark", claimed_name(record.pack.benchmark)]
     if options.data_root:
         call += ["--data-root", str(options.data_root)]
     if options.weights:

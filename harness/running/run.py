@@ -120,7 +120,7 @@ def _held_training(
     root = place.trainings or place.cache
     most = request.limits.checkpoints
     return interrupted_training.hold(
-        root, request.key.hash, str(request.name), most_checkpoints=most
+        root, request.key.training_hash, str(request.name), most_checkpoints=most
     )
 
 
@@ -292,7 +292,7 @@ class _Run:
     def _hello(self) -> Hello:
         request = self.request
         return Hello(
-            benchmark=request.pack.name,
+            benchmark=request.pack.card.name,  # what is listed since must change no answer
             seed=request.seed,
             device="cpu" if request.device == "cpu" else "cuda:0",
             maps_wanted=request.pack.has_masks,

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from harness.benchmarks import Pack, demo_pack, stage_training
 from harness.benchmarks.demo import generate
+from harness.benchmarks.specs.demo import SPEC
 
 # A changed pixel is a new demo pack: raise the generator's version with this.
 GOLDEN = "demo-4e6eda221ed5"
@@ -42,6 +43,8 @@ def masks(pack: Pack) -> npt.NDArray[np.bool_]:
 
 def test_the_pack_is_the_golden_one(pack: Pack) -> None:
     assert pack.version == GOLDEN
+    assert {pack.digest} == set(SPEC.generated)
+    assert pack.name == "demo"
 
 
 def test_it_holds_what_its_spec_says(pack: Pack) -> None:

@@ -53,7 +53,7 @@ def test_archives_unpacked_side_by_side_are_found(tmp_path: Path, cache: Path) -
         "rsna": tmp_path / "BMAD/Chest_AD",
     }
     for benchmark, folder in found.items():
-        assert open_pack(folder, cache, benchmark=benchmark).name == benchmark
+        assert open_pack(folder, cache, benchmark=benchmark).card.name == benchmark
 
 
 def test_a_card_makes_any_folder_a_pack(tmp_path: Path) -> None:

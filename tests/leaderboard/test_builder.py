@@ -68,6 +68,8 @@ def records(make_record):
         make_record(entry="broken", title="Broken", status=Status.OUT_OF_MEMORY, detail="image 12"),
         make_record(entry="draem", title="DRAEM", metrics={("image_auroc", None): 0.7, ("pixel_auroc", "native"): None}),
         make_record(**DEMO),
+        make_record(entry="ganomaly", title="GANomaly", benchmark="brain~ababab", ranked=False,
+                    unranked_reason="not a known release of brain", pack__patients_stated="independent"),
         make_record(entry="ours", title="Ours", benchmark="clinic", visibility="hidden", track="sealed"),
     ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from harness.publishing.site_build import build_site as site_of
 from harness.publishing.site_build import gather, waiting
 from harness.records.store import Store
 from harness.site import main
-from tests.record_factory import comparison
+from tests.record_factory import KNOWN, comparison
 
 
 @pytest.fixture
@@ -79,26 +79,26 @@ def save(folder, made):
 
 def test_ranks_are_shown_while_the_comparison_is_of_these_records(results, tmp_path, make_record):
     save(results, comparison(Store(results).records()))
-    material = gather(results, tmp_path / "none")
+    material = gather(results, tmp_path / "none", KNOWN)
     assert material.outdated == ()
     assert material.rows[0].metric("image_auroc", None).rank == 1
     assert material.overall["localisation", "patchcore", "trained-here"].average_rank == 1.0
     (results / "brain/patchcore/seed-1.json").unlink()
-    material = gather(results, tmp_path / "none")
+    material = gather(results, tmp_path / "none", KNOWN)
     assert material.outdated == ("brain",)
     assert material.rows[0].metric("image_auroc", None).rank is None
     assert material.overall == {}
 
 
 def test_a_record_that_lies_in_both_folders_is_one_run(results):
-    material = gather(results, results)
+    material = gather(results, results, KNOWN)
     assert len(material.records) == 2
     assert [row.seeds for row in material.rows] == [(0, 1)]
 
 
 def test_a_folder_that_may_not_be_written_is_still_shown(results, tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert len(gather(results, tmp_path / "none").records) == 2
+    assert len(gather(results, tmp_path / "none", KNOWN).records) == 2
 
 
 def test_submissions_without_a_record_wait_by_date(tmp_path):

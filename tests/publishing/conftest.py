@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.common.paths import REPOSITORY
-from tests.publishing.pull_requests import RECORDS, add, commit, git
+from tests.publishing.pull_requests import RECORDS, add, commit, git, known_toml
 from tests.run_factory import random_scores, save_run
 
 
@@ -22,6 +22,9 @@ def branch(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(REPOSITORY / name, target)
+    known = folder / "harness/benchmarks/known.toml"
+    known.parent.mkdir()
+    known.write_text(known_toml())
     git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "-m", "base")

@@ -14,7 +14,8 @@ import pytest
 
 from harness import publish
 from tests.entries.test_submissions import source_folder, submit
-from tests.publishing.pull_requests import RECORDS, git, rewrite
+from tests.publishing.pull_requests import RECORDS, git, known_toml, rewrite
+from tests.record_factory import KNOWN
 from tests.run_factory import random_scores, save_run
 
 
@@ -27,6 +28,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
         if (repository / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(repository / name, folder / name)
+    (folder / "harness/benchmarks/known.toml").write_text(known_toml())
     git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "-m", "base")
@@ -74,7 +76,7 @@ def add_record(branch: Path, tmp_path: Path) -> Path:
         source__commit=git(branch, "rev-parse", "main"),
     )  # fmt: skip
     arguments = ["--results", str(tmp_path / "results"), "--records", str(branch / RECORDS)]
-    assert publish.main(["add", *arguments]) == 0
+    assert publish.main(["add", *arguments], KNOWN) == 0
     return branch / RECORDS / "brain/patchcore/seed-0.json"
 
 

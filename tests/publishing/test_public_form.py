@@ -21,6 +21,7 @@ from harness.publishing.verification import run_key_problems
 from harness.records.record import Record, content_hash
 from harness.records.store import Store, read_record
 from tests.metrics.oracles import Case, scored
+from tests.record_factory import KNOWN
 from tests.run_factory import finished, random_scores, save_run, scores_of
 
 SALT = "5a17" * 16
@@ -180,7 +181,7 @@ def test_the_site_reads_public_forms_as_it_reads_records(tmp_path):
         assert metric.step == whole.step
         if metric.mean is not None:
             assert abs(metric.mean - whole.mean) <= metric.step * 1.000001
-    index = build_site(tmp_path / "none", tmp_path / "site", published=records)
+    index = build_site(tmp_path / "none", tmp_path / "site", published=records, known=KNOWN)
     assert "harbour" in index.read_text()
 
 
@@ -193,7 +194,7 @@ def published_files(folder: Path, scores, **changes) -> dict[str, bytes]:
     ).sealed()
     store = Store(folder / "records")
     store.save(store.name_of(bare), bare)
-    index = build_site(folder / "none", folder / "site", published=folder / "records")
+    index = build_site(folder / "none", folder / "site", published=folder / "records", known=KNOWN)
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for root in (folder / "records", index.parent)

@@ -17,7 +17,7 @@ from harness.publishing.site_build import build_site
 from harness.records.store import Store, read_record
 from tests.paths import ENTRIES
 from tests.publishing.pull_requests import RECORDS, add, commit, problems, rewrite
-from tests.record_factory import comparison
+from tests.record_factory import KNOWN, comparison
 from tests.run_factory import finished
 
 HIDDEN = {"visibility": "hidden", "track": "sealed"}
@@ -44,7 +44,7 @@ def test_an_open_run_is_published_unchanged_with_its_curves_and_passes_the_check
     assert told[2:] == ["new: patchcore on brain", "2 changed files, 0 problems"]
     assert add(fork, tmp_path / "results") == 0
     assert "published before" in capsys.readouterr().out
-    index = build_site(tmp_path / "none", tmp_path / "site", published=fork / RECORDS)
+    index = build_site(tmp_path / "none", tmp_path / "site", published=fork / RECORDS, known=KNOWN)
     assert "PatchCore" in index.read_text()
 
 
@@ -200,7 +200,7 @@ def test_curves_and_comparisons_of_other_records_are_found(fork, run, tmp_path):
 
 def test_a_run_that_must_not_be_published_is_refused_with_every_reason(run, tmp_path, capsys):
     path = run(source__commit=None, ranked=False, unranked_reason="x")
-    assert publish.main(["add", str(path), "--records", str(tmp_path / "p")]) == 5
+    assert publish.main(["add", str(path), "--records", str(tmp_path / "p")], KNOWN) == 5
     told = capsys.readouterr().err
     assert "not made from a commit" in told
     assert "take a rank" in told
@@ -227,6 +227,6 @@ def test_what_a_run_of_today_leaves_can_be_published(
     assert evaluate.main([str(entry), "--benchmark", "demo", *options]) == 0
     (record,) = Store(tmp_path / "r").records()
     clean = record.source.model_copy(update={"commit": "0" * 40})
-    assert record_problems(record.model_copy(update={"source": clean})) == []
+    assert record_problems(record.model_copy(update={"source": clean}), KNOWN) == []
     assert curves.refresh(Store(tmp_path / "r")) == 1
     assert finished(record).run_key == record.run_key

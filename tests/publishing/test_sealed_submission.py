@@ -18,6 +18,7 @@ from tests.engine_images import LightDockerEngine
 from tests.entries.test_submissions import table
 from tests.hostile.conftest import small_pack
 from tests.paths import ENTRIES
+from tests.record_factory import KNOWN
 
 pytestmark = pytest.mark.engine
 
@@ -73,14 +74,14 @@ def test_a_submission_is_ranked_on_a_sealed_pack_and_published_in_its_public_for
         "harness.publishing.publication.DIRTY", "dirty checkouts are told apart elsewhere"
     )
     board = tmp_path / "board"
-    assert publish.main(["add", "--results", str(results), "--records", str(board)]) == 0
+    assert publish.main(["add", "--results", str(results), "--records", str(board)], KNOWN) == 0
     published = {record.entry.name: record for record in Store(board).records()}
     assert published["honest"].public is not None
-    assert record_problems(published["honest"].model_copy(update={"source": clean})) == []
+    assert record_problems(published["honest"].model_copy(update={"source": clean}), KNOWN) == []
     assert {path.suffix for path in board.rglob("*") if path.is_file()} == {".json"}
     assert open_pack(sealed.root, tmp_path / "cache").version == honest.pack.version
 
-    index = build_site(tmp_path / "none", tmp_path / "site", published=board)
+    index = build_site(tmp_path / "none", tmp_path / "site", published=board, known=KNOWN)
     assert "sealed" in index.read_text()
     exact = honest.metric("image_auroc", None)
     rounded = published["honest"].metric("image_auroc", None)

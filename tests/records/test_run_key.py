@@ -46,6 +46,7 @@ def of_record(known: Record, **changes: Any) -> RunKey:
             "engine": "docker",
             "device": known.machine.device,
             "threads": known.machine.threads,
+            "patients": known.pack.patients_digest,
         }
         | changes
     )
@@ -67,6 +68,24 @@ def test_a_given_model_counts_for_the_run_and_not_for_a_training() -> None:
     assert given.hash != trained.hash
     assert given.training == trained.training
     assert given.parts == trained.parts | {"model": "sha256:m"}
+
+
+def test_whose_the_images_are_counts_for_the_run_and_not_for_a_training() -> None:
+    one, other = (RunKey.of_run(**DECISIVE, patients=each) for each in ("sha256:a", "none"))
+    assert len({one.hash, other.hash, RunKey.of_run(**DECISIVE).hash}) == 3
+    assert one.training_hash == other.training_hash == RunKey.of_run(**DECISIVE).hash
+    assert one.parts == RunKey.of_run(**DECISIVE).parts | {"patients": "sha256:a"}
+    known = finished(record())
+    told = of_record(known, patients="none").difference(known)
+    assert f"patients was {known.pack.patients_digest} and is none" in told
+
+
+def test_a_key_from_before_the_patients_were_told_still_follows_from_its_record() -> None:
+    old = finished(record(pack__patients_digest=None))
+    key = RunKey.of_record(old)
+    assert key is not None
+    assert key.hash == old.run_key
+    assert "patients" not in key.parts
 
 
 def test_a_record_that_holds_all_its_parts_gives_its_key_again() -> None:

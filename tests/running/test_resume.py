@@ -348,7 +348,7 @@ def test_the_time_limit_counts_all_parts(plan: Callable[..., Any], cache: Path) 
 def test_two_harnesses_are_never_at_the_same_training(plan: Callable[..., Any]) -> None:
     one, other = plan("--seed", "7"), plan("--seed", "7", results="others")
     (request,) = one.requests
-    key = request.key.hash
+    key = request.key.training_hash
     with (
         interrupted_training.hold(one.place.cache, key, "one"),
         pytest.raises(StoreConflict, match="this very training"),

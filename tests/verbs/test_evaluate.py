@@ -495,8 +495,8 @@ def test_a_record_that_came_meanwhile_is_not_overwritten(
     run: Evaluate, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, (first,) = run(ENTRIES / "honest")
-    find, looks = Store.find, iter([True, True])
-    # At the first two looks the other process has not finished yet.
+    find, looks = Store.find, iter([True] * 4)
+    # At the first two looks, each at two places, the other process has not finished yet.
     monkeypatch.setattr(Store, "find", lambda *a: None if next(looks, False) else find(*a))
     with pytest.raises(StoreConflict, match="just finished"):
         run(ENTRIES / "honest", "--set", "radius=4")

@@ -20,7 +20,7 @@ from harness.records.record import Record
 from harness.records.store import Store
 from tests.board.test_pair_comparison import check_latex
 from tests.paths import REPOSITORY
-from tests.record_factory import LOCALISATION, comparison
+from tests.record_factory import KNOWN, LOCALISATION, comparison
 
 OTHER = LOCALISATION | {("image_auroc", None): 0.85, ("pixel_auroc", "native"): None}
 
@@ -44,7 +44,7 @@ def store(tmp_path: Path, make_record: Callable[..., Record]) -> Store:
 
 
 def call(store: Store, *options: str) -> int:
-    return export.main(["--results", str(store.root), *options])
+    return export.main(["--results", str(store.root), *options], KNOWN)
 
 
 def read(store: Store, capsys: pytest.CaptureFixture[str], *options: str) -> pd.DataFrame:

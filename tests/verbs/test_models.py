@@ -19,6 +19,7 @@ from harness import clean, evaluate, models
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import owner_mark
 from harness.records.record import Record, content_hash
+from harness.records.run_key import RunKey
 from harness.trained import model_archive, model_folder, model_store
 from harness.trained.given_model import give_folder
 from harness.trained.model_card import ModelCard, list_model_files
@@ -27,6 +28,13 @@ from tests.paths import ENTRIES
 
 TRAINER = ENTRIES / "trainer"
 Evaluate = Callable[..., Record]
+
+
+def training_of(record: Record) -> str:
+    """The key of the training behind a record that holds all parts of its run key."""
+    key = RunKey.of_record(record)
+    assert key is not None
+    return key.training_hash
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +109,8 @@ def test_a_finished_training_is_kept_and_not_repeated(
     assert again.model is not None
     assert (first.model.origin, again.model.origin) == ("trained", "stored")
     assert again.model.hash == first.model.hash
-    assert first.model.trained_under == again.model.trained_under == first.run_key == again.run_key
+    assert first.model.trained_under == again.model.trained_under == training_of(first)
+    assert first.run_key == again.run_key
     assert again.training == first.training
     assert again.times.train == first.times.train
     assert again.metrics == first.metrics
@@ -235,7 +244,7 @@ def test_a_folder_with_a_model_that_was_trained_here_is_known_by_its_content(
     shutil.copytree(store.folder_of(store.models()[0].card), tmp_path / "copy")
     given = run("--model", tmp_path / "copy", "--as", "again")
     assert given.model is not None
-    assert (given.model.origin, given.model.trained_under) == ("given", here.run_key)
+    assert (given.model.origin, given.model.trained_under) == ("given", training_of(here))
     assert given.track == "trained-here"
     assert given.training == here.training
     assert given.metrics == here.metrics
@@ -266,7 +275,7 @@ def test_an_unpacked_export_is_held_to_its_card(run: Evaluate, tmp_path: Path) -
         tar.extractall(tmp_path / "unpacked", filter="data")
     given = run("--model", tmp_path / "unpacked", "--as", "again")
     assert given.model is not None
-    assert given.model.trained_under == here.run_key
+    assert given.model.trained_under == training_of(here)
     change_one_byte(tmp_path / "unpacked" / "files" / "state" / "state.json")
     with pytest.raises(StoreUnusable, match=r"card: state/state\.json"):
         run("--model", tmp_path / "unpacked", "--as", "changed")
@@ -382,7 +391,7 @@ def test_containers_read_stored_models_and_tell_them_from_those_of_a_process(
     given = run("--stored-model", bare.model.hash, "--as", "given", results="others")
     assert given.is_ok
     assert given.model is not None
-    assert given.model.trained_under == trained.run_key
+    assert given.model.trained_under == training_of(trained)
     assert given.metrics == trained.metrics
 
 

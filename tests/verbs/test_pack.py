@@ -229,7 +229,10 @@ def test_the_folder_is_left_untouched_and_its_name_tells_the_benchmark(tmp_path:
     before = sorted(str(path) for path in root.rglob("*"))
     assert verb.main(["verify", str(root), "--results", str(tmp_path / "results")]) == 0
     assert sorted(str(path) for path in root.rglob("*")) == before
-    assert (tmp_path / "results/brain/datacard.json").is_file()
+    (path,) = (tmp_path / "results").glob("brain~*/datacard.json")
+    card = DataCard.model_validate_json(path.read_bytes())
+    assert (card.name, card.base) == (path.parent.name, "brain")
+    assert "**It is not a known release of brain**" in to_markdown(card)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -247,7 +250,8 @@ def test_real_images_give_the_numbers_of_their_own_description(
 ) -> None:
     results = tmp_path / "results"
     assert verb.main(["verify", str(packs_folder / folder), "--results", str(results)]) == 0
-    card = json.loads((results / folder.lower() / "datacard.json").read_text())
+    (path,) = results.glob(f"{folder.lower()}~*/datacard.json")
+    card = json.loads(path.read_text())
     found = {one["statistic"]: one["either_way"] for one in card["trivial"]}
     assert found["mean-grey"] == pytest.approx(mean, abs=0.006)
     assert found["standard-deviation"] == pytest.approx(deviation, abs=0.006)

@@ -35,6 +35,7 @@ from harness.running import plan
 from tests.common.test_removal import deep_tree
 from tests.entries.test_submissions import DIGEST, source_folder, submit, table
 from tests.paths import ENTRIES, REPOSITORY
+from tests.record_factory import KNOWN
 
 
 def submit_folder(parent: Path, name: str, **fields: object) -> Path:
@@ -133,7 +134,8 @@ def test_a_new_version_is_a_reason_to_run_again_and_the_old_record_goes_to_histo
 
 
 def pack(name: str = "brain", version: str = "v1") -> SimpleNamespace:
-    return SimpleNamespace(name=name, version=version, card=SimpleNamespace(base=None))
+    card = SimpleNamespace(name=name)
+    return SimpleNamespace(name=name, version=version, patients="none", base=None, card=card)
 
 
 def image_entries(folder: Path, names: list[str], **fields: object) -> list:
@@ -145,7 +147,12 @@ def image_entries(folder: Path, names: list[str], **fields: object) -> list:
 
 
 def record_of(make_record: Callable[..., Record], entry, **changes: object) -> Record:
-    told = {"pack__version": "v1", "params": {}, "metadata": entry.metadata}
+    told = {
+        "pack__version": "v1",
+        "pack__patients_digest": "none",
+        "params": {},
+        "metadata": entry.metadata,
+    }
     made = make_record(entry=entry.name, **(told | changes))
     part = made.entry.model_copy(update={"params": {}})
     return made.model_copy(update={"entry": part}).sealed()
@@ -197,7 +204,14 @@ def test_a_corrected_version_takes_one_more_of_the_teams_places(tmp_path, make_r
     def state(most: int) -> str:
         entry = open_entry(str(tmp_path / "mine.toml"))
         (job,) = submission_jobs(
-            [entry], [pack()], [0], store=store, published=[], limits=Limits(), most_scored=most
+            [entry],
+            [pack()],
+            [0],
+            store=store,
+            published=[],
+            limits=Limits(),
+            most_scored=most,
+            releases=KNOWN,
         )
         return job.state
 
@@ -228,7 +242,13 @@ def test_a_published_record_counts_like_ones_own(tmp_path, make_record):
         source__metrics=now.metrics,
     )  # fmt: skip
     (job,) = submission_jobs(
-        [entry], [pack()], [0], store=Store(tmp_path / "r"), published=[published], limits=Limits()
+        [entry],
+        [pack()],
+        [0],
+        store=Store(tmp_path / "r"),
+        published=[published],
+        limits=Limits(),
+        releases=KNOWN,
     )
     assert job.state == "finished"
 
@@ -385,7 +405,7 @@ def test_the_site_shows_how_many_scored_submissions_each_team_has(tmp_path, make
         store.save(store.name_of(made), made)
     failed = make_record(entry="e", status=Status.CRASHED, metadata={"team": "Others"})
     store.save(store.name_of(failed), failed)
-    index = build_site(store.root, tmp_path / "site", published=tmp_path / "none")
+    index = build_site(store.root, tmp_path / "site", published=tmp_path / "none", known=KNOWN)
     page = (index.parent / "status.html").read_text()
     counts = page[page.index('id="teams"') :]
     rows = re.findall(r"<tr><th[^>]*>(.*?)</th>.*?>(\d+)</td><td[^>]*>(\d+)</td></tr>", counts)
@@ -430,7 +450,14 @@ def test_a_submission_never_takes_the_name_or_the_rows_of_another_entry(
     assert len(told) == 4
     entries = [open_entry(str(folder / "patchcore-r18.toml"))]
     (job,) = submission_jobs(
-        entries, [pack()], [0], store=published, published=[], limits=Limits(), is_retrying=True
+        entries,
+        [pack()],
+        [0],
+        store=published,
+        published=[],
+        limits=Limits(),
+        is_retrying=True,
+        releases=KNOWN,
     )
     assert job.state == "held"  # its row is not replaced, whatever has changed
 
@@ -455,7 +482,9 @@ def test_the_pages_keep_the_rows_of_what_was_withdrawn_with_the_reason(
     monkeypatch.setattr("harness.publishing.site_build.SUBMISSIONS", folder)
 
     def built(name: str) -> Path:
-        return build_site(store.root, tmp_path / name, published=tmp_path / "none").parent
+        return build_site(
+            store.root, tmp_path / name, published=tmp_path / "none", known=KNOWN
+        ).parent
 
     assert "withdrawn" not in (built("before") / "entries/mine.html").read_text()
     withdraw(folder / "mine.toml", "its authors found an error")

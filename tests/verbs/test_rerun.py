@@ -13,6 +13,7 @@ from harness.common.errors import UsageError
 from harness.entries.opening import open_entry
 from harness.entries.submissions import find_archive
 from harness.records.record import Record
+from harness.records.run_key import RunKey
 from harness.records.store import Store
 from harness.running import recorded_entry, rerunning
 from harness.trained.interrupted_training import hold
@@ -56,8 +57,8 @@ def test_the_same_run_gives_the_same_answers_and_digits(recorded, capsys) -> Non
 def test_a_training_of_the_same_run_that_was_interrupted_is_not_gone_on_from(
     recorded, tmp_path, capsys
 ) -> None:
-    key = Record.model_validate_json(recorded.read_text()).run_key
-    with hold(tmp_path / "cache", key, "left behind") as training:
+    key = RunKey.of_record(Record.model_validate_json(recorded.read_text()))
+    with hold(tmp_path / "cache", key.training_hash, "left behind") as training:
         (training.written / "state").write_text("of another training")
         training.finish("finished")
     assert rerun.main([str(recorded)]) == 0

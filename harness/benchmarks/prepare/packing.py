@@ -29,7 +29,7 @@ from harness.benchmarks.prepare.recipe import SPLIT_ORDER, Options
 from harness.benchmarks.prepare.writing import NOTES
 from harness.benchmarks.problems import Problem, listed
 from harness.benchmarks.spec import NameReading
-from harness.benchmarks.version import version_id, version_line
+from harness.benchmarks.version import content_digest, version_id, version_line
 
 REPORT_NAME = "prepared.json"
 # What decodes and scales, so that a pixel that differs can be traced.
@@ -116,7 +116,7 @@ def finish(
         for row in rows
     )
     found = {
-        "version": version_id(str(card.name), lines),
+        "version": version_id(str(card.name), content_digest(lines)),
         "counts": _counts(rows),
         "has_masks": any(row.mask_key for row in rows),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.board.comparison import without_numbers
 from harness.board.example.curves import curves, has_curves
+from harness.board.example.forge import made_up_releases
 from harness.board.example.methods import Method, methods
 from harness.board.example.pictures import galleries
 from harness.board.example.runs import SIX, comparison, metrics, record
@@ -19,6 +20,7 @@ from harness.board.public_rows import published
 from harness.board.rows import ranked_records, summarise
 from harness.board.site_data import BenchmarkCard, Material, Reported, Waiting
 from harness.records.record import Record
+from harness.records.releases import under_known_names
 
 SEEDS = 5
 # Trivial entries and the canary come last.
@@ -44,7 +46,8 @@ def made_up(
     """
     everybody = list(methods())
     invented = everybody[: entries - OTHERS] + everybody[-OTHERS:]
-    records = list(_records(invented))
+    known = made_up_releases(*SIX, "demo")
+    records = under_known_names(_records(invented), known)
     ranked = ranked_records(records)
     comparisons = {name: comparison(name, ranked[name]) for name in sorted(ranked)}
     rows = published(summarise(records, comparisons=comparisons))

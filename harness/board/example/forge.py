@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from harness.benchmarks.version import version_id
 from harness.common.statuses import Status
 from harness.records.record import Record, content_hash
+from harness.records.releases import KnownReleases, claimed_name
 
 PARTS: dict[str, Any] = {
     "run_key": content_hash("made up"),
@@ -20,7 +22,7 @@ PARTS: dict[str, Any] = {
         "params": {"weights": "imagenet"}, "overrides": {}, "metadata": {},
     },
     "pack": {
-        "benchmark": "brain", "version": content_hash("brain")[7:19], "visibility": "open",
+        "benchmark": "brain", "visibility": "open",
         "images_may_be_shown": False, "train": 7500, "valid": 83, "test_normal": 640,
         "test_anomalous": 3075, "patients": 777,
     },
@@ -49,6 +51,16 @@ PARTS: dict[str, Any] = {
 _OF_A_FINISHED_RUN = ("train", "start_up", "predict", "latency")
 
 
+def made_up_digest(benchmark: str) -> str:
+    """The digest of the pack that made-up records of a benchmark are on."""
+    return content_hash(benchmark)
+
+
+def made_up_releases(*benchmarks: str) -> KnownReleases:
+    """A list of known releases on which the made-up packs of these benchmarks stand."""
+    return KnownReleases({name: frozenset({made_up_digest(name)}) for name in benchmarks})
+
+
 def made_up_record(changes: Mapping[str, Any]) -> Record:
     """A sealed record of `PARTS` with these changes.
 
@@ -58,6 +70,11 @@ def made_up_record(changes: Mapping[str, Any]) -> Record:
             A status that is not ok takes metrics, maps and most times away.
     """
     parts = _changed(PARTS, changes)
+    pack = parts["pack"]
+    name = claimed_name(pack["benchmark"])
+    digest = pack.setdefault("digest", made_up_digest(name)) or made_up_digest(name)
+    pack.setdefault("version", version_id(name, digest))
+    pack.setdefault("patients_digest", content_hash([digest, "patients"]))
     if parts["outcome"]["status"] is not Status.OK:
         parts["times"] |= dict.fromkeys(_OF_A_FINISHED_RUN)
         parts |= {"maps": None, "metrics": [], "training": None, "evidence": None}

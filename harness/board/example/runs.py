@@ -74,7 +74,7 @@ def _pack(benchmark: str, visibility: Visibility) -> dict[str, Any]:
     units = SIX.get(benchmark, (0.0, 150))[1]
     has_masks = benchmark in WITH_MASKS
     return {
-        "benchmark": benchmark, "version": f"{benchmark}-{content_hash(benchmark)[7:19]}",
+        "benchmark": benchmark, "base": benchmark if benchmark in (*SIX, "demo") else None,
         "visibility": visibility, "images_may_be_shown": benchmark in PICTURED,
         "patients": units if units < 1000 else None,
         "regions": 4210 if has_masks else None, "regions_lost": 12 if has_masks else None,

@@ -23,6 +23,7 @@ from harness.benchmarks.prepare import raw as walking
 from harness.benchmarks.prepare.manifest import MANIFEST_NAME, SOURCES_NAME
 from harness.benchmarks.prepare.writing import NOTES, do_job
 from harness.common.errors import DataMissing, EnvironmentFault, RawDataInvalid, UsageError
+from harness.records.releases import claimed_name
 
 from . import raw_fixtures as fixtures
 from .conftest import ALL, Preparing, Ready, rows_of
@@ -64,7 +65,8 @@ def test_a_pack_is_read_back_as_the_version_that_was_written(
     prepared = ready(name)
     pack = open_pack(prepared.folder, tmp_path / "cache")
     assert pack.version == prepared.card.version
-    assert pack.name == name
+    assert pack.card.name == name
+    assert claimed_name(pack.name) == name
     assert pack.card.counts == prepared.card.counts
     rows = {row["key"]: row for row in rows_of(prepared.folder)}
     assert {s.key: s.pixel_sha256 for s in pack.samples} == {
