@@ -1,8 +1,8 @@
-"""`python -m harness.check ENTRY`: does an entry keep the contract? A full run on the demo pack.
+"""`python -m harness.check ENTRY`: does an entry keep the contract? One full run, on the demo pack or another.
 
-The same code path and the same limits as `evaluate`, on images that are no secret, so
-the whole log is shown. The verdict is a few lines at a terminal; with `--json`, or where the
-output is none, it is one JSON object.
+The same code path, options and limits as `evaluate`, so that what failed there can be tried here.
+On images that are no secret the whole log is shown; nothing is kept. The verdict is a few lines at a
+terminal; with `--json`, or where the output is none, it is one JSON object.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from harness.common.foreign_text import hanging
-from harness.console import cli
+from harness.console import cli, data_options
 from harness.console.ends import is_terminal
 from harness.running.checking import CheckReport, check_entry
 
@@ -20,6 +20,7 @@ EXAMPLES = """
   python -m harness.check baselines/padim
   python -m harness.check my-method:latest > verdict.json
   python -m harness.check my-method.tar --device cuda:0 --limit image_seconds=10
+  python -m harness.check baselines/padim --pack /data/bmad/brain --seed 2 --set backbone=resnet18
 """
 # Of the metrics a reader sees these; the JSON holds all.
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_pro", "dice_max")
@@ -29,11 +30,13 @@ def build_parser() -> cli.Parser:
     """The command line of this verb."""
     parser = cli.Parser(
         "check",
-        "Run an entry through the whole contract on the demo pack. Prints a verdict;\n"
-        "the entry's full log goes to standard error. Exit code 0: it conforms; 3 or 4: not.",
+        "Run an entry through the whole contract on the demo pack, or on another one. Prints a\n"
+        "verdict; the entry's full log goes to standard error. Nothing is kept. Exit code 0: it\n"
+        "conforms; 3 or 4: not.",
         EXAMPLES,
     )
     parser.add_argument("entry", metavar="ENTRY", help="folder, .toml, image or .tar")
+    data_options.add_one(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     cli.add_engine_options(parser)
     cli.add_setting_options(parser)

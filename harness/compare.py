@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from harness.board.comparison import Comparison
     from harness.board.pair_comparison import PairComparison
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.releases import KnownReleases
     from harness.records.store import Store
@@ -55,6 +56,7 @@ def build_parser() -> cli.Parser:
         action="store_true",
         help="only print: compare the finished runs that take no rank too",
     )
+    cli.add_review_option(parser)
     parser.add_argument(
         "--metric", dest="metrics", nargs="+", default=[], metavar="NAME",
         help="of two entries: which metrics, or all (default: image_auroc pixel_auroc pixel_pro)",
@@ -67,23 +69,31 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
+def main(
+    argv: Sequence[str] | None,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
+) -> int:
     """Compare, write and print; returns the exit code.
 
     Args:
         argv: the command line; None = this process's.
         known: which contents are which benchmark; None = the list that is committed here.
+        reviewed: what was reviewed; None = what the protected branch holds.
     """
     options = build_parser().parse_args(argv)
     from harness.benchmarks.known import known_releases
+    from harness.board.reviews import with_reviews
     from harness.board.rows import with_withdrawals
+    from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
     from harness.records.releases import under_known_names
     from harness.records.store import Store
 
     store = Store(options.results)
     shown = under_known_names(store.records(), known or known_releases())
-    records = with_withdrawals(shown, withdrawals())
+    reviewed = reviewed or protected_branch(options.reviewed_branch)
+    records = with_withdrawals(with_reviews(shown, reviewed), withdrawals())
     if options.entries:
         found, text = _two(options, records, store)
         cli.say_either(text, asdict(found), is_json=options.json)
@@ -112,8 +122,8 @@ def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -
         raise DataMissing(
             "there is no run to compare that may take a rank",
             where=str(options.results),
-            fix="evaluate entries in containers with real weights; --unranked compares the others,"
-            " and python -m harness.compare A B --benchmark NAME any two",
+            fix="evaluate reviewed entries in containers with real weights; --unranked compares the"
+            " others, and python -m harness.compare A B --benchmark NAME any two",
         )
     found = []
     for name, group in sorted(groups.items()):

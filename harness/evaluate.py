@@ -70,7 +70,10 @@ def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_sit
 
     store = plan.place.store
     # Before anything is printed: whoever reads the first line alone (`| head`) has a site as well.
-    index = build_site_if_possible(store.root, plan.place.reporter) if rebuild_site else None
+    index = None
+    if rebuild_site:
+        place = plan.place
+        index = build_site_if_possible(store.root, place.reporter, reviewed=place.reviewed)
     if is_json:
         cli.say_json([record.as_json_object() for record in records])
     else:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.board.tidy_rows import LineChoice
+    from harness.entries.reviewed import Reviewed
     from harness.records.releases import KnownReleases
 
 EXAMPLES = """
@@ -70,12 +71,15 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
+def main(
+    argv: Sequence[str] | None, known: KnownReleases | None = None, reviewed: Reviewed | None = None
+) -> int:
     """Export; returns the exit code.
 
     Args:
         argv: the command line; None = this process's.
         known: which contents are which benchmark; None = the list that is committed here.
+        reviewed: what was reviewed; None = what the protected branch holds.
     """
     from harness.board.tidy_rows import LineChoice
     from harness.common.paths import PUBLISHED_RECORDS
@@ -90,10 +94,10 @@ def main(argv: Sequence[str] | None, known: KnownReleases | None = None) -> int:
     )
     kind = _kind(options)
     if kind == "parquet":
-        _write_parquet(root, choice, options.out, known)
+        _write_parquet(root, choice, options.out, known, reviewed)
         cli.say(f"wrote {options.out}")
         return 0
-    text = _text(kind, root, choice, known)
+    text = _text(kind, root, choice, known, reviewed)
     if options.out is None:
         cli.say(text.removesuffix("\n"))
         return 0
@@ -134,7 +138,13 @@ def _kind(options: argparse.Namespace) -> str:
     return told or "csv"
 
 
-def _text(kind: str, root: Path, choice: LineChoice, known: KnownReleases | None) -> str:
+def _text(
+    kind: str,
+    root: Path,
+    choice: LineChoice,
+    known: KnownReleases | None,
+    reviewed: Reviewed | None,
+) -> str:
     import json
 
     from harness.board.paper_tables import latex_tables, markdown_tables
@@ -142,15 +152,21 @@ def _text(kind: str, root: Path, choice: LineChoice, known: KnownReleases | None
     from harness.board.tidy_rows import TIDY_COLUMNS, board_rows, tidy_rows
 
     if kind in ("latex", "markdown"):
-        rows, _ = board_rows(root, choice, known)
+        rows, _ = board_rows(root, choice, known, reviewed)
         return (latex_tables if kind == "latex" else markdown_tables)(rows, choice.metrics)
-    lines = tidy_rows(root, choice, known)
+    lines = tidy_rows(root, choice, known, reviewed)
     if kind == "json":
         return json.dumps(lines, indent=1, allow_nan=False) + "\n"
     return csv_table(list(TIDY_COLUMNS), [list(line.values()) for line in lines])
 
 
-def _write_parquet(root: Path, choice: LineChoice, out: Path, known: KnownReleases | None) -> None:
+def _write_parquet(
+    root: Path,
+    choice: LineChoice,
+    out: Path,
+    known: KnownReleases | None,
+    reviewed: Reviewed | None,
+) -> None:
     """The frame as pandas and pyarrow write it.
 
     Raises:
@@ -168,7 +184,7 @@ def _write_parquet(root: Path, choice: LineChoice, out: Path, known: KnownReleas
             " '.[parquet]'), or --format csv",
         )
     buffer = io.BytesIO()
-    tidy_frame(root, choice, known).to_parquet(buffer, engine="pyarrow", index=False)
+    tidy_frame(root, choice, known, reviewed).to_parquet(buffer, engine="pyarrow", index=False)
     _write(out, buffer.getvalue())
 
 

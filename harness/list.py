@@ -130,16 +130,21 @@ def _metrics(_root: Path | None, _results: Path) -> Rows:
 
 
 def _statuses(_root: Path | None, _results: Path) -> Rows:
-    from harness.common.statuses import STATUS_TABLE
+    from harness.common.statuses import STATUS_TABLE, Cause, Status, remedy_of
 
+    ways: list[tuple[Status, Cause | None]] = [(status, None) for status in STATUS_TABLE]
+    ways += [(status, cause) for cause in Cause for status in cause.entry.statuses]
+    order = list(STATUS_TABLE)
+    ways.sort(key=lambda way: order.index(way[0]))
     return [
         {
             "status": status.value,
-            "fault": entry.fault.value,
-            "what happened": entry.sentence,
-            "what to do": entry.remedy,
+            "fault": status.fault.value,
+            "cause": cause.value if cause else "",
+            "what happened": cause.entry.sentence if cause else status.entry.sentence,
+            "what to do": remedy_of(status, cause),
         }
-        for status, entry in STATUS_TABLE.items()
+        for status, cause in ways
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.common.errors import UsageError
 from harness.common.paths import PUBLISHED_RECORDS
 from harness.console import cli
+from harness.entries.reviewed import protected_branch
 from harness.publishing.site_build import build_example, build_site
 
 EXAMPLES = """
@@ -36,6 +37,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the site (default: beside results)"
     )
+    cli.add_review_option(parser)
     parser.add_argument(
         "--example", action="store_true",
         help="made-up data instead of records, for looking at the design; needs --out",
@@ -57,7 +59,9 @@ def main(argv: Sequence[str] | None) -> int:
         index = build_example(options.out)
     else:
         results = options.results or Path("results")
-        index = build_site(results, options.out, published=options.records or PUBLISHED_RECORDS)
+        published = options.records or PUBLISHED_RECORDS
+        reviewed = protected_branch(options.reviewed_branch)
+        index = build_site(results, options.out, published=published, reviewed=reviewed)
     cli.say_either(index, {"site": str(index)}, is_json=options.json)
     return 0
 

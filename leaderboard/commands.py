@@ -10,12 +10,12 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from harness.common.foreign_text import one_line
 from harness.records.record import Parameter, Record
 from harness.records.releases import claimed_name
 from leaderboard import words
 
 DIRTY = "+dirty"
+OUTSIDE = "DIR"  # whatever folder the reader has it in
 DEFAULT_PRESET = "bmad"
 
 
@@ -41,17 +41,16 @@ def rerun_command(records: Sequence[Record], default_limits: Mapping[str, float 
         parts += ["--limit", f"{name}={value}"]
     if _default_name(first) != first.entry.name:
         parts += ["--as", first.entry.name]
-    return "\n".join([*_checkout(first), *_place(first), shlex.join(parts)])
+    return "\n".join([*_checkout(first), shlex.join(parts)])
 
 
 def source(record: Record) -> str:
-    """What stands in the place of ENTRY: the folder, file or image reference.
-
-    Of a folder outside the repository only the name is known: PATH is the reader's own.
-    """
+    """What stands in the place of ENTRY: the folder, file or image reference."""
     told = record.entry.metadata.get("source")
     if isinstance(told, str) and told:
-        return f"PATH/{told}" if _is_outside(record) else told
+        # Of a path outside the checkout, its last part alone is kept: no folder is told to strangers.
+        is_outside = record.entry.kind in ("folder", "archive") and "/" not in told
+        return f"{OUTSIDE}/{told}" if is_outside else told
     if record.entry.kind == "folder":
         return f"baselines/{record.entry.name}"
     if record.entry.kind == "submission":
@@ -59,25 +58,6 @@ def source(record: Record) -> str:
     if record.entry.kind == "archive":
         return f"{record.entry.name}.tar"
     return record.entry.image_digest or record.entry.identity.removeprefix("image:")
-
-
-def _is_outside(record: Record) -> bool:
-    """Whether a folder or an archive lay outside the repository, so that its record has no path."""
-    told = record.entry.metadata.get("source")
-    return (
-        record.entry.kind in ("folder", "archive")
-        and isinstance(told, str)
-        and bool(told)
-        and "/" not in told
-    )
-
-
-def _place(record: Record) -> list[str]:
-    """What PATH is."""
-    if not _is_outside(record):
-        return []
-    kind, identity = record.entry.kind, one_line(record.entry.identity)
-    return [f"# PATH: where the {kind} lies, which is not in the repository ({identity})"]
 
 
 def _data(record: Record) -> list[str]:
@@ -96,6 +76,8 @@ def _checkout(record: Record) -> list[str]:
         return [f"# harness {record.source.version}, not from a git checkout"]
     clean = commit.removesuffix(DIRTY)
     lines = [f"git checkout {shlex.quote(clean)}"]
+    if source(record).startswith(f"{OUTSIDE}/"):
+        lines.append("# the entry lies outside the checkout: DIR is wherever its author has put it")
     if clean != commit:
         lines.insert(0, "# the harness had local changes that are not in this commit")
     return lines

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from harness.board.rows import MetricSummary, Row, SeedValue
 from harness.board.site_data import Gallery, Material
 from harness.common.disclosure import Artefact, may_leave
+from harness.common.foreign_text import one_line
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
 from leaderboard import formats, guide, words
@@ -22,6 +23,7 @@ from leaderboard.paper import Reported, by_cell, difference, method_key, why_not
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
 from leaderboard.tables import benchmark_page, context_of, entry_page
 
+MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
 HEADLINE = (
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_pro", "dice_at_0.5", "dice_at_valid",
@@ -101,6 +103,10 @@ class FailureLine:
     """What the harness saw."""
     remedy: str
     """The first thing to try."""
+    log: tuple[str, ...]
+    """The last lines of the entry's log; empty for hidden packs."""
+    log_path: str
+    """The whole log, from the results folder of whoever ran it."""
 
 
 @dataclass(frozen=True)
@@ -328,9 +334,11 @@ def failure_lines(row: Row) -> tuple[FailureLine, ...]:
         FailureLine(
             failure.seed,
             failure.status.value,
-            failure.status.entry.sentence,
+            failure.sentence,
             formats.plain(failure.detail),
-            failure.status.entry.remedy,
+            failure.remedy,
+            tuple(one_line(line, MAX_LOG_LINE) for line in failure.log),
+            formats.plain(failure.log_path),
         )
         for failure in row.failures
     )

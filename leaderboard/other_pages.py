@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.board.rows import Row
+from harness.board.rows import Failure, Row
 from harness.board.site_data import Material, TeamCount
 from harness.common.statuses import STATUS_TABLE, Fault, Status
 from leaderboard import cells, formats, words
@@ -38,6 +38,8 @@ class FailedRun:
     """Track in words."""
     detail: str
     """What the harness saw; empty for hidden packs."""
+    remedy: str
+    """What its cause asks for; empty where that is what the status does."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
                     seed=failure.seed,
                     track=words.TRACKS[row.track],
                     detail=formats.plain(failure.detail),
+                    remedy=_own_remedy(failure),
                 )
             )
     groups = [
@@ -77,6 +80,13 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
         if told.fault is Fault.ENTRY
     ]
     return tuple(sorted(groups, key=lambda group: -len(group.runs)))
+
+
+def _own_remedy(failure: Failure) -> str:
+    """Of a failure whose cause asks for another remedy than its status."""
+    if failure.remedy == failure.status.entry.remedy:
+        return ""
+    return formats.plain(f"{failure.sentence} {failure.remedy}")
 
 
 def team_lines(teams: Sequence[TeamCount]) -> tuple[TeamCount, ...]:

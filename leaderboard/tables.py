@@ -386,7 +386,7 @@ def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
         reason if len(names) == len(rows) else f"{reason} ({formats.joined(names)})"
         for reason, names in reasons.items()
     ]
-    marks = dict.fromkeys(mark for row in rows for mark in row.audit_marks)
+    marks = dict.fromkeys(mark for row in rows for mark in (*row.audit_marks, *row.marks))
     if any(not_known(row.benchmark) for row in rows):
         marks[words.NOT_COMPARABLE] = None
     if any(row.are_patients_independent for row in rows):

@@ -18,7 +18,7 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from harness.engines.base import Program
+from harness.engines.base import Program, image_identity
 from harness.engines.docker import DockerEngine, build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ class LightDockerEngine(DockerEngine):
         return build.build_folder(self.client, folder, name, identity, base)
 
     def folder_identity(self, identity: str) -> str:
-        return build.image_identity(identity, light_base(self.client))
+        return image_identity(identity, light_base(self.client).built_on)
 
     def _canary_image(self, program: Program) -> str:
         return build.own_python(self.client, program, light_base(self.client))

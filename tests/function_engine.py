@@ -24,7 +24,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from harness.engines.base import DeadlinePassed, Engine, Exit, Launch, Limits, Program
+from harness.engines.base import (
+    DeadlinePassed,
+    Engine,
+    EngineFacts,
+    Exit,
+    Launch,
+    Limits,
+    Program,
+)
 from harness.engines.pump import PipeRunning, Pipes
 
 EntryFunction = Callable[[BinaryIO, BinaryIO, BinaryIO], None]
@@ -38,6 +46,7 @@ def run_function(
     paths: Mapping[str, str] | None = None,
     exit_code: int | None = None,
     is_out_of_memory: bool = False,
+    facts: EngineFacts | None = None,
 ) -> FunctionRunning:
     """Start a function as if it were an entry.
 
@@ -47,8 +56,13 @@ def run_function(
         paths: what `Running.paths` tells.
         exit_code: reported in place of the function's own.
         is_out_of_memory: reported as the engine's word in `Exit`.
+        facts: what the engine tells when it is asked.
     """
-    return FunctionRunning(function, limits or Limits(), paths or {}, exit_code, is_out_of_memory)
+    running = FunctionRunning(
+        function, limits or Limits(), paths or {}, exit_code, is_out_of_memory
+    )
+    running.told_facts = facts or EngineFacts()
+    return running
 
 
 class FunctionEngine(Engine):
@@ -126,6 +140,11 @@ class FunctionRunning(PipeRunning):
             _write_last_words(stderr, traceback.format_exc())
         for file in (stdin, stdout, stderr):
             _close(file)
+
+    told_facts = EngineFacts()
+
+    def facts(self) -> EngineFacts:
+        return self.told_facts
 
     def wait(self, deadline: float) -> Exit:
         if self._exit is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def save_run(root: Path, scores: RunScores, **changes: Any) -> Path:
     return store.record_path(name)
 
 
+@cache
 def random_scores(dtype: type = np.float32, seed: int = 0, images: int = 6) -> RunScores:
     """A run with maps and masks."""
     rng = np.random.default_rng(seed)

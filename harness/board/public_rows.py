@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from harness.board.comparison import bare
-from harness.board.rows import MetricSummary, Row, SeedValue, with_places
+from harness.board.rows import Failure, MetricSummary, Row, SeedValue, with_places
 from harness.common.disclosure import Artefact, may_leave
 
 # Step of a value of a hidden pack where a run gives no interval: 0.01 is one point of percent.
@@ -39,7 +39,13 @@ def _withheld(row: Row) -> Row:
     """What a hidden pack may tell of a row."""
     return replace(
         row,
-        failures=tuple(replace(failure, detail="") for failure in row.failures),
+        failures=tuple(
+            Failure(
+                each.seed, each.status, "", each.status.entry.sentence, each.status.entry.remedy
+            )
+            for each in row.failures
+        ),
+        marks=(),
         metrics=tuple(_rounded(metric) for metric in row.metrics),
         seconds_per_image=digits(row.seconds_per_image),
         seconds_less_echo=digits(row.seconds_less_echo),

@@ -19,6 +19,7 @@ from harness.board.echo_times import EchoTimes
 from harness.board.tracks import has_extra_map, why_unranked
 from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
+from harness.records.parts import OutcomePart
 from harness.records.record import Grid, MetricValue, Record, Track
 
 Isolation = Literal["container", "none"]
@@ -86,6 +87,14 @@ class Failure:
     """How it ended."""
     detail: str
     """The frame, image number or limit; empty for hidden packs once published."""
+    sentence: str
+    """What that means, with its cause where one is known; the bare status's for hidden packs."""
+    remedy: str
+    """The first thing to try."""
+    log: tuple[str, ...] = ()
+    """The last lines of the entry's log; empty for hidden packs."""
+    log_path: str = ""
+    """The whole log, from the results folder of whoever ran it; empty for hidden packs."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,8 @@ class Row:
     """Devices of the runs."""
     audits: tuple[str, ...]
     """Verdicts of the audits over the runs, `passed` among them; empty where none was audited."""
+    marks: tuple[str, ...]
+    """What qualifies the whole row, as its runs were marked; empty for hidden packs once published."""
     seconds_per_image: float | None
     """Mean over seeds of the median seconds per test image."""
     seconds_less_echo: float | None
@@ -306,10 +317,9 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         are_patients_independent=any(r.pack.patients_stated == "independent" for r in records),
         seeds=tuple(sorted({record.seed for record in records})),
         failures=tuple(
-            Failure(record.seed, record.outcome.status, record.outcome.detail)
-            for record in records
-            if not record.is_ok
+            _failure(record.seed, record.outcome) for record in records if not record.is_ok
         ),
+        marks=_distinct(mark.value for record in records for mark in record.marks),
         metrics=_summaries(records),
         maps=any(record.entry.maps for record in records),
         has_extra_map=any(has_extra_map(record.entry.params) for record in records),
@@ -330,6 +340,18 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         peak_ram_mib=max(
             (r.cost.peak_ram_mib for r in records if r.cost.peak_ram_mib), default=None
         ),
+    )
+
+
+def _failure(seed: int, outcome: OutcomePart) -> Failure:
+    return Failure(
+        seed,
+        outcome.status,
+        outcome.detail,
+        sentence=outcome.sentence,
+        remedy=outcome.remedy,
+        log=tuple(outcome.log.lines) if outcome.log else (),
+        log_path=outcome.log.path if outcome.log else "",
     )
 
 

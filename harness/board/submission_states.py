@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.benchmarks.known import known_releases
 from harness.board.site_data import TeamCount
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import DataMissing, HarnessError
 from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
@@ -230,7 +231,8 @@ def _why_again(
 
 def _told(record: Record) -> str:
     """How a failed run ended."""
-    return f"{record.outcome.status.value}: {record.outcome.status.entry.remedy}"
+    outcome, is_open = record.outcome, may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
+    return f"{outcome.status.value}: {outcome.remedy if is_open else outcome.status.entry.remedy}"
 
 
 def missing_archive(entry: Entry) -> DataMissing | None:

@@ -82,7 +82,7 @@ def _seconds(row: Row) -> str:
 def _status(row: Row) -> str:
     if row.failures:
         return ", ".join(f"seed {failure.seed}: {failure.status}" for failure in row.failures)
-    return ", ".join(["ok", *([] if row.ranked else ["unranked"]), *row.audit_marks])
+    return ", ".join(["ok", *([] if row.ranked else ["unranked"]), *row.audit_marks, *row.marks])
 
 
 def _remarks(records: Sequence[Record]) -> list[str]:

@@ -27,6 +27,7 @@ from harness.records.releases import claimed_name
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.releases import KnownReleases
 
@@ -104,7 +105,10 @@ class LineChoice:
 
 
 def board_rows(
-    root: Path, choice: LineChoice | None = None, known: KnownReleases | None = None
+    root: Path,
+    choice: LineChoice | None = None,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
 ) -> tuple[list[Row], dict[Any, Record]]:
     """The rows of a results folder as they may leave the machine, and a record of each.
 
@@ -113,11 +117,16 @@ def board_rows(
         StoreUnusable: a record or a comparison there is none.
     """
     from harness.benchmarks.known import known_releases
+    from harness.board.reviews import with_reviews
+    from harness.common.paths import PUBLISHED_RECORDS
+    from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
     from harness.records.releases import under_known_names
     from harness.records.store import Store
 
     shown = under_known_names(Store(root).records(), known or known_releases())
+    if root != PUBLISHED_RECORDS:  # of those it was found when they were published
+        shown = with_reviews(shown, reviewed or protected_branch())
     records = with_withdrawals(shown, withdrawals())
     rows = published(summarise(records, comparisons=read_comparisons(root)))
     found = [row for row in rows if (choice or LineChoice()).has_row(row)]
@@ -132,7 +141,10 @@ def board_rows(
 
 
 def tidy_rows(
-    root: Path, choice: LineChoice | None = None, known: KnownReleases | None = None
+    root: Path,
+    choice: LineChoice | None = None,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
 ) -> list[Tidy]:
     """One line per row, metric and grid; a row without any metric has one line, with its reason.
 
@@ -140,11 +152,12 @@ def tidy_rows(
         root: a results folder, or the board's published records.
         choice: which lines.
         known: which contents are which benchmark; None = the list that is committed here.
+        reviewed: what was reviewed; None = what the protected branch holds.
     Raises:
         DataMissing, StoreUnusable: as `board_rows`.
     """
     wanted = choice or LineChoice()
-    rows, records = board_rows(root, wanted, known)
+    rows, records = board_rows(root, wanted, known, reviewed)
     return [
         _line(row, metric, records[row.benchmark, row.entry, row.track, row.isolation])
         for row in rows
@@ -153,12 +166,15 @@ def tidy_rows(
 
 
 def tidy_frame(
-    root: str | Path, choice: LineChoice | None = None, known: KnownReleases | None = None
+    root: str | Path,
+    choice: LineChoice | None = None,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
 ) -> pd.DataFrame:
     """The same as a pandas DataFrame, with the columns of `TIDY_COLUMNS`."""
     import pandas as pd
 
-    return pd.DataFrame(tidy_rows(Path(root), choice, known), columns=list(TIDY_COLUMNS))
+    return pd.DataFrame(tidy_rows(Path(root), choice, known, reviewed), columns=list(TIDY_COLUMNS))
 
 
 def _key(record: Record) -> tuple[str, str, str, str]:

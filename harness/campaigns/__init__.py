@@ -1,6 +1,5 @@
 """Campaigns: a grid of runs, done by one command, killed and resumed at will.
 
-grid          which runs: entries x benchmarks x seeds x settings, from options or a TOML file
 costs         what a run will take, by earlier records
 throughput    else by the table that ships: measured, or counted operations
 offer         what a machine or a cluster has to run on
@@ -11,5 +10,8 @@ runner        all runs, each as often as its faults ask for
 command       the call of `harness.evaluate` for one run
 host          who does the runs: this_machine (processes here) or ray/ (tasks of a cluster)
 report        the plan, the end and the exit code, in words
-outcome       what came of it: counts that add up, settings chosen by validation, the paper's cells
+outcome       what came of it: the paper's cells that were reproduced
+
+Which runs (entries x benchmarks x seeds x settings) is said by `harness.entries.campaign_grid`,
+and which settings validation chose by `harness.board.setting_choice`.
 """

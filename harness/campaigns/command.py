@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from harness.campaigns.grid import Cell
     from harness.campaigns.plan import CampaignPlan
+    from harness.entries.campaign_grid import Cell
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ pause; anything else a bug, whose traceback stands in the log.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from harness.campaigns.grid import Cell
 from harness.common.errors import EntryFailed, EntryInvalid, EnvironmentFault, UsageError
 from harness.console.ends import EXITS_BY_SIGNAL
+from harness.entries.campaign_grid import Cell
 
 PAUSES = (10.0, 60.0)  # seconds before the second and the third try
 
@@ -101,11 +102,15 @@ class FaultsInARow:
         return self._count > self._places
 
 
+# As `harness.running.plan` tells it; what follows there is the end of the entry's own log.
+_FAILED = re.compile(r"\S+/seed-\d+: [a-z_]+: .* \(\d+\.\d s\)")
+
+
 def last_words(log: Path) -> str:
-    """The error of a log, else its last line; empty where there is none."""
+    """The error of a log, or how its run failed, else its last line; empty where there is none."""
     try:
         lines = log.read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    errors = [line for line in lines if line.startswith("error: ")]
+    errors = [line for line in lines if line.startswith("error: ") or _FAILED.fullmatch(line)]
     return (errors or [line.strip() for line in lines if line.strip()] or [""])[-1]

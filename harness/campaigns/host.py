@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.campaigns.faults import Ended
-    from harness.campaigns.grid import Cell
     from harness.campaigns.plan import CampaignPlan
     from harness.console.cli import Reporter
+    from harness.entries.campaign_grid import Cell
 
 
 class Host(OffersRuns, Protocol):

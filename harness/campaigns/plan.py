@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from harness.benchmarks import Pack
     from harness.campaigns.costs import Costs, Estimate
-    from harness.campaigns.grid import Campaign, Cell, EntryVariant
     from harness.campaigns.offer import Offer, OffersRuns
     from harness.engines.base import Limits
+    from harness.entries.campaign_grid import Campaign, Cell, EntryVariant
     from harness.entries.entry import Entry
     from harness.records.record import Record
     from harness.records.store import RunName, Store
@@ -114,9 +114,9 @@ def plan_campaign(
     """
     from harness.benchmarks import check_cache, default_cache
     from harness.benchmarks.known import known_releases
-    from harness.campaigns import grid
     from harness.campaigns.costs import Costs
     from harness.common.paths import BASELINES
+    from harness.entries import campaign_grid as grid
     from harness.entries.opening import open_entry
     from harness.records.releases import under_known_names
     from harness.records.store import Store
@@ -165,7 +165,7 @@ def plan_campaign(
 
 def _campaign(options: argparse.Namespace) -> Campaign:
     """The campaign that is named, with the changes of the options."""
-    from harness.campaigns.grid import Campaign, read_campaign
+    from harness.entries.campaign_grid import Campaign, read_campaign
 
     changes = {
         key: tuple(value)
@@ -287,7 +287,7 @@ class _LookUp:
 
     def of_entries(self) -> list[Cell]:
         """One run of every entry on every pack."""
-        from harness.campaigns.grid import Cell, EntryVariant
+        from harness.entries.campaign_grid import Cell, EntryVariant
 
         return [
             Cell(EntryVariant(source, entry.name), name, 0)

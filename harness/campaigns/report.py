@@ -108,19 +108,26 @@ def as_json(plan: CampaignPlan) -> str:
 def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace) -> None:
     """The results, the settings that validation chose, and counts that add up; rebuilds the site."""
     from harness.benchmarks.known import known_releases
+    from harness.board.reviews import with_reviews
     from harness.board.rows import summarise
+    from harness.board.setting_choice import choices
     from harness.board.terminal_tables import result_tables
-    from harness.campaigns.outcome import choices, reproduction
+    from harness.campaigns.outcome import reproduction
+    from harness.entries.reviewed import protected_branch
     from harness.publishing.site_build import build_site_if_possible
     from harness.records.releases import under_known_names
 
     names = {planned.cell.variant.name for planned in plan.runs}
     benchmarks = {planned.cell.benchmark for planned in plan.runs}
-    records = [
-        record
-        for record in under_known_names(plan.store.records(), known_releases())
-        if record.entry.name in names and record.pack.benchmark in benchmarks
-    ]
+    shown = under_known_names(plan.store.records(), known_releases())
+    records = with_reviews(
+        (
+            record
+            for record in shown
+            if record.entry.name in names and record.pack.benchmark in benchmarks
+        ),
+        protected_branch(),
+    )
     if options.json:
         cli.say(as_json(plan))
     else:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.campaigns.faults import PAUSES, End, Ended, FaultsInARow, Try, last_words
-from harness.campaigns.grid import Cell
+from harness.entries.campaign_grid import Cell
 
 STOP_SECONDS = 60.0  # from the end of a campaign to the kill of a run that does not end
 POLL_SECONDS = 0.2

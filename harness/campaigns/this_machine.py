@@ -18,9 +18,9 @@ from harness.campaigns.runner import POLL_SECONDS, STOP_SECONDS, Runner
 if TYPE_CHECKING:
     import argparse
 
-    from harness.campaigns.grid import Cell
     from harness.campaigns.plan import CampaignPlan
     from harness.engines.base import Limits
+    from harness.entries.campaign_grid import Cell
     from harness.running.request import Request
 
 

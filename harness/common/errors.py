@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.common.foreign_text import hanging, in_lines, one_line
-from harness.common.statuses import Status
+from harness.common.statuses import Cause, Status, remedy_of
 
 MAX_WHERE = 4096  # characters: a whole path
 MAX_PROBLEM = 8192  # two of them and a sentence
@@ -89,13 +89,14 @@ class InfrastructureFault(EnvironmentFault):
     Args:
         status: one of the infrastructure's statuses.
         detail: what the host saw.
+        cause: the way into the status, where it asks for a remedy of its own.
     """
 
-    def __init__(self, status: Status, detail: str) -> None:
-        super().__init__(
-            f"{status.entry.sentence} {detail}".strip(), where=status, fix=status.entry.remedy
-        )
+    def __init__(self, status: Status, detail: str, cause: Cause | None = None) -> None:
+        told = f"{status.entry.sentence} {cause.entry.sentence if cause else ''}".strip()
+        super().__init__(f"{told} {detail}".strip(), where=status, fix=remedy_of(status, cause))
         self.status = status
+        self.can_pass = cause is None or cause.entry.can_pass
 
 
 class EngineUnavailable(EnvironmentFault):

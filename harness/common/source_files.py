@@ -32,6 +32,11 @@ LEFT_OUT = frozenset(
     }
 )
 """Names of files and folders, at any depth, that are no part of a source folder."""
+SHARED_SOURCES = (
+    *("Dockerfile.gpu", "requirements.lock", "harness/__init__.py", "harness/contract"),
+    *("baselines/__init__.py", "baselines/kit"),
+)
+"""What every source folder stands on: all that is delivered into its image beside its own files."""
 MAX_FILES = 10_000
 MAX_DEPTH = 64
 

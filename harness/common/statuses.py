@@ -1,7 +1,9 @@
 """How a run can end: every status, whose fault it is, one sentence and one remedy.
 
 The host decides the status from what it sees (frames, clocks, exit codes, the
-engine). What an entry prints is never trusted.
+engine). What an entry prints is never trusted. Where a status has several ways into it that ask
+for different things to be done, the way is a `Cause`, and its remedy stands in place of the
+status's own (`remedy_of`).
 """
 
 from __future__ import annotations
@@ -58,6 +60,32 @@ class Status(StrEnum):
         return STATUS_TABLE[self].fault
 
 
+class Cause(StrEnum):
+    """A way into a status that asks for another remedy than the status does by itself."""
+
+    SHM_FULL = "shm_full"
+    TMP_FULL = "tmp_full"
+    NO_NETWORK = "no_network"
+    PRINTED = "printed"
+    NO_EXIT = "no_exit"
+    NO_END = "no_end"
+    TOO_MUCH_OUTPUT = "too_much_output"
+    MACHINE_MEMORY = "machine_memory"
+    DISK_FULL = "disk_full"
+    CONTAINER_LEFT = "container_left"
+    REFUSED_LOGIN = "refused_login"
+    RATE_LIMIT = "rate_limit"
+    NO_SUCH_IMAGE = "no_such_image"
+    NO_REGISTRY = "no_registry"
+    IMAGE_GONE = "image_gone"
+    UNREADABLE_FOLDER = "unreadable_folder"
+
+    @property
+    def entry(self) -> CauseEntry:
+        """The row of the table of causes."""
+        return CAUSE_TABLE[self]
+
+
 @dataclass(frozen=True)
 class StatusEntry:
     """One row of the status table."""
@@ -70,6 +98,21 @@ class StatusEntry:
     """The first thing to try."""
 
 
+@dataclass(frozen=True)
+class CauseEntry:
+    """One row of the table of causes."""
+
+    statuses: frozenset[Status]
+    """What a run can end with that came this way."""
+    sentence: str
+    """What the host saw, or takes for likely."""
+    remedy: str
+    """The first thing to try."""
+    can_pass: bool = True
+    """Whether the same run may go well the next time although nobody did anything (asked of the
+    infrastructure's statuses alone: only such a run is tried once more)."""
+
+
 _E, _I = Fault.ENTRY, Fault.INFRASTRUCTURE
 
 STATUS_TABLE: dict[Status, StatusEntry] = {
@@ -79,7 +122,7 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
     Status.INVALID_IMAGE: StatusEntry(
         _E,
         "The container image was refused before a container was created.",
-        "Mend the image's configuration as the detail says, then build and check it again.",
+        "Mend the image as the detail says, then build it and try python -m harness.check.",
     ),
     Status.START_TIMEOUT: StatusEntry(
         _E,
@@ -89,21 +132,23 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
     Status.IMAGE_TIMEOUT: StatusEntry(
         _E,
         "One image was not answered within the image limit.",
-        "Make predict faster; the answer must come before the next image is sent.",
+        "Make predict faster, or ask for a longer limit with --limit image_seconds=N.",
     ),
     Status.TOTAL_TIMEOUT: StatusEntry(
         _E,
         "The whole session took longer than its limit.",
-        "Train or predict faster, or ask for a longer limit with --limit.",
+        "Train or predict faster, or ask for a longer limit with --limit predict_seconds=N or"
+        " --limit train_seconds=N.",
     ),
     Status.CRASHED: StatusEntry(
         _E,
         "The entry ended by itself with an error.",
-        "Read the entry's log: python -m harness.check prints it in full.",
+        "Read the end of its log; python -m harness.check, with the run's own --pack, --seed,"
+        " --preset, --set and --limit, does it again and prints the whole log.",
     ),
     Status.OUT_OF_MEMORY: StatusEntry(
         _E,
-        "The entry was killed because it used more memory than its limit.",
+        "The entry, or a process of it, was killed because it used more memory than there was.",
         "Use less memory, or ask for more with --limit memory_mib=N.",
     ),
     Status.OUT_OF_GPU_MEMORY: StatusEntry(
@@ -114,7 +159,7 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
     Status.LOG_FLOOD: StatusEntry(
         _E,
         "The entry wrote more to its log (standard error) than the limit.",
-        "Print less: nothing per image or per step.",
+        "Print less, nothing per image or per step, or ask for more with --limit log_bytes=N.",
     ),
     Status.BAD_FRAME: StatusEntry(
         _E,
@@ -129,17 +174,20 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
     Status.NON_FINITE: StatusEntry(
         _E,
         "A score or a map holds NaN or infinity.",
-        "Guard divisions, square roots and logarithms; float16 overflows above 65504.",
+        "Guard divisions, square roots and logarithms; float16 overflows above 65504. A score that"
+        " is its map's maximum is as good as the map.",
     ),
     Status.MISSING_ANSWER: StatusEntry(
         _E,
         "The entry ended before it had answered every image.",
-        "Answer until standard input ends, then exit with code 0.",
+        "Answer until standard input ends, then exit with code 0; the end of its log may say why"
+        " it did not.",
     ),
     Status.BAD_MODEL: StatusEntry(
         _E,
         "What the entry left in /model is not a bounded set of regular files.",
-        "Write plain files only (no links, pipes or devices) and stay within the limits.",
+        "Write plain files only (no links, pipes or devices), with plain names, and stay within"
+        " --limit model_bytes=N and --limit model_files=N.",
     ),
     Status.CANCELLED: StatusEntry(
         Fault.NOBODY,
@@ -154,7 +202,7 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
     Status.IMAGE_UNAVAILABLE: StatusEntry(
         _I,
         "The container image could not be found or pulled.",
-        "Check the reference and the registry login, then run the command again.",
+        "Read what the engine said, check the reference, then run the command again.",
     ),
     Status.GPU_LOST: StatusEntry(
         _I,
@@ -169,6 +217,124 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
 }
 
 
+_ENTRYS_OWN = frozenset(
+    {
+        Status.START_TIMEOUT,
+        Status.IMAGE_TIMEOUT,
+        Status.TOTAL_TIMEOUT,
+        Status.CRASHED,
+        Status.MISSING_ANSWER,
+        Status.BAD_FRAME,
+        Status.BAD_MODEL,
+    }
+)
+"""What a run may end with whose program was in want of something."""
+
+CAUSE_TABLE: dict[Cause, CauseEntry] = {
+    Cause.SHM_FULL: CauseEntry(
+        _ENTRYS_OWN,
+        "Its shared memory (/dev/shm) was full, or seems to have been.",
+        "Ask for more with --limit shm_mib=N, or use data loaders without workers"
+        " (num_workers=0); as a process, free the machine's own /dev/shm.",
+    ),
+    Cause.TMP_FULL: CauseEntry(
+        _ENTRYS_OWN,
+        "Its /tmp was full, or seems to have been.",
+        "Write less there, or ask for more with --limit tmp_mib=N; as a process, free the disk"
+        " that holds the temporary folder.",
+    ),
+    Cause.NO_NETWORK: CauseEntry(
+        _ENTRYS_OWN,
+        "Its log speaks of a network, and there is none in a run.",
+        "Whatever it needs must be in its image or folder: backbones in /weights (python -m"
+        " harness.weights), or where ENV TORCH_HOME, HF_HOME or XDG_CACHE_HOME of its image say.",
+    ),
+    Cause.PRINTED: CauseEntry(
+        frozenset({Status.BAD_FRAME}),
+        "Something was printed to standard output, where frames alone may stand.",
+        "Print to standard error; in Python, give serve the model as module:Class, so that"
+        " standard output is moved aside before its imports print.",
+    ),
+    Cause.NO_EXIT: CauseEntry(
+        frozenset({Status.TOTAL_TIMEOUT}),
+        "The entry went on running after its input had ended.",
+        "Exit when standard input ends: end threads and data loaders' workers, or ask for longer"
+        " with --limit stop_seconds=N.",
+    ),
+    Cause.NO_END: CauseEntry(
+        frozenset({Status.MISSING_ANSWER}),
+        "The entry closed its end of the pipe and went on running.",
+        "Keep standard input and output open until the input ends, then exit with code 0.",
+    ),
+    Cause.TOO_MUCH_OUTPUT: CauseEntry(
+        frozenset({Status.BAD_FRAME}),
+        "More came on standard output than frames may have there.",
+        "Send one frame for each image; in training, send progress less often, or ask for more"
+        " with --limit train_stdout_bytes=N.",
+    ),
+    Cause.MACHINE_MEMORY: CauseEntry(
+        frozenset({Status.OUT_OF_MEMORY, Status.HOST_ERROR}),
+        "The machine, or the job that the harness runs in, had no memory left.",
+        "Use a machine or a job with more memory, run less beside it, or bound the entry with"
+        " --limit memory_mib=N (docker).",
+    ),
+    Cause.DISK_FULL: CauseEntry(
+        frozenset({Status.HOST_ERROR, Status.IMAGE_UNAVAILABLE}),
+        "A disk of this machine is full.",
+        "Free some space (python -m harness.clean; the engine's own: docker system df), then run"
+        " the command again.",
+        can_pass=False,
+    ),
+    Cause.CONTAINER_LEFT: CauseEntry(
+        frozenset({Status.ENGINE_UNAVAILABLE}),
+        "The engine could not remove a container.",
+        "Start the engine again (systemctl restart docker), then run the command again: it sweeps"
+        " what was left.",
+    ),
+    Cause.REFUSED_LOGIN: CauseEntry(
+        frozenset({Status.IMAGE_UNAVAILABLE}),
+        "The registry asks for a login, or hides an image that is not public.",
+        "Log in (docker login, then the registry's name) as somebody who may read it, or make the"
+        " image public.",
+        can_pass=False,
+    ),
+    Cause.RATE_LIMIT: CauseEntry(
+        frozenset({Status.IMAGE_UNAVAILABLE}),
+        "The registry allows no more pulls for now.",
+        "Wait, or raise the limit with docker login, then run the command again.",
+    ),
+    Cause.NO_SUCH_IMAGE: CauseEntry(
+        frozenset({Status.IMAGE_UNAVAILABLE}),
+        "The registry holds no image of this name and tag.",
+        "Check the reference letter by letter, and that the image was pushed.",
+        can_pass=False,
+    ),
+    Cause.NO_REGISTRY: CauseEntry(
+        frozenset({Status.IMAGE_UNAVAILABLE}),
+        "The registry does not answer.",
+        "Check the network, a proxy, its certificates and the registry's name, then run the"
+        " command again; or load the image as an archive (docker save).",
+    ),
+    Cause.IMAGE_GONE: CauseEntry(
+        frozenset({Status.IMAGE_UNAVAILABLE}),
+        "The image was removed from the engine after it had been found.",
+        "Run the command again: it builds, loads or pulls the image once more.",
+        can_pass=False,
+    ),
+    Cause.UNREADABLE_FOLDER: CauseEntry(
+        frozenset({Status.HOST_ERROR}),
+        "The entry's user may not read a folder that it is given.",
+        "Give everybody the right to read it (chmod o+rx on the folder that the detail names).",
+        can_pass=False,
+    ),
+}
+
+
+def remedy_of(status: Status, cause: Cause | None) -> str:
+    """The first thing to try: of the way that the run came, where that is known."""
+    return status.entry.remedy if cause is None else cause.entry.remedy
+
+
 class RunEnded(Exception):
     """Ends a session with a typed status; never leaves `harness.running.run`.
 
@@ -177,10 +343,16 @@ class RunEnded(Exception):
         detail: one sentence that names the frame, image number or limit; holds no
             pixel, id or label of a pack, and nothing that the entry chose while it saw one.
         of_entry: what the entry itself chose of it, a file's name say; told of open packs alone.
+        cause: the way into the status, where it asks for a remedy of its own.
     """
 
-    def __init__(self, status: Status, detail: str, *, of_entry: str = "") -> None:
+    def __init__(
+        self, status: Status, detail: str, *, of_entry: str = "", cause: Cause | None = None
+    ) -> None:
+        if cause is not None and status not in cause.entry.statuses:
+            raise ValueError(f"{cause} is no way into {status}")
         self.status = status
+        self.cause = cause
         self.detail = one_line(detail, MAX_DETAIL)
         super().__init__(f"{status}: {self.detail}")
         self._of_entry = one_line(of_entry)

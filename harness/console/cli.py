@@ -320,6 +320,17 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_review_option(parser: argparse.ArgumentParser) -> None:
+    """Which branch holds what was reviewed."""
+    group = parser.add_argument_group("what may take a rank")
+    group.add_argument(
+        "--reviewed-branch",
+        metavar="REVISION",
+        help="the branch that holds what was reviewed (default: $BMAD_REVIEWED_BRANCH, else"
+        " origin/main)",
+    )
+
+
 def assignments(texts: Sequence[str], option: str) -> dict[str, str]:
     """`name=value` texts as a dict.
 

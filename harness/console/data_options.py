@@ -36,6 +36,50 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_one(parser: argparse.ArgumentParser) -> None:
+    """Which images, where one pack is asked for: the demo pack, unless another is named."""
+    group = parser.add_argument_group("on which images")
+    group.add_argument(
+        "--benchmark",
+        dest="benchmarks",
+        nargs=1,
+        default=[],
+        metavar="NAME",
+        help="a benchmark by name (default: demo)",
+    )
+    group.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the benchmarks ($BMAD_DATA)",
+    )
+    group.add_argument(
+        "--pack",
+        dest="packs",
+        type=Path,
+        nargs=1,
+        default=[],
+        metavar="DIR",
+        help="any folder in the pack layout",
+    )
+
+
+def open_one(options: argparse.Namespace, cache: Path, reporter: Reporter) -> Pack:
+    """The pack that the options of `add_one` name; the demo pack where they name none.
+
+    Raises:
+        DataMissing, PackInvalid: the pack is not there, or has problems.
+        UsageError: an unknown benchmark, or two packs.
+    """
+    from harness.benchmarks import demo_pack
+
+    if options.benchmarks and options.packs:
+        raise UsageError("one pack is asked for, not two", where="--benchmark, --pack")
+    if not options.benchmarks and not options.packs:
+        return demo_pack(cache)
+    return open_packs(options, cache, reporter)[0]
+
+
 def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> list[Pack]:
     """The packs that the options name.
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from .lines import BadFrame, decode_line, encode_line, finite_number
+from .lines import BadFrame, came, decode_line, encode_line, finite_number
 
 CONTRACT_VERSION = 1
 MAX_SIDE = 65_535
@@ -102,7 +102,7 @@ class HelloFrame:
         _check_contract(header)
         paths = _object(header, "paths")
         if not all(isinstance(path, str) for path in paths.values()):
-            raise BadFrame("every path is a string")
+            raise BadFrame("every path is a string", came(paths))
         limits = _object(header, "limits")
         return cls(
             verb=_text(header, "verb"),
@@ -169,9 +169,9 @@ class ImageFrame:
         _check_keys(header, "id", "shape", "dtype", "nbytes")
         frame = cls(id=_identifier(header), shape=_shape(header))
         if len(frame.shape) != 2 and frame.shape[2:] != (3,):
-            raise BadFrame("an image has shape [H,W] or [H,W,3]")
+            raise BadFrame("an image has shape [H,W] or [H,W,3]", came(list(frame.shape)))
         if header["dtype"] != "uint8":
-            raise BadFrame("an image has dtype uint8")
+            raise BadFrame("an image has dtype uint8", came(header["dtype"]))
         _check_nbytes(header, frame.nbytes)
         return frame
 
@@ -225,7 +225,7 @@ class MapFrame:
         _check_keys(header, "id", "shape", "dtype", "nbytes", optional=("score",))
         dtype = header["dtype"]
         if not isinstance(dtype, str) or dtype not in MAP_DTYPES:
-            raise BadFrame("a map has dtype float32 or float16")
+            raise BadFrame("a map has dtype float32 or float16", came(dtype))
         frame = cls(id=identifier, score=score, shape=_shape(header), dtype=dtype)
         _check_nbytes(header, frame.nbytes)
         return frame
@@ -373,7 +373,7 @@ class Description:
         _check_contract(header)
         verbs = header.get("verbs", ["predict"])
         if verbs not in (["predict"], ["predict", "train"]):
-            raise BadFrame('verbs is ["predict"] or ["predict","train"]')
+            raise BadFrame('verbs is ["predict"] or ["predict","train"]', came(verbs))
         return cls(name=_text(header, "name"), maps=_flag(header, "maps"), verbs=tuple(verbs))
 
 
@@ -387,7 +387,7 @@ def parse_frame(line: bytes) -> AnyFrame:
     header = decode_line(line)
     kind = header.pop("type", None)
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise BadFrame(f"the type is none of {', '.join(_KINDS)}")
+        raise BadFrame(f"the type is none of {', '.join(_KINDS)}", came(kind))
     return _KINDS[kind].from_header(header)
 
 
@@ -396,39 +396,40 @@ def _check_keys(header: Header, *required: str, optional: tuple[str, ...] = ()) 
     if keys - set(required) - set(optional) or set(required) - keys:
         listed = ", ".join(required) or "none"
         may = f", and maybe {', '.join(optional)}" if optional else ""
-        raise BadFrame(f"the keys beside type are not exactly: {listed}{may}")
+        sent = ", ".join(keys) or "none"
+        raise BadFrame(f"the keys beside type are not exactly: {listed}{may}", f"{sent} came")
 
 
 def _check_contract(header: Header) -> None:
     version = header["contract"]
     if type(version) is not int or version != CONTRACT_VERSION:
-        raise BadFrame(f"contract is not {CONTRACT_VERSION}")
+        raise BadFrame(f"contract is not {CONTRACT_VERSION}", came(version))
 
 
 def _check_nbytes(header: Header, expected: int) -> None:
     value = header["nbytes"]
     if type(value) is not int or value != expected:
-        raise BadFrame("nbytes is not what shape and dtype make")
+        raise BadFrame("nbytes is not what shape and dtype make", f"{came(value)}, not {expected}")
 
 
 def _integer(header: Header, key: str, low: int, high: int) -> int:
     value = header[key]
     if type(value) is not int or not low <= value <= high:  # a JSON true is no integer
-        raise BadFrame(f"{key} is not an integer from {low} to {high}")
+        raise BadFrame(f"{key} is not an integer from {low} to {high}", came(value))
     return value
 
 
 def _flag(header: Header, key: str) -> bool:
     value = header[key]
     if not isinstance(value, bool):
-        raise BadFrame(f"{key} is neither true nor false")
+        raise BadFrame(f"{key} is neither true nor false", came(value))
     return value
 
 
 def _text(header: Header, key: str, max_chars: int = MAX_NAME_CHARS) -> str:
     value = header[key]
     if not isinstance(value, str) or not 1 <= len(value) <= max_chars:
-        raise BadFrame(f"{key} is not a string of 1 to {max_chars} characters")
+        raise BadFrame(f"{key} is not a string of 1 to {max_chars} characters", came(value))
     return value
 
 
@@ -441,16 +442,16 @@ def _identifier(header: Header) -> str:
 def _object(header: Header, key: str) -> Header:
     value = header[key]
     if not isinstance(value, dict):
-        raise BadFrame(f"{key} is not an object")
+        raise BadFrame(f"{key} is not an object", came(value))
     return value
 
 
 def _shape(header: Header) -> tuple[int, ...]:
     value = header["shape"]
     if not isinstance(value, list) or not 2 <= len(value) <= 4:
-        raise BadFrame("shape is not a list of two to four sides")
+        raise BadFrame("shape is not a list of two to four sides", came(value))
     if not all(type(side) is int and 1 <= side <= MAX_SIDE for side in value):
-        raise BadFrame(f"every side of a shape is an integer from 1 to {MAX_SIDE}")
+        raise BadFrame(f"every side of a shape is an integer from 1 to {MAX_SIDE}", came(value))
     return tuple(value)
 
 

@@ -236,7 +236,7 @@ class _Answering:
     def answer(self, frame: ImageFrame) -> None:
         """Read one image, predict, write the answer."""
         image = self.reader.read_image(frame)
-        anomaly_map, score = self.model.predict(image)
+        anomaly_map, score = _as_pair(self.model.predict(image))
         self.writer.write(*_as_frame(frame.id, anomaly_map, score, has_maps=self._has_maps))
 
 
@@ -286,6 +286,24 @@ def _make(model: type[Any] | str, hello: HelloFrame) -> Model:
         weights=Path(weights) if weights is not None else None,
     )
     return made
+
+
+def _as_pair(answer: object) -> tuple[object, object]:
+    """What `predict` returned, as its two parts.
+
+    A map alone would be taken apart by its rows, and be two of them where it has two.
+    """
+    if isinstance(answer, tuple | list):
+        if len(answer) == 2:
+            return answer[0], answer[1]
+        what = f"a {type(answer).__name__} of {len(answer)}"
+    else:
+        shape = getattr(answer, "shape", None)
+        what = type(answer).__name__ + ("" if shape is None else f" of shape {list(shape)}")
+    raise TypeError(
+        f"predict returned {what}, where two things are expected: return anomaly_map, score"
+        " (None for the score takes the map's maximum; a method without maps returns None, score)"
+    )
 
 
 def _as_frame(

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from harness.common.errors import EntryInvalid
+from harness.records.record import content_hash
 
 Verb = Literal["predict", "train", "describe"]
 CANARY = Path(__file__).with_name("canary.py")
@@ -74,6 +75,10 @@ class Program:
     """Image id `sha256:…` (docker engine)."""
     image_digest: str | None = None
     """Registry digest `name@sha256:…` where the image has one."""
+    own_files: str = ""
+    """Of a folder, `sha256:…` over its own files alone."""
+    shared_files: str = ""
+    """Of a folder, `sha256:…` over what every baseline stands on."""
     content: str = ""
     """`sha256:…` over an image's layers and how it is started: equal under every name, label and
     date; empty on the process engine."""
@@ -83,11 +88,26 @@ class Program:
     """Variables by which an image names its own folders of weights: they stay as they are."""
     refusal: str = ""
     """Why nothing may be started from the image; `start` then ends with `invalid_image`."""
+    source: str | None = None
+    """Of a source folder: identity of its files and of what they stand on
+    (`harness.entries.program` knows it); None of an image."""
+    built_on: str | None = None
+    """Of a folder's image: hash of all else that decides what is in it (`image_identity`)."""
 
     @property
     def is_foreign(self) -> bool:
         """Somebody else built it: its configuration and its files are a stranger's."""
         return self.identity.startswith("image:")
+
+
+def image_identity(source: str, built_on: str) -> str:
+    """Identity of the image that is built from a source folder.
+
+    Args:
+        source: identity of the folder.
+        built_on: hash of all else that decides what is in the image.
+    """
+    return "folder:" + content_hash({"source": source, "built_on": built_on})
 
 
 @dataclass(frozen=True)
@@ -129,6 +149,22 @@ class Exit:
     """Exit code; negative = ended by that signal; None = it had to be killed by us."""
     is_out_of_memory: bool = False
     """The engine's word that the memory limit killed it."""
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What was seen of a program from outside, beside its pipe; None: it cannot be seen here."""
+
+    memory_kills: int | None = None
+    """How many of its processes, children too, were killed for memory so far."""
+    met_memory_limit: bool | None = None
+    """Whether it met its own limit; False beside a kill: the machine had no memory left."""
+    has_memory_limit: bool = True
+    """Whether the engine holds it to one."""
+    full_folders: tuple[str, ...] = ()
+    """`/dev/shm` and `/tmp`, where they were seen full."""
+    exit_code: int | None = None
+    """Of its main process, as in `Exit`, once it has ended."""
 
 
 class DeadlinePassed(Exception):
@@ -229,6 +265,14 @@ class Running(ABC):
     @abstractmethod
     def peak_memory_bytes(self) -> int | None:
         """Peak RAM of the program and its children as the host saw it, where it could."""
+
+    def facts(self) -> EngineFacts:
+        """What the engine knows of it by now; asked on every way out, also before `stop`.
+
+        Raises:
+            RunEnded: the engine failed.
+        """
+        return EngineFacts()
 
     def owns(self, process: int) -> bool:
         """Whether a process of this machine is the program, or was started by it.

@@ -14,6 +14,8 @@ import atexit
 import contextlib
 import os
 import shlex
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,12 +31,22 @@ from harness.common.paths import REPOSITORY
 from harness.common.removal import remove_tree_if_possible
 from harness.common.source_files import copy_source
 from harness.common.statuses import RunEnded, Status
-from harness.engines.base import CANARY, DeadlinePassed, Engine, Exit, Launch, Program
+from harness.engines.base import (
+    CANARY,
+    DeadlinePassed,
+    Engine,
+    EngineFacts,
+    Exit,
+    Launch,
+    Program,
+)
 from harness.engines.environment import entry_environment, give_cpus, take_cpus
 from harness.engines.gpu import nvidia
+from harness.engines.memory_events import OwnMemory
 from harness.engines.pump import PipeRunning, Pipes
 
 HOME_PREFIX = "bmad-entry-"
+FULL_BYTES = 1024**2  # less than this is no room on a disk
 KILL_SECONDS = 10.0  # from KILL to the supervisor's word that nothing is left
 
 
@@ -128,6 +140,8 @@ class ProcessRunning(PipeRunning):
         self._is_killed = False
         self._peak_memory_bytes: int | None = None
         self._reports = b""
+        self._memory = OwnMemory()
+        self._full: tuple[str, ...] = ()
         variables = entry_variables(launch, extra, self._home)
         pipes = self._start([*launch.program.command, launch.verb], variables)
         paths = {name: str(path) for name, path in launch.folders().items()}
@@ -232,12 +246,32 @@ class ProcessRunning(PipeRunning):
             return _peak_resident_bytes(int(self._reports.split(b"\n")[0]))
         return self._peak_memory_bytes
 
+    def facts(self) -> EngineFacts:
+        code = self._exit.code if self._exit else None
+        for name, place in (("/dev/shm", "/dev/shm"), ("/tmp", self._home)):  # noqa: S108 - names
+            if name not in self._full and _is_full(place):
+                self._full = (*self._full, name)
+        return EngineFacts(
+            memory_kills=self._memory.kills(is_killed=code == -signal.SIGKILL),
+            has_memory_limit=False,
+            full_folders=self._full,
+            exit_code=code,
+        )
+
     def owns(self, process: int) -> bool:
         if self._exit is not None:  # the supervisor's number may be another's by now
             return False
         while process not in (0, self._supervisor.pid):
             process = _parent(process)  # orphans are the supervisor's children too
         return process == self._supervisor.pid
+
+
+def _is_full(place: str) -> bool:
+    """Whether the file system of a folder has no room; False where there is no such folder."""
+    try:
+        return shutil.disk_usage(place).free < FULL_BYTES
+    except OSError:
+        return False
 
 
 def _parent(process: int) -> int:

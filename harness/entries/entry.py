@@ -21,7 +21,8 @@ from harness.common.foreign_text import in_lines, one_line
 from harness.common.near_misses import did_you_mean
 from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, parse_toml
-from harness.records.record import Parameter, Sha256
+from harness.records.parts import Sha256
+from harness.records.record import Parameter
 
 Kind = Literal["folder", "submission", "image", "archive"]
 Family = Literal[
@@ -33,6 +34,7 @@ DEFAULT_PRESET = "bmad"
 DEMO_PRESET = "demo"
 MAX_PROBLEMS = 50  # of one table that are told
 MAX_LISTED = 2000  # characters of a list of names
+MAX_TITLE = 1000  # characters
 
 
 TableType = TypeVar("TableType", bound=BaseModel)
@@ -156,6 +158,11 @@ class Entry:
     def name(self) -> str:
         """Name on the board."""
         return self.table.name
+
+    @property
+    def shown_title(self) -> str:
+        """The method's name, as records have it."""
+        return one_line(self.table.title, MAX_TITLE)
 
     @property
     def folder(self) -> Path:

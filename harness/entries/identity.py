@@ -7,43 +7,71 @@ is over sorted relative POSIX paths and contents alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from harness.common.paths import REPOSITORY
-from harness.common.source_files import source_files
+from harness.common.source_files import SHARED_SOURCES, source_files
 from harness.common.toml_text import read_toml
 from harness.records.record import content_hash
 
-# Everything beside an entry's own folder that decides what its program does.
-SHARED_SOURCES = ("Dockerfile.gpu", "requirements.lock", "harness/contract", "baselines/kit")
+ENTRY_FILE = "entry.toml"
+Digests = Mapping[str, str]
+"""SHA-256 (hex) of each file by its relative path, wherever they were listed: on a disk or in git."""
+
+
+def list_contents(roots: Iterable[Path], *, base: Path) -> dict[str, str]:
+    """The listing of every source file under `roots`.
+
+    Raises:
+        EntryInvalid: a folder holds what is no plain file (`harness.common.source_files`).
+    """
+    return {
+        path.relative_to(base).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for root in roots
+        for path in source_files(root)
+    }
 
 
 def tree_hash(roots: Iterable[Path], *, base: Path) -> str:
     """`sha256:…` over the relative path and content of every file under `roots`.
 
     Raises:
-        EntryInvalid: a folder holds what is no plain file (`harness.common.source_files`).
+        EntryInvalid: a folder holds what is no plain file.
     """
+    return listing_hash(list_contents(roots, base=base))
+
+
+def listing_hash(listing: Digests) -> str:
+    """`sha256:…` over the relative path and content of every file of a listing."""
     digest = hashlib.sha256()
-    for root in roots:
-        for path in source_files(root):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(base).as_posix()}\0{content}\n".encode())
+    for path in sorted(listing, key=PurePosixPath):
+        digest.update(f"{path}\0{listing[path]}\n".encode())
     return "sha256:" + digest.hexdigest()
 
 
 @cache
-def shared_sources_hash() -> str:
-    """Hash of what every baseline stands on: Dockerfile.gpu, lock file, contract and kit."""
-    return tree_hash((REPOSITORY / name for name in SHARED_SOURCES), base=REPOSITORY)
+def shared_sources() -> dict[str, str]:
+    """The listing of what every source folder stands on."""
+    return list_contents((REPOSITORY / name for name in SHARED_SOURCES), base=REPOSITORY)
 
 
 def folder_identity(folder: Path) -> str:
-    """Identity of a source folder: its own files and the shared sources below them."""
-    own = tree_hash([folder], base=folder)
-    return "folder:" + content_hash({"folder": own, "shared": shared_sources_hash()})
+    """Identity of a source folder: its own files and the shared sources below them.
+
+    Raises:
+        EntryInvalid: the folder holds what is no plain file.
+    """
+    return identity_of(list_contents([folder], base=folder), shared_sources())
+
+
+def identity_of(folder: Digests, shared: Digests) -> str:
+    """Identity of a source folder by the listings of its files and of what it stands on."""
+    return "folder:" + content_hash(
+        {"folder": listing_hash(folder), "shared": listing_hash(shared)}
+    )
 
 
 def submitted_folder_hash(folder: Path) -> str:
@@ -52,15 +80,23 @@ def submitted_folder_hash(folder: Path) -> str:
 
 
 def method_hash(folder: Path) -> str:
+    """Hash of what a folder does, whatever it calls itself (`method_of`)."""
+    return method_of(list_contents([folder], base=folder), read_toml(folder / ENTRY_FILE))
+
+
+def method_of(folder: Digests, document: Mapping[str, Any]) -> str:
     """Hash of what a folder does, whatever it calls itself.
 
     Every file but entry.toml counts, and of entry.toml all but its name and description.
+
+    Args:
+        folder: its listing.
+        document: its entry.toml.
     """
-    document = read_toml(folder / "entry.toml")
-    files = [path for path in source_files(folder) if path != folder / "entry.toml"]
+    files = {path: content for path, content in folder.items() if path != ENTRY_FILE}
     entry = document.get("entry", {})
     told = {name: entry.get(name) for name in ("model", "maps", "trains")}
     settings = {
         name: table for name, table in document.items() if name not in ("entry", "deviations")
     }
-    return content_hash([tree_hash(files, base=folder), told, settings])
+    return content_hash([listing_hash(files), told, settings])

@@ -79,5 +79,5 @@ def _save(engine: Engine, program: Program, path: Path) -> None:
         try:
             engine.save_archive(program, Path(folder) / "image.tar")
         except RunEnded as end:
-            raise InfrastructureFault(end.status, end.detail) from end
+            raise InfrastructureFault(end.status, end.detail, end.cause) from end
         (Path(folder) / "image.tar").rename(path)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.common.errors import InfrastructureFault
 from harness.common.statuses import RunEnded
 from harness.engines.base import Engine, Program
 from harness.entries.entry import Entry
-from harness.entries.identity import folder_identity
+from harness.entries.identity import (
+    folder_identity,
+    listing_hash,
+    shared_sources,
+    submitted_folder_hash,
+)
 from harness.entries.submissions import prepare_submission
 
 
@@ -22,11 +28,17 @@ def prepare_program(entry: Entry, engine: Engine) -> Program:
     try:
         if entry.kind == "folder":
             identity = folder_identity(entry.folder)
-            return engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
+            program = engine.prepare_folder(entry.folder.resolve(), entry.name, identity)
+            return replace(
+                program,
+                source=identity,
+                own_files=submitted_folder_hash(entry.folder),
+                shared_files=listing_hash(shared_sources()),
+            )
         if entry.kind == "archive":
             return engine.prepare_archive(Path(entry.source), entry.name)
         if entry.kind == "submission":
             return prepare_submission(entry, engine)
         return engine.prepare_image(entry.source, entry.name)
     except RunEnded as end:
-        raise InfrastructureFault(end.status, end.detail) from end
+        raise InfrastructureFault(end.status, end.detail, end.cause) from end

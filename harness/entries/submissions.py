@@ -265,6 +265,22 @@ def name_problem(
     return None
 
 
+def title_problem(title: str, others: Iterable[str]) -> str | None:
+    """Why a submission may not bear this title: it is written to be read as another entry's.
+
+    The same title in the same characters is allowed: a method may be implemented twice.
+
+    Args:
+        title: the title.
+        others: titles of what came before.
+    """
+    plain = " ".join(title.casefold().split())
+    for other in others:
+        if key_of(other) == key_of(title) and " ".join(other.casefold().split()) != plain:
+            return f"its title can be taken for {other!r}, and is written in other characters"
+    return None
+
+
 def baselines() -> list[Entry]:
     """The project's own folders: they must not be submitted under another name.
 

@@ -17,11 +17,11 @@ from __future__ import annotations
 from harness.board.public_rows import digits, step_of, to_step
 from harness.board.rows import SeedValue
 from harness.common.disclosure import Artefact, may_leave
+from harness.records.parts import OutcomePart
 from harness.records.record import (
     AuditPart,
     CostPart,
     MetricValue,
-    OutcomePart,
     PublicPart,
     Record,
     TimesPart,
@@ -98,6 +98,10 @@ def public_problems(record: Record) -> list[str]:
         "answers": record.answers,
         "audit.detail": record.audit and record.audit.detail,
         "outcome.detail": record.outcome.detail,
+        "outcome.cause": record.outcome.cause,
+        "outcome.log": record.outcome.log,
+        "marks": record.marks,
+        "engine_facts": record.engine_facts,
         "times.latency": record.times.latency,
     }
     problems += [f"{name} must be left out" for name, value in told.items() if value]

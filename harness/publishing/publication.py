@@ -12,7 +12,7 @@ What a pull request may change of them is held by `pull_request.py`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +23,11 @@ from harness.board.comparison import (
     read_comparisons,
     without_numbers,
 )
+from harness.board.reviews import UNREVIEWED, Review, marked, review
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import StoreUnusable, UsageError
+from harness.entries.reviewed import Reviewed
 from harness.entries.submissions import withdrawals
 from harness.publishing.pack_check import name_problems
 from harness.publishing.public_form import public_form, public_problems
@@ -37,14 +39,25 @@ DIRTY = "+dirty"
 
 
 def publish_run(
-    path: Path, target: Store, *, is_replacing: bool, known: KnownReleases | None = None
+    path: Path,
+    target: Store,
+    *,
+    is_replacing: bool,
+    reviewed: Reviewed,
+    others: Iterable[Record],
+    known: KnownReleases | None = None,
 ) -> Path | None:
     """Put one run into the folder of published records; None where it stands there already.
+
+    Whether it may take a rank for its contents and settings is found anew: a folder may have been
+    merged after it ran.
 
     Args:
         path: the record in a results folder.
         target: the folder of published records.
         is_replacing: a record of the same name and another run gives way.
+        reviewed: what was reviewed.
+        others: all runs of the results folder.
         known: which contents are which benchmark; None = the list that is committed here.
     Raises:
         StoreUnusable: the record or its evidence was changed, or its place is taken.
@@ -57,7 +70,10 @@ def publish_run(
     is_exact = may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
     if not is_exact and record.public is None:
         public = public_form(record, source.salt(name, record))
-    if problems := record_problems(public, known or known_releases()):
+    found = review(record, reviewed, others)
+    if (now := marked(public, found)) is not public:
+        public = now.sealed()
+    if problems := record_problems(public, found, known or known_releases()):
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(f"the run cannot be published:\n{listed}\n", where=str(path))
     existing = target.find(name)
@@ -72,11 +88,12 @@ def publish_run(
     for old in (target.curves_path(name), target.record_path(name)):
         old.unlink(missing_ok=True)
     shutil.rmtree(target.gallery_path(name), ignore_errors=True)
-    if public is record:
-        target.write(target.record_path(name), path.read_bytes())
+    content = path.read_bytes()
+    if public is not record:
+        content = (public.model_dump_json(indent=1) + "\n").encode()
+    target.write(target.record_path(name), content)
+    if is_exact:
         _copy_what_may_be_seen(record, name, source, target)
-    else:
-        target.write(target.record_path(name), (public.model_dump_json(indent=1) + "\n").encode())
     return target.record_path(name)
 
 
@@ -119,11 +136,13 @@ def _ranked(store: Store, known: KnownReleases) -> dict[str, tuple[Record, ...]]
 # -- one record ---------------------------------------------------------------------------------
 
 
-def record_problems(record: Record, known: KnownReleases) -> list[str]:
+def record_problems(record: Record, found: Review, known: KnownReleases) -> list[str]:
     """Why the harness cannot have written this record for publication; empty where it can.
 
-    What is looked at needs the record and the known releases alone: its own hash was checked when
-    it was read.
+    Args:
+        record: its own hash was checked when it was read.
+        found: what was found of it in the protected branch.
+        known: which contents are which benchmark.
     """
     from harness.publishing.verification import run_key_problems
 
@@ -147,7 +166,7 @@ def record_problems(record: Record, known: KnownReleases) -> list[str]:
     )
     if record.pack.patients_digest is None:
         problems.append("it does not say whose its pack's images are: it is of an older harness")
-    problems += _track_problems(record)
+    problems += _track_problems(record, found)
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:
         problems.append("a run that ended well has metrics, and no other has")
@@ -156,7 +175,7 @@ def record_problems(record: Record, known: KnownReleases) -> list[str]:
     return problems
 
 
-def _track_problems(record: Record) -> Iterator[str]:
+def _track_problems(record: Record, found: Review) -> Iterator[str]:
     from harness.board.tracks import OPEN_TRACK, is_foreign, reasons_of
 
     is_hidden = is_sealed(record.pack.visibility)
@@ -164,13 +183,16 @@ def _track_problems(record: Record) -> Iterator[str]:
         yield f"its track is {record.track}, and its pack {record.pack.visibility}"
     if record.track == "trained-here" and record.entry.kind != "folder":
         yield "it is trained here, and not built from a folder"
-    reasons = reasons_of(record)
+    is_nobodys = record.track == "trained-here" and UNREVIEWED in found.reasons
+    if is_nobodys:
+        yield f"it is trained here, and unreviewed: {found.told}"
+    reasons = [*reasons_of(record), *found.reasons]
     # Records of harness 0.1 said nothing of the track.
     said = [reasons, [reason for reason in reasons if reason != OPEN_TRACK]]
     if record.track == "trained-here" and is_foreign(record.model):
         yield "it is trained here, and its model may be another's"
     told = (record.ranked, record.unranked_reason or "")
-    if told not in [(not each, ", ".join(each)) for each in said]:
+    if told not in [(not each, ", ".join(each)) for each in said] and not is_nobodys:
         yield f"whether it may take a rank is wrong; reasons against it: {', '.join(reasons) or 'none'}"
     must_be_isolated = not may_leave(Artefact.UNISOLATED_RUN, record.pack.visibility)
     if record.machine.isolation == "none" and (must_be_isolated or record.entry.kind != "folder"):

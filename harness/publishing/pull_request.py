@@ -12,6 +12,7 @@ goes to, on the tree that it brings (docs/maintaining.md).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import subprocess
@@ -24,15 +25,19 @@ from typing import Literal
 
 from harness.benchmarks.known import known_releases
 from harness.board.comparison import read_comparison, read_comparisons
+from harness.board.reviews import Review, review
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError, UsageError
 from harness.common.foreign_text import one_line
 from harness.common.toml_text import BadToml, parse_toml
+from harness.entries.reviewed import Reviewed, protected_branch
 from harness.entries.submissions import withdrawals
 from harness.publishing.comparison_check import comparison_problems
 from harness.publishing.pack_check import name_problems
+from harness.publishing.picture_check import card_problems, curve_problems, picture_problems
 from harness.publishing.publication import record_problems
+from harness.publishing.signed_change import change_message
 from harness.publishing.submission_check import check_files
 from harness.records.record import Record, content_hash
 from harness.records.releases import KnownReleases, claimed_name, under_known_names
@@ -87,6 +92,8 @@ class PullRequest:
     """Submissions of the base that are its author's, as the caller knows."""
     replaced: frozenset[str] = frozenset()
     """Entries whose published rows it may change: said by the maintainer who calls the check."""
+    reviewed: Reviewed | None = None
+    """What was reviewed; None is what that branch holds, as its repository knows it."""
 
     @property
     def records(self) -> Store:
@@ -96,8 +103,8 @@ class PullRequest:
     @cached_property
     def changes(self) -> tuple[Change, ...]:
         """All that it does to the repository, uncommitted files included, by path."""
-        fork = self._git("merge-base", self.base, "HEAD").strip()
-        fields = self._git("diff", "--raw", "--no-renames", "--no-abbrev", "-z", fork).split("\0")
+        told = self._git("diff", "--raw", "--no-renames", "--no-abbrev", "-z", self._fork)
+        fields = told.split("\0")
         kinds: Mapping[str, Literal["added", "changed", "removed"]] = {
             "A": "added", "D": "removed",
         }  # fmt: skip
@@ -108,6 +115,37 @@ class PullRequest:
         for path in self._git("ls-files", "-z", "--others", "--exclude-standard").split("\0")[:-1]:
             found[path] = Change("added", path, not (self.repository / path).is_symlink())
         return tuple(found[path] for path in sorted(found))
+
+    @property
+    def message(self) -> bytes:
+        """What a maintainer signs of it (`harness.publishing.signed_change`).
+
+        Raises:
+            UsageError: a file of it is none that can be signed.
+        """
+        paths = (change.path for change in self.changes)
+        return change_message(self.repository, self._fork, paths)
+
+    @cached_property
+    def _fork(self) -> str:
+        return self._git("merge-base", self.base, "HEAD").strip()
+
+    @cached_property
+    def _reviewed(self) -> Reviewed:
+        return self.reviewed or protected_branch(self.base, root=self.repository)
+
+    def _review(self, record: Record) -> Review:
+        return review(record, self._reviewed, self._records)
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        """All that can be read; what is wrong with the others is told of each file."""
+        found = []
+        for path in self.records.record_paths():
+            with contextlib.suppress(HarnessError, OSError):
+                if not path.is_symlink() and path.stat().st_size <= MAX_FILE_BYTES:
+                    found.append(read_record(path))
+        return found
 
     def problems(self) -> list[str]:
         """Why it may not be merged, each with its file; empty where it may.
@@ -121,7 +159,8 @@ class PullRequest:
                 for change in self.changes
                 if (problem := self._not_a_contributors(change))
             ]
-            return [*problems, *self._of_updates()] or self._of_submissions()
+            of_itself = [*problems, *self._of_updates()]
+            return of_itself or [*self._of_its_commits(), *self._of_submissions()]
         problems = []
         for change in self.changes:
             if change.published is not None:
@@ -141,6 +180,7 @@ class PullRequest:
                 f"{len(records)} records: schema, hashes and run keys agree with themselves, and"
                 f" version, lock file and metric definitions with their commit in {self.base}"
             )
+            lines += self._derived(records)
         lines += [f"new: {each}" for each in self._new_rows()]
         lines += [
             f"{change.kind}: the known releases, by which rows are named and ranked ({KNOWN})"
@@ -162,7 +202,27 @@ class PullRequest:
         names = {"record": "records", "card": "data cards", "gallery": "pictures"}
         return names.get(kind, f"{kind}s" if kind == "comparison" else kind)
 
+    def _derived(self, changes: list[Change]) -> Iterator[str]:
+        """From which reviewed folders and submissions the records that it brings follow."""
+        found: dict[str, int] = {}
+        for change in changes:
+            seen = self._review(read_record(self.repository / change.path))
+            of = "identity, method hash and settings derived from" if seen.folder else "pinned by"
+            told = seen.told if not seen.reasons else f"{', '.join(seen.reasons)}: {seen.told}"
+            line = f"{of} {told}" if not seen.reasons else told
+            found[line] = found.get(line, 0) + 1
+        yield from (f"{count} records: {line}" for line, count in sorted(found.items()))
+
     # -- a contributor --------------------------------------------------------------------------
+
+    def _of_its_commits(self) -> Iterator[str]:
+        """What its commits touch on the way: merged as they are, they stand in the history too."""
+        options = ("-c", "--name-only", "--no-renames", "--format=", "-z")
+        told = self._git("log", *options, f"{self._fork}..HEAD")
+        seen = {change.path for change in self.changes}
+        for path in sorted({name.strip("\n") for name in told.split("\0")} - seen - {""}):
+            if problem := self._not_a_contributors(Change("changed", path)):
+                yield f"{path}: a commit changes this on the way (squash them): {problem}"
 
     def _not_a_contributors(self, change: Change) -> str | None:
         """Why this is no change that a contributor may make."""
@@ -240,13 +300,19 @@ class PullRequest:
         told = (record.pack.benchmark, record.entry.name, str(record.seed))
         if told != (match["benchmark"], match["entry"], match["seed"]):
             yield f"it is of {'/'.join(told[:2])}/seed-{record.seed}"
-        yield from record_problems(record, self.known)
+        found = self._review(record)
+        yield from record_problems(record, found, self.known)
         yield from self._source_problems(record)
+        submission = self._reviewed.find_submission(record.entry.name)
         if record.entry.kind == "submission" or "pinned" in record.entry.metadata:
-            file = self.repository / "submissions" / f"{record.entry.name}.toml"
-            pinned = str(record.entry.metadata.get("pinned") or "")
-            if not pinned or not file.is_file() or pinned not in file.read_text("utf-8", "replace"):
-                yield f"submissions/{record.entry.name}.toml does not pin what it ran"
+            pinned = getattr(submission and submission.table, "pinned", "")
+            if not pinned or record.entry.metadata.get("pinned") != pinned:
+                file = f"submissions/{record.entry.name}.toml"
+                yield f"{file} of {self.base} does not pin what it ran"
+        committed = (submission, found.folder and found.folder.entry)
+        titles = [entry.shown_title for entry in committed if entry]
+        if titles and record.entry.title not in titles:
+            yield f"its title is not {titles[0]!r}, as its entry is called in {self.base}"
 
     def _source_problems(self, record: Record) -> Iterator[str]:
         """The harness that made it is a state of the branch that it goes to."""
@@ -276,25 +342,32 @@ class PullRequest:
         if record is None:
             yield "there is no record beside it"
         elif kind == "curves":
-            if record.run_key not in curves.read_curves(self.records.root, [record]):
+            made = curves.read_curves(self.records.root, [record]).get(record.run_key)
+            if made is None:
                 yield "it is not made from the evidence that its record names, or may not be shown"
+            else:
+                yield from curve_problems(made, record)
         else:
             found = gallery.read_galleries(self.records.root, [record]).get(record.run_key)
             if found is None:
                 yield "its gallery is not that of its record, or may not be shown"
-            elif path.name not in {gallery.CARD, *gallery.file_names(found.card)}:
-                yield "the gallery's card does not name it"
+            elif path.name == gallery.CARD:
+                yield from card_problems(found.card, record, path.parent)
+            else:
+                yield from picture_problems(path, found.card)
 
     def _of_folder(self) -> Iterator[str]:
         """What only all records together tell."""
-        records = self.records.records()
+        records = self._records
         changed = {c.published for c in self.changes if c.published and c.kind != "removed"}
         placed = [(self._place(record), record) for record in records]
         names: dict[str, str] = {}
         # What stands in the base came first, whatever a new file says of its own time.
         for place, record in sorted(placed, key=lambda p: (p[0] in changed, p[1].times.started)):
             # One folder under other parameters is another method (`--set … --as NAME`).
-            program = content_hash([record.entry.identity, record.entry.params])
+            folder = self._review(record).folder
+            what = folder.method if folder else record.entry.identity
+            program = content_hash([what, record.entry.params])
             first = names.setdefault(program, record.entry.name)
             if first != record.entry.name and place in changed:
                 yield f"{record.entry.name}: the same program is on the board already, as {first}"

@@ -156,20 +156,31 @@ def read_public(path: Path) -> Verifier:
     Raises:
         KeyUnusable: not there, or no such key.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
     try:
-        key = load_pem_public_key(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise KeyUnusable(
             f"the public key cannot be read: {error.strerror}", where=str(path)
         ) from error
+    return verifier_of(content, path.stem, where=str(path))
+
+
+def verifier_of(content: bytes, name: str, *, where: str) -> Verifier:
+    """A public key from the content of its file.
+
+    Raises:
+        KeyUnusable: it is no such key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(content)
     except ValueError as error:
-        raise KeyUnusable("the file holds no public key", where=str(path)) from error
+        raise KeyUnusable("the file holds no public key", where=where) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise KeyUnusable("the public key is not of the kind ed25519", where=str(path))
-    return Verifier(path.stem, key, _id(key))
+        raise KeyUnusable("the public key is not of the kind ed25519", where=where)
+    return Verifier(name, key, _id(key))
 
 
 def trusted(place: Path) -> dict[str, Verifier]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.board.comparison import Comparison
     from harness.board.site_data import BenchmarkCard, Material, Waiting
     from harness.console.cli import Reporter
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.releases import KnownReleases
 
@@ -30,6 +31,7 @@ def build_site(
     *,
     published: Path = PUBLISHED_RECORDS,
     known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
 ) -> Path:
     """Build the site from all records and return the path of its front page.
 
@@ -38,10 +40,12 @@ def build_site(
         out: folder of the site; None is `site` beside the results folder.
         published: folder of published records, laid out like a results folder.
         known: which contents are which benchmark; None = the list that is committed here.
+        reviewed: what the results are held against; None is the protected branch.
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
-    return _write(gather(results, published, known), out or default_site_folder(results))
+    material = gather(results, published, known, reviewed)
+    return _write(material, out or default_site_folder(results))
 
 
 def tell_site_problem(results: Path, reporter: Reporter) -> None:
@@ -54,12 +58,14 @@ def tell_site_problem(results: Path, reporter: Reporter) -> None:
         reporter.event(f"the site will not be built: {error.what} ({error.where})")
 
 
-def build_site_if_possible(results: Path, reporter: Reporter) -> Path | None:
+def build_site_if_possible(
+    results: Path, reporter: Reporter, *, reviewed: Reviewed | None = None
+) -> Path | None:
     """The site beside the results, after runs: what keeps it from being built is told, and is no
     fault of theirs.
     """
     try:
-        return build_site(results)
+        return build_site(results, reviewed=reviewed)
     except StoreUnusable as error:
         reporter.event(f"the site was not built: {error.what} ({error.where})")
         return None
@@ -78,20 +84,27 @@ def build_example(out: Path) -> Path:
 
 
 def gather(
-    results: Path, published: Path = PUBLISHED_RECORDS, known: KnownReleases | None = None
+    results: Path,
+    published: Path = PUBLISHED_RECORDS,
+    known: KnownReleases | None = None,
+    reviewed: Reviewed | None = None,
 ) -> Material:
     """Everything that the site of these folders is made of.
 
-    Curves that are missing beside records with evidence are made and kept there.
+    Curves that are missing beside records with evidence are made and kept there. Whether a run
+    was of reviewed contents is found anew for the results; it was for what is published, when
+    that was merged.
     """
     from harness.benchmarks.known import known_releases
     from harness.board import curves, gallery, overall_ranks
     from harness.board.comparison import without_numbers
     from harness.board.data_card_files import read_verified_packs
     from harness.board.public_rows import published as publishable
+    from harness.board.reviews import with_reviews
     from harness.board.rows import ranked_records, summarise, with_withdrawals
     from harness.board.site_data import Material
     from harness.board.submission_states import team_counts
+    from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
     from harness.records.releases import under_known_names
     from harness.records.store import Store
@@ -105,7 +118,10 @@ def gather(
     stored = {record.run_key: record for group in own.values() for record in group}
     known = known or known_releases()
     records = under_known_names(stored.values(), known)
-    marked = with_withdrawals(records, withdrawals(SUBMISSIONS))
+    ours = own.get(results, []) if results != published else []
+    found = with_reviews(ours, reviewed or protected_branch()) if ours else []
+    derived = stored | {record.run_key: record for record in found}
+    marked = with_withdrawals(under_known_names(derived.values(), known), withdrawals(SUBMISSIONS))
     compared, outdated = _comparisons(folders, ranked_records(marked))
     rows = publishable(summarise(marked, comparisons=compared))
     drawn = {

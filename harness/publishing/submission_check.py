@@ -29,6 +29,7 @@ def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
         missing_fields,
         name_problem,
         open_all,
+        title_problem,
     )
     from harness.records.store import Store
 
@@ -44,6 +45,10 @@ def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
         # What came first keeps its name: the others are compared with what stands before them.
         earlier = others[: others.index(entry)]
         if problem := name_problem(entry.name, published, (other.name for other in earlier)):
+            found.append(problem)
+        titles = [other.table.title for other in earlier if other.name != entry.name]
+        titles += [each.entry.title for each in published if each.entry.name != entry.name]
+        if problem := title_problem(entry.table.title, titles):
             found.append(problem)
         if entry.kind == "folder":
             found += unreviewable_files(entry.folder)

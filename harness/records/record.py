@@ -10,26 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Fault, Status
+from harness.records.parts import EngineFactsPart, Mark, OutcomePart, Part, Sha256, SourcesPart
 
 SCHEMA_VERSION = 1
 
 Track = Literal["trained-here", "sealed", "open"]
 Grid = Literal["native", "paper"]
-Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 AuditVerdict = Literal["passed", "adapts to the test set", "not reproducible"]
 Parameter = bool | int | float | str | list[int] | list[float] | list[str]
-
-
-class Part(BaseModel):
-    """Base of every part of a record: immutable, no unknown fields, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MetricValue(Part):
@@ -74,6 +68,12 @@ class EntryPart(Part):
     """Registry digest, where the image has one."""
     image: str | None = None
     """Id of the image that ran (hash of its configuration); None on the process engine."""
+    source: str | None = None
+    """Of a source folder: identity of its files and of what they stand on, from which git derives
+    it again; None of an image, and where an older harness wrote the record."""
+    built_on: Sha256 | None = None
+    """Of a folder's image: hash of all else that decides what is in it; with `source` it gives
+    the identity."""
     maps: bool
     """Whether the entry answered with anomaly maps."""
     preset: str
@@ -82,6 +82,8 @@ class EntryPart(Part):
     """Resolved hyper-parameters, as sent in the hello frame."""
     overrides: dict[str, Parameter] = Field(default_factory=dict)
     """The part of `params` that `--set` changed."""
+    made_of: SourcesPart | None = None
+    """What a folder's identity is made of; None for an image, and where an older harness wrote it."""
     checkpoint_rule: dict[str, Parameter] | None = None
     """The rule by which checkpoints were judged: a part of the run key."""
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -276,16 +278,6 @@ class MapsPart(Part):
     """Share of the pixels that hold the most frequent value."""
 
 
-class OutcomePart(Part):
-    """How it ended."""
-
-    status: Status
-    detail: str = ""
-    """One sentence that names the frame, image number or limit."""
-    answered: int | None
-    """Test images answered before the end; None in the public form of a failed hidden run."""
-
-
 class PublicPart(Part):
     """What a record of a hidden pack holds in its public form (`harness.publishing.public_form`) alone."""
 
@@ -339,6 +331,10 @@ class Record(Part):
     metrics: list[MetricValue] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     """Remarks for the reader, such as few levels in the maps."""
+    marks: list[Mark] = Field(default_factory=list)
+    """Those of them that every row of the run bears."""
+    engine_facts: EngineFactsPart | None = None
+    """None where an older harness wrote the record, and in the public form of a hidden run."""
     audit: AuditPart | None = None
     """None where the run was not audited."""
     answers: Sha256 | None = None

@@ -12,6 +12,7 @@ from harness.contract import CONTRACT_VERSION
 from harness.records.record import Record, content_hash
 
 if TYPE_CHECKING:
+    from harness.records.parts import SourcesPart
     from harness.records.record import Parameter
 
 
@@ -23,6 +24,8 @@ class RunKey:
     """What decides the result of the run's training."""
     model: str | None = None
     """Hash of the model that the call gives, where it gives one."""
+    made_of: SourcesPart | None = None
+    """What a folder's identity is made of: for words on a difference, no part of the key."""
     patients: str | None = None
     """Hash of the patients' assignment (`PackPart.patients_digest`): the intervals hang on it, and
     no training does. None where an older record does not tell."""
@@ -40,6 +43,7 @@ class RunKey:
         device: str,
         threads: int,
         model: str | None = None,
+        made_of: SourcesPart | None = None,
         patients: str | None = None,
     ) -> RunKey:
         """The key of a run that this harness does.
@@ -54,6 +58,7 @@ class RunKey:
             device: kind of device: `cpu`, or the GPU's model.
             threads: CPU threads; other counts give other last digits.
             model: hash of a model that is given.
+            made_of: what the identity of a folder is made of.
             patients: digest of the patients' assignment.
         """
         parts = {
@@ -68,7 +73,7 @@ class RunKey:
             "contract": CONTRACT_VERSION,
             "harness": harness.__version__,
         }
-        return cls(parts, model, patients)
+        return cls(parts, model, made_of=made_of, patients=patients)
 
     @classmethod
     def of_record(cls, record: Record) -> RunKey | None:
@@ -76,7 +81,7 @@ class RunKey:
         if record.entry.checkpoint_rule is None:
             return None
         parts = _parts_of(record) | {"training": dict(record.entry.checkpoint_rule)}
-        return cls(parts, _given_model(record), record.pack.patients_digest)
+        return cls(parts, _given_model(record), patients=record.pack.patients_digest)
 
     @property
     def parts(self) -> dict[str, object]:
@@ -115,6 +120,10 @@ class RunKey:
             for name in sorted(mine.keys() | theirs.keys())
         ]
         found = [f"{name} was {was} and is {new}" for name, was, new in told if was != new]
+        if old.entry.made_of is not None and self.made_of is not None and found:
+            # Hashes tell nobody what to look for; and under docker, a folder's holds its base image.
+            found = [text for text in found if not text.startswith("identity was ")]
+            found = old.entry.made_of.difference(self.made_of) + found
         return "; ".join(found) or "the rule by which checkpoints are judged"
 
 

@@ -1,4 +1,4 @@
-"""Whether an entry keeps the contract: a full run on the demo pack, and everything looked at on the way."""
+"""Whether an entry keeps the contract: a full run, on the demo pack or another, and all looked at on the way."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import EntryFailed, EntryInvalid, UsageError
 from harness.common.foreign_text import all_quoted, one_line
-from harness.console import cli
+from harness.console import cli, data_options
 
 if TYPE_CHECKING:
     import argparse
 
+    from harness.benchmarks import Pack
     from harness.engines.base import Engine, Limits, Program
     from harness.entries.entry import Entry
     from harness.records.record import AuditPart, Record
@@ -45,7 +47,7 @@ class CheckReport:
     conforms: bool = True
     """Whether every check passed."""
     status: str | None = None
-    """Status of the run on the demo pack."""
+    """Status of its run."""
     engine: str = ""
     """Engine that ran it."""
     limits: dict[str, float | int] = field(default_factory=dict)
@@ -53,13 +55,13 @@ class CheckReport:
     checks: list[Check] = field(default_factory=list)
     """All checks, in order."""
     metrics: dict[str, float | None] = field(default_factory=dict)
-    """What it reached on the demo pack; only a sign of life."""
+    """What it reached; on the demo pack only a sign of life."""
     warnings: list[str] = field(default_factory=list)
     """Remarks that do not fail the check."""
     seconds_per_image: float | None = None
-    """Median on the demo pack, by the host's clock."""
+    """Median, by the host's clock."""
     log: str = ""
-    """Everything that the entry wrote to standard error."""
+    """Everything that the entry wrote to standard error; on a hidden pack why it is not shown."""
 
     def add(self, name: str, detail: str, *, passed: bool = True) -> None:
         """Note one check."""
@@ -74,7 +76,7 @@ class CheckReport:
         return EntryInvalid.exit_code if self.status is None else EntryFailed.exit_code
 
     def show_log(self, reporter: cli.Reporter) -> None:
-        """Everything that the entry said; the demo pack's images are no secret."""
+        """Everything that the entry said, where the pack's images are no secret."""
         if self.log:
             reporter.event(f"--- log of {self.entry} ---")
             for line in all_quoted(self.log):
@@ -88,11 +90,14 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     Raises:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
+    from harness.benchmarks import check_cache, default_cache
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.program import prepare_program
+    from harness.running.plan import check_seeds, refuse_leaks
 
+    check_seeds([options.seed])
     cli.read_limits(options.limit)
     engine = choose_engine(options.engine)
     engine.check()
@@ -104,16 +109,22 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
             where=f"engine {engine.name}",
             fix="install and start Docker, then use --engine docker",
         )
+    cache = default_cache()
+    check_cache(cache)
+    pack = data_options.open_one(options, cache, reporter)
+    refuse_leaks([entry], [pack], engine)
     verdict = CheckReport(entry.name, engine=engine.describe())
     reporter.event(
-        f"checking {entry.name} on the demo pack · {options.device} · {engine.describe()}"
+        f"checking {entry.name} on {_named(pack.name)} · {options.device} · {engine.describe()}"
     )
     try:
         program = prepare_program(entry, engine)
     except EntryInvalid as error:
         verdict.add("image", str(error), passed=False)
         return verdict
-    return check_program(verdict, entry, program, engine=engine, options=options, reporter=reporter)
+    return check_program(
+        verdict, entry, program, engine=engine, options=options, reporter=reporter, pack=pack
+    )
 
 
 def check_program(
@@ -124,6 +135,7 @@ def check_program(
     engine: Engine,
     options: argparse.Namespace,
     reporter: cli.Reporter,
+    pack: Pack,
 ) -> CheckReport:
     """Everything that is looked at once the program can be started: `check_entry` and `submit` share it.
 
@@ -150,6 +162,7 @@ def check_program(
             engine=engine,
             options=options,
             reporter=reporter,
+            pack=pack,
         )
     return verdict
 
@@ -192,21 +205,23 @@ def _run(
     engine: Engine,
     options: argparse.Namespace,
     reporter: cli.Reporter,
+    pack: Pack,
 ) -> None:
-    """The run on the demo pack, with the limits of production."""
-    from harness.benchmarks import check_cache, default_cache, demo_pack
+    """One run, with the limits of production."""
+    from harness.benchmarks import default_cache
     from harness.entries.asked_limits import limits_for
     from harness.entries.weights import default_weights_folder, require_for
     from harness.records.store import Store
     from harness.running.plan import is_audited
     from harness.running.request import RunPlace, request_of
     from harness.running.run import execute
+    from harness.running.trying import NO_LOG
 
     cache = default_cache()
-    check_cache(cache)
-    pack = demo_pack(cache)
     overrides = cli.assignments(options.overrides, "--set")
-    settings = entry.settings(pack.name, preset=options.preset, overrides=overrides)
+    settings = entry.settings(
+        pack.card.base or pack.name, preset=options.preset, overrides=overrides
+    )
     weights = options.weights or default_weights_folder()
     require_for(entry.table.backbones, settings.params, weights)
     with _temporary_store() as folder:
@@ -223,8 +238,14 @@ def _run(
             is_audited=is_audited(entry, program, options.audit),
         )
         record = execute(request, place)
-        verdict.log = place.store.log_path(request.name).read_text("utf-8", "replace")
+        verdict.log = NO_LOG
+        if may_leave(Artefact.LOG, pack.card.visibility):
+            verdict.log = place.store.log_path(request.name).read_text("utf-8", "replace")
     _judge(verdict, record)
+
+
+def _named(benchmark: str) -> str:
+    return "the demo pack" if benchmark == "demo" else one_line(benchmark)
 
 
 @contextlib.contextmanager
@@ -238,9 +259,9 @@ def _judge(verdict: CheckReport, record: Record) -> None:
     verdict.status = outcome.status.value
     asked = record.pack.test_normal + record.pack.test_anomalous
     detail = outcome.detail or f"{outcome.answered} of {asked} test images answered"
-    verdict.add("run on the demo pack", detail, passed=record.is_ok)
+    verdict.add(f"run on {_named(record.pack.benchmark)}", detail, passed=record.is_ok)
     if not record.is_ok:
-        verdict.add("remedy", outcome.status.entry.remedy, passed=False)
+        verdict.add("remedy", f"{outcome.sentence} {outcome.remedy}", passed=False)
     latency = record.times.latency
     verdict.seconds_per_image = latency.median if latency else None
     verdict.warnings = list(record.warnings)

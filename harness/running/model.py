@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.benchmarks import stage_training
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
-from harness.common.statuses import RunEnded, Status
+from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.metrics import METRICS_VERSION
 from harness.records.record import ModelPart, TrainingPart
@@ -197,7 +197,11 @@ class RunModel:
         except RunEnded as end:
             free = shutil.disk_usage(training.written).free
             if end.status is Status.CRASHED and free < FULL_DISK_BYTES:
-                raise RunEnded(Status.HOST_ERROR, f"the disk is full ({training.written})") from end
+                raise RunEnded(
+                    Status.HOST_ERROR,
+                    f"the disk is full ({training.written})",
+                    cause=Cause.DISK_FULL,
+                ) from end
             raise
         finally:
             self._note(training)

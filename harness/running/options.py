@@ -27,6 +27,7 @@ def add_run_options(parser: cli.Parser) -> None:
     cli.add_engine_options(parser)
     cli.add_setting_options(parser)
     _add_model_options(parser)
+    cli.add_review_option(parser)
     group = parser.add_argument_group("results")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     group.add_argument("--as", dest="name", metavar="NAME", help="another name on the board")

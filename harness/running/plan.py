@@ -6,12 +6,13 @@ for record in run_all(plan): ...         what is finished is not run again
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, UsageError
+from harness.common.foreign_text import one_line
 from harness.console import cli, data_options
 from harness.running.presets import base_of, check_presets
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.engines.base import Engine, Limits, Program
     from harness.entries.entry import Entry
+    from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.store import RunName, Store
     from harness.running.request import Request, RunPlace
@@ -35,6 +37,8 @@ class RunPlan:
     requests: tuple[Request, ...]
     place: RunPlace
     replace: bool
+    data: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the name of a pack, the options that name it to another verb."""
 
 
 def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
@@ -47,6 +51,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry, say_what_was_meant
+    from harness.entries.reviewed import protected_branch
     from harness.entries.weights import default_weights_folder
     from harness.records.store import Store
     from harness.running.request import RunPlace
@@ -61,7 +66,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     models = ModelStore(default_models())
     given = _given_model(options, entries, models)
     options.seeds = options.seeds or [given.seed or 0 if given else 0]
-    _check_seeds(options.seeds)
+    check_seeds(options.seeds)
     store = Store(options.results)
     if not options.dry_run:
         store.check_writable()
@@ -70,7 +75,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     cache = default_cache()
     check_cache(cache)
     packs = data_options.open_packs(options, cache, reporter)
-    _refuse_leaks(entries, packs, engine)
+    refuse_leaks(entries, packs, engine)
     check_presets(entries, packs, options.preset, reporter)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
@@ -95,9 +100,11 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
         models=models,
         keep_model=not options.no_keep_model,
         retrain=options.retrain,
+        reviewed=protected_branch(options.reviewed_branch),
     )
     requests = tuple(_requests(entries, packs, options, place, overrides=overrides, given=given))
-    return RunPlan(requests, place, options.replace)
+    _tell_unreviewed(requests, place)
+    return RunPlan(requests, place, options.replace, data_options.places(packs, options))
 
 
 def _requests(
@@ -204,7 +211,8 @@ def _named(entries: list[Entry], name: str | None) -> list[Entry]:
     return entries
 
 
-def _check_seeds(seeds: Sequence[int]) -> None:
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `UsageError` unless the seeds are different, and such as every library takes."""
     if len(set(seeds)) != len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
         raise UsageError("seeds are different whole numbers from 0 to 2147483647", where="--seed")
 
@@ -217,7 +225,45 @@ def _tell_unreviewable(entries: Sequence[Entry], reporter: cli.Reporter) -> None
             reporter.event(f"{entry.name} cannot be on the trained-here track: {problems[0]}")
 
 
-def _refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
+def _tell_unreviewed(requests: Sequence[Request], place: RunPlace) -> None:
+    """What keeps runs from a rank, before they begin; each once, with its entries."""
+    told: dict[str, list[str]] = {}
+    for request in requests:
+        if problem := _review_problem(request, place.reviewed):
+            told.setdefault(problem, []).append(request.entry.name)
+    for problem, names in told.items():
+        place.reporter.event(
+            f"{_listing(list(dict.fromkeys(names)))}: {problem}; trained, scored and shown as"
+            " usual, and takes no rank"
+        )
+
+
+def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
+    """Why a run takes no rank for want of a review, or None."""
+    from harness.board.reviews import OWN_SETTINGS, UNREVIEWED, Contents, find_reviewed, is_preset
+    from harness.entries.entry import SubmissionTable
+    from harness.entries.reviewed import ReviewedFolder
+
+    entry, program = request.entry, request.program
+    pinned = entry.table.pinned if isinstance(entry.table, SubmissionTable) else ""
+    found = find_reviewed(
+        Contents(
+            entry.kind, entry.name, entry.folder_name, program.source, pinned, program.image_digest
+        ),
+        reviewed,
+    )
+    if found is None and entry.kind == "folder":
+        return f"{UNREVIEWED}: {reviewed.missing(entry.folder)}"
+    if found is None:
+        return f"{UNREVIEWED}: {reviewed.why or f'no submission of {reviewed.branch} pins it'}"
+    committed = found.entry if isinstance(found, ReviewedFolder) else found
+    if is_preset(request.settings, committed, base_of(request.pack)):
+        return None
+    own = ", ".join(f"{name}={value}" for name, value in request.settings.overrides.items())
+    return f"{OWN_SETTINGS}: {one_line(own)} is no preset of {reviewed.branch}"
+
+
+def refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
     """Images that must not leak, and strangers' programs, need an isolating engine."""
     if engine.isolation != "none":
         return
@@ -241,6 +287,8 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
         StoreConflict: a name is taken by another run; said before anything is run.
         InfrastructureFault: a run could not be done, twice.
     """
+    from harness.running.trying import check_call, reason
+
     place = plan.place
     _check_conflicts(plan)
     for request in plan.requests:
@@ -262,6 +310,9 @@ def run_all(plan: RunPlan) -> Iterator[Record]:
         place.reporter.event(f"{request.name}: running")
         record = _run_twice_at_most(request, place, existing)
         place.reporter.event(f"{request.name}: {_ending(record)}")
+        if not record.is_ok:
+            data = plan.data.get(request.pack.name, ())
+            place.reporter.event(reason(record, place.store.root, check_call(request, place, data)))
         yield record
 
 
@@ -305,12 +356,14 @@ def _check_conflicts(plan: RunPlan) -> None:
 
 
 def _run_twice_at_most(request: Request, place: RunPlace, existing: Record | None) -> Record:
-    """The infrastructure's faults say nothing about the entry: one more try, then the error."""
+    """The infrastructure's faults say nothing about the entry: what can pass is tried once more."""
     from harness.running.run import execute
 
     try:
         return execute(request, place, before=existing)
     except InfrastructureFault as fault:
+        if not fault.can_pass:
+            raise
         place.reporter.event(f"{request.name}: {fault.what} Trying once more.")
     return execute(request, place, before=existing)
 
@@ -321,7 +374,7 @@ def _ending(record: Record) -> str:
     if record.is_ok:
         return f"ok in {seconds}"
     detail = f": {record.outcome.detail}" if record.outcome.detail else ""
-    return f"{status}{detail} ({seconds})\n  {status.entry.sentence} {status.entry.remedy}"
+    return f"{status}{detail} ({seconds})"
 
 
 @dataclass(frozen=True)

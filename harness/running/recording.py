@@ -12,17 +12,18 @@ import numpy as np
 
 from harness.benchmarks import Pack
 from harness.board.gallery import GalleryMaker
+from harness.board.reviews import marked, review
 from harness.board.tracks import ranking, track_of
-from harness.common.foreign_text import one_line
 from harness.common.statuses import Status
+from harness.engines.base import EngineFacts
 from harness.metrics import METRICS_VERSION, RunScores
+from harness.records.parts import OutcomePart
 from harness.records.record import (
     AuditPart,
     CostPart,
     EntryPart,
     Latency,
     ModelPart,
-    OutcomePart,
     PackPart,
     Record,
     TimesPart,
@@ -31,10 +32,10 @@ from harness.records.record import (
 from harness.records.source import source
 from harness.running.audit import AnswersHash
 from harness.running.machine import machine
+from harness.running.remarks import facts_part, remarks_of
 from harness.running.request import Request, RunPlace
+from harness.session.one_image import Answer
 from harness.session.scoring import ground_truth
-
-MAX_TITLE = 1000  # characters
 
 
 @dataclass
@@ -55,7 +56,9 @@ class RunProgress:
     peak_ram_bytes: list[int] = field(default_factory=list)
     peak_gpu_bytes: list[int] = field(default_factory=list)
     log: bytes = b""
+    facts: list[EngineFacts] = field(default_factory=list)
     answered: int = 0
+    constant_maps: int = 0
     has_scores_from_maps: bool = False
     entry_has_maps: bool = True
     kept_maps: Path | None = None
@@ -69,6 +72,15 @@ class RunProgress:
         elif is_test:
             self.latencies.append(seconds)
 
+    def note_answer(self, answer: Answer) -> None:
+        """Count one answered test image, once its map was scored."""
+        self.note_latency(answer.latency_seconds, is_test=True)
+        self.answered += 1
+        self.has_scores_from_maps |= answer.is_score_from_map
+        drawn = answer.anomaly_map
+        if drawn is not None and drawn[0, 0] == drawn[-1, -1]:  # two corners settle most of them
+            self.constant_maps += bool((drawn == drawn[0, 0]).all())
+
 
 def record_of(
     request: Request, place: RunPlace, progress: RunProgress, outcome: OutcomePart
@@ -79,19 +91,30 @@ def record_of(
     is_ranked, reason = ranking(
         request.settings, request.pack, place.engine, track=track, model=progress.model
     )
-    return Record(
+    facts = facts_part(progress.facts)
+    remarks = remarks_of(
+        scores,
+        progress.training if scores else None,
+        facts,
+        constant_maps=progress.constant_maps,
+        has_scores_from_maps=progress.has_scores_from_maps,
+    )
+    record = Record(
         run_key=request.key.hash,
         entry=EntryPart(
             name=entry.name,
-            title=one_line(entry.table.title, MAX_TITLE),
+            title=entry.shown_title,
             kind=entry.kind,
             identity=request.program.identity,
             image_digest=request.program.image_digest,
             image=request.program.image or None,
+            source=request.program.source,
+            built_on=request.program.built_on,
             maps=progress.entry_has_maps,
             preset=request.settings.preset,
             params=dict(request.settings.params),
             overrides=dict(request.settings.overrides),
+            made_of=request.key.made_of,
             checkpoint_rule=request.settings.training.model_dump(),
             metadata=entry.metadata,
         ),
@@ -115,16 +138,11 @@ def record_of(
         metrics=list(scores.metrics) if scores else [],
         audit=progress.audit if scores else None,
         answers=progress.answers.value if scores else None,
-        warnings=_warnings(progress, scores),
+        warnings=[remark.text for remark in remarks],
+        marks=list(dict.fromkeys(remark.mark for remark in remarks if remark.mark)),
+        engine_facts=facts,
     )
-
-
-def _warnings(progress: RunProgress, scores: RunScores | None) -> list[str]:
-    """Remarks on a run that ended well."""
-    if scores is None:
-        return []
-    told = ["the entry sends no score: its map's maximum is the image score"]
-    return [*scores.warnings, *(told if progress.has_scores_from_maps else [])]
+    return marked(record, review(record, place.reviewed))
 
 
 def peak_mib(peaks: Sequence[int]) -> float | None:

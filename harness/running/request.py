@@ -12,6 +12,8 @@ from harness.console.cli import Reporter
 from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
+from harness.entries.reviewed import NOTHING_REVIEWED, Reviewed
+from harness.records.parts import SourcesPart
 from harness.records.releases import unlisted_name
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
@@ -81,6 +83,8 @@ class RunPlace:
     """Train, even where a finished training is there."""
     trainings: Path | None = None
     """Where trainings under way are kept; None = in the cache, for a later run to go on from."""
+    reviewed: Reviewed = NOTHING_REVIEWED
+    """What a run may be of and take a rank."""
 
 
 def request_of(
@@ -117,9 +121,17 @@ def request_of(
         device=kind or device_kind(device),
         threads=limits.threads,
         model=model.hash if model else None,
+        made_of=made_of(program),
         patients=pack.patients,
     )
     return Request(entry, program, settings, pack, seed, device, limits, key, is_audited, model)
+
+
+def made_of(program: Program) -> SourcesPart | None:
+    """What the identity of a folder is made of; None for an image."""
+    if not program.own_files:
+        return None
+    return SourcesPart(own=program.own_files, shared=program.shared_files, base=program.built_on)
 
 
 def device_kind(device: str) -> str:

@@ -27,13 +27,15 @@ from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.removal import remove_tree_if_possible
 from harness.common.room_to_write import DISK_FULL
-from harness.common.statuses import Fault, RunEnded, Status
+from harness.common.statuses import Cause, Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.engines.gpu import health as gpu_health
 from harness.engines.gpu.memory import GpuMemoryGauge
 from harness.records.kept_maps import MapKeeper
-from harness.records.record import OutcomePart, Record
+from harness.records.parts import LogPart, OutcomePart
+from harness.records.record import Record
 from harness.running.audit import Audit
+from harness.running.log_words import last_lines, spoken_of
 from harness.running.model import RunModel
 from harness.running.recording import RunProgress, record_of
 from harness.running.request import Request, RunPlace, by_uuid, launch_of
@@ -92,9 +94,25 @@ def _execute(
     except RunEnded as end:
         detail = end.told(request.pack.card.visibility)
         if end.status.fault is Fault.INFRASTRUCTURE:
-            raise InfrastructureFault(end.status, detail) from end
-        outcome = OutcomePart(status=end.status, detail=detail, answered=progress.answered)
+            raise InfrastructureFault(end.status, detail, end.cause) from end
+        outcome = _failed(request, place, progress, end)
     return _store(request, place, progress, record_of(request, place, progress, outcome))
+
+
+def _failed(request: Request, place: RunPlace, progress: RunProgress, end: RunEnded) -> OutcomePart:
+    """How a run ended by the entry's fault; on an open pack with the last lines of its log."""
+    visibility, cause, log = request.pack.card.visibility, end.cause, None
+    if may_leave(Artefact.LOG, visibility):
+        cause = cause or spoken_of(end.status, progress.log)
+        whole = place.store.log_path(request.name).relative_to(place.store.root)
+        log = LogPart(path=whole.as_posix(), lines=last_lines(progress.log))
+    return OutcomePart(
+        status=end.status,
+        detail=end.told(visibility),
+        answered=progress.answered,
+        cause=cause,
+        log=log,
+    )
 
 
 @contextlib.contextmanager
@@ -108,7 +126,9 @@ def _disk_faults(request: Request, place: RunPlace) -> Iterator[None]:
         # A file of the model is called what the entry called it.
         is_named = may_leave(Artefact.ENTRY_WORDS, request.pack.card.visibility)
         full = (error.filename if is_named else None) or place.cache
-        raise InfrastructureFault(Status.HOST_ERROR, f"the disk is full ({full})") from error
+        raise InfrastructureFault(
+            Status.HOST_ERROR, f"the disk is full ({full})", Cause.DISK_FULL
+        ) from error
 
 
 def _held_training(
@@ -214,7 +234,7 @@ class _Run:
         with self._running(launch) as running:
             session = PredictSession(running, launch, self._hello())
             session.start()
-            told = [answer for _, answer in self._answers(session, audit.picked, "audited images")]
+            told = [answer for _, answer in self._answers(session, audit.picked, "audited image")]
             session.finish()
         return told
 
@@ -232,7 +252,7 @@ class _Run:
         )
         if pack.has_masks:
             samples = shuffled(pack.split("valid"))
-            for sample, answer in self._answers(session, samples, "validation images"):
+            for sample, answer in self._answers(session, samples, "validation image"):
                 scorer.add("valid", sample.key, answer.score, answer.anomaly_map)
                 progress.answers.add(sample.key, answer)
                 progress.note_latency(answer.latency_seconds, is_test=False)
@@ -240,7 +260,7 @@ class _Run:
                     keeper.add("valid", sample.key, answer.anomaly_map)
         progress.gallery = open_gallery(pack, place.cache, place.reporter.progress)
         samples = shuffled(pack.split("test"))
-        for sample, answer in self._answers(session, samples, "test images"):
+        for sample, answer in self._answers(session, samples, "test image"):
             scorer.add("test", sample.key, answer.score, answer.anomaly_map)
             progress.answers.add(sample.key, answer)
             if audit is not None:
@@ -249,9 +269,7 @@ class _Run:
                 keeper.add("test", sample.key, answer.anomaly_map)
             if progress.gallery is not None:
                 progress.gallery.offer(sample, answer.score, answer.anomaly_map)
-            progress.note_latency(answer.latency_seconds, is_test=True)
-            progress.answered += 1
-            progress.has_scores_from_maps |= answer.is_score_from_map
+            progress.note_answer(answer)
         progress.scores = scorer.finish()
 
     def _compile_truth(self) -> None:
@@ -261,12 +279,12 @@ class _Run:
             ground_truth(pack, split, place.cache, place.reporter.progress)
 
     def _answers(
-        self, session: PredictSession, samples: Sequence[Sample], label: str
+        self, session: PredictSession, samples: Sequence[Sample], what: str
     ) -> Iterator[tuple[Sample, Answer]]:
         questions = questions_of(self.request.pack, samples)
-        for done, answer in enumerate(session.ask(questions), start=1):
+        for done, answer in enumerate(session.ask(questions, what), start=1):
             yield sample_of(answer), answer
-            self.place.reporter.progress(label, done, len(samples))
+            self.place.reporter.progress(f"{what}s", done, len(samples))
 
     @contextlib.contextmanager
     def _running(self, launch: Launch) -> Iterator[Running]:
@@ -284,6 +302,7 @@ class _Run:
         finally:
             # The log is complete only after the program was stopped.
             self.progress.log += running.log
+            self.progress.facts.append(running.facts())
             if (peak := running.peak_memory_bytes) is not None:
                 self.progress.peak_ram_bytes.append(peak)
             if gauge.peak_bytes is not None:

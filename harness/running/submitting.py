@@ -340,6 +340,7 @@ def _check(
     Raises:
         EntryInvalid, EntryFailed: it does not keep it; its log has been shown.
     """
+    from harness.benchmarks import check_cache, default_cache, demo_pack
     from harness.running.checking import CheckReport, check_program
 
     engine = candidate.engine
@@ -347,8 +348,16 @@ def _check(
         f"checking {candidate.table.name} on the demo pack · {options.device} · {engine.describe()}"
     )
     verdict = CheckReport(candidate.table.name, engine=engine.describe())
+    cache = default_cache()
+    check_cache(cache)
     check_program(
-        verdict, candidate.entry, program, engine=engine, options=options, reporter=reporter
+        verdict,
+        candidate.entry,
+        program,
+        engine=engine,
+        options=options,
+        reporter=reporter,
+        pack=demo_pack(cache),
     )
     verdict.show_log(reporter)
     for check in verdict.checks:

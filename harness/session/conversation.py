@@ -23,6 +23,7 @@ import numpy as np
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import (
     MAP_DTYPES,
+    AnyFrame,
     CheckpointFrame,
     Description,
     DoneFrame,
@@ -33,8 +34,8 @@ from harness.contract.frames import (
     Verdict,
     parse_frame,
 )
-from harness.contract.lines import MAX_LINE_BYTES, BadFrame
-from harness.engines.base import DeadlinePassed, Launch, Running
+from harness.contract.lines import MAX_LINE_BYTES, BadFrame, came
+from harness.engines.base import DeadlinePassed, Launch, OutputFlood, Running
 from harness.session.one_image import Ahead, Answer, Asked, PreparedImage, Question, Received
 from harness.session.pipe import EntryPipe
 from harness.session.time_limits import Deadline, TimeLimits
@@ -142,12 +143,16 @@ class _Conversation:
             self.pipe.send(line, deadline)
             frame = parse_frame(self.pipe.receive_first_line("type", deadline))
             if not isinstance(frame, ReadyFrame):
-                raise BadFrame("a ready frame was expected")
+                raise BadFrame("a ready frame was expected", _kind(frame))
         self._has_maps = frame.maps and self._hello.maps_wanted
         return Ready(frame.maps, self._running.last_arrival - self.time_limits.began)
 
-    def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
+    def ask(self, questions: Iterable[Question], what: str = "") -> Iterator[Answer]:
         """Send one image after the other, each after the answer to the one before.
+
+        Args:
+            questions: the images.
+            what: what they are, for messages that count them apart from the session's others.
 
         An answer is handed over once the next image has been sent: what the caller does with it
         is done while the entry computes.
@@ -156,10 +161,12 @@ class _Conversation:
             RunEnded: by the entry's fault; every answer that was whole has been handed over.
         """
         received: Received | None = None
+        sent = 0
         with Ahead(questions) as ahead:
             while (question := ahead.take()) is not None:
+                sent += 1
                 try:
-                    asked = self._send(question)
+                    asked = self._send(question, f"{what} {sent}, " if what else "")
                 except RunEnded:
                     if received is not None:
                         yield received.answer()
@@ -180,9 +187,9 @@ class _Conversation:
         """
         self.pipe.close()
 
-    def _send(self, question: PreparedImage) -> Asked:
+    def _send(self, question: PreparedImage, which: str) -> Asked:
         self._asked += 1
-        where = f"image {self._asked}"
+        where = f"{which}image {self._asked}" + (" of the session" if which else "")
         self.pipe.expect_silence(where)
         pixels = math.prod(question.size)
         self._running.expect_output(MAX_LINE_BYTES + (pixels * 4 if self._has_maps else 0))
@@ -202,12 +209,14 @@ class _Conversation:
                 raise DeadlinePassed("the answer came after its deadline")
         return Received(asked, header, anomaly_map, arrived - asked.sent)
 
-    def _checked_header(self, frame: object, question: PreparedImage, where: str) -> MapFrame:
+    def _checked_header(self, frame: AnyFrame, question: PreparedImage, where: str) -> MapFrame:
         """The answer's header, when it is the answer to this question."""
         if not isinstance(frame, MapFrame):
-            raise BadFrame("a map frame was expected")
+            raise BadFrame("a map frame was expected", _kind(frame))
         if frame.id != question.id:
-            raise BadFrame("the id is not the one of the image")
+            raise BadFrame(
+                "the id is not the one of the image", f"{came(frame.id)}, not {question.id!r}"
+            )
         if frame.shape is None:
             if self._has_maps:
                 raise BadFrame("a map was wanted, and ready said that there are maps")
@@ -218,6 +227,7 @@ class _Conversation:
             raise RunEnded(
                 Status.WRONG_SHAPE,
                 f"{where}: the map is not {_sides(question.size)}, as the image is",
+                of_entry=f"{_sides(frame.shape)} came, in {frame.dtype}",
             )
         if self._map_dtype is None:
             self._map_dtype = frame.dtype
@@ -340,9 +350,9 @@ class _Training(_Conversation):
             frame, nbytes = self.pipe.receive_frame(self.time_limits.total)
             self._received += nbytes
             if self._received > limit:
-                raise BadFrame(f"more than {limit} bytes on standard output in one training")
+                raise OutputFlood
             if not isinstance(frame, ProgressFrame | CheckpointFrame | DoneFrame):
-                raise BadFrame("a progress, checkpoint or done frame was expected")
+                raise BadFrame("a progress, checkpoint or done frame was expected", _kind(frame))
             if self._is_told_to_stop and isinstance(frame, CheckpointFrame):
                 raise BadFrame("a checkpoint came after the verdict that said stop")
         if self._is_saving:
@@ -372,12 +382,16 @@ def read_description(running: Running, launch: Launch) -> Description:
         RunEnded: it does not describe itself as the contract says, or not in time.
     """
     limits = launch.limits
-    pipe = EntryPipe(running, TimeLimits(limits, limits.start_seconds))
-    where = "the description"
-    with pipe.typed(where, pipe.limits.total):
-        description = Description.from_line(pipe.receive_first_line("contract", pipe.limits.total))
+    pipe = EntryPipe(running, TimeLimits(limits, limits.start_seconds + limits.stop_seconds))
+    where, deadline = "the description", pipe.limits.start()
+    with pipe.typed(where, deadline):
+        description = Description.from_line(pipe.receive_first_line("contract", deadline))
     pipe.close()
     return description
+
+
+def _kind(frame: AnyFrame) -> str:
+    return f"a {frame.kind} frame came"
 
 
 def _sides(shape: tuple[int, ...]) -> str:

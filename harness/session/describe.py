@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.common.errors import EntryInvalid, InfrastructureFault
 from harness.common.foreign_text import quoted
-from harness.common.statuses import Fault, RunEnded
+from harness.common.statuses import Fault, RunEnded, Status, remedy_of
 from harness.contract.frames import Description
 from harness.engines.base import Engine, Launch, Limits, Program
 from harness.session.conversation import read_description
@@ -29,10 +29,18 @@ def describe(program: Program, engine: Engine, limits: Limits) -> Description:
                 log = running.log
     except RunEnded as end:
         if end.status.fault is Fault.INFRASTRUCTURE:
-            raise InfrastructureFault(end.status, end.detail) from end
+            raise InfrastructureFault(end.status, end.detail, end.cause) from end
         tail = quoted(log[-LOG_TAIL_BYTES:])
         raise EntryInvalid(
-            f"it does not describe itself: {end.detail}" + (f"\n{tail}" if tail else ""),
+            # It has seen no image yet: what it said instead tells nothing of one.
+            f"it does not describe itself: {end.told('open')}" + (f"\n{tail}" if tail else ""),
             where=program.name,
-            fix="see harness/contract/README.md, section describe",
+            fix=_fix(end),
         ) from end
+
+
+def _fix(end: RunEnded) -> str:
+    """What to do: of a want of time or memory what asks for more, else what it should have said."""
+    if end.cause is not None or end.status in (Status.START_TIMEOUT, Status.OUT_OF_MEMORY):
+        return remedy_of(end.status, end.cause)
+    return "see harness/contract/README.md, section describe"

@@ -94,7 +94,11 @@ class Received:
         """The answer, when its map is finite."""
         anomaly_map, score = self.anomaly_map, self.header.score
         if anomaly_map is not None and not _is_finite(anomaly_map):
-            raise RunEnded(Status.NON_FINITE, f"{self.asked.where}: the map holds NaN or infinity")
+            raise RunEnded(
+                Status.NON_FINITE,
+                f"{self.asked.where}: the map holds NaN or infinity",
+                of_entry=_first_bad(anomaly_map),
+            )
         if score is None and anomaly_map is not None:
             score = float(anomaly_map.max())
         if score is None:
@@ -154,6 +158,16 @@ def _checked_shape(image: np.ndarray) -> tuple[int, ...]:
     ):
         raise ValueError(f"an image is uint8 [H,W] or [H,W,3], not {image.dtype} {image.shape}")
     return image.shape
+
+
+def _first_bad(anomaly_map: np.ndarray) -> str:
+    """The first value of a map [H,W] that is not finite, and how many there are."""
+    bad = np.argwhere(~np.isfinite(anomaly_map))
+    row, column = (int(index) for index in bad[0])
+    value = float(anomaly_map[row, column])
+    return (
+        f"{value} in row {row}, column {column} (from 0), {len(bad)} of {anomaly_map.size} values"
+    )
 
 
 def _is_finite(anomaly_map: np.ndarray) -> bool:

@@ -1,21 +1,35 @@
 """The harness's end of the pipe: everything that can go wrong in it, as a typed status.
 
 Traps. An entry that closes its output has usually exited: only its exit tells whether it
-crashed, ran out of memory or just stopped early. Details name positions and what was
-expected, never what the entry wrote: an entry could write pixels there.
+crashed, ran out of memory or just stopped early. One that does not answer in time may wait for
+a child that was killed for memory: the engine is asked on that way, too. Details name positions
+and what was expected; what the entry wrote instead is told of open packs alone (`of_entry`): an
+entry could write pixels there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import signal
+import time
 from collections.abc import Iterator
 
-from harness.common.statuses import RunEnded, Status
+from harness.common.statuses import Cause, RunEnded, Status
 from harness.contract.frames import AnyFrame, parse_frame
-from harness.contract.lines import MAX_LINE_BYTES, BadFrame, NonFiniteNumber, decode_line
+from harness.contract.lines import (
+    MAX_LINE_BYTES,
+    MAX_SHOWN_BYTES,
+    BadFrame,
+    NonFiniteNumber,
+    NotJson,
+    came,
+    decode_line,
+    is_printed,
+)
 from harness.contract.serve import EXIT_OUT_OF_GPU_MEMORY
 from harness.engines.base import (
     DeadlinePassed,
+    EngineFacts,
     Exit,
     LogFlood,
     OutputFlood,
@@ -26,6 +40,7 @@ from harness.session.time_limits import Deadline, TimeLimits
 
 MAX_BANNER_BYTES = 64 * 1024
 """Bytes that may stand on standard output before the first frame."""
+_FULL = {"/dev/shm": Cause.SHM_FULL, "/tmp": Cause.TMP_FULL}  # noqa: S108 - the entry's own
 
 
 class EntryPipe:
@@ -52,7 +67,7 @@ class EntryPipe:
         try:
             yield
         except DeadlinePassed:
-            raise RunEnded(deadline.status, f"{where}: {deadline.words}") from None
+            raise _late(where, deadline, self._running.facts()) from None
         except PipeClosed:
             raise self._early_end(where) from None
         except OutputFlood:
@@ -60,9 +75,11 @@ class EntryPipe:
         except LogFlood:
             raise _log_flooded(where) from None
         except NonFiniteNumber as problem:
-            raise RunEnded(Status.NON_FINITE, f"{where}: {problem}") from None
+            raise RunEnded(
+                Status.NON_FINITE, f"{where}: {problem}", of_entry=problem.came
+            ) from None
         except BadFrame as problem:
-            raise RunEnded(Status.BAD_FRAME, f"{where}: {problem}") from None
+            raise _bad_frame(where, problem) from None
 
     def send(self, line: bytes, deadline: Deadline, payload: bytes | memoryview = b"") -> None:
         """Write one frame: its line and its bytes; inside `typed`."""
@@ -91,14 +108,22 @@ class EntryPipe:
                 return line
             skipped += len(line)
             if skipped > MAX_BANNER_BYTES:
-                raise BadFrame(f"more than {MAX_BANNER_BYTES} bytes before the first frame")
+                raise NotJson(
+                    f"more than {MAX_BANNER_BYTES} bytes before the first frame",
+                    f"{came(line)} last",
+                )
 
     def expect_silence(self, where: str) -> None:
         """End the run when the entry has said something that nobody asked for."""
-        if self._running.pending():
+        if waiting := self._running.pending():
+            with self.typed(where, self.limits.total):
+                count = min(waiting, MAX_SHOWN_BYTES)
+                seen = bytes(self._running.receive(count, time.monotonic() + 1.0))
             raise RunEnded(
                 Status.BAD_FRAME,
                 f"{where}: there are bytes on standard output after the last frame",
+                of_entry=came(seen),
+                cause=Cause.PRINTED if is_printed(seen) else None,
             )
 
     def close(self) -> None:
@@ -110,7 +135,7 @@ class EntryPipe:
         with self.typed(where, deadline):
             ending = self._running.wait(deadline.at)
         if ending.code != 0:
-            raise _ended(ending, where)
+            raise _ended(ending, where, self._running.facts())
         self.expect_silence(where)
 
     def _early_end(self, where: str) -> RunEnded:
@@ -118,12 +143,14 @@ class EntryPipe:
         try:
             ending = self._running.wait(self.limits.last_word())
         except DeadlinePassed:
-            return RunEnded(
-                Status.MISSING_ANSWER, f"{where}: the entry closed its pipe and went on running"
-            )
+            what, facts = "the entry closed its pipe and went on running", self._running.facts()
+            if facts.memory_kills:
+                return _killed_for_memory(f"{where}: {what}", facts)
+            cause = _full_folder(facts) or Cause.NO_END
+            return RunEnded(Status.MISSING_ANSWER, f"{where}: {what}", cause=cause)
         except LogFlood:
             return _log_flooded(where)
-        return _ended(ending, where)
+        return _ended(ending, where, self._running.facts())
 
 
 def _is_banner(line: bytes, key: str) -> bool:
@@ -133,23 +160,67 @@ def _is_banner(line: bytes, key: str) -> bool:
         return not (line.lstrip().startswith(b"{") and f'"{key}"'.encode() in line)
 
 
-def _ended(ending: Exit, where: str) -> RunEnded:
+def _late(where: str, deadline: Deadline, facts: EngineFacts) -> RunEnded:
+    """How a run ends that passed a deadline: for want of memory, where the engine knows of it."""
+    what = f"{where}: {deadline.words}"
+    if facts.memory_kills:
+        return _killed_for_memory(what, facts)
+    return RunEnded(deadline.status, what, cause=_full_folder(facts) or deadline.cause)
+
+
+def _bad_frame(where: str, problem: BadFrame) -> RunEnded:
+    """What came is no frame: where it is no JSON at all, somebody printed it."""
+    cause = Cause.PRINTED if isinstance(problem, NotJson) else None
+    return RunEnded(Status.BAD_FRAME, f"{where}: {problem}", of_entry=problem.came, cause=cause)
+
+
+def _ended(ending: Exit, where: str, facts: EngineFacts) -> RunEnded:
     """The status for an entry that exited when it should not have, or not with 0."""
-    if ending.is_out_of_memory:
-        return RunEnded(Status.OUT_OF_MEMORY, f"{where}: the memory limit ended the entry")
+    how = _words_of(ending)
+    if ending.is_out_of_memory or facts.memory_kills:
+        return _killed_for_memory(f"{where}: {how}", facts)
     if ending.code == EXIT_OUT_OF_GPU_MEMORY:
-        return RunEnded(Status.OUT_OF_GPU_MEMORY, f"{where}: the entry exited with code 77")
+        return RunEnded(Status.OUT_OF_GPU_MEMORY, f"{where}: {how}")
+    cause = _full_folder(facts)
     if ending.code == 0:
-        return RunEnded(Status.MISSING_ANSWER, f"{where}: the entry exited with code 0 instead")
+        return RunEnded(Status.MISSING_ANSWER, f"{where}: {how}", cause=cause)
+    if ending.code == -signal.SIGBUS:  # a page of shared memory that is not there
+        cause = cause or Cause.SHM_FULL
+    return RunEnded(Status.CRASHED, f"{where}: {how}", cause=cause)
+
+
+def _words_of(ending: Exit) -> str:
     if ending.code is None:
-        return RunEnded(Status.CRASHED, f"{where}: the entry had to be killed")
+        return "the entry had to be killed"
+    if ending.code == 0:
+        return "the entry exited with code 0 instead"
     how = f"signal {-ending.code}" if ending.code < 0 else f"exit code {ending.code}"
-    return RunEnded(Status.CRASHED, f"{where}: the entry ended with {how}")
+    return f"the entry ended with {how}"
+
+
+def _killed_for_memory(what: str, facts: EngineFacts) -> RunEnded:
+    """A process of the entry was killed for memory; whose, the group's own limit tells."""
+    if facts.met_memory_limit is False:
+        told = f"{what}; a process of it was killed for memory, below its own limit"
+        return RunEnded(Status.HOST_ERROR, told, cause=Cause.MACHINE_MEMORY)
+    if not facts.has_memory_limit:
+        told = f"{what}; the system killed a process of it for memory"
+        return RunEnded(Status.OUT_OF_MEMORY, told, cause=Cause.MACHINE_MEMORY)
+    told = f"{what}; the memory limit ended a process of it"
+    return RunEnded(Status.OUT_OF_MEMORY, told)
+
+
+def _full_folder(facts: EngineFacts) -> Cause | None:
+    """Whether the entry may have failed for want of room."""
+    found = (cause for folder, cause in _FULL.items() if folder in facts.full_folders)
+    return next(found, None)
 
 
 def _flooded(where: str) -> RunEnded:
     return RunEnded(
-        Status.BAD_FRAME, f"{where}: more bytes on standard output than a frame may have here"
+        Status.BAD_FRAME,
+        f"{where}: more bytes on standard output than a frame may have here",
+        cause=Cause.TOO_MUCH_OUTPUT,
     )
 
 

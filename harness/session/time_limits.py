@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from harness.common.statuses import Status
+from harness.common.statuses import Cause, Status
 from harness.engines.base import Limits
 
 
@@ -19,6 +19,8 @@ class Deadline:
     """Status of the run then."""
     words: str
     """What was not done by then."""
+    cause: Cause | None = None
+    """The way into the status, where it has a remedy of its own."""
 
     def or_earlier(self, other: Deadline) -> Deadline:
         """The one that comes first."""
@@ -61,11 +63,14 @@ class TimeLimits:
             seconds,
             Status.TOTAL_TIMEOUT,
             f"the entry did not exit within {seconds:g} s after its input ended",
+            Cause.NO_EXIT,
         )
 
     def last_word(self) -> float:
         """Instant by when an entry that closed its pipe unasked must have exited."""
         return time.monotonic() + self._limits.stop_seconds
 
-    def _within(self, seconds: float, status: Status, words: str) -> Deadline:
-        return Deadline(time.monotonic() + seconds, status, words).or_earlier(self.total)
+    def _within(
+        self, seconds: float, status: Status, words: str, cause: Cause | None = None
+    ) -> Deadline:
+        return Deadline(time.monotonic() + seconds, status, words, cause).or_earlier(self.total)

@@ -28,7 +28,8 @@ from harness.common.errors import EnvironmentFault, StoreConflict
 from harness.common.json_text import BadJson, parse_as
 from harness.common.removal import remove_tree, remove_tree_if_possible
 from harness.engines.base import Limits
-from harness.records.record import CheckpointPart, CurvePoint, Part, TrainingPart
+from harness.records.parts import Part
+from harness.records.record import CheckpointPart, CurvePoint, TrainingPart
 from harness.records.store import replacing
 from harness.trained import model_folder
 from harness.trained.held_states import HeldStates

@@ -18,7 +18,8 @@ from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.foreign_text import one_line
 from harness.common.json_text import BadJson, parse_as
-from harness.records.record import Part, Sha256, TrainingPart, content_hash
+from harness.records.parts import Part, Sha256
+from harness.records.record import TrainingPart, content_hash
 from harness.trained.model_folder import (
     MAX_FOLDER_DEPTH,
     MAX_PATH_BYTES,

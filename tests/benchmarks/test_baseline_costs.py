@@ -14,7 +14,6 @@ from torch import nn
 
 from baselines.kit import training
 from harness.campaigns import throughput
-from harness.campaigns.grid import is_left_out, read_campaign
 from harness.campaigns.throughput import (
     Batches,
     CostRow,
@@ -25,6 +24,7 @@ from harness.campaigns.throughput import (
     StepWork,
     Table,
 )
+from harness.entries.campaign_grid import is_left_out, read_campaign
 from harness.entries.opening import open_folder
 from tests.baselines.conftest import BASELINES, module_of, open_baseline
 from tests.benchmarks.baseline_costs import host, page, table

@@ -15,10 +15,14 @@ import pytest
 
 from harness import campaign
 from harness.board.rows import summarise
+from harness.board.setting_choice import choices, validation_value
 from harness.campaigns import plan, report, slots
 from harness.campaigns.costs import CostedMethod, Costs, Images
 from harness.campaigns.faults import End, Ended, Try
-from harness.campaigns.grid import (
+from harness.campaigns.outcome import reproduction
+from harness.campaigns.runner import Runner
+from harness.common.errors import DeviceUnavailable, StoreConflict, UsageError
+from harness.entries.campaign_grid import (
     Campaign,
     Cell,
     EntryVariant,
@@ -29,9 +33,6 @@ from harness.campaigns.grid import (
     sources,
     variants,
 )
-from harness.campaigns.outcome import choices, reproduction, validation_value
-from harness.campaigns.runner import Runner
-from harness.common.errors import DeviceUnavailable, StoreConflict, UsageError
 from harness.entries.opening import open_folder
 from harness.records.record import CheckpointPart, TrainingPart
 from harness.records.store import Store

@@ -20,7 +20,6 @@ from harness import campaign
 from harness.benchmarks import demo_pack
 from harness.campaigns.command import Command
 from harness.campaigns.faults import End
-from harness.campaigns.grid import Campaign, Cell, EntryVariant
 from harness.campaigns.host import find_host
 from harness.campaigns.offer import Offer
 from harness.campaigns.plan import CampaignPlan, plan_campaign
@@ -39,6 +38,7 @@ from harness.common.errors import (
 )
 from harness.console.cli import Reporter
 from harness.engines import make_engine
+from harness.entries.campaign_grid import Campaign, Cell, EntryVariant
 from harness.entries.identity import folder_identity
 from harness.records.run_key import RunKey
 from harness.records.store import Store, file_hash

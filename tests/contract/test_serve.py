@@ -144,7 +144,9 @@ def test_the_image_is_the_models_own_and_its_map_may_be_any_view(serve_source):
     [
         ("np.zeros(image.shape), 0.0", "return anomaly_map.astype(np.float32)"),
         ("None, None", "neither an anomaly map nor a score"),
-        ("None", "unpack"),
+        ("None", "predict returned NoneType, where two things are expected"),
+        ("np.zeros((2, 3), np.float32)", "returned ndarray of shape [2, 3]"),
+        ("(None, 1.0, 2.0)", "returned a tuple of 3"),
     ],
 )
 def test_a_wrong_return_value_is_explained_in_the_log(serve_source, returned, words):

@@ -18,6 +18,7 @@ from harness.entries.submissions import (
     find_twin,
     marks,
     submission_text,
+    title_problem,
     write_new,
 )
 from harness.publishing.submission_check import check_files
@@ -274,3 +275,18 @@ def test_a_record_keeps_declared_text_in_visible_characters(tmp_path):
     path = folder / "entry.toml"
     path.write_text(path.read_text().replace("[params]", 'description = "a\\u001bb"\n[params]'))
     assert open_entry(str(folder)).metadata["description"] == r"a\x1bb"
+
+
+def test_a_title_that_is_read_as_anothers_is_found_and_the_same_title_is_not(
+    tmp_path: Path,
+) -> None:
+    cyrillic = "P\u0430tchCore"
+    assert title_problem(cyrillic, ["PaDiM", "PatchCore"]) == (
+        "its title can be taken for 'PatchCore', and is written in other characters"
+    )
+    assert title_problem("Patch-Core", ["PatchCore"]) is not None
+    assert title_problem("patchcore ", ["PatchCore"]) is None
+    submit(tmp_path, "second", title="PatchCore", content=DIGEST)
+    submit(tmp_path, "third", title=cyrillic, image=f"r.example/third@{OTHER}", content=OTHER)
+    (told,) = check_files(tmp_path)
+    assert told.startswith("third.toml: its title can be taken for 'PatchCore'")

@@ -17,12 +17,13 @@ from PIL import Image
 from harness.benchmarks import Pack, open_pack
 from harness.board.public_rows import published
 from harness.board.rows import summarise
-from harness.common.statuses import Status
+from harness.common.statuses import Cause, Status
 from harness.console import cli
 from harness.publishing.public_form import public_form, public_problems
 from harness.publishing.site_build import build_site
 from harness.records.record import Record
 from harness.records.store import Store
+from harness.running.trying import NO_LOG
 from tests.hostile.conftest import small_pack
 
 pytestmark = pytest.mark.engine
@@ -106,6 +107,11 @@ def test_2_nothing_of_a_hidden_image_is_in_any_byte_that_is_shown(
     assert not leaks
     assert not store.log_path(name).exists()
     assert "SPY" not in run.terminal
+    assert run.record.outcome.log is None
+    # Why no log is told, and no cause that the entry's own words would give.
+    assert (NO_LOG.partition(":")[0] in run.terminal) is (how != "log")
+    assert "| " not in run.terminal
+    assert run.record.outcome.cause is not Cause.NO_NETWORK
 
 
 def test_2_the_search_would_find_each_marker_in_an_open_run(

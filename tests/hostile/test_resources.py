@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from harness.common.statuses import Status
+from harness.common.statuses import Cause, Status
+from harness.records.parts import Mark
 
 pytestmark = pytest.mark.engine
 
@@ -58,25 +59,48 @@ def test_10_a_forged_success_is_a_missing_answer(attack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "limits", "status"),
+    ("name", "options", "limits", "status", "cause"),
     [
-        ("fork_bomb", [], {"image_seconds": 2, "pids": 40}, Status.IMAGE_TIMEOUT),
-        ("memory_hog", [], {"memory_mib": 128}, Status.OUT_OF_MEMORY),
-        ("fills", ["--set", "where=/tmp"], {"tmp_mib": 4}, Status.CRASHED),
-        ("fills", ["--set", "where=/dev/shm"], {"shm_mib": 4}, Status.CRASHED),
-        ("stderr_flood", [], {"log_bytes": 100_000}, Status.LOG_FLOOD),
-        ("gpu_hog", [], {}, Status.OUT_OF_GPU_MEMORY),
+        ("fork_bomb", [], {"image_seconds": 2, "pids": 40}, Status.IMAGE_TIMEOUT, None),
+        ("memory_hog", [], {"memory_mib": 128}, Status.OUT_OF_MEMORY, None),
+        (
+            "memory_hog",
+            ["--set", "child=awaited"],
+            {"memory_mib": 128, "image_seconds": 5},
+            Status.OUT_OF_MEMORY,
+            None,
+        ),
+        ("fills", ["--set", "where=/tmp"], {"tmp_mib": 4}, Status.CRASHED, Cause.TMP_FULL),
+        ("fills", ["--set", "where=/dev/shm"], {"shm_mib": 4}, Status.CRASHED, Cause.SHM_FULL),
+        ("stderr_flood", [], {"log_bytes": 100_000}, Status.LOG_FLOOD, None),
+        ("gpu_hog", [], {}, Status.OUT_OF_GPU_MEMORY, None),
     ],
 )
 def test_11_a_hog_has_its_status_and_the_next_run_is_healthy(
-    attack, name, options, limits, status
+    attack, name, options, limits, status, cause
 ) -> None:
     free = shutil.disk_usage("/").free
     run = attack(name, *options, **limits)
     assert run.record.outcome.status is status, run.record.outcome
+    assert run.record.outcome.cause is cause
     assert run.record.metrics == []
+    facts = run.record.engine_facts
+    assert bool(facts.memory_kills) == (status is Status.OUT_OF_MEMORY)
+    assert facts.met_memory_limit is not False, "the group may be gone before a last look at it"
+    if cause:
+        assert facts.full_folders == [options[1].removeprefix("where=")]
+    assert run.record.outcome.remedy in run.terminal.replace("\n  ", " ")
     assert shutil.disk_usage("/").free > free - 512 * 1024**2
     assert attack("honest").record.is_ok
+
+
+def test_11_a_childs_death_for_memory_that_is_survived_is_told(attack) -> None:
+    run = attack("memory_hog", "--set", "child=forgotten", memory_mib=128)
+    assert run.record.is_ok, run.record.outcome
+    assert run.record.engine_facts.memory_kills == 1
+    assert Mark.KILLED_FOR_MEMORY in run.record.marks
+    assert any("memory_mib" in warning for warning in run.record.warnings)
+    assert Mark.KILLED_FOR_MEMORY.value in run.terminal
 
 
 @pytest.mark.parametrize("name", ["hanging_start", "hanging_image", "ignores_term", "stops_itself"])

@@ -61,19 +61,15 @@ def test_every_form_of_entry_has_its_word(make_record, kind, entry):
     assert parsed(rerun_command([record], DEFAULTS)).entries == [entry]
 
 
-def test_what_lay_outside_the_repository_is_named_as_the_readers_own(make_record):
-    for kind, told in (("folder", "mine"), ("archive", "mine.tar")):
-        record = make_record(
-            entry="mine", entry__kind=kind, entry__metadata={"source": told},
-            entry__identity="folder:sha256:0\nrm -rf /",
-        )  # fmt: skip
+def test_an_entry_outside_the_checkout_is_the_readers_to_find(make_record):
+    for kind in ("folder", "archive"):
+        record = make_record(entry="mine", entry__kind=kind, entry__metadata={"source": "mine"})
         text = rerun_command([record], DEFAULTS)
-        assert parsed(text).entries == [f"PATH/{told}"]
-        assert parsed(text).name is None or kind == "archive"
-        assert [
-            line for line in text.splitlines() if not line.startswith(("#", "git ", "python "))
-        ] == []
-        assert f"# PATH: where the {kind} lies" in text
+        options = parsed(text)
+        assert (options.entries, options.name) == (["DIR/mine"], None)
+        assert "lies outside the checkout" in text
+    inside = make_record(entry__metadata={"source": "baselines/patchcore"})
+    assert "outside" not in rerun_command([inside], DEFAULTS)
 
 
 def test_a_pack_of_ones_own_and_the_demonstration(make_record):

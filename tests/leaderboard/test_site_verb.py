@@ -14,6 +14,7 @@ from harness.publishing.site_build import gather, waiting
 from harness.records.store import Store
 from harness.site import main
 from tests.record_factory import KNOWN, comparison
+from tests.reviewed_sets import all_reviewed
 
 
 @pytest.fixture
@@ -78,13 +79,14 @@ def save(folder, made):
 
 
 def test_ranks_are_shown_while_the_comparison_is_of_these_records(results, tmp_path, make_record):
+    reviewed = all_reviewed(Store(results).records())
     save(results, comparison(Store(results).records()))
-    material = gather(results, tmp_path / "none", KNOWN)
+    material = gather(results, tmp_path / "none", KNOWN, reviewed)
     assert material.outdated == ()
     assert material.rows[0].metric("image_auroc", None).rank == 1
     assert material.overall["localisation", "patchcore", "trained-here"].average_rank == 1.0
     (results / "brain/patchcore/seed-1.json").unlink()
-    material = gather(results, tmp_path / "none", KNOWN)
+    material = gather(results, tmp_path / "none", KNOWN, reviewed)
     assert material.outdated == ("brain",)
     assert material.rows[0].metric("image_auroc", None).rank is None
     assert material.overall == {}

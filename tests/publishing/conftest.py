@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from harness.common.paths import REPOSITORY
-from tests.publishing.pull_requests import RECORDS, add, commit, git, known_toml
+from tests.publishing.pull_requests import (
+    RECORDS,
+    TITLES,
+    add,
+    commit,
+    git,
+    known_toml,
+    made_of,
+    write_folder,
+)
 from tests.run_factory import random_scores, save_run
 
 
@@ -18,10 +27,13 @@ def branch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with what the check reads of one, on the branch `main`."""
     folder = tmp_path_factory.mktemp("branch") / "repository"
     for name in ("requirements.lock", "harness/__init__.py", "harness/metrics/table.py",
-                 f"{RECORDS}/README.md", "submissions/README.md"):  # fmt: skip
+                 "Dockerfile.gpu", "baselines/__init__.py", "baselines/kit/determinism.py",
+                 "harness/contract/lines.py", f"{RECORDS}/README.md", "submissions/README.md"):  # fmt: skip
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(REPOSITORY / name, target)
+    write_folder(folder, "patchcore", "PatchCore")
+    write_folder(folder, "padim", "PaDiM")
     known = folder / "harness/benchmarks/known.toml"
     known.parent.mkdir()
     known.write_text(known_toml())
@@ -48,8 +60,12 @@ def run(branch: Path, tmp_path: Path) -> Callable[..., Path]:
     lock = "sha256:" + hashlib.sha256((branch / "requirements.lock").read_bytes()).hexdigest()
     commit = git(branch, "rev-parse", "HEAD")
 
-    def made(seed: int = 0, *, scores: int = 0, folder: str = "results", **changes: object) -> Path:
+    def made(
+        seed: int = 0, *, scores: int = 0, folder: str = "results", of: str = "", **changes: object
+    ) -> Path:
+        name = of or str(changes.get("entry", "patchcore"))
         told = {"source__commit": commit, "source__lock": lock, "seed": seed}
+        told |= {"title": TITLES.get(name, "PatchCore"), **made_of(branch / "baselines" / name)}
         return save_run(tmp_path / folder, random_scores(seed=scores), **(told | changes))
 
     return made

@@ -10,11 +10,46 @@ from pathlib import Path
 from harness import publish
 from harness.benchmarks.known import known_line
 from harness.board.example.forge import made_up_digest
+from harness.common.source_files import SHARED_SOURCES
+from harness.engines.base import image_identity
+from harness.entries.identity import identity_of, list_contents
 from harness.publishing.pull_request import PullRequest
-from harness.records.record import Record
+from harness.records.record import Record, content_hash
 from tests.record_factory import KNOWN
 
 RECORDS = "leaderboard/records"
+BUILT_ON = content_hash("a base image")
+
+
+TITLES = {"patchcore": "PatchCore", "padim": "PaDiM"}
+
+
+def write_folder(repository: Path, name: str, title: str, model: str = "") -> Path:
+    """A baseline of the repository, with the settings that made-up records have."""
+    folder = repository / "baselines" / name
+    folder.mkdir(parents=True)
+    (folder / "entry.toml").write_text(
+        f'[entry]\nname = "{name}"\ntitle = "{title}"\n[params]\nweights = "imagenet"\n'
+        "coreset_ratio = 0.1\nk = 1\n[presets.nine]\nk = 9\n[presets.demo]\nk = 2\n"
+    )
+    (folder / "model.py").write_text(model or f"# {name}\nclass Model: ...\n")
+    return folder
+
+
+def made_of(folder: Path) -> dict[str, object]:
+    """What a record says of the source folder that it was made of, in its own repository."""
+    if not folder.is_dir():
+        return {}
+    root = folder.parent.parent
+    shared = list_contents((root / name for name in SHARED_SOURCES), base=root)
+    source = identity_of(list_contents([folder], base=folder), shared)
+    return {
+        "entry__source": source,
+        "entry__built_on": BUILT_ON,
+        "entry__identity": image_identity(source, BUILT_ON),
+        "entry__metadata": {"source": f"{folder.parent.name}/{folder.name}"},
+        "params": {"k": 1},
+    }
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -27,6 +62,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def add(fork: Path, results: Path, *more: str) -> int:
     options = ["--results", str(results), "--records", str(fork / RECORDS)]
+    options += ["--repository", str(fork)]
     return publish.main(["add", *options, *more], KNOWN)
 
 

@@ -90,6 +90,7 @@ def test_the_list_counts_once_it_is_merged_and_not_in_the_change_itself(
     run(**(MARKED | {"benchmark": "brain", "ranked": True, "unranked_reason": None}))
     known = KnownReleases({"brain": frozenset({STAND_IN})})
     options = ["--results", str(tmp_path / "results"), "--records", str(fork / RECORDS)]
+    options += ["--repository", str(fork)]
     from harness import publish
 
     assert publish.main(["add", *options], known) == 0

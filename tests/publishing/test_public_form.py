@@ -37,6 +37,7 @@ ROUNDED = {
 }  # fmt: skip
 LEFT_OUT = {
     "training", "model", "maps", "warnings", "evidence", "answers", "times.latency", "outcome.detail",
+    "outcome.cause", "outcome.log", "marks", "engine_facts",
     "metrics.low",
     "metrics.high",
 }  # fmt: skip

@@ -12,12 +12,15 @@ import pytest
 from harness import publish
 from harness.board import curves
 from harness.board.comparison import comparison_bytes, comparison_path, read_comparisons
+from harness.board.reviews import marked, review
 from harness.common.errors import UsageError
+from harness.entries.reviewed import NOTHING_REVIEWED
 from harness.publishing.site_build import build_site
 from harness.records.store import Store, read_record
 from tests.paths import ENTRIES
 from tests.publishing.pull_requests import RECORDS, add, commit, problems, rewrite
 from tests.record_factory import KNOWN, comparison
+from tests.reviewed_sets import all_reviewed
 from tests.run_factory import finished
 
 HIDDEN = {"visibility": "hidden", "track": "sealed"}
@@ -41,7 +44,10 @@ def test_an_open_run_is_published_unchanged_with_its_curves_and_passes_the_check
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "changed: 1 curves, 1 records"
     assert told[1].startswith("1 records: schema, hashes and run keys agree")
-    assert told[2:] == ["new: patchcore on brain", "2 changed files, 0 problems"]
+    assert told[2].startswith(
+        "1 records: identity, method hash and settings derived from baselines/p"
+    )
+    assert told[3:] == ["new: patchcore on brain", "2 changed files, 0 problems"]
     assert add(fork, tmp_path / "results") == 0
     assert "published before" in capsys.readouterr().out
     index = build_site(tmp_path / "none", tmp_path / "site", published=fork / RECORDS, known=KNOWN)
@@ -155,10 +161,7 @@ def test_a_row_is_replaced_only_where_the_maintainer_says_so(published, run, tmp
 
 
 def test_the_same_program_under_a_second_name_is_found(published, run, tmp_path):
-    identity = Store(tmp_path / "results").records()[0].entry.identity
-    run(
-        folder="new", entry="renamed", entry__identity=identity, times__started="2026-05-05T00:00:00Z"
-    )  # fmt: skip
+    run(folder="new", entry="renamed", of="patchcore", times__started="2026-05-05T00:00:00Z")
     add(published, tmp_path / "new")
     (told,) = problems(published)
     assert told == "renamed: the same program is on the board already, as patchcore"
@@ -198,9 +201,10 @@ def test_curves_and_comparisons_of_other_records_are_found(fork, run, tmp_path):
     assert told.startswith(f"{RECORDS}/comparisons/brain.json: it does not speak of exactly")
 
 
-def test_a_run_that_must_not_be_published_is_refused_with_every_reason(run, tmp_path, capsys):
+def test_a_run_that_must_not_be_published_is_refused_with_every_reason(fork, run, tmp_path, capsys):
     path = run(source__commit=None, ranked=False, unranked_reason="x")
-    assert publish.main(["add", str(path), "--records", str(tmp_path / "p")], KNOWN) == 5
+    place = ["--records", str(tmp_path / "p"), "--repository", str(fork)]
+    assert publish.main(["add", str(path), *place], KNOWN) == 5
     told = capsys.readouterr().err
     assert "not made from a commit" in told
     assert "take a rank" in told
@@ -227,6 +231,10 @@ def test_what_a_run_of_today_leaves_can_be_published(
     assert evaluate.main([str(entry), "--benchmark", "demo", *options]) == 0
     (record,) = Store(tmp_path / "r").records()
     clean = record.source.model_copy(update={"commit": "0" * 40})
-    assert record_problems(record.model_copy(update={"source": clean}), KNOWN) == []
+    made = record.model_copy(update={"source": clean})
+    found = review(made, all_reviewed([made]))
+    assert record_problems(marked(made, found), found, KNOWN) == []
+    (told,) = record_problems(made, review(made, NOTHING_REVIEWED), KNOWN)
+    assert told.startswith("it is trained here, and unreviewed")
     assert curves.refresh(Store(tmp_path / "r")) == 1
     assert finished(record).run_key == record.run_key

@@ -162,9 +162,7 @@ def test_a_copy_with_an_older_time_does_not_come_first(
     run: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    identity = Store(tmp_path / "results").records()[0].entry.identity
-    run(folder="new", entry="thief", entry__identity=identity,
-        times__started="1999-01-01T00:00:00Z")  # fmt: skip
+    run(folder="new", entry="thief", of="patchcore", times__started="1999-01-01T00:00:00Z")
     add(published, tmp_path / "new")
     (told,) = problems(published)
     assert told == "thief: the same program is on the board already, as patchcore"

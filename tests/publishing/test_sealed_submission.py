@@ -9,7 +9,10 @@ import pytest
 
 from harness import publish, queue
 from harness.benchmarks import Pack, open_pack
+from harness.board.reviews import review
 from harness.common.statuses import Status
+from harness.entries.opening import open_entry
+from harness.entries.reviewed import NOTHING_REVIEWED, ReviewedSet
 from harness.entries.submissions import archive_file_hash, submission_text, write_new
 from harness.publishing.publication import record_problems
 from harness.publishing.site_build import build_site
@@ -54,6 +57,9 @@ def test_a_submission_is_ranked_on_a_sealed_pack_and_published_in_its_public_for
     submit_archive(engine, submissions, "honest")
     submit_archive(engine, submissions, "crashing")
     place = ["--submissions", str(submissions), "--results", str(results)]
+    files = [open_entry(str(path)) for path in sorted(submissions.glob("*.toml"))]
+    merged = ReviewedSet(submissions={entry.name: entry for entry in files})
+    monkeypatch.setattr("harness.entries.reviewed.protected_branch", lambda *_, **__: merged)
     options = [*place, "--pack", str(sealed.root), "--no-site", "--json"]
     assert queue.main(["run", *options]) == 4  # one of the two fails
     jobs = {job["entry"]: job for job in json.loads(capsys.readouterr().out)}
@@ -77,7 +83,9 @@ def test_a_submission_is_ranked_on_a_sealed_pack_and_published_in_its_public_for
     assert publish.main(["add", "--results", str(results), "--records", str(board)], KNOWN) == 0
     published = {record.entry.name: record for record in Store(board).records()}
     assert published["honest"].public is not None
-    assert record_problems(published["honest"].model_copy(update={"source": clean}), KNOWN) == []
+    made = published["honest"].model_copy(update={"source": clean})
+    assert record_problems(made, review(made, merged), KNOWN) == []
+    assert "unreviewed" in review(made, NOTHING_REVIEWED).reasons
     assert {path.suffix for path in board.rglob("*") if path.is_file()} == {".json"}
     assert open_pack(sealed.root, tmp_path / "cache").version == honest.pack.version
 

@@ -7,6 +7,7 @@ from typing import Any
 import harness
 from harness.contract import CONTRACT_VERSION
 from harness.entries.entry import TrainingTable
+from harness.records.parts import SourcesPart
 from harness.records.record import Record, content_hash
 from harness.records.run_key import RunKey
 from tests.record_factory import record
@@ -125,3 +126,39 @@ def test_where_nothing_else_differs_it_is_the_checkpoint_rule() -> None:
     rule = TrainingTable().model_dump() | {"patience": 1}
     told = of_record(known, training=rule).difference(known)
     assert told == "the rule by which checkpoints are judged"
+
+
+def made_of(own: str = "own", shared: str = "shared", base: str | None = "base") -> SourcesPart:
+    return SourcesPart(
+        own=content_hash(own), shared=content_hash(shared), base=base and content_hash(base)
+    )
+
+
+def test_an_unchanged_folder_is_not_called_another_for_its_base_image() -> None:
+    known = finished(record(entry__made_of=made_of().model_dump()))
+    text = of_record(known, identity="folder:2", made_of=made_of(base="other")).difference(known)
+    assert text.startswith("the folder's own files are the same; the folder's base image was ")
+    assert "BMAD_BASE_IMAGE" in text
+    assert "identity was" not in text
+
+
+def test_an_unchanged_folder_on_another_engine_differs_by_the_engine_alone() -> None:
+    known = finished(record(entry__made_of=made_of().model_dump()))
+    key = of_record(known, identity="folder:2", engine="process", made_of=made_of(base=None))
+    assert key.difference(known) == "engine was docker and is process"
+
+
+def test_a_changed_folder_is_told_from_changed_shared_files() -> None:
+    known = finished(record(entry__made_of=made_of().model_dump()))
+    own = of_record(known, identity="folder:2", made_of=made_of(own="new")).difference(known)
+    assert own == "the folder's own files were others"
+    shared = of_record(known, identity="folder:2", made_of=made_of(shared="new")).difference(known)
+    assert shared.startswith("the folder's own files are the same; the files that every folder")
+    same = of_record(known, seed=7, made_of=made_of()).difference(known)
+    assert same == f"seed was {known.seed} and is 7"
+
+
+def test_without_its_parts_in_the_record_the_identities_are_told() -> None:
+    known = finished(record())
+    text = of_record(known, identity="folder:2", made_of=made_of()).difference(known)
+    assert "identity was folder:sha256:" in text

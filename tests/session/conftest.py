@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from harness.common.statuses import RunEnded, Status
+from harness.common.statuses import Cause, RunEnded, Status
 from harness.contract.frames import HelloFrame, ImageFrame, MapFrame, ReadyFrame
 from harness.contract.pipe import FrameReader, FrameWriter
-from harness.engines.base import Launch, Limits, Program, Running
+from harness.engines.base import EngineFacts, Launch, Limits, Program, Running
 from harness.engines.process import ProcessEngine
 from harness.session.conversation import Answer, Hello, PredictSession, Question
 from tests.function_engine import EntryFunction, run_function
@@ -40,6 +40,9 @@ class Outcome:
 
     status: Status = Status.OK
     detail: str = ""
+    told: str = ""
+    """The detail as it is told of an open pack."""
+    cause: Cause | None = None
     answers: list[Answer] = field(default_factory=list)
     seconds: float = 0.0
     log: bytes = b""
@@ -66,6 +69,11 @@ def play_session(
             session.finish()
         except RunEnded as ended:
             outcome.status, outcome.detail = ended.status, ended.detail
+            outcome.told, outcome.cause = ended.told("open"), ended.cause
+            kept = ended.told("hidden")
+        else:
+            kept = ""
+        assert kept == outcome.detail, "a hidden pack is told nothing that the entry chose"
         outcome.seconds = time.monotonic() - began
     outcome.log = running.log
     return outcome
@@ -194,11 +202,16 @@ def play() -> Callable[..., Outcome]:
         hello: Hello = HELLO,
         exit_code: int | None = None,
         is_out_of_memory: bool = False,
+        facts: EngineFacts | None = None,
         **changes: Any,
     ) -> Outcome:
         limits = replace(LIMITS, **changes)
         running = run_function(
-            function, limits=limits, exit_code=exit_code, is_out_of_memory=is_out_of_memory
+            function,
+            limits=limits,
+            exit_code=exit_code,
+            is_out_of_memory=is_out_of_memory,
+            facts=facts,
         )
         return play_session(running, limits, hello, images)
 

@@ -54,7 +54,10 @@ def test_each_entry_ends_with_its_status_in_a_container(play_container, behaviou
 def test_a_memory_hog_is_out_of_memory(play_container):
     outcome = play_container("memory_hog", memory_mib=256)
     assert outcome.status is Status.OUT_OF_MEMORY, (outcome.detail, outcome.log)
-    assert outcome.detail == "image 1: the memory limit ended the entry"
+    assert (
+        outcome.detail
+        == "image 1: the entry ended with signal 9; the memory limit ended a process of it"
+    )
 
 
 def test_a_container_answers_with_the_same_bytes_as_a_process(play_container, play_folder, images):

@@ -16,11 +16,13 @@ from harness.board.comparison import comparison_path, read_comparisons
 from harness.board.rows import summarise
 from harness.common.errors import DataMissing, StoreUnusable, UsageError
 from harness.common.statuses import Status
+from harness.entries.reviewed import ReviewedSet
 from harness.metrics import Evidence, GroundTruth, RunScorer, TruthImage, resample
 from harness.records.record import Record
 from harness.records.store import RunName, Store, evidence_of
 from tests.board.test_pair_comparison import check_latex
 from tests.record_factory import KNOWN
+from tests.reviewed_sets import all_reviewed
 
 PATIENTS, IMAGES = 40, 400
 Fill = Callable[..., Store]
@@ -73,11 +75,16 @@ def fill(tmp_path: Path, make_record: Callable[..., Record]) -> Fill:
     return made
 
 
+def reviewed(store: Store) -> ReviewedSet:
+    """All runs of a store are of reviewed folders."""
+    return all_reviewed(store.records())
+
+
 def test_a_real_lead_gets_its_rank_in_the_file_and_on_the_rows(
     fill: Fill, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = fill({"strong": 2.0, "weak": 0.5, "weakest-like": 0.5})
-    assert compare.main(["--results", str(store.root)], KNOWN) == 0
+    assert compare.main(["--results", str(store.root)], KNOWN, reviewed(store)) == 0
     out = capsys.readouterr().out
     assert "40 patients" in out
     comparison = read_comparisons(store.root)["rsna"]
@@ -103,9 +110,9 @@ def test_a_real_lead_gets_its_rank_in_the_file_and_on_the_rows(
 def test_the_file_is_the_same_twice_and_holds_no_image_and_no_patient(fill: Fill) -> None:
     store = fill({"a": 1.0, "b": 0.5})
     path = comparison_path(store.root, "rsna")
-    compare.main(["--results", str(store.root)], KNOWN)
+    compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
     first = path.read_bytes()
-    compare.main(["--results", str(store.root)], KNOWN)
+    compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
     assert path.read_bytes() == first
     assert b"test/" not in first
     assert b"patient-" not in first
@@ -116,7 +123,7 @@ def test_runs_that_take_no_rank_are_compared_only_when_asked_and_never_written(
 ) -> None:
     store = fill({"a": 1.0, "b": 0.5}, params={"weights": "random"})
     with pytest.raises(DataMissing, match="--unranked"):
-        compare.main(["--results", str(store.root)], KNOWN)
+        compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
     assert compare.main(["--results", str(store.root), "--unranked"], KNOWN) == 0
     assert "1. a" in capsys.readouterr().out
     assert not comparison_path(store.root, "rsna").exists()
@@ -126,7 +133,7 @@ def test_runs_on_two_versions_of_a_pack_are_not_compared(fill: Fill) -> None:
     fill({"a": 1.0}, pack__version="rsna-000000000001")
     store = fill({"b": 0.5}, pack__version="rsna-000000000002")
     with pytest.raises(StoreUnusable, match="different packs"):
-        compare.main(["--results", str(store.root)], KNOWN)
+        compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
 
 
 def test_changed_evidence_is_found(fill: Fill) -> None:
@@ -136,12 +143,14 @@ def test_changed_evidence_is_found(fill: Fill) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(StoreUnusable, match="evidence was changed"):
-        compare.main(["--results", str(store.root)], KNOWN)
+        compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
 
 
 def two(store: Store, *options: str) -> int:
     return compare.main(
-        ["strong", "weak", "--benchmark", "rsna", "--results", str(store.root), *options], KNOWN
+        ["strong", "weak", "--benchmark", "rsna", "--results", str(store.root), *options],
+        KNOWN,
+        all_reviewed(store.records()),
     )
 
 
@@ -194,7 +203,9 @@ def test_what_cannot_be_compared_is_said_with_the_way_on(fill: Fill) -> None:
     store = fill({"strong": 2.0, "weak": 0.5})
     place = ["--results", str(store.root)]
     with pytest.raises(UsageError, match="stronk has no run on rsna") as caught:
-        compare.main(["stronk", "weak", "--benchmark", "rsna", *place], KNOWN)
+        compare.main(
+            ["stronk", "weak", "--benchmark", "rsna", *place], KNOWN, all_reviewed(store.records())
+        )
     assert "did you mean strong?" in caught.value.fix
     for options in (
         ["strong", "--benchmark", "rsna"],
@@ -203,9 +214,13 @@ def test_what_cannot_be_compared_is_said_with_the_way_on(fill: Fill) -> None:
         ["--csv"],
     ):
         with pytest.raises(UsageError, match="two entries"):
-            compare.main([*options, *place], KNOWN)
+            compare.main([*options, *place], KNOWN, all_reviewed(store.records()))
     with pytest.raises(UsageError, match="named twice"):
-        compare.main(["weak", "submissions/weak.toml", "--benchmark", "rsna", *place], KNOWN)
+        compare.main(
+            ["weak", "submissions/weak.toml", "--benchmark", "rsna", *place],
+            KNOWN,
+            all_reviewed(store.records()),
+        )
     fill({"weak": 0.5}, seeds=(5,), status=Status.CRASHED)
     with pytest.raises(UsageError, match="seed 5 ended with crashed"):
         two(store)
@@ -215,7 +230,10 @@ def test_the_whole_board_is_printed_as_json_too(
     fill: Fill, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = fill({"strong": 2.0, "weak": 0.5})
-    assert compare.main(["--results", str(store.root), "--json"], KNOWN) == 0
+    assert (
+        compare.main(["--results", str(store.root), "--json"], KNOWN, all_reviewed(store.records()))
+        == 0
+    )
     (told,) = json.loads(capsys.readouterr().out)
     assert told["benchmark"] == "rsna"
     assert told["columns"][0]["standings"][0]["entry"] == "strong"

@@ -34,6 +34,9 @@ from harness.common.statuses import RunEnded, Status
 from harness.console.cli import Reporter
 from harness.engines.base import Launch, Running
 from harness.engines.process import ProcessEngine
+from harness.entries.identity import folder_identity
+from harness.entries.opening import open_folder
+from harness.entries.reviewed import ReviewedFolder, ReviewedSet
 from harness.records.kept_maps import MapKeeper, read_maps
 from harness.records.record import Record
 from harness.records.store import RunName, Store
@@ -86,13 +89,39 @@ def test_a_run_leaves_one_intact_record_evidence_and_a_site(run: Evaluate, resul
     assert record.outcome.answered == 80
     assert record.machine.isolation == "none"
     assert not record.ranked
-    assert record.unranked_reason == "not isolated, demonstration pack"
+    assert record.unranked_reason == "not isolated, demonstration pack, unreviewed"
+    assert record.entry.source == record.entry.identity == folder_identity(ENTRIES / "honest")
     assert (record.pack.train, record.pack.valid) == (64, 24)
     assert record.pack.patients == 20
     assert "honest" in (results.parent / "site" / "index.html").read_text()
     left = {path.name for path in (results / "demo" / "honest").iterdir()}
     assert {"seed-0.json", "seed-0.evidence.npz"} <= left
     assert not {name for name in left if name.startswith(".") or name.endswith(".log")}
+
+
+def test_what_keeps_a_run_from_a_rank_is_said_before_it_begins(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(*more: str) -> str:
+        options = ["--engine", "process", "--results", str(results), "--dry-run", *more]
+        assert evaluate.main([str(ENTRIES / "honest"), *options]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        return "\n".join(line for line in lines if "takes no rank" in line)
+
+    # It lies below tests/, and no branch has it among its baselines or submissions.
+    assert told().startswith("honest: unreviewed: ")
+    assert "there is no branch nowhere here" in told("--reviewed-branch", "nowhere")
+    entry = open_folder(ENTRIES / "honest")
+    folder = ReviewedFolder(entry, "c" * 40, "baselines/honest", "a method")
+    identity = folder_identity(ENTRIES / "honest")
+    monkeypatch.setattr(
+        "harness.entries.reviewed.protected_branch",
+        lambda _: ReviewedSet({identity: folder}, branch="origin/main"),
+    )
+    assert told() == ""
+    assert told("--set", "radius=3") == ""
+    own = told("--set", "radius=5")
+    assert own.startswith("honest: own settings: radius=5 is no preset of origin/main; trained,")
 
 
 def test_the_values_in_the_record_are_those_of_scikit_learn(run: Evaluate, cache: Path) -> None:

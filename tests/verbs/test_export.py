@@ -21,6 +21,7 @@ from harness.records.store import Store
 from tests.board.test_pair_comparison import check_latex
 from tests.paths import REPOSITORY
 from tests.record_factory import KNOWN, LOCALISATION, comparison
+from tests.reviewed_sets import all_reviewed
 
 OTHER = LOCALISATION | {("image_auroc", None): 0.85, ("pixel_auroc", "native"): None}
 
@@ -44,7 +45,9 @@ def store(tmp_path: Path, make_record: Callable[..., Record]) -> Store:
 
 
 def call(store: Store, *options: str) -> int:
-    return export.main(["--results", str(store.root), *options], KNOWN)
+    return export.main(
+        ["--results", str(store.root), *options], KNOWN, all_reviewed(store.records())
+    )
 
 
 def read(store: Store, capsys: pytest.CaptureFixture[str], *options: str) -> pd.DataFrame:

@@ -36,6 +36,7 @@ from tests.common.test_removal import deep_tree
 from tests.entries.test_submissions import DIGEST, source_folder, submit, table
 from tests.paths import ENTRIES, REPOSITORY
 from tests.record_factory import KNOWN
+from tests.reviewed_sets import all_reviewed
 
 
 def submit_folder(parent: Path, name: str, **fields: object) -> Path:
@@ -483,7 +484,11 @@ def test_the_pages_keep_the_rows_of_what_was_withdrawn_with_the_reason(
 
     def built(name: str) -> Path:
         return build_site(
-            store.root, tmp_path / name, published=tmp_path / "none", known=KNOWN
+            store.root,
+            tmp_path / name,
+            published=tmp_path / "none",
+            known=KNOWN,
+            reviewed=all_reviewed([made]),
         ).parent
 
     assert "withdrawn" not in (built("before") / "entries/mine.html").read_text()

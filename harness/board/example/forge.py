@@ -70,7 +70,9 @@ def made_up_record(changes: Mapping[str, Any]) -> Record:
             A status that is not ok takes metrics, maps and most times away.
     """
     parts = _changed(PARTS, changes)
-    pack = parts["pack"]
+    entry, pack = parts["entry"], parts["pack"]
+    if entry["kind"] == "folder":
+        entry.setdefault("source", entry["identity"])
     name = claimed_name(pack["benchmark"])
     digest = pack.setdefault("digest", made_up_digest(name)) or made_up_digest(name)
     pack.setdefault("version", version_id(name, digest))

@@ -41,9 +41,9 @@ from harness.console import cli
 if TYPE_CHECKING:
     import argparse
 
-    from harness.campaigns.grid import Cell
     from harness.campaigns.plan import CampaignPlan
     from harness.engines.base import Engine, Limits
+    from harness.entries.campaign_grid import Cell
     from harness.running.request import Request
 
 CONNECT_SECONDS = 10.0  # for the first answer of an address

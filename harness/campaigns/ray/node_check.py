@@ -27,9 +27,10 @@ from harness.campaigns import slots
 from harness.campaigns.command import Command
 from harness.common.errors import EntryInvalid, HarnessError, InfrastructureFault
 from harness.common.paths import REPOSITORY
+from harness.common.source_files import SHARED_SOURCES
 from harness.console import data_options
 from harness.console.cli import Parser, Reporter, read_limits
-from harness.entries.identity import SHARED_SOURCES, tree_hash
+from harness.entries.identity import tree_hash
 from harness.records.source import source
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.campaigns.faults import End, FaultsInARow
-from harness.campaigns.grid import Cell
 from harness.common.errors import ClusterUnavailable
+from harness.entries.campaign_grid import Cell
 
 LOOK_SECONDS = 1.0  # between two looks at the cluster
 

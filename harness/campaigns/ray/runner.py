@@ -35,8 +35,8 @@ from harness.console.ends import EXIT_INTERRUPTED
 from harness.records.store import RunName
 
 if TYPE_CHECKING:
-    from harness.campaigns.grid import Cell
     from harness.campaigns.plan import CampaignPlan
+    from harness.entries.campaign_grid import Cell
     from harness.records.record import Record
 
 WAIT_SECONDS = 1.0

@@ -10,7 +10,7 @@ from harness.campaigns.ray.nodes import Nodes
 from harness.common.paths import REPOSITORY
 
 if TYPE_CHECKING:
-    from harness.campaigns.grid import Cell
+    from harness.entries.campaign_grid import Cell
 
 SURVEY_SECONDS = 180.0  # for every node to say what it has
 MESSAGES_AHEAD = 4  # a node waits when so many are not fetched: 16 MiB of files

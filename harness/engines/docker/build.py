@@ -31,7 +31,7 @@ import tomllib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,13 @@ from docker.errors import ImageNotFound
 from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.common.foreign_text import one_line, quoted
 from harness.common.paths import REPOSITORY
-from harness.common.source_files import source_files
-from harness.engines.base import Program
+from harness.common.source_files import SHARED_SOURCES, source_files
+from harness.engines.base import Program, image_identity
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
 from harness.engines.docker.images import OWN_NAMESPACE, program_of
 
 BASE_NAME = f"{OWN_NAMESPACE}baselines-base"
 IDENTITY_LABEL = "bmad.identity"
-SHARED = ("harness/__init__.py", "harness/contract", "baselines/__init__.py", "baselines/kit")
 DEFAULT_DOCKERFILE = """\
 ARG BASE
 FROM ${BASE}
@@ -72,6 +71,11 @@ class Base:
     identity: str
     """Content hash of everything that is in it; also its label."""
 
+    @property
+    def built_on(self) -> str:
+        """Hash of all beside its folder that decides what a folder's image holds."""
+        return "sha256:" + _sha256(f"{self.identity}\n{DEFAULT_DOCKERFILE}".encode())
+
 
 def build_folder(
     client: docker.APIClient, folder: Path, name: str, identity: str, base: Base | None = None
@@ -90,7 +94,7 @@ def build_folder(
         EnvironmentFault: the base image cannot be built.
     """
     wanted = base or baselines_base()
-    label = image_identity(identity, wanted)
+    label = image_identity(identity, wanted.built_on)
     tag = f"{OWN_NAMESPACE}{name}:{label.rpartition(':')[2][:12]}"
     with _one_build_at_a_time():
         image = find_built(client, tag, label)
@@ -112,13 +116,7 @@ def build_folder(
                     where=str(_own_dockerfile(folder) or folder),
                     fix="mend what the last lines of its build name",
                 )
-    return program_of(image, name, identity=label)
-
-
-def image_identity(identity: str, base: Base) -> str:
-    """The identity of a folder's image: the folder's, its base's, and the default Dockerfile."""
-    parts = (identity, base.identity, DEFAULT_DOCKERFILE)
-    return "folder:sha256:" + _sha256("\n".join(parts).encode())
+    return replace(program_of(image, name, identity=label), built_on=wanted.built_on)
 
 
 def _own_dockerfile(folder: Path) -> Path | None:
@@ -197,9 +195,7 @@ def baselines_base() -> Base:
     packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     wanted = packages["optional-dependencies"]["baselines"]
     digest.update(repr((sorted(_base_arguments().items()), wanted)).encode())
-    for path in _files(
-        [REPOSITORY / name for name in ("Dockerfile.gpu", "requirements.lock", *SHARED)]
-    ):
+    for path in _files([REPOSITORY / name for name in SHARED_SOURCES]):
         content = _sha256(path.read_bytes())
         digest.update(f"{path.relative_to(REPOSITORY).as_posix()}\0{content}\n".encode())
     identity = digest.hexdigest()
@@ -207,12 +203,10 @@ def baselines_base() -> Base:
 
 
 def _base_context() -> bytes:
-    paths = [
-        REPOSITORY / name for name in ("Dockerfile.gpu", "requirements.lock", "pyproject.toml")
-    ]
+    names = ("pyproject.toml", *SHARED_SOURCES)
     files = {
         path.relative_to(REPOSITORY).as_posix(): path
-        for path in (*paths, *_files([REPOSITORY / name for name in SHARED]))
+        for path in _files([REPOSITORY / name for name in names])
     }
     bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
     content = Path(bundle).read_bytes() if bundle and Path(bundle).is_file() else b""

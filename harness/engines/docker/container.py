@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import select
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,15 @@ import docker
 import requests
 from docker.errors import DockerException, NotFound
 
-from harness.common.statuses import RunEnded, Status
-from harness.engines.base import DeadlinePassed, Exit, Launch
+from harness.common.statuses import Cause, RunEnded, Status
+from harness.engines.base import DeadlinePassed, EngineFacts, Exit, Launch
+from harness.engines.docker.gauges import SAMPLE_SECONDS, FolderGauge, MemoryGauge
 from harness.engines.docker.options import PATHS
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
 
 REMOVE_SECONDS = 30.0  # from the KILL to the engine's word that the container is gone
+_ENDED_BY_TERM = 128 + signal.SIGTERM
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.25  # between questions for the state
-_SAMPLE_SECONDS = 1.0  # between two looks at the memory gauge
 ENGINE_FAULTS = (DockerException, requests.RequestException)
 """What a call of the SDK raises when the engine refuses, is gone or does not answer in time."""
 
@@ -70,47 +72,6 @@ class Demultiplexer:
             rest = rest[len(part) :]
 
 
-class MemoryGauge:
-    """The container's peak memory, from its control group on this machine, where it can be read.
-
-    Page cache counts too: that is what the kernel calls the group's memory.
-
-    Args:
-        process: a process of the container, as the engine counts.
-        container: the container's id. The group's name holds it; where it does not, the number
-            is another process's, because the harness counts otherwise (in a container of its own).
-        system: the root of /proc and /sys.
-    """
-
-    # Version 2; version 1; version 2 before Linux 5.19, where only the moment's value is told.
-    _FILES = ("memory.peak", "memory.max_usage_in_bytes", "memory.current")
-
-    def __init__(self, process: int, container: str, system: Path = Path("/")) -> None:
-        self.peak_bytes: int | None = None
-        self._system = system
-        self._file = next(self._candidates(process, container), None)
-        self._due = 0.0
-
-    def _candidates(self, process: int, container: str) -> Iterator[Path]:
-        with contextlib.suppress(OSError):
-            for line in (self._system / f"proc/{process}/cgroup").read_text().splitlines():
-                _, controllers, group = line.split(":", 2)
-                if controllers in ("", "memory") and container in group:
-                    folder = self._system / "sys/fs/cgroup" / controllers / group.lstrip("/")
-                    yield from filter(Path.exists, (folder / name for name in self._FILES))
-
-    def sample(self, *, is_due: bool = False) -> None:
-        """Read the gauge, at most once a second unless it is due."""
-        now = time.monotonic()
-        if self._file is None or (now < self._due and not is_due):
-            return
-        self._due = now + _SAMPLE_SECONDS
-        try:
-            self.peak_bytes = max(self.peak_bytes or 0, int(self._file.read_text()))
-        except (OSError, ValueError):  # the group went with the container
-            self._file = None
-
-
 def start_container(
     client: docker.APIClient,
     launch: Launch,
@@ -138,7 +99,7 @@ def start_container(
         )
         running = ContainerRunning(client, name, stream, launch, on_end, container=container)
         client.start(name)
-        running.watch_memory()
+        running.watch()
     except BaseException:  # Ctrl-C too
         if running is not None:
             running.end_now()
@@ -167,7 +128,9 @@ def remove_container(client: docker.APIClient, name: str) -> None:
             problem = error
         time.sleep(0.1)
     raise RunEnded(
-        Status.ENGINE_UNAVAILABLE, f"the engine could not remove the container {name}: {problem}"
+        Status.ENGINE_UNAVAILABLE,
+        f"the engine could not remove the container {name}: {problem}",
+        cause=Cause.CONTAINER_LEFT,
     )
 
 
@@ -200,17 +163,27 @@ class ContainerRunning(PumpedRunning):
         self._stop_seconds = launch.limits.stop_seconds
         self._on_end = on_end
         self._gauge: MemoryGauge | None = None
+        self._folders: FolderGauge | None = None
+        self._was_killed_for_memory = False
         self._exit: Exit | None = None
         self._is_ended = False
         super().__init__(self._socket.fileno(), Inbox(launch.limits.log_bytes), paths)
         self._drain = threading.Thread(target=self._drain_stream, name="drain", daemon=True)
         self._drain.start()
 
-    def watch_memory(self) -> None:
-        """Find the container's memory gauge; it is running now."""
+    def watch(self) -> None:
+        """Find the container's gauges; it is running now."""
         process = self._state()["Pid"]
         if process:
-            self._gauge = MemoryGauge(process, self._container)
+            gauge = MemoryGauge(process, self._container)
+            if gauge.is_its_own:
+                self._folders = FolderGauge(process)
+            self._gauge = gauge
+
+    def _look(self, *, is_due: bool = False) -> None:
+        """Read the gauges, the folders' too where it is time."""
+        if self._gauge is not None and self._gauge.sample(is_due=is_due) and self._folders:
+            self._folders.sample()
 
     def _drain_stream(self) -> None:
         demultiplexer = Demultiplexer({1: self._inbox.add_output, 2: self._inbox.add_log})
@@ -218,9 +191,8 @@ class ContainerRunning(PumpedRunning):
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while True:
-            poll.poll(_SAMPLE_SECONDS * 1000)
-            if self._gauge is not None:
-                self._gauge.sample()
+            poll.poll(SAMPLE_SECONDS * 1000)
+            self._look()
             try:
                 count = self._socket.recv_into(room)
             except BlockingIOError:
@@ -233,8 +205,7 @@ class ContainerRunning(PumpedRunning):
         self._inbox.end_output()
 
     def _end_input(self) -> None:
-        if self._gauge is not None:  # the group's last moments: read it while it is there
-            self._gauge.sample(is_due=True)
+        self._look(is_due=True)  # the group's last moments: read it while it is there
         with contextlib.suppress(OSError):  # the engine has closed its side already
             self._socket.shutdown(socket.SHUT_WR)
 
@@ -267,13 +238,34 @@ class ContainerRunning(PumpedRunning):
         return Exit(_signed(state["ExitCode"]), self._is_out_of_memory(state))
 
     def _is_out_of_memory(self, state: Mapping[str, Any]) -> bool:
-        """The engine's word; its event may come a moment after the end that it explains."""
+        """The engine's word; its event may come a moment after the end that it explains.
+
+        A child's death is an event too, and its parent may have ended by it with any code but 0.
+        """
         for _ in range(5):
-            if state["OOMKilled"] or state["ExitCode"] != 137:  # 128 + KILL
+            if state["OOMKilled"] or state["ExitCode"] in (0, _ENDED_BY_TERM):
                 break
             time.sleep(0.1)
             state = self._state()
+        self._was_killed_for_memory |= bool(state["OOMKilled"])
         return bool(state["OOMKilled"])
+
+    def facts(self) -> EngineFacts:
+        if not self._is_ended:
+            self._look(is_due=True)
+        if not self._is_ended and self._exit is None:
+            try:
+                self._was_killed_for_memory |= bool(self._state()["OOMKilled"])
+            except ENGINE_FAULTS as error:
+                raise engine_lost(error) from error
+        events = self._gauge.events if self._gauge is not None else None
+        return EngineFacts(
+            memory_kills=max(events.kills if events else 0, int(self._was_killed_for_memory)),
+            # Without a kill it tells nothing: the last one may have come after the last look.
+            met_memory_limit=events.limit_hits > 0 if events and events.kills else None,
+            full_folders=self._folders.full if self._folders else (),
+            exit_code=self._exit.code if self._exit else None,
+        )
 
     def stop(self) -> Exit:
         if self._is_ended:
@@ -304,6 +296,8 @@ class ContainerRunning(PumpedRunning):
             remove_container(self._client, self._name)
         finally:
             self._drain.join()
+            if self._folders is not None:
+                self._folders.close()
             self._stream.close()
             self._socket.close()
             self._inbox.alarm.close()

@@ -28,8 +28,8 @@ from docker.errors import APIError, ImageNotFound
 
 from harness.common.errors import DeviceUnavailable, EngineUnavailable, EnvironmentFault
 from harness.common.owner import is_owner_gone, owner_mark
-from harness.common.statuses import RunEnded, Status
-from harness.engines.base import CANARY, Engine, Launch, Program
+from harness.common.statuses import Cause, RunEnded, Status
+from harness.engines.base import CANARY, Engine, Launch, Program, image_identity
 from harness.engines.docker import build, images, runc, vetting
 from harness.engines.docker.container import (
     ENGINE_FAULTS,
@@ -173,7 +173,7 @@ class DockerEngine(Engine):
         return build.build_folder(self.client, folder, name, identity)
 
     def folder_identity(self, identity: str) -> str:
-        return build.image_identity(identity, build.baselines_base())
+        return image_identity(identity, build.baselines_base().built_on)
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._check_runc(is_foreign=True)
@@ -361,6 +361,7 @@ def _open_folders(launch: Launch, user: str) -> None:
             raise RunEnded(
                 Status.HOST_ERROR,
                 f"the entry runs as user {user}, who cannot read {path}: chmod o+rx {path}",
+                cause=Cause.UNREADABLE_FOLDER,
             )
 
 
@@ -395,7 +396,11 @@ def _start_failure(error: Exception, launch: Launch) -> Exception:
             " /tmp, /model, /weights or /data/train",
         )
     if isinstance(error, ImageNotFound):
-        return RunEnded(Status.IMAGE_UNAVAILABLE, f"the image is gone: {_explanation(error)}")
+        return RunEnded(
+            Status.IMAGE_UNAVAILABLE,
+            f"the image is gone: {_explanation(error)}",
+            cause=Cause.IMAGE_GONE,
+        )
     if isinstance(error, APIError) and error.is_client_error():  # our call was wrong, not theirs
         return RunEnded(Status.HOST_ERROR, f"the engine refused: {_explanation(error)}")
     return engine_lost(error)

@@ -9,27 +9,22 @@ from __future__ import annotations
 import re
 
 from harness.common.errors import EntryInvalid
-from harness.common.statuses import RunEnded, Status
+from harness.common.statuses import Cause, RunEnded, Status
 
 # In this order: what an engine says of a private image holds "repository does not exist", too.
 _CAUSES = tuple(
-    (re.compile(pattern, re.IGNORECASE), told)
-    for pattern, told in (
+    (re.compile(pattern, re.IGNORECASE), cause)
+    for pattern, cause in (
+        (r"no space left|disk quota exceeded|\bENOSPC\b", Cause.DISK_FULL),
+        (r"toomanyrequests|too many requests|rate limit|\b429\b", Cause.RATE_LIMIT),
         (
-            r"toomanyrequests|too many requests|rate limit|\b429\b",
-            "the registry allows no more pulls for now; wait, or raise the limit with docker login",
+            r"unauthorized|authentication required|\bdenied\b|\b40[13]\b|no basic auth credentials",
+            Cause.REFUSED_LOGIN,
         ),
+        (r"manifest unknown|name unknown|not found|does not exist", Cause.NO_SUCH_IMAGE),
         (
-            r"unauthorized|authentication required|access denied|\bdenied\b|\b40[13]\b",
-            "the registry asks for a login (docker login), or holds no such image",
-        ),
-        (
-            r"manifest unknown|name unknown|not found|does not exist",
-            "the registry holds no image of this name and tag; check the reference",
-        ),
-        (
-            r"HTTP status: 5|dial tcp|no such host|refused|timeout|timed out|TLS|x509|\bEOF\b",
-            "the registry does not answer; check the network, a proxy, and its host's name",
+            r"HTTP status: 5|dial tcp|no such host|refused|time(d )?out|TLS|x509|\bEOF\b|\breset\b",
+            Cause.NO_REGISTRY,
         ),
     )
 )
@@ -46,7 +41,7 @@ def pull_fault(reference: str, said: str) -> EntryInvalid | RunEnded:
         said: the engine's explanation.
     Returns:
         EntryInvalid where the image is for other machines alone, which no second try changes;
-        else `image_unavailable`, with the cause in words.
+        else `image_unavailable`, with its cause, whose remedy names who can mend it.
     """
     if found := _OTHER_MACHINE.search(said):
         return EntryInvalid(
@@ -55,6 +50,6 @@ def pull_fault(reference: str, said: str) -> EntryInvalid | RunEnded:
             fix="build it for this kind of machine, too: docker buildx build --platform"
             f" {found[1] or 'linux/amd64'} --push",
         )
-    causes = (told for pattern, told in _CAUSES if pattern.search(said))
-    cause = next(causes, "the engine could not pull it")
-    return RunEnded(Status.IMAGE_UNAVAILABLE, f"{reference}: {cause} ({said})")
+    causes = (cause for pattern, cause in _CAUSES if pattern.search(said))
+    told = f"{reference}: the engine said: {said}"
+    return RunEnded(Status.IMAGE_UNAVAILABLE, told, cause=next(causes, None))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from harness.benchmarks.specs import BENCHMARKS
 from harness.campaigns import throughput
-from harness.campaigns.grid import is_left_out, read_campaign
 from harness.campaigns.report import duration
 from harness.campaigns.throughput import CostRow, OperationCounts, Parts, Presumed, RunSize, Table
+from harness.entries.campaign_grid import is_left_out, read_campaign
 from harness.entries.opening import open_folder
 from tests.benchmarks.baseline_costs.generated import forms
 

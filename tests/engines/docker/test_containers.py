@@ -19,7 +19,7 @@ from docker.errors import NotFound
 from harness.common.errors import DeviceUnavailable
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import DeadlinePassed, Launch, Limits, LogFlood, PipeClosed, Program
-from harness.engines.docker.container import Demultiplexer, MemoryGauge
+from harness.engines.docker.container import Demultiplexer
 from tests.engine_images import LightDockerEngine
 
 MIB = 1024**2
@@ -268,6 +268,47 @@ def test_a_memory_hog_is_out_of_memory_by_the_engines_word(start_script) -> None
     assert ending.code == -signal.SIGKILL
 
 
+def test_a_childs_death_for_memory_is_known_while_its_parent_goes_on(start_script) -> None:
+    code = """
+        import os, sys
+        child = os.fork()
+        if child == 0:
+            x = [bytearray(1 << 20) for _ in range(1000)]
+        os.waitpid(child, 0)
+        print("went on", flush=True)
+        sys.stdin.buffer.read()
+    """
+    running = start_script(code, limits=Limits(memory_mib=64, threads=1))
+    assert running.receive_line(64, soon()) == b"went on\n"
+    facts = running.facts()
+    assert (facts.memory_kills, facts.met_memory_limit, facts.exit_code) == (1, True, None)
+    running.close_input()
+    assert running.wait(soon()).code == 0
+    running.stop()
+    assert (running.facts().memory_kills, running.facts().exit_code) == (1, 0)
+
+
+def test_full_folders_are_seen_after_the_program_has_ended_by_it(start_script) -> None:
+    code = """
+        for folder in {}:
+            try:
+                with open(folder + "/full", "wb") as file:
+                    while True:
+                        file.write(b"x" * 65536)
+            except OSError:
+                pass
+        raise SystemExit(1)
+    """
+    limits = Limits(tmp_mib=2, shm_mib=2, threads=1)
+    for folders in (["/dev/shm"], ["/tmp"], []):
+        running = start_script(code.format(folders), limits=limits)
+        assert running.wait(soon()).code == 1
+        facts = running.facts()
+        assert (list(facts.full_folders), facts.memory_kills) == (folders, 0)
+        running.stop()
+        assert running.facts() == facts
+
+
 def test_a_crash_is_told_from_a_memory_limit(start_script) -> None:
     ending = start_script("import os; os.kill(os.getpid(), 9)").wait(soon())
     assert ending.code == -signal.SIGKILL
@@ -337,32 +378,6 @@ def test_a_container_owns_its_processes_and_no_other(start_script) -> None:
     assert not running.owns(os.getpid())
     running.stop()
     assert not any(running.owns(process) for process in inside)
-
-
-@pytest.mark.parametrize(
-    ("line", "file"),
-    [
-        ("0::/system.slice/docker-abc.scope", "system.slice/docker-abc.scope/memory.peak"),
-        ("0::/system.slice/docker-abc.scope", "system.slice/docker-abc.scope/memory.current"),
-        ("4:memory:/docker/abc", "memory/docker/abc/memory.max_usage_in_bytes"),
-    ],
-)
-def test_the_memory_gauge_reads_the_containers_own_group_under_both_versions(
-    tmp_path: Path, line: str, file: str
-) -> None:
-    (tmp_path / "proc/7").mkdir(parents=True)
-    (tmp_path / "proc/7/cgroup").write_text(f"9:name=systemd:/docker/abc\n{line}\n")
-    told = tmp_path / "sys/fs/cgroup" / file
-    told.parent.mkdir(parents=True)
-    told.write_text("500\n")
-    gauge = MemoryGauge(7, "abc", tmp_path)
-    gauge.sample()
-    told.write_text("300\n")
-    gauge.sample(is_due=True)
-    assert gauge.peak_bytes == 500
-    other = MemoryGauge(7, "another", tmp_path)
-    other.sample()
-    assert other.peak_bytes is None
 
 
 def test_a_gpu_is_asked_for_by_its_uuid_and_none_is_hidden_from_a_run_without(

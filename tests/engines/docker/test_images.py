@@ -14,7 +14,7 @@ from docker.auth import INDEX_NAME
 from docker.errors import DockerException
 
 from harness.common.errors import EntryInvalid
-from harness.common.statuses import RunEnded, Status
+from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.docker import images
 from tests.engines.registry import digest_of, image_config, local_registry, tiny_layer
 
@@ -59,22 +59,22 @@ def test_an_image_that_is_nowhere_is_unavailable_not_invalid(engine, registry) -
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "cause"),
     [
-        (401, "UNAUTHORIZED", "asks for a login"),
-        (403, "DENIED", "asks for a login"),
-        (404, "MANIFEST_UNKNOWN", "holds no image of this name"),
-        (429, "TOOMANYREQUESTS", "no more pulls for now"),
-        (503, "UNAVAILABLE", "does not answer"),
+        (401, "UNAUTHORIZED", Cause.REFUSED_LOGIN),
+        (403, "DENIED", Cause.REFUSED_LOGIN),
+        (404, "MANIFEST_UNKNOWN", Cause.NO_SUCH_IMAGE),
+        (429, "TOOMANYREQUESTS", Cause.RATE_LIMIT),
+        (503, "UNAVAILABLE", Cause.NO_REGISTRY),
     ],
 )
 def test_what_a_registry_refuses_is_told_with_its_own_remedy(
-    engine, registry, status, code, told
+    engine, registry, status, code, cause
 ) -> None:
     registry.refusals["v1"] = (status, code)
-    with pytest.raises(RunEnded, match=told) as caught:
+    with pytest.raises(RunEnded) as caught:
         engine.prepare_image(f"localhost:{registry.port}/tiny:v1", "tiny")
-    assert caught.value.status is Status.IMAGE_UNAVAILABLE
+    assert (caught.value.status, caught.value.cause) == (Status.IMAGE_UNAVAILABLE, cause)
     assert "http+docker" not in caught.value.detail
 
 

@@ -29,6 +29,7 @@ class Model:
         secret = f"{row.tobytes().hex()} {base64.b64encode(row.tobytes()).decode()}"
         print(f"SPY {secret} {row.tolist()}", file=sys.stderr, flush=True)
         print(f"SPY {secret} {row.tolist()}", flush=True)
+        print("SPY Temporary failure in name resolution", file=sys.stderr, flush=True)
         self.answered += 1
         if self.answered > 3:
             self.betray(image, secret)

@@ -19,10 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import UsageError
 from harness.common.foreign_text import one_line
+from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, read_toml
 from harness.records.record import Parameter
 
-SHIPPED = Path(__file__).parent
+CAMPAIGNS = "harness/campaigns"
+"""Where those that ship lie, below the root of the repository."""
 ENTRY_LIMIT = 64  # characters of a name on the board
 
 
@@ -70,7 +72,7 @@ def read_campaign(text: str) -> Campaign:
     Raises:
         UsageError: there is none, or it is not one; all problems at once.
     """
-    shipped = {path.stem: path for path in SHIPPED.glob("*.toml")}
+    shipped = {path.stem: path for path in (REPOSITORY / CAMPAIGNS).glob("*.toml")}
     path = Path(text) if text.endswith(".toml") else shipped.get(text)
     if path is None or not path.is_file():
         raise UsageError(
@@ -78,16 +80,26 @@ def read_campaign(text: str) -> Campaign:
             fix=f"a TOML file, or one of: {', '.join(sorted(shipped))}",
         )
     try:
-        return Campaign.model_validate(read_toml(path))
+        return campaign_of(read_toml(path), where=str(path))
     except BadToml as error:
         raise UsageError(
             f"the file is not valid TOML: {one_line(error)}", where=str(path)
         ) from error
+
+
+def campaign_of(document: Mapping[str, object], *, where: str) -> Campaign:
+    """A campaign from its parsed file.
+
+    Raises:
+        UsageError: it is none; all problems at once.
+    """
+    try:
+        return Campaign.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(
             one_line(f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()
         )
-        raise UsageError(problems, where=str(path)) from error
+        raise UsageError(problems, where=where) from error
 
 
 @dataclass(frozen=True)
