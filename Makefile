@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.from-lock
 IN_TWO := -n 2 --dist loadgroup
 
 .PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines cost-page \
-        schema clean
+        kit-page schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench-baselines: env  ## what every baseline costs on DEVICE=cpu|cuda:0 (8 minut
 
 cost-page: env  ## bring it into the table that campaigns plan with, and into docs/cost.md
 	@$(RUN) tests/benchmarks/bench_baselines.py --write
+
+kit-page: env  ## write the kit's signatures to docs/kit.md
+	@$(RUN) tests/baselines/kit_page.py --write
 
 schema: env  ## write the JSON Schema of a record to docs/record.schema.json
 	@$(RUN) -c "import json, pathlib, harness.records.record as r; p = pathlib.Path('docs/record.schema.json'); p.parent.mkdir(exist_ok=True); p.write_text(json.dumps(r.json_schema(), indent=1) + '\n')"

@@ -2,8 +2,9 @@
 
     results/comparisons/<benchmark>.json
 
-From the private per-image values in the evidence of all entries; what is written holds
-aggregates only. See `harness.metrics.ranks` for the statistics.
+With two entries: their difference in each metric, with interval, p-value and a sentence for a paper
+(`harness.board.pair_comparison`). From the private per-image values in the evidence of the entries;
+what is written or printed holds aggregates only. See `harness.metrics.ranks` for the statistics.
 """
 
 from __future__ import annotations
@@ -11,23 +12,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from harness.board.entry_comparison import compare_entries
-from harness.common.errors import DataMissing
+from harness.common.errors import DataMissing, UsageError
 from harness.console import cli
 
 if TYPE_CHECKING:
+    import argparse
+
     from harness.board.comparison import Comparison
+    from harness.board.pair_comparison import PairComparison
     from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.releases import KnownReleases
+    from harness.records.store import Store
 
 EXAMPLES = """
   python -m harness.compare                      every benchmark under results/
   python -m harness.compare --benchmark brain resc
   python -m harness.compare --unranked           also what takes no rank on the board
+  python -m harness.compare padim mine --benchmark brain
+      two entries, ranked or not: differences, intervals, p-values, a sentence for a paper
+  python -m harness.compare padim mine --benchmark brain --latex > table.tex
 """
 
 
@@ -36,9 +44,11 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(
         "compare",
         "Rank the entries of each benchmark: compare means over seeds over the same patients,\n"
-        "and write results/comparisons/<benchmark>.json for the site.",
+        "and write results/comparisons/<benchmark>.json for the site. With two entries, print how\n"
+        "they differ; nothing is written then.",
         EXAMPLES,
     )
+    parser.add_argument("entries", nargs="*", metavar="ENTRY", help="two entries, by name")
     parser.add_argument("--benchmark", dest="benchmarks", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument(
@@ -47,10 +57,15 @@ def build_parser() -> cli.Parser:
         help="only print: compare the finished runs that take no rank too",
     )
     cli.add_review_option(parser)
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     parser.add_argument(
-        "--json", action="store_true", help="print the comparisons as one JSON array"
-    )
+        "--metric", dest="metrics", nargs="+", default=[], metavar="NAME",
+        help="of two entries: which metrics, or all (default: image_auroc pixel_auroc pixel_pro)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    group.add_argument("--csv", action="store_true", help="of two entries: one line per metric")
+    group.add_argument("--latex", action="store_true", help="of two entries: a booktabs table")
     return parser
 
 
@@ -68,18 +83,37 @@ def main(
     """
     options = build_parser().parse_args(argv)
     from harness.benchmarks.known import known_releases
-    from harness.board.comparison import comparison_bytes, comparison_path
     from harness.board.reviews import with_reviews
-    from harness.board.rows import ranked_records, with_withdrawals
+    from harness.board.rows import with_withdrawals
     from harness.entries.reviewed import protected_branch
     from harness.entries.submissions import withdrawals
-    from harness.records.releases import claimed_name, under_known_names
+    from harness.records.releases import under_known_names
     from harness.records.store import Store
 
     store = Store(options.results)
     shown = under_known_names(store.records(), known or known_releases())
     reviewed = reviewed or protected_branch(options.reviewed_branch)
     records = with_withdrawals(with_reviews(shown, reviewed), withdrawals())
+    if options.entries:
+        found, text = _two(options, records, store)
+        cli.say_either(text, asdict(found), is_json=options.json)
+        return 0
+    if options.csv or options.latex or options.metrics:
+        raise UsageError(
+            "--csv, --latex and --metric are of two entries",
+            fix="python -m harness.compare A B --benchmark NAME --csv; for the whole board:"
+            " python -m harness.export",
+        )
+    _all(options, records, store)
+    return 0
+
+
+def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -> None:
+    """Every benchmark: ranks, ties and stability, printed and written."""
+    from harness.board.comparison import comparison_bytes, comparison_path
+    from harness.board.rows import ranked_records
+    from harness.records.releases import claimed_name
+
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
         asked = options.benchmarks
@@ -89,7 +123,7 @@ def main(
             "there is no run to compare that may take a rank",
             where=str(options.results),
             fix="evaluate reviewed entries in containers with real weights; --unranked compares the"
-            " others",
+            " others, and python -m harness.compare A B --benchmark NAME any two",
         )
     found = []
     for name, group in sorted(groups.items()):
@@ -104,7 +138,42 @@ def main(
             cli.say(report(comparison) + written)
     if options.json:
         cli.say_json(found)
-    return 0
+
+
+def _two(
+    options: argparse.Namespace, records: Sequence[Record], store: Store
+) -> tuple[PairComparison, str]:
+    """How two entries differ, and that as text, as it was asked for."""
+    from harness.board import pair_comparison
+
+    if len(options.entries) != 2 or len(options.benchmarks) != 1:
+        raise UsageError(
+            f"{len(options.entries)} entries and {len(options.benchmarks)} benchmarks are named;"
+            " two entries are compared on one",
+            fix="python -m harness.compare A B --benchmark NAME",
+        )
+    one, two = (_name(text) for text in options.entries)
+    metrics = options.metrics or pair_comparison.HEADLINE
+    found = pair_comparison.compare_pair(
+        records, (one, two), options.benchmarks[0], store,
+        metrics=() if list(metrics) == ["all"] else metrics,
+    )  # fmt: skip
+    if (options.csv or options.latex) and not found.is_public:
+        raise UsageError(
+            f"{found.benchmark} is a hidden pack: exact numbers of it do not leave this machine",
+            where="--csv, --latex",
+            fix="without these options the sentence says what may be told",
+        )
+    if options.csv:
+        return found, pair_comparison.pair_csv(found).rstrip("\n")
+    if options.latex:
+        return found, pair_comparison.pair_latex(found).rstrip("\n")
+    return found, pair_comparison.pair_text(found)
+
+
+def _name(text: str) -> str:
+    """An entry's name, also where its folder or its submission file is typed."""
+    return PurePath(text).name.removesuffix(".toml")
 
 
 def _finished(records: Sequence[Record]) -> dict[str, tuple[Record, ...]]:

@@ -16,6 +16,7 @@ EXAMPLES = """
   python -m harness.list baselines
   python -m harness.list metrics --json
   python -m harness.list statuses
+  python -m harness.list limits
   python -m harness.list runs --results results
 """
 
@@ -24,7 +25,9 @@ Rows = list[dict[str, object]]
 
 def build_parser() -> cli.Parser:
     """The command line of this verb."""
-    parser = cli.Parser("list", "List benchmarks, baselines, metrics, statuses or runs.", EXAMPLES)
+    parser = cli.Parser(
+        "list", "List benchmarks, baselines, metrics, statuses, limits or runs.", EXAMPLES
+    )
     parser.add_argument("what", choices=sorted(LISTS))
     parser.add_argument(
         "--data-root", type=Path, metavar="DIR", help="where packs lie ($BMAD_DATA)"
@@ -168,7 +171,19 @@ def _runs(_root: Path | None, results: Path) -> Rows:
     ]
 
 
+def _limits(_root: Path | None, _results: Path) -> Rows:
+    from harness.engines.base import Limits
+    from harness.entries.asked_limits import MEANINGS, MOST_ASKED
+
+    return [
+        {"limit": name, "default": value, "most asked for": MOST_ASKED.get(name, "as it is"),
+         "meaning": MEANINGS[name]}
+        for name, value in Limits().as_dict().items()
+    ]  # fmt: skip
+
+
 LISTS: dict[str, Callable[[Path | None, Path], Rows]] = {
+    "limits": _limits,
     "benchmarks": _benchmarks,
     "baselines": _baselines,
     "metrics": _metrics,

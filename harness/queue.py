@@ -164,7 +164,7 @@ def _scored(options: argparse.Namespace, store: Store) -> list[str]:
     from harness.records.releases import under_known_names
     from harness.records.store import Store
 
-    stored = [*store.records(), *Store(PUBLISHED_RECORDS).records()]
+    stored = [*store.records(), *store.history(), *Store(PUBLISHED_RECORDS).records()]
     counts = team_counts(under_known_names(stored, known_releases()))
     return [
         f"scored: {one_line(each.team)} has {each.scored} of {options.most_scored or each.most} submissions"

@@ -22,6 +22,8 @@ EXAMPLES = """
       an image that is in no registry: the archive is handed over, its hash stands in the file
   python -m harness.submit path/to/my-method --paper none --code none
       a source folder: reviewed as text, then built and trained by the harness
+  python -m harness.submit my-method:2 --archive my-method.tar --name my-method --update
+      a corrected version; --limit memory_mib=32768 asks for more than the default, within bounds
 """
 FAMILIES = (
     "reconstruction", "one-class", "teacher-student", "memory bank", "flow", "trivial", "other",
@@ -57,6 +59,11 @@ def build_parser() -> cli.Parser:
         "--archive", type=Path, metavar="FILE",
         help="write the image to this .tar, for an image that no registry holds",
     )  # fmt: skip
+    group.add_argument(
+        "--update",
+        action="store_true",
+        help="a corrected version of a submission that is there: what is not given stays as it was",
+    )
     group.add_argument(
         "--submissions", type=Path, metavar="DIR", help="folder of the file (default: submissions)"
     )

@@ -83,6 +83,22 @@ def light_base(client: docker.APIClient) -> build.Base:
     return base
 
 
+def authors_base(client: docker.APIClient) -> str:
+    """The base that an author's own Dockerfile stands on here: `python_base` and its CAs, no more."""
+    base, tag = python_base(client), "bmad/test-authors-base:local"
+    bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
+    if not Path(bundle).is_file():
+        return base
+    dockerfile = f"FROM {base}\nCOPY ca.pem /ca.pem\nENV PIP_CERT=/ca.pem SSL_CERT_FILE=/ca.pem\n"
+    contents = {"Dockerfile": dockerfile.encode(), "ca.pem": Path(bundle).read_bytes()}
+    image, tail = build.build_image(
+        client, build.build_context({}, contents), tag=tag, identity="test-authors-base",
+        arguments={}, dockerfile="Dockerfile",
+    )  # fmt: skip
+    assert image is not None, tail
+    return tag
+
+
 def python_base(client: docker.APIClient) -> str:
     """The Python image that test images stand on: the given, the local or the public one."""
     if given := os.environ.get("BMAD_BASE_IMAGE"):

@@ -116,7 +116,7 @@ def load_network(
         network = VggFeatures() if name == "vgg16" else models.get_model(name, weights=None)
     if weights == "random":
         return network, f"random/{seed}"
-    path = _weight_path(name, folder)
+    path = weight_path(name, folder)
     state = torch.load(path, map_location="cpu", weights_only=True)
     known = network.state_dict().keys()
     network.load_state_dict({name: value for name, value in state.items() if name in known})
@@ -139,7 +139,15 @@ class VggFeatures(nn.Module):
                 nn.init.zeros_(layer.bias)
 
 
-def _weight_path(name: str, folder: Path | None) -> Path:
+def weight_path(name: str, folder: Path | None) -> Path:
+    """The file of a backbone in the weights folder, held to its hash.
+
+    Raises:
+        WeightsNotFound: it is not there, or another file under its name.
+        ValueError: the harness knows no file of this backbone.
+    """
+    if name not in WEIGHT_FILES:
+        raise ValueError(f"unknown backbone {name!r}; known: {', '.join(WEIGHT_FILES)}")
     file = WEIGHT_FILES[name]
     fix = f"python -m harness.weights fetch {name}, or --set weights=random for a trial"
     if folder is None:

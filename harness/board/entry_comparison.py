@@ -39,7 +39,7 @@ def compare_entries(records: Sequence[Record], store: Store, *, seed: int = 0) -
     from harness.records.source import source
 
     first = records[0]
-    _one_ground_truth(records)
+    check_one_pack(records)
     tracks = sorted({record.track for record in records})
     columns = [
         column
@@ -63,7 +63,12 @@ def compare_entries(records: Sequence[Record], store: Store, *, seed: int = 0) -
     )
 
 
-def _one_ground_truth(records: Sequence[Record]) -> None:
+def check_one_pack(records: Sequence[Record]) -> None:
+    """Runs that are compared saw the same images.
+
+    Raises:
+        StoreUnusable: they did not.
+    """
     versions = sorted({record.pack.version for record in records})
     if len(versions) > 1:
         raise StoreUnusable(
@@ -76,7 +81,7 @@ def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -
     """Every metric and grid that some entry has, in the table's order."""
     from harness.board.comparison import Column
 
-    runs = _resampled(records, store, seed)
+    runs = resampled_runs(records, store, seed)
     keys = list(dict.fromkeys(key for seeds in runs.values() for run in seeds for key in run))
     return [
         Column(
@@ -86,7 +91,7 @@ def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -
     ]
 
 
-def _resampled(records: Sequence[Record], store: Store, seed: int) -> ResampledRuns:
+def resampled_runs(records: Sequence[Record], store: Store, seed: int) -> ResampledRuns:
     """By entry, one table of resampled metrics per seed."""
     from harness.metrics import Evidence, resample
     from harness.records.store import evidence_of

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmarks.known import known_releases
 from harness.board.site_data import TeamCount
 from harness.common.disclosure import Artefact, may_leave
-from harness.common.errors import HarnessError
+from harness.common.errors import DataMissing, HarnessError
 from harness.common.lookalikes import key_of
 from harness.entries.entry import SubmissionTable
+from harness.entries.submissions import find_archive
 from harness.records.releases import under_known_names
 from harness.records.store import RunName
 
@@ -111,7 +112,9 @@ def submission_jobs(
     # The store's records come last: they count before the published ones.
     shown = under_known_names([*published, *store.records()], releases or known_releases())
     known = {_name_of(record): record for record in shown}
-    scored = scored_by_team(known.values())
+    # What a corrected version took the place of was scored all the same.
+    past = under_known_names(store.history(), releases or known_releases())
+    scored = scored_by_team([*known.values(), *past])
     versions = current_versions()
     jobs = []
     for entry in entries:
@@ -121,13 +124,15 @@ def submission_jobs(
                 record = known.get(name)
                 state, why, since = _state(entry, pack, record, versions, is_retrying=is_retrying)
                 team = team_of(entry.table)
-                names = scored.setdefault((team_key(team), pack.name), set())
-                if state == "waiting" and entry.name not in names:
-                    if len(names) >= most_scored:
+                versions_scored = scored.setdefault((team_key(team), pack.name), set())
+                version = (entry.name, _pinned(entry))
+                if state == "waiting" and version not in versions_scored:
+                    if len(versions_scored) >= most_scored:
                         state = "held"
-                        why = f"{team} has {len(names)} of {most_scored} scored submissions here"
+                        count = f"{len(versions_scored)} of {most_scored}"
+                        why = f"{team} has {count} scored submissions here"
                     else:
-                        names.add(entry.name)  # the place is taken by the one that came first
+                        versions_scored.add(version)  # the place is taken by what came first
                 until = _latest(state, since, limits)
                 if state == "waiting" and (began := store.running_since(name)):
                     state, since = "running", began
@@ -145,19 +150,30 @@ def team_of(table: object) -> str:
     return team or next(iter(authors), "") or "unknown"
 
 
+def _pinned(entry: Entry) -> str:
+    return entry.table.pinned if isinstance(entry.table, SubmissionTable) else ""
+
+
 def team_key(team: str) -> str:
     """What all spellings of one team have in common: case, spaces, punctuation and lookalikes apart."""
     return key_of(team)
 
 
-def scored_by_team(records: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
-    """Names of the scored submissions by (team, benchmark); the demo pack counts nothing."""
-    found: dict[tuple[str, str], set[str]] = {}
+def scored_by_team(
+    records: Iterable[Record],
+) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    """Name and pin of all that was scored, by (team, benchmark); the demo pack counts nothing.
+
+    A corrected version counts like another submission: its numbers tell as much of the labels. The
+    same version evaluated again does not.
+    """
+    found: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for record in records:
         team = record.entry.metadata.get("team")
         if record.is_ok and isinstance(team, str) and record.pack.benchmark != "demo":
             key = (team_key(team), record.pack.benchmark)
-            found.setdefault(key, set()).add(record.entry.name)
+            pinned = str(record.entry.metadata.get("pinned") or "")
+            found.setdefault(key, set()).add((record.entry.name, pinned))
     return found
 
 
@@ -186,18 +202,59 @@ def _state(
     submitted = entry.table.submitted
     if entry.table.withdrawn:
         return "withdrawn", entry.table.withdrawn, submitted
+    since = record.times.started if record else submitted
+    if record is not None and (held := _why_held(entry, pack, record)):
+        return "held", held, submitted
+    if why := _why_again(entry, pack, record, versions, is_retrying=is_retrying):
+        if (missing := missing_archive(entry)) is not None:
+            return "held", f"{missing.what} ({why})", since
+        return "waiting", why, since
+    if record is None or record.is_ok:
+        return "finished", "its record is current", since
+    return "failed", _told(record), since
+
+
+def _why_again(
+    entry: Entry, pack: Pack, record: Record | None, versions: Versions, *, is_retrying: bool
+) -> str:
+    """Why a submission has to be run; empty where its record is the one of today."""
     if record is None:
-        return "waiting", "never run on this pack", submitted
-    if why := _why_held(entry, pack, record):
-        return "held", why, submitted
+        return "never run on this pack"
     if changes := changes_since(record, entry, pack, versions):
-        return "waiting", "; ".join(changes), record.times.started
+        return "; ".join(changes)
     if record.is_ok:
-        return "finished", "its record is current", record.times.started
+        return ""
+    if changed := _limits_since(record, entry):
+        return f"{changed}, after {_told(record)}"
+    return f"tried again after {_told(record)}" if is_retrying else ""
+
+
+def _told(record: Record) -> str:
+    """How a failed run ended."""
     outcome, is_open = record.outcome, may_leave(Artefact.EXACT_RECORD, record.pack.visibility)
-    told = f"{outcome.status.value}: {outcome.remedy if is_open else outcome.status.entry.remedy}"
-    state: SubmissionState = "waiting" if is_retrying else "failed"
-    return state, f"tried again after {told}" if is_retrying else told, record.times.started
+    return f"{outcome.status.value}: {outcome.remedy if is_open else outcome.status.entry.remedy}"
+
+
+def missing_archive(entry: Entry) -> DataMissing | None:
+    """That the archive which an author handed over is not on this machine; None where it is."""
+    table = entry.table
+    if not (isinstance(table, SubmissionTable) and table.archive) or table.withdrawn:
+        return None
+    try:
+        find_archive(table, entry.submission)
+    except DataMissing as error:
+        return error
+    return None
+
+
+def _limits_since(record: Record, entry: Entry) -> str:
+    """How the limits that an entry asks for differ from those of its failed run; empty where not."""
+    changed = [
+        f"{name} changed from {record.limits[name]} to {value}"
+        for name, value in entry.limits.items()
+        if name in record.limits and record.limits[name] != value
+    ]
+    return "; ".join(changed)
 
 
 def _why_held(entry: Entry, pack: Pack, record: Record) -> str:
@@ -214,7 +271,7 @@ def _why_held(entry: Entry, pack: Pack, record: Record) -> str:
 def changes_since(record: Record, entry: Entry, pack: Pack, versions: Versions) -> list[str]:
     """Why a record is no longer the one that a run of today would leave; empty where it is."""
     settings = entry.settings(pack.base or pack.card.name)
-    pinned = entry.table.pinned if isinstance(entry.table, SubmissionTable) else None
+    pinned = _pinned(entry) or None
     aspects: Mapping[str, tuple[object, object]] = {
         "the submission": (record.entry.metadata.get("pinned"), pinned),
         "its settings": (dict(record.entry.params), dict(settings.params)),

@@ -17,6 +17,8 @@ MAX_CHARACTERS = 200
 MAX_DESCRIPTION = 1000
 MAX_AUTHORS = 50
 ADDRESSES = ("paper", "code")
+FILL_IN = "FILL IN"
+"""What `harness.start` leaves wherever an author has something to say."""
 NOT_THERE = "none"  # of a paper or code that is not published
 TAG = re.compile(r"<[A-Za-z/!?]")
 FORMULA_STARTS = ("=", "+", "-", "@")
@@ -83,6 +85,8 @@ def _of_text(name: str, text: str) -> Iterator[str]:
         if text != NOT_THERE and (problem := address_problem(text)):
             yield f"{problem}, not '{one_line(text, 60)}'"
         return
+    if FILL_IN in text:
+        yield f"is not filled in yet: '{one_line(text, 60)}'"
     if found := unseen(text):
         yield f"holds control characters or more than one line: {' '.join(found)}"
     if TAG.search(text):
@@ -91,5 +95,5 @@ def _of_text(name: str, text: str) -> Iterator[str]:
         yield "begins or ends with a space"
     if text.startswith(FORMULA_STARTS):
         yield f"begins with {text[0]!r}, which a spreadsheet takes for a formula"
-    if name == "submitted" and not DATE.fullmatch(text):
+    if name in ("submitted", "updated") and not DATE.fullmatch(text):
         yield f"must be a date such as 2026-01-31, not '{one_line(text, 60)}'"

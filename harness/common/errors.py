@@ -9,7 +9,7 @@
         ├── EngineUnavailable     no container engine answers
         ├── DeviceUnavailable     a GPU was asked for, and there is none to give
         ├── ClusterUnavailable    no Ray cluster answers, or none of its nodes can do a run
-        ├── DataMissing           a pack or its folder is not there
+        ├── DataMissing           a pack, its folder, or an archive that was handed over is not there
         ├── PackInvalid           a pack has problems; all of them are listed
         ├── RawDataInvalid        a raw download has problems; all of them are listed
         ├── WeightsMissing        a pretrained backbone file is not there, or not the right one
@@ -112,7 +112,7 @@ class ClusterUnavailable(EnvironmentFault):
 
 
 class DataMissing(EnvironmentFault):
-    """A pack, or the folder it should be in, is not there."""
+    """A pack, the folder it should be in, or an archive that was handed over is not there."""
 
 
 class PackInvalid(EnvironmentFault):

@@ -99,6 +99,10 @@ class SubmissionTable(EntryTable):
     """Name of the source folder beside this file, which the harness builds and trains."""
     folder_hash: Sha256 | None = None
     """Hash of that folder's files as they were reviewed."""
+    updated: str = ""
+    """Date of the last corrected version (ISO 8601); `submitted` stays that of the first."""
+    earlier: tuple[str, ...] = ()
+    """What earlier versions pinned, oldest first: the records of those name it."""
 
     @property
     def pinned(self) -> str:
@@ -147,6 +151,8 @@ class Entry:
     """Name of the folder; the record's name may differ by `--as`."""
     submission: Path | None = None
     """The submission file that it was opened by."""
+    limits: Mapping[str, float | int] = field(default_factory=dict)
+    """Limits that it asks for (`harness.entries.asked_limits`)."""
 
     @property
     def name(self) -> str:

@@ -8,10 +8,11 @@ pins is held against what is there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from harness.common.foreign_text import one_line
 from harness.common.near_misses import did_you_mean, near_misses
 from harness.common.paths import BASELINES, SUBMISSIONS
 from harness.common.toml_text import BadToml, read_toml
+from harness.entries.asked_limits import asked_limits
 from harness.entries.entry import (
     MAX_PROBLEMS,
     NAME_PATTERN,
@@ -126,34 +128,102 @@ def open_folder(folder: Path) -> Entry:
     Raises:
         EntryInvalid: a file is missing, or entry.toml is wrong; all problems at once.
     """
+    found = read_folder(folder)
+    if len(found.errors) == 1:
+        raise found.errors[0]
+    if found.entry is None:
+        raise EntryInvalid(
+            "; ".join(error.what for error in found.errors),
+            where=str(folder / "entry.toml"),
+            fix="; ".join(dict.fromkeys(error.fix for error in found.errors if error.fix)),
+        )
+    return found.entry
+
+
+@dataclass(frozen=True)
+class FolderReading:
+    """What a source folder says of itself, as far as it can be read."""
+
+    entry: Entry | None
+    """The entry; None where there are errors."""
+    errors: tuple[EntryInvalid, ...]
+    """All that is wrong with it."""
+    declared: Mapping[str, Any]
+    """Its `[entry]` as it stands there, unchecked."""
+
+
+def read_folder(folder: Path) -> FolderReading:
+    """Everything that a source folder says of itself, and everything that is wrong with that."""
+    errors: list[EntryInvalid] = []
+    document: Mapping[str, Any] = {}
+    table, deviations = None, []
+    where = str(folder / "entry.toml")
+    with _noting(errors):
+        document = _folder_document(folder)
+    if errors:
+        return FolderReading(None, tuple(errors), {})
+    with _noting(errors):
+        table = parse(EntryTable, document.get("entry", {}), f"{where}: [entry]")
+    with _noting(errors):
+        _check_sections(document, where)
+    limits: dict[str, float | int] = {}
+    with _noting(errors):
+        limits = asked_limits(document.get("limits", {}), where)
+    listed = document.get("deviations", [])
+    for item in listed if isinstance(listed, list) else ():
+        with _noting(errors):
+            deviations.append(parse(Deviation, item, f"{where}: [[deviations]]"))
+    declared = document.get("entry", {})
+    declared = declared if isinstance(declared, dict) else {}
+    errors += _misnamed(folder, declared, where)
+    if errors or table is None:
+        return FolderReading(None, tuple(errors), declared)
+    name = folder.resolve().name
+    entry = Entry("folder", table, str(folder), tuple(deviations), document, name, limits=limits)
+    return FolderReading(entry, (), declared)
+
+
+@contextlib.contextmanager
+def _noting(errors: list[EntryInvalid]) -> Iterator[None]:
+    """What is wrong here is noted, and the rest is looked at all the same."""
+    try:
+        yield
+    except EntryInvalid as error:
+        errors.append(error)
+
+
+def _folder_document(folder: Path) -> dict[str, Any]:
     if not (folder / "entry.toml").is_file():
         raise EntryInvalid(
             "the folder has no entry.toml",
             where=str(folder),
-            fix="copy baselines/template and change it",
+            fix="python -m harness.start NAME writes one, with all that belongs to it; or copy"
+            " baselines/template and change it",
         )
-    document = _read_toml(folder / "entry.toml")
-    where = str(folder / "entry.toml")
-    table = parse(EntryTable, document.get("entry", {}), f"{where}: [entry]")
-    _check_sections(document, where)
-    if table.name != folder.resolve().name:
-        raise EntryInvalid(
-            f"[entry] name is {table.name!r}, the folder is {folder.resolve().name!r}",
+    return _read_toml(folder / "entry.toml")
+
+
+def _misnamed(folder: Path, declared: Mapping[str, Any], where: str) -> Iterator[EntryInvalid]:
+    """A name that is not the folder's, and a model that is no file of it."""
+    name, model = (
+        declared.get("name"),
+        declared.get("model", EntryTable.model_fields["model"].default),
+    )
+    if isinstance(name, str) and name != folder.resolve().name:
+        yield EntryInvalid(
+            f"[entry] name is {name!r}, the folder is {folder.resolve().name!r}",
             where=where,
             fix="give both the same name",
         )
-    model_file = table.model.partition(":")[0]
+    if not isinstance(model, str):
+        return
+    model_file = model.partition(":")[0]
     if not model_file or Path(model_file).name != model_file:
-        raise EntryInvalid(
+        yield EntryInvalid(
             f"[entry] model must name a file of the folder: {model_file!r}", where=where
         )
-    if not (folder / model_file).is_file():
-        raise EntryInvalid(f"[entry] model names {model_file}, which is not there", where=where)
-    deviations = tuple(
-        parse(Deviation, item, f"{where}: [[deviations]]")
-        for item in document.get("deviations", [])
-    )
-    return Entry("folder", table, str(folder), deviations, document, folder.resolve().name)
+    elif not (folder / model_file).is_file():
+        yield EntryInvalid(f"[entry] model names {model_file}, which is not there", where=where)
 
 
 def open_submission(path: Path) -> Entry:
@@ -173,6 +243,7 @@ def open_submission(path: Path) -> Entry:
             fix=f"call the file {table.name}.toml",
         )
     _check_texts(table, document, where)
+    limits = asked_limits(document.get("limits", {}), str(path))
     named = [kind for kind in ("image", "archive", "folder") if getattr(table, kind)]
     if len(named) != 1:
         raise EntryInvalid(
@@ -181,13 +252,14 @@ def open_submission(path: Path) -> Entry:
             fix='write image = "registry/name@sha256:<64 hex digits>"',
         )
     if table.folder:
-        return _submitted_folder(path, table)
+        folder = _submitted_folder(path, table)
+        return replace(folder, limits={**folder.limits, **limits})
     if table.archive:
         _check_archive_name(table, where)
     else:
         _check_digest(table.image or "", where)
     source = table.image or table.archive
-    return Entry("submission", table, source, (), document, submission=path)
+    return Entry("submission", table, source, (), document, submission=path, limits=limits)
 
 
 def _check_texts(
@@ -316,7 +388,7 @@ def _typed(path: Path) -> str:
 
 
 def _check_sections(document: Mapping[str, Any], where: str) -> None:
-    known = {"entry", "deviations", "training", "params", "presets", "benchmarks"}
+    known = {"entry", "deviations", "training", "params", "presets", "benchmarks", "limits"}
     if unknown := sorted(set(document) - known):
         raise EntryInvalid(
             f"unknown section{'s' if len(unknown) > 1 else ''}: {one_line(', '.join(unknown))}",

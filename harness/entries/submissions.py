@@ -16,18 +16,20 @@ import json
 import logging
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.common.declared_text import text_problems
-from harness.common.errors import EntryInvalid, HarnessError, UsageError
+from harness.common.errors import DataMissing, EntryInvalid, HarnessError, UsageError
 from harness.common.lookalikes import key_of
-from harness.common.paths import BASELINES, SUBMISSIONS
+from harness.common.paths import BASELINES, REPOSITORY, SUBMISSIONS
 from harness.common.toml_text import BadToml, parse_toml, read_toml
-from harness.entries.entry import Entry, SubmissionTable
+from harness.entries.asked_limits import asked_limits
+from harness.entries.entry import Entry, SubmissionTable, parse
 from harness.entries.identity import method_hash
 from harness.entries.opening import open_entry
 from harness.records import store
@@ -42,7 +44,7 @@ ARCHIVES_VARIABLE = "BMAD_ARCHIVES"
 WRITTEN = (
     "name", "title", "team", "authors", "image", "archive", "archive_hash", "folder", "folder_hash",
     "content", "family", "paper", "code", "licence", "pretraining", "external_data", "description",
-    "submitted", "withdrawn",
+    "submitted", "updated", "earlier", "withdrawn",
 )  # fmt: skip
 logger = logging.getLogger("harness.entries")
 NEEDED = ("team", "authors", "paper", "code", "licence", "submitted")
@@ -58,15 +60,16 @@ class Twin:
     """What is the same, in words."""
 
 
-def submission_text(table: SubmissionTable) -> str:
-    """The file of a submission."""
+def submission_text(table: SubmissionTable, limits: Mapping[str, float | int] | None = None) -> str:
+    """The file of a submission, with the limits that it asks for."""
     values = table.model_dump()
     lines = [
         f"{name} = {json.dumps(values[name], ensure_ascii=False)}"
         for name in WRITTEN
         if values[name]
     ]
-    return "\n".join(["[entry]", *lines]) + "\n"
+    asked = [f"{name} = {json.dumps(value)}" for name, value in (limits or {}).items()]
+    return "\n".join(["[entry]", *lines, *(["", "[limits]"] if asked else []), *asked]) + "\n"
 
 
 def write_new(path: Path, text: str) -> None:
@@ -91,6 +94,31 @@ def write_new(path: Path, text: str) -> None:
         raise UsageError(
             f"the file cannot be written: {error.strerror}", where=str(path)
         ) from error
+
+
+def read_submission_table(path: Path) -> SubmissionTable:
+    """The `[entry]` of a submission file, whatever became of what it pins.
+
+    Raises:
+        EntryInvalid: it is none.
+    """
+    return parse(SubmissionTable, _document(path).get("entry", {}), f"{path}: [entry]")
+
+
+def read_submission_limits(path: Path) -> dict[str, float | int]:
+    """The `[limits]` of a submission file.
+
+    Raises:
+        EntryInvalid: they are none, or beyond what an entry may ask for.
+    """
+    return asked_limits(_document(path).get("limits", {}), str(path))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return read_toml(path)
+    except BadToml as error:
+        raise EntryInvalid(f"the file is not valid TOML: {error}", where=str(path)) from error
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -174,7 +202,8 @@ def marks(entry: Entry) -> dict[str, str]:
         return {method_hash(entry.folder): "source"}
     if not isinstance(table, SubmissionTable):
         return {}
-    found = {table.content: "image content", table.archive_hash: "image archive"}
+    found: dict[str | None, str] = dict.fromkeys(table.earlier, "earlier version")
+    found |= {table.content: "image content", table.archive_hash: "image archive"}
     if table.image:
         found[table.image.rpartition("@")[2]] = "image"
     return {mark: what for mark, what in found.items() if mark}
@@ -253,8 +282,33 @@ def title_problem(title: str, others: Iterable[str]) -> str | None:
 
 
 def baselines() -> list[Entry]:
-    """The project's own folders: they must not be submitted under another name."""
-    return [open_entry(str(path.parent)) for path in sorted(BASELINES.glob("*/entry.toml"))]
+    """The project's own folders: they must not be submitted under another name.
+
+    A folder that somebody made in `baselines/` and nobody committed is not one of them.
+    """
+    ours = committed_folders(BASELINES)
+    return [
+        open_entry(str(path.parent))
+        for path in sorted(BASELINES.glob("*/entry.toml"))
+        if ours is None or path.parent.name in ours
+    ]
+
+
+def committed_folders(parent: Path) -> frozenset[str] | None:
+    """Names of the folders of a folder of this checkout that are in its commit; None: git cannot tell."""
+    if not parent.is_relative_to(REPOSITORY):
+        return None
+    where = f"HEAD:{parent.relative_to(REPOSITORY).as_posix()}"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), "ls-tree", "-d", "-z", "--name-only", where],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return frozenset(os.fsdecode(done.stdout).split("\0")[:-1])
 
 
 def prepare_submission(entry: Entry, engine: Engine) -> Program:
@@ -289,20 +343,31 @@ def prepare_submission(entry: Entry, engine: Engine) -> Program:
 def find_archive(table: SubmissionTable, submission: Path | None) -> Path:
     """Where the archive of a submission lies: beside its file, or in $BMAD_ARCHIVES.
 
+    An archive that a newer one took the name of is kept under `digest_name`.
+
     Raises:
-        EntryInvalid: in neither.
+        DataMissing: in neither. It was handed over, so it is this machine that lacks it.
     """
     folders = [submission.parent] if submission else []
     if given := os.environ.get(ARCHIVES_VARIABLE):
         folders.append(Path(given))
-    for folder in folders:
-        if (folder / table.archive).is_file():
-            return folder / table.archive
-    raise EntryInvalid(
-        f"the archive {table.archive} is not there",
+    names = [digest_name(table.archive, table.archive_hash or ""), table.archive]
+    for name in names:
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder / name
+    raise DataMissing(
+        f"the archive {table.archive} of the submission {table.name} is not on this machine",
         where=", ".join(map(str, folders)),
-        fix=f"put it beside the submission file, or set {ARCHIVES_VARIABLE} to its folder",
+        fix=f"put it beside the submission file, or set {ARCHIVES_VARIABLE} to its folder; its"
+        f" author handed it over (its hash: {table.archive_hash})",
     )
+
+
+def digest_name(archive: str, archive_hash: str) -> str:
+    """`mine.tar` of a hash as `mine-<12 digits>.tar`: where it stays when another takes its name."""
+    stem, dot, rest = archive.partition(".tar")
+    return f"{stem}-{archive_hash.removeprefix('sha256:')[:12]}{dot}{rest}"
 
 
 def archive_file_hash(path: Path) -> str:

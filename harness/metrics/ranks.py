@@ -88,7 +88,7 @@ def pairs_of(seeds: Mapping[str, Sequence[Spread]]) -> tuple[ComparedPair, ...]:
     names = list(combinations(means, 2))
     differences = [difference_of(means[one], means[other]) for one, other in names]
     p_values = [p_of_difference(difference) for difference in differences]
-    corrected = _corrected(p_values)
+    corrected = holm(p_values)
     return tuple(
         ComparedPair(
             one, other, difference.value, interval_of_difference(difference), p, corrected_p
@@ -157,8 +157,9 @@ def over_seeds(rows: Sequence[Rows], seed: int, place: int) -> Rows:
     return np.asarray(np.take_along_axis(stacked, drawn, axis=0).mean(axis=0))
 
 
-def _corrected(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the smallest times their number, the next times one less, ..."""
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (Holm 1979): the smallest times their number, the next times
+    one less, and none less than the one before."""
     count = len(p_values)
     found = [0.0] * count
     highest = 0.0

@@ -29,6 +29,8 @@ from harness.board.reviews import Review, review
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError, UsageError
+from harness.common.foreign_text import one_line
+from harness.common.toml_text import BadToml, parse_toml
 from harness.entries.reviewed import Reviewed, protected_branch
 from harness.entries.submissions import withdrawals
 from harness.publishing.comparison_check import comparison_problems
@@ -46,6 +48,9 @@ SUBMISSIONS = PurePosixPath("submissions")
 KEYS = PurePosixPath("leaderboard/keys")
 KNOWN = PurePosixPath("harness/benchmarks/known.toml")
 MAX_FILE_BYTES = 32 * 1024**2
+STAYS = ("team", "submitted", "withdrawn")
+"""What of a submission its author cannot change: who is counted, who came first, what was judged.
+(To withdraw what was not withdrawn is the author's to do.)"""
 _REGULAR = ("100644", "100755", "000000")  # modes of git; the last: there is no file
 _SAFE = r"[a-z0-9][a-z0-9._-]{0,63}"
 _PACK = rf"{_SAFE}(~[0-9a-f]{{6}})?"
@@ -154,7 +159,8 @@ class PullRequest:
                 for change in self.changes
                 if (problem := self._not_a_contributors(change))
             ]
-            return problems or [*self._of_its_commits(), *self._of_submissions()]
+            of_itself = [*problems, *self._of_updates()]
+            return of_itself or [*self._of_its_commits(), *self._of_submissions()]
         problems = []
         for change in self.changes:
             if change.published is not None:
@@ -229,6 +235,23 @@ class PullRequest:
         if not change.is_regular:
             return "it is no regular file"
         return None
+
+    def _of_updates(self) -> Iterator[str]:
+        """What an author may not change in a submission of his own that was merged before."""
+        for change in self.changes:
+            own = _OWN.fullmatch(change.path)
+            if own is None or change.kind != "changed" or own[2] != ".toml":
+                continue
+            before = _table_of(self._file_at(self.base, change.path))
+            now = _table_of((self.repository / change.path).read_bytes())
+            for name in STAYS:
+                is_lifted = name == "withdrawn" and not before.get(name)
+                if before.get(name) != now.get(name) and not is_lifted:
+                    told, new = (one_line(repr(table.get(name))) for table in (before, now))
+                    yield (
+                        f"{change.path}: {name} was {told} and is {new}: an update leaves it as it is"
+                        " (a maintainer may change it)"
+                    )
 
     def _is_in_base(self, name: str) -> bool:
         told = self._git("ls-tree", "--name-only", self.base, f"{SUBMISSIONS}/")
@@ -457,6 +480,15 @@ def _classify(path: str) -> tuple[re.Match[str] | None, str]:
         if match is not None and (kind == "comparison" or match["benchmark"] != "comparisons"):
             return match, kind
     return None, ""
+
+
+def _table_of(file: bytes) -> Mapping[str, object]:
+    """`[entry]` of a submission file; empty where it is none, which the check of files tells."""
+    try:
+        table = parse_toml(file.decode()).get("entry", {})
+    except (UnicodeDecodeError, BadToml):
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def _card_problems(path: Path, benchmark: str, known: KnownReleases) -> Iterator[str]:

@@ -148,6 +148,15 @@ class Store:
         found = [read_record(path) for path in self.record_paths()]
         return sorted(found, key=lambda r: (r.pack.benchmark, r.entry.name, r.seed))
 
+    def history(self) -> list[Record]:
+        """Records that were moved aside, sorted by path; what cannot be read any more is left out."""
+        found = []
+        for path in sorted((self.root / HISTORY).glob("*/*/*/seed-*.json")):
+            if RECORD_FILE.fullmatch(path.name):
+                with contextlib.suppress(StoreUnusable):  # of an older schema, perhaps
+                    found.append(read_record(path))
+        return found
+
     def record_paths(self) -> list[Path]:
         """Files of all records, sorted by path."""
         return sorted(

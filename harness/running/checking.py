@@ -50,6 +50,8 @@ class CheckReport:
     """Status of its run."""
     engine: str = ""
     """Engine that ran it."""
+    limits: dict[str, float | int] = field(default_factory=dict)
+    """Limits that it was described and run under, by name."""
     checks: list[Check] = field(default_factory=list)
     """All checks, in order."""
     metrics: dict[str, float | None] = field(default_factory=dict)
@@ -140,7 +142,10 @@ def check_program(
     Raises:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
-    limits = cli.read_limits(options.limit)
+    from harness.entries.asked_limits import limits_for
+
+    limits = limits_for(entry.limits, options.limit)
+    verdict.limits = limits.as_dict()
     if program.refusal:
         verdict.add("image", program.refusal, passed=False)
         return verdict
@@ -204,6 +209,7 @@ def _run(
 ) -> None:
     """One run, with the limits of production."""
     from harness.benchmarks import default_cache
+    from harness.entries.asked_limits import limits_for
     from harness.entries.weights import default_weights_folder, require_for
     from harness.records.store import Store
     from harness.running.plan import is_audited
@@ -227,7 +233,7 @@ def _run(
             pack,
             seed=options.seed,
             device=options.device,
-            limits=cli.read_limits(options.limit),
+            limits=limits_for(entry.limits, options.limit),
             engine=engine,
             is_audited=is_audited(entry, program, options.audit),
         )

@@ -58,7 +58,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     from harness.running.run import sweep_work_folders
     from harness.trained.model_store import ModelStore, default_models
 
-    limits = cli.read_limits(options.limit)
+    cli.read_limits(options.limit)
     overrides = cli.assignments(options.overrides, "--set")
     entries = [open_entry(text, known_folders=BASELINES) for text in options.entries]
     say_what_was_meant(options.entries, entries, reporter)
@@ -102,17 +102,16 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
         retrain=options.retrain,
         reviewed=protected_branch(options.reviewed_branch),
     )
-    requests = tuple(
-        _requests(entries, packs, options, place, limits=limits, overrides=overrides, given=given)
-    )
+    requests = tuple(_requests(entries, packs, options, place, overrides=overrides, given=given))
     _tell_unreviewed(requests, place)
     return RunPlan(requests, place, options.replace, data_options.places(packs, options))
 
 
 def _requests(
     entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: RunPlace,
-    *, limits: Limits, overrides: dict[str, str], given: GivenModel | None,
+    *, overrides: dict[str, str], given: GivenModel | None,
 ) -> Iterator[Request]:  # fmt: skip
+    from harness.entries.asked_limits import limits_for
     from harness.entries.program import prepare_program
     from harness.entries.weights import require_for
     from harness.running.request import device_kind, request_of
@@ -137,6 +136,7 @@ def _requests(
             )
     for entry in entries:
         program = prepare_program(entry, place.engine)
+        limits = limits_for(entry.limits, options.limit)
         place.engine.check_device(options.device, is_foreign=program.is_foreign)
         # A refused image is not even asked what it is; its runs end with `invalid_image`.
         is_asked = program.is_foreign and not program.refusal

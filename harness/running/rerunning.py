@@ -34,18 +34,27 @@ class Compared:
 
 
 def run_again(
-    record: Record, options: argparse.Namespace, results: Path, reporter: cli.Reporter
+    record: Record, options: argparse.Namespace, workspace: Path, reporter: cli.Reporter
 ) -> Record:
-    """The run of a record once more, into an empty results folder.
+    """The run of a record once more, with a results folder of its own.
 
+    Args:
+        record: of a finished run.
+        options: of `harness.rerun`.
+        workspace: an empty folder, for what comes out of git and what the run leaves.
+        reporter: told what happens.
     Raises:
         UsageError: what is here now is not what ran then, and what differs.
     """
     from harness.running.options import read_run_options
     from harness.running.plan import plan_runs
+    from harness.running.recorded_entry import find_recorded
     from harness.running.run import execute
 
-    asked = read_run_options(evaluate_call(record, options, results))
+    results = workspace / "results"
+    entry = options.entry or find_recorded(record, workspace / "entry")
+    reporter.event(f"running {entry} again")
+    asked = read_run_options(evaluate_call(record, entry, options, results))
     plan = plan_runs(asked, reporter)
     (request,) = plan.requests
     if request.key.hash != record.run_key:
@@ -54,18 +63,20 @@ def run_again(
             f"what is here now is not what ran then: {difference}",
             where=str(options.record),
             fix=f"check out the harness at {record.source.commit or record.source.version},"
-            " and name the same pack and entry",
+            " and name the same pack (--data-root DIR, --pack DIR) and entry (--entry PATH)",
         )
     # A training of this very run that was interrupted is not gone on from either.
     return execute(request, replace(plan.place, trainings=results))
 
 
-def evaluate_call(record: Record, options: argparse.Namespace, results: Path) -> list[str]:
+def evaluate_call(
+    record: Record, source: str, options: argparse.Namespace, results: Path
+) -> list[str]:
     """The command line of `evaluate` that this run was, or could have been."""
     from harness.records.releases import claimed_name
 
     entry, is_cpu = record.entry, record.machine.device == "cpu"
-    call = [options.entry or _source(record), "--as", entry.name, "--seed", str(record.seed)]
+    call = [source, "--as", entry.name, "--seed", str(record.seed)]
     call += ["--preset", entry.preset, "--results", str(results), "--no-site"]
     call += ["--engine", "process" if record.machine.isolation == "none" else "docker"]
     call += ["--device", options.device or ("cpu" if is_cpu else "cuda:0")]
@@ -85,16 +96,6 @@ def evaluate_call(record: Record, options: argparse.Namespace, results: Path) ->
     if options.weights:
         call += ["--weights", str(options.weights)]
     return call
-
-
-def _source(record: Record) -> str:
-    """The entry as the record names it: a folder of this checkout, or the image by its id."""
-    from harness.common.paths import REPOSITORY
-
-    told = str(record.entry.metadata.get("source") or "")
-    if record.entry.kind in ("folder", "submission", "archive") and told:
-        return str(REPOSITORY / told) if (REPOSITORY / told).exists() else told
-    return record.entry.image_digest or record.entry.image or told
 
 
 def compare_records(record: Record, again: Record) -> list[Compared]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,11 @@ def queued_jobs(
     """Where every submission stands on every pack."""
     from harness.board.submission_states import MOST_SCORED, submission_jobs
     from harness.common.paths import PUBLISHED_RECORDS
+    from harness.entries.asked_limits import not_told
     from harness.records.store import Store
 
     return submission_jobs(
-        entries,
+        [replace(entry, limits=not_told(entry.limits, options.limit)) for entry in entries],
         packs,
         options.seeds,
         store=store,
@@ -51,7 +53,7 @@ def run_waiting(
     """Do what waits; a submission that cannot be run is told, and the next one has its turn."""
     files = {entry.name: entry.submission for entry in entries}
     waiting = [job for job in jobs if job.state == "waiting"]
-    worst, done = 0, 0
+    worst, done = _tell_missing(entries, reporter), 0
     for number, job in enumerate(waiting, start=1):
         reporter.event(f"[{number}/{len(waiting)}] {job.name}: {job.why}")
         arguments = _arguments(options, files[job.entry], job, places[job.benchmark])
@@ -67,6 +69,16 @@ def run_waiting(
         if index := build_site_if_possible(options.results, reporter):
             reporter.event(f"site: {index}")
     return worst
+
+
+def _tell_missing(entries: Sequence[Entry], reporter: cli.Reporter) -> int:
+    """Archives that were handed over and are not here hold up their submissions; the exit code."""
+    from harness.board.submission_states import missing_archive
+
+    missing = [error for entry in entries if (error := missing_archive(entry))]
+    for error in missing:
+        reporter.event(cli.render_error(error))
+    return max((error.exit_code for error in missing), default=0)
 
 
 def _arguments(

@@ -147,6 +147,18 @@ def test_a_wrong_entry_toml_says_what_is_wrong(
     assert message in str(caught.value)
 
 
+def test_everything_that_is_wrong_with_a_folder_is_told_at_once(folder: Path) -> None:
+    change(folder, 'name = "blur"', 'name = "other"')
+    change(folder, 'title = "Blur"', 'titel = "Blur"')
+    change(folder, "model.py:Blur", "missing.py:Blur")
+    with (folder / "entry.toml").open("a") as file:
+        file.write("\n[limits]\nmemory_mib = 1e9\n[[deviations]]\nwhat = 3\n[parameters]\n")
+    with pytest.raises(EntryInvalid) as caught:
+        open_entry(str(folder))
+    for part in ("'other'", "titel", "missing.py", "memory_mib", "what", "parameters"):
+        assert part in caught.value.what
+
+
 def test_a_folder_needs_no_more_than_its_entry_toml_and_the_model_that_it_names(
     folder: Path,
 ) -> None:

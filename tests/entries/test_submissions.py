@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.common.errors import EntryInvalid, UsageError
+from harness.common.errors import DataMissing, EntryInvalid, UsageError
 from harness.common.paths import REPOSITORY
 from harness.engines.base import Program
 from harness.entries import submissions
@@ -22,6 +22,7 @@ from harness.entries.submissions import (
     write_new,
 )
 from harness.publishing.submission_check import check_files
+from tests.publishing.pull_requests import git
 
 DIGEST = "sha256:" + "1" * 64
 OTHER = "sha256:" + "2" * 64
@@ -160,13 +161,50 @@ def test_broken_files_are_kept_apart_with_their_reason(tmp_path):
 
 def test_an_archive_lies_beside_its_file_or_where_the_variable_says(tmp_path, monkeypatch):
     wanted = table(archive="mine.tar", archive_hash=DIGEST)
-    with pytest.raises(EntryInvalid, match="is not there"):
+    with pytest.raises(DataMissing, match="not on this machine") as caught:
         submissions.find_archive(wanted, tmp_path / "mine.toml")
+    assert caught.value.exit_code == 5  # it was handed over: not its author's fault
+    assert "BMAD_ARCHIVES" in caught.value.fix
     store = tmp_path / "archives"
     store.mkdir()
     (store / "mine.tar").write_bytes(b"x")
     monkeypatch.setenv("BMAD_ARCHIVES", str(store))
     assert submissions.find_archive(wanted, tmp_path / "mine.toml") == store / "mine.tar"
+    kept = store / f"mine-{'1' * 12}.tar"  # a newer archive took its name
+    kept.write_bytes(b"y")
+    assert submissions.find_archive(wanted, tmp_path / "mine.toml") == kept
+
+
+def test_an_earlier_version_is_nobody_elses_to_hand_in(tmp_path):
+    submit(tmp_path, "first", content=OTHER, earlier=(DIGEST,))
+    submit(tmp_path, "second", image=None, archive="x.tar", archive_hash=OTHER, content=DIGEST)
+    (first, second), _ = submissions.open_all(tmp_path)
+    assert find_twin(second.name, marks(second), [first]).name == "first"
+
+
+def test_a_folder_that_an_author_made_among_the_baselines_may_be_submitted(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(submissions, "BASELINES", tmp_path / "baselines")
+    git(tmp_path, "init", "--quiet")
+    source_folder(tmp_path / "baselines", "ours")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "ours")
+    source_folder(tmp_path / "baselines", "mine")
+    assert submissions.name_problem("mine", []) is None
+    assert submissions.name_problem("ours", []) == "ours is the name of a baseline"
+    assert "can be taken for ours" in submissions.name_problem("0urs", [])
+
+
+def test_only_what_is_committed_is_the_projects_own(monkeypatch):
+    from harness.common.paths import BASELINES
+
+    names = submissions.committed_folders(BASELINES)
+    assert names is not None
+    assert {"padim", "kit", "template"} <= names
+    monkeypatch.setattr(submissions, "committed_folders", lambda _: frozenset({"padim"}))
+    assert [entry.name for entry in submissions.baselines()] == ["padim"]
+    monkeypatch.setattr(submissions, "committed_folders", lambda _: None)  # no git: all of them
+    assert len(submissions.baselines()) > 10
 
 
 def test_a_linked_folder_and_a_huge_file_are_refused(tmp_path):

@@ -53,6 +53,40 @@ def test_nobody_who_does_not_know_of_a_submission_changes_it(theirs: Path) -> No
     assert told.startswith("submissions/rival.toml: ")
 
 
+def test_an_authors_update_changes_what_runs_and_not_who_is_counted_or_came_first(
+    theirs: Path,
+) -> None:
+    file = theirs / "submissions/rival.toml"
+    before = file.read_text()
+    file.write_text(
+        before.replace("5" * 64, "8" * 64) + f'updated = "2026-05-01"\nearlier = ["{DIGEST}"]\n'
+    )
+    assert of_contributor(theirs, "rival") == []
+    (told,) = of_contributor(theirs)  # nobody says that it is his
+    assert "not known as this author's" in told
+    for old, new in (
+        ('team = "Team"', 'team = "Another"'),
+        ('submitted = "2026-01-31"', 'submitted = "1999-01-01"'),
+    ):
+        assert old in before
+        file.write_text(before.replace(old, new))
+        (told,) = of_contributor(theirs, "rival")
+        assert told.startswith(f"submissions/rival.toml: {new.split()[0]} was ")
+        commit(theirs)
+        assert of_contributor(theirs, "rival") == [told]
+
+
+def test_what_a_maintainer_withdrew_its_author_does_not_bring_back(theirs: Path) -> None:
+    file = theirs / "submissions/rival.toml"
+    before = file.read_text()
+    file.write_text(before + 'withdrawn = "it looks images up"\n')
+    commit(theirs)
+    git(theirs, "update-ref", "refs/remotes/origin/main", "HEAD")
+    file.write_text(before)
+    (told,) = of_contributor(theirs, "rival")
+    assert "withdrawn was 'it looks images up'" in told
+
+
 def touch(path: str) -> Callable[[Path], None]:
     def made(repository: Path) -> None:
         (repository / path).parent.mkdir(parents=True, exist_ok=True)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness import compare
 from harness.board.comparison import comparison_path, read_comparisons
 from harness.board.rows import summarise
-from harness.common.errors import DataMissing, StoreUnusable
+from harness.common.errors import DataMissing, StoreUnusable, UsageError
+from harness.common.statuses import Status
 from harness.entries.reviewed import ReviewedSet
-from harness.metrics import GroundTruth, RunScorer, TruthImage
+from harness.metrics import Evidence, GroundTruth, RunScorer, TruthImage, resample
 from harness.records.record import Record
-from harness.records.store import RunName, Store
+from harness.records.store import RunName, Store, evidence_of
+from tests.board.test_pair_comparison import check_latex
 from tests.record_factory import KNOWN
 from tests.reviewed_sets import all_reviewed
 
@@ -139,3 +144,109 @@ def test_changed_evidence_is_found(fill: Fill) -> None:
     path.write_bytes(content)
     with pytest.raises(StoreUnusable, match="evidence was changed"):
         compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
+
+
+def two(store: Store, *options: str) -> int:
+    return compare.main(
+        ["strong", "weak", "--benchmark", "rsna", "--results", str(store.root), *options],
+        KNOWN,
+        all_reviewed(store.records()),
+    )
+
+
+def test_two_entries_are_compared_ranked_or_not_and_nothing_is_written(
+    fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fill({"strong": 2.0, "weak": 0.5, "third": 0.5}, params={"weights": "random"})
+    assert two(store) == 0
+    told = capsys.readouterr().out
+    assert "strong exceeds weak in image AUROC" in told
+    assert (
+        "[unranked: strong takes no rank (random weights); weak takes no rank (random weights)]"
+        in told
+    )
+    assert "pixel_auroc: one of them does not have it" in told
+    assert "third" not in told
+    assert not comparison_path(store.root, "rsna").exists()
+    assert two(store, "--latex") == 0
+    check_latex(capsys.readouterr().out)
+
+
+def test_a_p_value_is_close_to_a_count_over_joint_resamples(
+    fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fill({"strong": 0.62, "weak": 0.5}, seeds=(0,))
+    assert two(store, "--csv", "--metric", "all") == 0
+    frame = pd.read_csv(io.StringIO(capsys.readouterr().out), keep_default_na=False)
+    assert {"image_auroc", "image_ap"} <= set(frame["metric"])
+    tables = {}
+    for name in ("strong", "weak"):
+        run = RunName("rsna", name, 0)
+        evidence = Evidence.load(evidence_of(store.record_path(run), store.find(run)))
+        tables[name] = {row.id: row for row in resample(evidence)}
+    for line in frame.itertuples():
+        one, other = (tables[name][line.metric] for name in ("strong", "weak"))
+        draws = pd.Series(one.rows - other.rows).dropna()
+        beyond = min((draws <= 0).sum(), (draws >= 0).sum())
+        counted = min(1, 2 * (beyond + 1) / (len(draws) + 1))
+        assert line.p == pytest.approx(counted, abs=0.1)  # two methods
+        assert line.difference == pytest.approx(one.spread.value - other.spread.value)
+        assert (line.low > 0 or line.high < 0) == (line.p <= 0.05)
+        assert line.low <= line.difference <= line.high
+        assert line.p <= line.p_holm <= line.p * len(frame)
+    assert two(store, "--json") == 0
+    (metric,) = json.loads(capsys.readouterr().out)["metrics"]
+    assert metric["p_holm"] == metric["p"]  # one metric alone is shown, and corrected for
+
+
+def test_what_cannot_be_compared_is_said_with_the_way_on(fill: Fill) -> None:
+    store = fill({"strong": 2.0, "weak": 0.5})
+    place = ["--results", str(store.root)]
+    with pytest.raises(UsageError, match="stronk has no run on rsna") as caught:
+        compare.main(
+            ["stronk", "weak", "--benchmark", "rsna", *place], KNOWN, all_reviewed(store.records())
+        )
+    assert "did you mean strong?" in caught.value.fix
+    for options in (
+        ["strong", "--benchmark", "rsna"],
+        ["strong", "weak"],
+        ["a", "b", "c"],
+        ["--csv"],
+    ):
+        with pytest.raises(UsageError, match="two entries"):
+            compare.main([*options, *place], KNOWN, all_reviewed(store.records()))
+    with pytest.raises(UsageError, match="named twice"):
+        compare.main(
+            ["weak", "submissions/weak.toml", "--benchmark", "rsna", *place],
+            KNOWN,
+            all_reviewed(store.records()),
+        )
+    fill({"weak": 0.5}, seeds=(5,), status=Status.CRASHED)
+    with pytest.raises(UsageError, match="seed 5 ended with crashed"):
+        two(store)
+
+
+def test_the_whole_board_is_printed_as_json_too(
+    fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fill({"strong": 2.0, "weak": 0.5})
+    assert (
+        compare.main(["--results", str(store.root), "--json"], KNOWN, all_reviewed(store.records()))
+        == 0
+    )
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["benchmark"] == "rsna"
+    assert told["columns"][0]["standings"][0]["entry"] == "strong"
+
+
+def test_exact_differences_of_a_hidden_pack_are_written_to_no_table(
+    fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fill({"strong": 2.0, "weak": 0.5}, visibility="hidden", track="sealed")
+    for option in ("--csv", "--latex"):
+        with pytest.raises(UsageError, match="hidden pack"):
+            two(store, option)
+    assert two(store) == 0
+    told = capsys.readouterr().out
+    assert "stay on this machine" in told
+    assert "points" not in told.splitlines()[-1]

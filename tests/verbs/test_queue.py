@@ -194,6 +194,45 @@ def test_a_team_has_a_bounded_number_of_scored_submissions_on_each_benchmark(tmp
     assert told == "Team has 2 of 2 scored submissions here"
 
 
+def test_a_corrected_version_takes_one_more_of_the_teams_places(tmp_path, make_record):
+    """Else versions of one submission could read labels off their numbers without an end."""
+    store = Store(tmp_path / "r")
+
+    def version(digit: str) -> None:
+        (tmp_path / "mine.toml").unlink(missing_ok=True)
+        submit(tmp_path, content="sha256:" + digit * 64)
+
+    def state(most: int) -> str:
+        entry = open_entry(str(tmp_path / "mine.toml"))
+        (job,) = submission_jobs(
+            [entry],
+            [pack()],
+            [0],
+            store=store,
+            published=[],
+            limits=Limits(),
+            most_scored=most,
+            releases=KNOWN,
+        )
+        return job.state
+
+    for digit in "123":
+        version(digit)
+        record = record_of(make_record, open_entry(str(tmp_path / "mine.toml")))
+        if (before := store.find(RunName("brain", "mine", 0))) is not None:
+            store.retire(RunName("brain", "mine", 0), before)
+        store.save(RunName("brain", "mine", 0), record)
+    assert [r.entry.metadata["pinned"][-1] for r in store.history()] in (["1", "2"], ["2", "1"])
+    version("4")
+    assert state(most=3) == "held"
+    assert state(most=4) == "waiting"
+    version("3")  # the same again, whatever the reason: no more than before
+    assert state(most=3) != "held"
+    (tmp_path / "r/history/brain/mine/seed-0.000000000000").mkdir()
+    (tmp_path / "r/history/brain/mine/seed-0.000000000000/seed-0.json").write_text("{}")
+    assert len(store.history()) == 2
+
+
 def test_a_published_record_counts_like_ones_own(tmp_path, make_record):
     (entry,) = image_entries(tmp_path, ["mine"])
     from harness.board.submission_states import current_versions
@@ -231,6 +270,44 @@ def test_a_run_in_progress_says_since_when_and_until_when(tmp_path):
         with pytest.raises(StoreConflict), store.lock(name):
             pass
     assert state()[0] == "waiting"
+
+
+def test_an_archive_that_is_not_here_is_said_so_and_is_no_fault_of_its_author(
+    call, tmp_path, capsys
+):
+    (tmp_path / "s").mkdir()
+    path = submit(tmp_path / "s", archive="mine.tar", archive_hash=DIGEST, content=DIGEST)
+    code, jobs = call("list")
+    assert code == 0
+    assert jobs["mine"]["state"] == "held"
+    assert (
+        "the archive mine.tar of the submission mine is not on this machine" in jobs["mine"]["why"]
+    )
+    assert "never run" in jobs["mine"]["why"]
+    options = ["--submissions", str(path.parent), "--results", str(tmp_path / "r")]
+    assert queue.main(["run", "--engine", "process", "--no-site", *options]) == 5
+    told = capsys.readouterr()
+    assert "BMAD_ARCHIVES" in told.err
+    assert "invalid" not in told.err
+    assert not (tmp_path / "r").exists()
+    withdraw(path, "a mistake")  # what nobody waits for, nobody misses
+    assert call("run")[0] == 0
+
+
+def test_the_queue_runs_with_the_limits_that_a_submission_asks_for(call, tmp_path):
+    (tmp_path / "s").mkdir()
+    path = submit_folder(tmp_path / "s", "crashing")
+    assert call("run")[0] == 4
+    assert call("run")[0] == 0  # failed by its own fault: not tried again
+    text = path.read_text()
+    path.write_text(text + "\n[limits]\nimage_seconds = 60.0\n")
+    assert call("list")[1]["crashing"]["state"] == "waiting"
+    assert "image_seconds changed from 120.0 to 60.0" in call("list")[1]["crashing"]["why"]
+    assert call("run")[0] == 4
+    (record,) = Store(tmp_path / "r").records()
+    assert record.limits["image_seconds"] == 60.0
+    assert call("list")[1]["crashing"]["state"] == "failed"
+    assert call("list", "--limit", "image_seconds=90")[1]["crashing"]["state"] == "failed"
 
 
 def test_the_lock_of_a_killed_harness_is_gone_with_it(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ from PIL import Image
 
 from harness import evaluate, rerun
 from harness.common.errors import UsageError
+from harness.entries.opening import open_entry
+from harness.entries.submissions import find_archive
 from harness.records.record import Record
 from harness.records.run_key import RunKey
 from harness.records.store import Store
-from harness.running import rerunning
+from harness.running import recorded_entry, rerunning
 from harness.trained.interrupted_training import hold
+from tests.entries.test_submissions import source_folder, submit
 from tests.paths import ENTRIES
+from tests.publishing.pull_requests import git
 
 
 @pytest.fixture
@@ -139,3 +144,111 @@ def test_on_a_gpu_a_metric_may_differ_by_the_stated_tolerance(make_record) -> No
     assert not all(
         each.is_same for each in rerunning.compare_records(one, with_auroc(0.9 + 1.1e-3))
     )
+
+
+def test_a_bare_name_is_never_asked_for_anywhere(recorded, monkeypatch) -> None:
+    """The folder lay outside the repository, and its name may be that of a public image."""
+
+    def outside(record: Record) -> Record:
+        told = record.entry.metadata | {"source": "trainer"}
+        return record.model_copy(
+            update={"entry": record.entry.model_copy(update={"metadata": told})}
+        )
+
+    path = rewritten(recorded, outside)
+    monkeypatch.setattr(
+        "harness.entries.opening.open_image",
+        lambda text: pytest.fail(f"{text} was taken for an image"),
+    )
+    with pytest.raises(UsageError, match="outside the repository") as caught:
+        rerun.main([str(path)])
+    assert "--entry PATH" in caught.value.fix
+
+
+def repository_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository that the entry of a record is looked for in."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    git(repository, "init", "--quiet", "--initial-branch=main")
+    monkeypatch.setattr(recorded_entry, "REPOSITORY", repository)
+    monkeypatch.setattr(recorded_entry, "SUBMISSIONS", repository / "submissions")
+    return repository
+
+
+def test_a_folder_is_the_one_of_its_commit_whatever_stands_there_now(
+    tmp_path, monkeypatch, make_record
+) -> None:
+    repository = repository_with(tmp_path, monkeypatch)
+    folder = source_folder(repository / "baselines", "mine")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "one")
+    record = make_record(
+        entry="mine", entry__metadata={"source": "baselines/mine"},
+        source__commit=git(repository, "rev-parse", "HEAD"),
+    )  # fmt: skip
+    assert recorded_entry.find_recorded(record, tmp_path / "w1") == str(folder)
+    (folder / "model.py").write_text("class Model: 'another'\n")
+    found = Path(recorded_entry.find_recorded(record, tmp_path / "w2"))
+    assert found == tmp_path / "w2/baselines/mine"
+    assert (found / "model.py").read_text() == "class Model: ...\n"
+    shutil.rmtree(folder)
+    assert recorded_entry.find_recorded(record, tmp_path / "w3") == str(
+        tmp_path / "w3/baselines/mine"
+    )
+    changed = record.model_copy(
+        update={
+            "source": record.source.model_copy(update={"commit": record.source.commit + "+dirty"})
+        }
+    )
+    with pytest.raises(UsageError, match="'baselines/mine' is not here"):
+        recorded_entry.find_recorded(changed, tmp_path / "w4")
+    away = make_record(entry="mine", entry__metadata={"source": "../../etc"})
+    with pytest.raises(UsageError, match="outside the repository"):
+        recorded_entry.find_recorded(away, tmp_path / "w5")
+
+
+def test_a_submission_is_found_by_what_it_pinned_also_after_its_update(
+    tmp_path, monkeypatch, make_record
+) -> None:
+    repository = repository_with(tmp_path, monkeypatch)
+    store = tmp_path / "archives"
+    store.mkdir()
+    monkeypatch.setenv("BMAD_ARCHIVES", str(store))
+    one, two = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    path = submit(repository / "submissions", archive="e2-c.tar", archive_hash=one, content=one)
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "one")
+    record = make_record(
+        entry="mine", entry__kind="submission", entry__image="sha256:" + "9" * 64,
+        entry__metadata={"source": "e2-c.tar", "pinned": one},
+        source__commit=git(repository, "rev-parse", "HEAD"),
+    )  # fmt: skip
+    assert recorded_entry.find_recorded(record, tmp_path / "w1") == str(path)
+    path.unlink()
+    submit(repository / "submissions", archive="e2-c.tar", archive_hash=two, content=two)
+    (store / f"e2-c-{'1' * 12}.tar").write_bytes(b"the first")
+    (store / "e2-c.tar").write_bytes(b"the second")
+    found = recorded_entry.find_recorded(record, tmp_path / "w2")
+    entry = open_entry(found)
+    assert entry.table.pinned == one
+    assert find_archive(entry.table, entry.submission).read_bytes() == b"the first"
+    # where no file pins it any more: the archive of that name, then what the record itself pins
+    lost = record.model_copy(update={"source": record.source.model_copy(update={"commit": None})})
+    assert recorded_entry.find_recorded(lost, tmp_path / "w3") == str(store / "e2-c.tar")
+    (store / "e2-c.tar").unlink()
+    assert recorded_entry.find_recorded(lost, tmp_path / "w3") == "sha256:" + "9" * 64
+    archive = make_record(entry="x", entry__kind="archive", entry__metadata={"source": "x.tar"})
+    with pytest.raises(UsageError, match=r"'x\.tar' is not here") as caught:
+        recorded_entry.find_recorded(archive, tmp_path / "w4")
+    assert "BMAD_ARCHIVES" in caught.value.fix
+    digest = "r.example/x@sha256:" + "3" * 64
+    image = make_record(
+        entry="x",
+        entry__kind="image",
+        entry__image_digest=digest,
+        entry__metadata={"source": "x:1"},
+    )
+    assert recorded_entry.find_recorded(image, tmp_path / "w5") == digest  # not what x:1 is today
+    bare = make_record(entry="x", entry__kind="image", entry__metadata={"source": "x:1"})
+    with pytest.raises(UsageError, match="no digest, is not here"):
+        recorded_entry.find_recorded(bare, tmp_path / "w6")

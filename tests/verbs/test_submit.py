@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from harness.common.errors import EntryFailed, EntryInvalid, UsageError
 from harness.engines.docker import images
 from harness.entries.opening import open_entry
 from harness.entries.program import prepare_program
+from harness.entries.submissions import find_archive
 from harness.records.record import Record
 from tests import engine_images
 from tests.engine_images import LightDockerEngine
@@ -118,7 +120,7 @@ def shims(folder: Path, base: str, target: Path) -> str:
     scripts = {
         "python": f'case "$2" in harness.submit) set -- "$@" --submissions {shlex.quote(str(target))};;'
         f' esac\nexec {shlex.quote(sys.executable)} "$@"\n',
-        "docker": f'[ "$1" != build ] || {{ shift; set -- build --build-arg BASE={base} "$@"; }}\n'
+        "docker": f'[ "$1" != build ] || {{ shift; set -- build --network host --build-arg BASE={base} "$@"; }}\n'
         f'PATH={os.environ["PATH"]} exec docker "$@"\n',
     }
     for name, script in scripts.items():
@@ -139,7 +141,8 @@ def test_the_readmes_example_goes_from_nothing_to_a_record(
     blocks = readme_blocks(repository, place)
     (program,), (dockerfile,) = blocks["python"], blocks["dockerfile"]
     first, build_and_check, submit_it = blocks["sh"]
-    path = shims(tmp_path / "bin", engine_images.light_base(engine.client).tag, target)
+    # A base that holds a Python and no more: neither `pip` nor `python`.
+    path = shims(tmp_path / "bin", engine_images.authors_base(engine.client), target)
     environment = os.environ | {"PATH": path, "BMAD_CACHE": str(cache)}
 
     def shell(script: str) -> str:
@@ -150,8 +153,8 @@ def test_the_readmes_example_goes_from_nothing_to_a_record(
         return done.stdout
 
     shell(first)
-    (place / "entry.py").write_text(program)
-    (place / "Dockerfile").write_text(dockerfile)
+    assert (place / "entry.py").read_text() == program
+    assert (place / "Dockerfile").read_text() == dockerfile
     try:
         checked = shell(build_and_check)
         verdict = json.loads(checked[checked.index("{\n") :])
@@ -273,6 +276,107 @@ def test_all_problems_are_told_at_once_and_nothing_is_written(
     for part in ("title", "code", "licence", "VOLUME /cache"):
         assert part in text
     assert not (tmp_path / "submissions").exists()
+
+
+def test_everything_about_a_folder_is_told_before_anything_is_built(
+    submit_to: Submit, engine: LightDockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "prepare_folder", lambda *_: pytest.fail("it was built"))
+    folder = tmp_path / "mine"
+    shutil.copytree(ENTRIES / "honest", folder)  # it calls itself honest
+    (folder / "Dockerfile").write_text("FROM debian:12\nRUN true\n")
+    (folder / "table.bin").write_bytes(bytes(100))
+    with pytest.raises(EntryInvalid) as caught:
+        submit.main([str(folder), "--submissions", str(tmp_path / "s")])
+    text = str(caught.value)
+    for part in (
+        "the folder is 'mine'",
+        "ARG BASE",
+        "table.bin",
+        "--authors",
+        "--paper",
+        "--code",
+        "--licence",
+    ):
+        assert part in text
+    told = (folder / "entry.toml").read_text()
+    (folder / "entry.toml").write_text(
+        told.replace('"honest"', '"mine"', 1) + "\n[limits]\npid = 3\n"
+    )
+    with pytest.raises(EntryInvalid, match="did you mean pids"):
+        submit_to(folder, "mine")
+    (folder / "entry.toml").write_text(told.replace('"honest"', '"mine"', 1))
+    with pytest.raises(EntryInvalid) as caught:
+        submit_to(folder, "mine", "--limit", "memory_mib=10000000", "--limit", "checkpoints=7")
+    text = str(caught.value)
+    for part in ("ARG BASE", "table.bin", "at most 65536", "checkpoints is the same for all"):
+        assert part in text
+
+
+def test_a_corrected_version_takes_the_place_of_the_first(
+    submit_to: Submit,
+    engine: LightDockerEngine,
+    honest: str,
+    tmp_path: Path,
+    tagged: Callable[[str, str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.running.submitting._check", lambda *_: None)
+    archive = tmp_path / "mine.tar"
+    one = tagged(honest, "localhost/mine:1")
+    more = ["--archive", archive, "--pretraining", "ImageNet", "--limit", "memory_mib=32768"]
+    with pytest.raises(UsageError, match="no submission 'mine' to update"):
+        submit_to(one, "mine", "--archive", archive, "--update")
+    first = open_entry(str(submit_to(one, "mine", *more)))
+    content = archive.read_bytes()
+    with pytest.raises(EntryInvalid, match="--update"):
+        submit_to(one, "mine", "--archive", tmp_path / "other.tar")
+
+    two = tagged(variant(engine, honest, tmp_path, "ENV A=2"), "localhost/mine:2")
+    options = [
+        two,
+        "--name",
+        "mine",
+        "--archive",
+        archive,
+        "--submissions",
+        tmp_path / "submissions",
+    ]
+    with pytest.raises(EntryInvalid, match="and stays so"):
+        submit.main([str(each) for each in (*options, "--update", "--team", "Another")])
+    assert (
+        submit.main([str(each) for each in (*options, "--update", "--paper", "https://a.example")])
+        == 0
+    )
+    second = open_entry(str(tmp_path / "submissions/mine.toml"))
+    assert second.table.content != first.table.content
+    assert second.table.earlier == (first.table.pinned,)
+    assert (second.table.submitted, second.table.team) == (first.table.submitted, "A. Author")
+    assert second.table.updated
+    assert second.table.pretraining == "ImageNet"  # what is not given stays
+    assert second.table.paper == "https://a.example"
+    assert second.limits == {"memory_mib": 32768}
+    # the first archive is kept under its hash, and is what the first file's pin finds
+    assert find_archive(first.table, archive.with_suffix(".toml")).read_bytes() == content
+    assert find_archive(second.table, archive.with_suffix(".toml")) == archive
+
+
+def test_a_corrected_folder_replaces_the_copy_that_was_reviewed(
+    submit_to: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.running.submitting._check", lambda *_: None)
+    folder = tmp_path / "honest"
+    shutil.copytree(ENTRIES / "honest", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    first = open_entry(str(submit_to(folder, "honest")))
+    with (folder / "model.py").open("a") as file:
+        file.write("\n# corrected\n")
+    assert (
+        submit.main([str(folder), "--submissions", str(tmp_path / "submissions"), "--update"]) == 0
+    )
+    second = open_entry(str(tmp_path / "submissions/honest.toml"))
+    assert second.table.earlier == (first.table.pinned,)
+    assert (tmp_path / "submissions/honest/model.py").read_text().endswith("# corrected\n")
+    assert second.table.licence == "MIT"
 
 
 def test_an_entry_that_breaks_the_contract_is_not_submitted_and_its_log_is_shown(

@@ -34,6 +34,7 @@ from docker.utils import parse_repository_tag
 from harness.common.errors import EntryInvalid
 from harness.common.foreign_text import one_line
 from harness.common.json_text import BadJson, parse_json
+from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Program
 from harness.engines.docker import vetting
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
@@ -133,6 +134,11 @@ def find_or_pull(client: docker.APIClient, reference: str) -> dict[str, Any]:
                 f"names below {name.partition('/')[0]}/ are the harness's own and are never pulled",
                 where=reference,
                 fix="give the image another name, or evaluate the baseline's folder",
+            ) from None
+        if repository == "sha256":  # an id, which no registry knows
+            raise RunEnded(
+                Status.IMAGE_UNAVAILABLE,
+                f"this engine has no image of the id {one_line(reference)}",
             ) from None
         image = _pull(client, reference, repository, tag)
     except (APIError, InvalidRepository) as error:
