@@ -56,6 +56,16 @@ def test_25_one_stop_is_all_that_verdicts_tell(
 def test_25_nothing_else_of_a_checkpoint_tells_which_state_is_held(
     attack: Attack, demo: Pack, truth: dict[str, bool]
 ) -> None:
+    # Few states are held, so by chance alone their times are the longest once in a hundred runs;
+    # what tells does so in every run.
+    telling = [times_tell(attack, demo, truth)]
+    while any(telling[-1]) and len(telling) < 3:
+        telling.append(times_tell(attack, demo, truth))
+    assert not any(all(each) for each in zip(*telling, strict=True)), telling
+
+
+def times_tell(attack: Attack, demo: Pack, truth: dict[str, bool]) -> tuple[bool, bool]:
+    """Whether held states stand out by the time to a verdict, and to the next checkpoint's image."""
     run = attack("asks_verdicts", "--preset", "patient", pack=demo, checkpoints=99)
     training, told = run.record.training, report(run)
     assert run.record.is_ok
@@ -68,5 +78,6 @@ def test_25_nothing_else_of_a_checkpoint_tells_which_state_is_held(
     verdicts = np.array([note["to_verdict"] for note in told["notes"]])
     copies = np.array([note["to_first_image"] for note in told["notes"]])
     # The first is the first of everything; a copy is made before the next checkpoint's images.
-    assert abs(roc_auc_score(held[1:], verdicts[1:]) - 0.5) < 0.45
-    assert abs(roc_auc_score(held[1:-1], copies[2:]) - 0.5) < 0.45
+    by_verdict = roc_auc_score(held[1:], verdicts[1:])
+    by_copy = roc_auc_score(held[1:-1], copies[2:])
+    return abs(by_verdict - 0.5) >= 0.45, abs(by_copy - 0.5) >= 0.45
