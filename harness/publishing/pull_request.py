@@ -36,7 +36,7 @@ from harness.entries.submissions import withdrawals
 from harness.publishing.comparison_check import comparison_problems
 from harness.publishing.pack_check import name_problems
 from harness.publishing.picture_check import card_problems, curve_problems, picture_problems
-from harness.publishing.publication import record_problems
+from harness.publishing.publication import DIRTY, record_problems
 from harness.publishing.signed_change import change_message
 from harness.publishing.submission_check import check_files
 from harness.records.record import Record, SourcePart, content_hash
@@ -322,9 +322,9 @@ class PullRequest:
 
     def _harness_problems(self, source: SourcePart) -> Iterator[str]:
         commit = source.commit or ""
-        if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        if not commit or commit.endswith(DIRTY):  # the record's own check tells of it
             return
-        if not self._is_ancestor(commit):
+        if not re.fullmatch(r"[0-9a-f]{40}", commit) or not self._is_ancestor(commit):
             yield f"the commit {commit[:12]} of its harness is not in {self.base}"
             return
         lock = hashlib.sha256(self._file_at(commit, "requirements.lock")).hexdigest()

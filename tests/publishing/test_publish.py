@@ -105,6 +105,7 @@ def change(name: str, value: object) -> Callable[[dict], None]:
         (change("entry.name", "other"), "it is of brain/other/seed-0"),
         (change("source.commit", None), "not made from a commit"),
         (change("source.commit", "0" * 40), "is not in origin/main"),
+        (change("source.commit", "main"), "is not in origin/main"),  # no commit id at all
         (change("source.lock", "sha256:" + "0" * 64), "lock file"),
         (change("source.metrics", "7"), "METRICS_VERSION '7'"),
         (change("track", "sealed"), "its track is sealed"),
