@@ -24,6 +24,9 @@ IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 # children; the tests that interrupt a harness need it to be heard.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Under nohup a closed terminal is ignored, by these too; the programs that they start are to hear it.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def real_packs() -> Path | None:

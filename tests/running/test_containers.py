@@ -175,7 +175,10 @@ def test_an_interrupted_run_leaves_no_container_and_no_half_record(
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         time.sleep(0.1)
     process.send_signal(stop)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 128 + stop
     assert "interrupted" in err
     assert "Traceback" not in err
