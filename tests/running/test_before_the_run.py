@@ -164,7 +164,7 @@ class _Told:
 
 
 def _pack(name: str, base: str | None = None) -> SimpleNamespace:
-    return SimpleNamespace(name=name, card=SimpleNamespace(base=base))
+    return SimpleNamespace(name=name, base=base, card=SimpleNamespace(base=base, name=name))
 
 
 WITH, WITHOUT, ALSO_WITHOUT = "padim", "trivial-mean-grey", "trivial-image-size"
