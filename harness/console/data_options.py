@@ -92,6 +92,7 @@ def add_one(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="any folder in the pack layout",
     )
+    add_reading(group)
 
 
 def open_one(options: argparse.Namespace, cache: Path, reporter: Reporter) -> Pack:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.board.reviews import Review
 from harness.board.rows import ranked_records, summarise
 from harness.board.terminal_tables import result_tables
 from harness.board.tracks import OPEN_TRACK, ranking, reasons_of, why_unranked
@@ -71,5 +72,6 @@ def test_a_published_record_says_what_was_found(
     make_record: MakeRecord, track: str, is_ranked: bool, reason: str | None, is_wrong: bool
 ) -> None:
     record = make_record(track=track, ranked=is_ranked, unranked_reason=reason)
-    told = [text for text in record_problems(record, KNOWN) if "may take a rank" in text]
+    review = Review((), "looked at")
+    told = [text for text in record_problems(record, review, KNOWN) if "may take a rank" in text]
     assert bool(told) == is_wrong

@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster(cache: Path) -> Iterator[RayNodes]:
     """A head without CPUs and one node; tests add others."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets: short paths
     try:
         with ray_cluster(folder) as nodes:
             nodes.add(BMAD_CACHE=str(cache), BMAD_MODELS=str(cache / "models"))

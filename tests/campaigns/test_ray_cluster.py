@@ -30,7 +30,7 @@ print("left:", sorted(path.name for path in pathlib.Path("/tmp").iterdir() if pa
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a short path."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets: short paths
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

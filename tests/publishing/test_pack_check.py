@@ -175,7 +175,11 @@ def test_name_base_version_and_digest_agree(name: str, changes: dict, told: str)
 def test_a_data_card_is_held_to_the_same(fork: Path) -> None:
     card = DataCard.model_validate(
         {
-            field: {} if field in ("repeated", "subclasses", "left_out") else () if field in _LISTS else "x"
+            field: {}
+            if field in ("repeated", "subclasses", "left_out")
+            else ()
+            if field in _LISTS
+            else "x"
             for field in DataCard.model_fields
             if field not in ("format", "masks")
         }

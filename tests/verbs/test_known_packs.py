@@ -88,7 +88,7 @@ def test_it_is_run_and_shown_under_its_own_name_and_found_once_it_is_listed(
         run("--benchmark", "brain~000000")
 
     assert compare.main(["--results", str(results), "--unranked", "--benchmark", "brain"]) == 0
-    assert f"{name}: joint bootstrap" in capsys.readouterr().out
+    assert f"{name}: over the same" in capsys.readouterr().out
     with pytest.raises(DataMissing, match="may take a rank"):
         compare.main(["--results", str(results)])
     assert lists.main(["runs", "--results", str(results), "--json"]) == 0
