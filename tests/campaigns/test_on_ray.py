@@ -19,6 +19,7 @@ import pytest
 from harness import campaign
 from harness.benchmarks.demo import demo_pack
 from harness.common.errors import ClusterUnavailable
+from harness.common.source_files import SHARED_SOURCES
 from harness.records.store import Store
 from tests.campaigns.test_campaign import left_running
 from tests.paths import ENTRIES, REPOSITORY
@@ -276,13 +277,8 @@ def test_a_node_that_is_not_fit_is_told_once_and_never_used(
 ) -> None:
     results = tmp_path / "results"
     checkout = tmp_path / "checkout"
-    for name in (
-        "harness",
-        "baselines/kit",
-        "tests/sample_entries",
-        "requirements.lock",
-        "Dockerfile.gpu",
-    ):
+    outside = [name for name in SHARED_SOURCES if not name.startswith("harness/")]
+    for name in ("harness", *outside, "tests/sample_entries"):
         source, target = REPOSITORY / name, checkout / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
