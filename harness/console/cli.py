@@ -140,7 +140,8 @@ def run_verb(main: Callable[[Sequence[str] | None], int]) -> int:
         with ends.ended_by_signals():
             code = _code_of(main)
             if sys.stdout is not None:
-                sys.stdout.flush()
+                with ends.terminal_may_be_gone():
+                    sys.stdout.flush()
             return code
     except HarnessError as error:
         _tell_last(render_error(error))

@@ -50,7 +50,14 @@ def fitted(repository: Path, case: Case, folder: Path, limit: int) -> dict[str, 
     changes = json.dumps({**case.changes, "memory_mib": limit})
     done = subprocess.run(
         [sys.executable, str(SCRIPT), case.entry, str(folder), changes],
-        env={"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        # glibc's thresholds move with what was freed before; fixed, what is freed goes back.
+        env={
+            "PYTHONPATH": str(repository),
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "1",
+            "MALLOC_MMAP_THRESHOLD_": "131072",
+            "MALLOC_TRIM_THRESHOLD_": "131072",
+        },
         capture_output=True,
         text=True,
         timeout=300,

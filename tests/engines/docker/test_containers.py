@@ -290,6 +290,7 @@ def test_a_childs_death_for_memory_is_known_while_its_parent_goes_on(start_scrip
 
 def test_full_folders_are_seen_after_the_program_has_ended_by_it(start_script) -> None:
     code = """
+        import time
         for folder in {}:
             try:
                 with open(folder + "/full", "wb") as file:
@@ -297,6 +298,7 @@ def test_full_folders_are_seen_after_the_program_has_ended_by_it(start_script) -
                         file.write(b"x" * 65536)
             except OSError:
                 pass
+        time.sleep(1)  # what ends before the engine has been asked once is not seen
         raise SystemExit(1)
     """
     limits = Limits(tmp_mib=2, shm_mib=2, threads=1)
