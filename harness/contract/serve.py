@@ -7,6 +7,7 @@ that tear down torch can crash after the last answer, and the exit code counts.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import multiprocessing
@@ -348,6 +349,8 @@ def _leave(code: int) -> NoReturn:
     # Data loaders' workers would notice the end only seconds later, and hold the pipe till then.
     for child in multiprocessing.active_children():
         child.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # A signal may have come in the middle of a write, which no other may interrupt.
+        with contextlib.suppress(RuntimeError, OSError, ValueError):
+            stream.flush()
     os._exit(code)

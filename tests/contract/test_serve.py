@@ -256,6 +256,27 @@ def test_sigterm_ends_it_at_once_and_quietly(serve_source, moment):
     assert b"Traceback" not in entry.process.stderr.read()
 
 
+def test_sigterm_in_the_middle_of_a_write_ends_it_the_same(serve_source):
+    """The write's buffer is locked then: flushing it once more raises."""
+    entry = serve_source(
+        "import io, os, signal, sys, time\n"
+        "class Raw(io.RawIOBase):\n"
+        "    def writable(self):\n"
+        "        return True\n"
+        "    def write(self, data):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        return len(data)\n"
+        "class Model:\n" + INIT + "    def predict(self, image):\n"
+        "        sys.stdout = io.TextIOWrapper(io.BufferedWriter(Raw()))\n"
+        "        print('x', flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    entry.start()
+    entry.writer.write(ImageFrame("a", IMAGE.shape), IMAGE.astype(np.uint8))
+    assert entry.process.stdout.read() == b""
+    assert entry.process.wait(5) == 128 + signal.SIGTERM
+
+
 def test_a_thread_or_a_program_that_the_model_left_running_delays_nothing(serve_source):
     entry = serve_source(
         "import subprocess, threading, time\n"
