@@ -1,6 +1,9 @@
 """The pretrained files: which, how to recognise them, where they are published.
 
-Standard library only: the harness reads this table too, and must not load torch for it.
+Standard library only: the harness reads this table too, and must not load torch for it. A row
+ranks only with a file whose digest stands here. No address has been tried yet from a machine of the
+project's; what could be held against a library that loads the file (torchvision, timm, open_clip,
+anomalib) is, by a test.
 Trap: torchvision trusts a file that is already in its cache; nothing but this check
 tells a wrong file (another recipe under the same name) from the right one.
 """
@@ -14,6 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYTORCH = "https://download.pytorch.org/models/"
+TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/"
+DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/"
+OPEN_CLIP = "https://github.com/mlfoundations/open_clip/releases/download/"
+ANOMALIB = "https://github.com/open-edge-platform/anomalib/releases/download/"
 BLOCK_BYTES = 1 << 20
 # Of pixels in [0, 1]: what torchvision's and most of timm's ImageNet weights were trained with.
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,7 +36,9 @@ class WeightFile:
     """Name under which it is kept."""
     sha256: str
     """Its SHA-256: all 64 hex digits where they are known, else the 8 that the publisher writes
-    into the file name (32 bits: enough against a mistake, not against an attacker)."""
+    into the file name (32 bits: enough against a mistake, not against an attacker). Empty where
+    the publisher states none: any file passes, and rows made with it take no rank until its digest
+    stands here."""
     mebibytes: int | None = None
     """Its size, rounded; None where nobody says it."""
     address: str = ""
@@ -41,9 +50,9 @@ class WeightFile:
     """Mean of the pixels, in [0, 1], that its images were normalised with: one per channel."""
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
     """Standard deviation, likewise."""
-    is_tried: bool = True
-    """Whether a maintainer has fetched it from there. Else the address is as its publisher, or
-    the library that loads it, has it."""
+    is_tried: bool = False
+    """Whether a maintainer has fetched it from there, and says so here. Else the address is as its
+    publisher, or the library that loads it, has it."""
     is_own: bool = False
     """A description in the weights folder names it, and not the committed table."""
 
@@ -80,6 +89,49 @@ WEIGHT_FILES: dict[str, WeightFile] = {
             528,
         ),
         WeightFile("efficientnet_b5", "efficientnet_b5_lukemelas-1a07897c.pth", "1a07897c", 117),
+        WeightFile(
+            "tf_efficientnet_b4",
+            "tf_efficientnet_b4_aa-818f208c.pth",
+            "818f208c",
+            address=TIMM + "v0.1-weights/tf_efficientnet_b4_aa-818f208c.pth",
+            architecture="tf_efficientnet_b4",
+        ),
+        WeightFile(
+            "vit_small_patch14_dinov2",
+            "dinov2_vits14_pretrain.pth",
+            "",
+            84,
+            DINOV2 + "dinov2_vits14/dinov2_vits14_pretrain.pth",
+        ),
+        WeightFile(
+            "vit_base_patch14_reg4_dinov2",
+            "dinov2_vitb14_reg4_pretrain.pth",
+            "",
+            330,
+            DINOV2 + "dinov2_vitb14/dinov2_vitb14_reg4_pretrain.pth",
+        ),
+        WeightFile(
+            "ViT-B-16-plus-240",
+            "vit_b_16_plus_240-laion400m_e31-8fb26589.pt",
+            "8fb26589",
+            796,
+            OPEN_CLIP + "v0.2-weights/vit_b_16_plus_240-laion400m_e31-8fb26589.pt",
+            mean=(0.48145466, 0.4578275, 0.40821073),
+            deviation=(0.26862954, 0.26130258, 0.27577711),
+        ),
+        WeightFile(
+            "efficientad_teacher",
+            "efficientad_pretrained_weights.zip",
+            "c09aeaa2b33f244b3261a5efdaeae8f8284a949470a4c5a526c61275fe62684a",
+            address=ANOMALIB + "efficientad_pretrained_weights/efficientad_pretrained_weights.zip",
+        ),
+        WeightFile(
+            "imagenette2",
+            "imagenette2.tgz",
+            "6cbfac238434d89fe99e651496f0812ebc7a10fa62bd42d6874042bf01de4efd",
+            1485,
+            "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2.tgz",
+        ),
     )
 }
 

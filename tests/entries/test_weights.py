@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import importlib.util
 import json
 import re
 import threading
@@ -21,7 +22,8 @@ from harness.entries import weights, weights_fetching
 from harness.entries.entry import EntryTable
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
-FILE = WeightFile("toynet", "toynet.pth", hashlib.sha256(CONTENT).hexdigest()[:8], 1)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+FILE = WeightFile("toynet", f"toynet-{DIGEST[:8]}.pth", DIGEST[:8], 1, is_tried=True)
 SEVERAL = EntryTable(name="several", title="S", backbones=("resnet18", "wide_resnet50_2"))
 
 
@@ -317,6 +319,38 @@ def test_the_table_agrees_with_torchvision() -> None:
         assert file.sha256[:8] in file.file_name
         assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", file.sha256)
         assert round(published.meta["_file_size"]) == file.mebibytes
+
+
+def test_the_table_agrees_with_the_libraries_that_load_its_files() -> None:
+    import open_clip
+    import timm
+
+    for name, tagged in (
+        ("tf_efficientnet_b4", "tf_efficientnet_b4.aa_in1k"),
+        ("vit_small_patch14_dinov2", "vit_small_patch14_dinov2.lvd142m"),
+        ("vit_base_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2.lvd142m"),
+    ):
+        file, known = WEIGHT_FILES[name], timm.models.get_pretrained_cfg(tagged)
+        assert file.url == known.url
+        assert (file.mean, file.deviation) == (known.mean, known.std)
+    clip = WEIGHT_FILES["ViT-B-16-plus-240"]
+    known = open_clip.pretrained.get_pretrained_cfg(clip.name, "laion400m_e31")
+    assert (clip.url, clip.mean, clip.deviation) == (known["url"], known["mean"], known["std"])
+    # Importing it takes ten seconds.
+    (folder,) = importlib.util.find_spec("anomalib").submodule_search_locations
+    text = Path(folder, "models/image/efficient_ad/lightning_model.py").read_text()
+    for name in ("efficientad_teacher", "imagenette2"):
+        file = WEIGHT_FILES[name]
+        assert (
+            f'name="{file.file_name}",\n    url="{file.url}",\n    hashsum="{file.sha256}"' in text
+        )
+
+
+def test_a_file_has_its_own_address_or_is_torchvisions() -> None:
+    for file in WEIGHT_FILES.values():
+        assert re.fullmatch(r"https?://[!-~]+/[!-~]+", file.url)
+        assert file.sha256 == "" or re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", file.sha256)
+        assert len(file.sha256) != 8 or file.sha256 in file.file_name  # as its publisher has it
 
 
 def test_hashing_tells_how_far_it_is(tmp_path: Path) -> None:
