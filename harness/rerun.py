@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.records.store import read_record
 
     record = read_record(options.record)
-    if not record.is_ok:
+    if not record.is_settled:
         raise UsageError(
             f"the run ended with {record.outcome.status}: there is nothing to compare",
             where=str(options.record),

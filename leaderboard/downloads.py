@@ -107,6 +107,7 @@ def _row(row: Row) -> dict[str, object]:
     return {
         **vars(row),
         "failures": [vars(failure) for failure in row.failures],
+        "not_applicable": [vars(each) for each in row.not_applicable],
         "metrics": [
             {name: value for name, value in vars(metric).items() if name != "standing"}
             | {
@@ -120,7 +121,7 @@ def _row(row: Row) -> dict[str, object]:
 
 
 def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> dict[str, Scalar]:
-    ended = dict.fromkeys(failure.status.value for failure in row.failures)
+    ended = dict.fromkeys(each.status.value for each in row.without_result)
     line: dict[str, Scalar] = {
         "source": "measured",
         "benchmark": row.benchmark,

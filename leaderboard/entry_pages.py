@@ -21,7 +21,7 @@ from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
-from leaderboard.tables import benchmark_page, context_of, entry_page
+from leaderboard.tables import benchmark_page, context_of, entry_page, settled_status
 
 MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
@@ -130,7 +130,7 @@ class Section:
     overview: tuple[Cell, ...]
     """Cells for the table at the top of the page, in the order of `OVERVIEW`."""
     status: str
-    """`ok`, or how many runs failed."""
+    """`ok`, how many runs failed, or that the method cannot do it."""
     command: str
     """How to rerun it; empty for hidden packs."""
     seeds: tuple[str, ...]
@@ -146,7 +146,7 @@ class Section:
     more: tuple[MetricLine, ...]
     """The others."""
     failures: tuple[FailureLine, ...]
-    """Failed runs."""
+    """Runs without a result."""
     runs: tuple[RunLine, ...]
     """All runs; empty for hidden packs."""
     training: tuple[TrainingLine, ...]
@@ -293,7 +293,7 @@ class _Maker:
             summary=_summary(row),
             remarks=_remarks(row, records),
             overview=tuple(cell(row, metric, context) for metric in OVERVIEW),
-            status=f"{count} of {len(row.seeds)} failed" if count else "ok",
+            status=f"{count} of {len(row.seeds)} failed" if count else settled_status([row]),
             command=rerun_command(records, self.default_limits) if records else "",
             seeds=tuple(f"seed {record.seed}" for record in records),
             has_paper_grid=any(line.on_paper_grid for line in lines.values()),
@@ -329,7 +329,7 @@ class _Maker:
 
 
 def failure_lines(row: Row) -> tuple[FailureLine, ...]:
-    """The failed runs of a row, each with its remedy."""
+    """The runs of a row without a result, each with its remedy."""
     return tuple(
         FailureLine(
             failure.seed,
@@ -340,7 +340,7 @@ def failure_lines(row: Row) -> tuple[FailureLine, ...]:
             tuple(one_line(line, MAX_LOG_LINE) for line in failure.log),
             formats.plain(failure.log_path),
         )
-        for failure in row.failures
+        for failure in row.without_result
     )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.board.rows import Row
+from harness.board.rows import NOT_APPLICABLE, Row
 from harness.board.site_data import Material, Overall, Waiting, is_canary, is_trivial
 from harness.records.releases import not_known
 from leaderboard import formats, words
@@ -283,7 +283,7 @@ def _line_order(rows: Sequence[Row], context: Context) -> tuple[object, ...]:
         average is None,
         average.average_rank if average else 0.0,
         not any(row.ranked for row in rows),
-        all(row.failures for row in rows),
+        all(row.without_result for row in rows),
         first.title.casefold(),
         first.entry,
         first.track,
@@ -326,7 +326,9 @@ def _measured_line(
         average=_average_cell(rows, context),
         seeds=" / ".join(str(count) for count in counts),
         seeds_key=str(counts[0]),
-        status=f"{sum(len(row.failures) for row in rows)} of {runs} failed" if failed else "ok",
+        status=f"{sum(len(row.failures) for row in rows)} of {runs} failed"
+        if failed
+        else settled_status(rows),
         failures=failed,
         cells=tuple(
             tuple(
@@ -336,6 +338,11 @@ def _measured_line(
             for group in groups
         ),
     )
+
+
+def settled_status(rows: Sequence[Row]) -> str:
+    """The status of a line without a failure."""
+    return NOT_APPLICABLE if all(row.not_applicable for row in rows) else "ok"
 
 
 def _made(rows: Sequence[Row]) -> str:

@@ -168,9 +168,10 @@ def _row_of(name: str, records: Sequence[Record], benchmark: str) -> Row:
             fix="keep them in different results folders (--results), or evaluate one --as NAME",
         )
     (row,) = rows
-    if row.failures:
+    if row.without_result:
+        first = row.without_result[0]
         raise UsageError(
-            f"{name}: seed {row.failures[0].seed} ended with {row.failures[0].status.value}, and no"
+            f"{name}: seed {first.seed} ended with {first.status.value}, and no"
             " mean is taken over what is left",
             fix="evaluate that seed again, or compare another entry",
         )

@@ -24,6 +24,7 @@ from harness.records.record import Grid, MetricValue, Record, Track
 
 Isolation = Literal["container", "none"]
 MARKED_PLACES = 3
+NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended by the entry's fault."""
+    """A run without a result: it ended by the entry's fault, or is not applicable."""
 
     seed: int
     """Seed of the run."""
@@ -124,6 +125,8 @@ class Row:
     """Seeds that were run, failed ones included."""
     failures: tuple[Failure, ...]
     """The runs that failed."""
+    not_applicable: tuple[Failure, ...]
+    """The runs that cannot be done with this method: no failures, and no values."""
     metrics: tuple[MetricSummary, ...]
     """All metrics, in the order of the records."""
     maps: bool
@@ -158,6 +161,11 @@ class Row:
     """Largest peak of GPU memory over seeds, in MiB."""
     peak_ram_mib: float | None
     """Largest peak of RAM over seeds, in MiB."""
+
+    @property
+    def without_result(self) -> tuple[Failure, ...]:
+        """The runs that left no value: those that failed, and those that cannot be done."""
+        return (*self.failures, *self.not_applicable)
 
     @property
     def audit_marks(self) -> tuple[str, ...]:
@@ -317,7 +325,12 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         are_patients_independent=any(r.pack.patients_stated == "independent" for r in records),
         seeds=tuple(sorted({record.seed for record in records})),
         failures=tuple(
-            _failure(record.seed, record.outcome) for record in records if not record.is_ok
+            _failure(record.seed, record.outcome) for record in records if not record.is_settled
+        ),
+        not_applicable=tuple(
+            _failure(record.seed, record.outcome)
+            for record in records
+            if record.is_settled and not record.is_ok
         ),
         marks=_distinct(mark.value for record in records for mark in record.marks),
         metrics=_summaries(records),
@@ -358,8 +371,10 @@ def _failure(seed: int, outcome: OutcomePart) -> Failure:
 def _unranked_reasons(records: Sequence[Record]) -> list[str]:
     """Every reason for which the row takes no rank; empty when it may take one."""
     reasons = [reason for record in records for reason in why_unranked(record)]
-    if any(not record.is_ok for record in records):
+    if any(not record.is_settled for record in records):
         reasons.append("a run failed")
+    elif any(not record.is_ok for record in records):
+        reasons.append(NOT_APPLICABLE)
     if withdrawn := records[0].entry.metadata.get("withdrawn"):
         reasons.append(f"withdrawn: {withdrawn}")
     if mixture := _mixture(records):
@@ -409,7 +424,8 @@ def _summary(
 def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
     if not record.is_ok:
         status = record.outcome.status.value
-        return SeedValue(record.seed, None, None, None, 0, f"the run failed: {status}")
+        reason = NOT_APPLICABLE if record.is_settled else f"the run failed: {status}"
+        return SeedValue(record.seed, None, None, None, 0, reason)
     if metric is None:
         return SeedValue(record.seed, None, None, None, 0, "not in the record")
     return SeedValue(
@@ -419,7 +435,7 @@ def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
 
 def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | None:
     """Why a mean over these seeds would hide something, or None."""
-    failed = [record for record in records if not record.is_ok]
+    failed = [record for record in records if not record.is_settled]
     if failed:
         count = f"{len(failed)} of {len(records)} runs" if len(records) > 1 else "the run"
         return f"{count} failed: {', '.join(_distinct(r.outcome.status.value for r in failed))}"

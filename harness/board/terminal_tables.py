@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness.board.rows import Row, summarise
+from harness.board.rows import NOT_APPLICABLE, Row, summarise
 from harness.board.tracks import why_unranked
 from harness.common.foreign_text import one_line
 from harness.console.tables import as_text, cell
@@ -59,7 +59,7 @@ def _table(benchmark: str, rows: Sequence[Row]) -> Table:
         cells = [_number(row, metric_id, grid) for _, metric_id, grid in COLUMNS]
         table.add_row(
             cell(row.entry),
-            f"{len(row.seeds) - len(row.failures)}/{len(row.seeds)}",
+            f"{len(row.seeds) - len(row.failures) - len(row.not_applicable)}/{len(row.seeds)}",
             *cells,
             _seconds(row),
             cell(_status(row)),
@@ -82,6 +82,8 @@ def _seconds(row: Row) -> str:
 def _status(row: Row) -> str:
     if row.failures:
         return ", ".join(f"seed {failure.seed}: {failure.status}" for failure in row.failures)
+    if row.not_applicable:
+        return NOT_APPLICABLE
     return ", ".join(["ok", *([] if row.ranked else ["unranked"]), *row.audit_marks, *row.marks])
 
 

@@ -189,7 +189,7 @@ def _line(row: Row, metric: MetricSummary | None, record: Record) -> Tidy:
     line |= {name: getattr(row, name) for name in _OF_A_ROW}
     line |= {
         "seeds": len(row.seeds),
-        "failures": _joined(failure.status.value for failure in row.failures),
+        "failures": _joined(each.status.value for each in row.without_result),
         "preset": entry.preset,
         "settings": json.dumps(entry.params, sort_keys=True),
         "overrides": json.dumps(entry.overrides, sort_keys=True),

@@ -313,4 +313,4 @@ class _LookUp:
         is_outdated = record.is_ok and record.metrics_version != METRICS_VERSION
         if not is_same or is_outdated:
             return RunState.ANOTHER
-        return RunState.FINISHED if record.is_ok else RunState.FAILED
+        return RunState.FINISHED if record.is_settled else RunState.FAILED

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
-from harness.common.statuses import Fault, Status
+from harness.common.statuses import Status
 from harness.records.parts import EngineFactsPart, Mark, OutcomePart, Part, Sha256, SourcesPart
 
 SCHEMA_VERSION = 1
@@ -365,6 +365,11 @@ class Record(Part):
         return self.outcome.status is Status.OK
 
     @property
+    def is_settled(self) -> bool:
+        """The run would end so again, well or without a result, and is no failure."""
+        return self.outcome.status.is_settled
+
+    @property
     def metrics_version(self) -> str:
         """Version of the metric definitions that the metrics are of."""
         return (self.rescored or self.source).metrics
@@ -372,7 +377,7 @@ class Record(Part):
     @property
     def is_publishable(self) -> bool:
         """Infrastructure faults and interruptions never reach the board."""
-        return self.outcome.status.fault in (Fault.NONE, Fault.ENTRY)
+        return self.outcome.status.reaches_the_board
 
     @property
     def seconds_per_image(self) -> float | None:

@@ -100,7 +100,8 @@ def evaluate_call(
 
 def compare_records(record: Record, again: Record) -> list[Compared]:
     """Status, answers and every metric of the two runs."""
-    compared = [Compared("status", record.outcome.status, again.outcome.status, again.is_ok)]
+    status, now = record.outcome.status, again.outcome.status
+    compared = [Compared("status", status, now, status is now)]
     is_cpu = record.machine.device == "cpu"
     has_intervals = record.metrics_version == again.metrics_version
     if record.answers is not None and is_cpu:

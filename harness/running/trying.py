@@ -27,7 +27,7 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
     """Why a run failed, in lines: what it means, the end of its log or the rule that keeps it, a remedy.
 
     Args:
-        record: of a run that ended by the entry's fault.
+        record: of a run that ended without a result.
         results: the results folder that it lies in.
         call: what tries the same run again (`check_call`).
     """
@@ -39,7 +39,9 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
         lines += [BAR + one_line(line, _MAX_LINE) for line in outcome.log.lines]
         told = "the whole log" if outcome.log.lines else "it wrote nothing to its log"
         lines.append(f"{told}: {results / outcome.log.path}")
-    return "\n".join([*lines, f"to try it again: {shlex.join(call)}"])
+    if not record.is_settled:
+        lines.append(f"to try it again: {shlex.join(call)}")
+    return "\n".join(lines)
 
 
 def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[str]:

@@ -175,8 +175,26 @@ def test_every_way_to_fail_is_told_with_its_remedy_and_runs_that_failed_are_name
     assert "1 of 2 runs ended by the entry’s fault" in text
     assert "image 12 of 40" in text
     assert 'href="entries/bad.html#brain-trained-here-container"' in page
-    for told in STATUS_TABLE.values():
-        assert (told.remedy in text) == (told.fault is Fault.ENTRY)
+    for status, told in STATUS_TABLE.items():
+        is_told = told.fault is Fault.ENTRY or status is Status.NOT_APPLICABLE
+        assert (told.remedy in text) == is_told
+
+
+def test_what_a_method_cannot_do_is_na_in_its_cell_and_no_failed_run(build_site, make_record):
+    refused = make_record(
+        entry="deep", title="Deep", status=Status.NOT_APPLICABLE, detail="frame 1"
+    )
+    site = build_site([make_record(), refused])
+    line = text_of(
+        row_of((site / "index.html").read_text(), "six-localisation.deep.trained-here.container")
+    )
+    assert "NA not applicable" in line
+    assert "failed" not in line
+    page = text_of((site / "status.html").read_text())
+    assert "0 of 2 runs ended by the entry’s fault" in page
+    assert "frame 1" in page
+    entry = text_of((site / "entries" / "deep.html").read_text())
+    assert Status.NOT_APPLICABLE.entry.sentence in entry
 
 
 def test_of_a_hidden_pack_a_failure_has_no_detail(build_site, make_record):

@@ -126,7 +126,7 @@ class RayRunner(Runner):
 
     def _is_finished(self, cell: Cell, before: Record | None) -> bool:
         """Whether another campaign has done it since this one was planned."""
-        if before is None or not before.is_ok:
+        if before is None or not before.is_settled:
             return False
         return not differences_of(before, self._plan.expected(cell))
 
