@@ -109,6 +109,7 @@ def _baselines(_root: Path | None, _results: Path) -> Rows:
                 "trains": "yes" if entry.table.trains else "no",
                 "maps": "yes" if entry.table.maps else "no",
                 "backbones": ", ".join(entry.table.backbones) or "none",
+                "had learned from": entry.supervision.told if entry.supervision else "not declared",
                 "parameters": ", ".join(entry.document.get("params", {})),
             }
         )

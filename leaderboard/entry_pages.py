@@ -234,7 +234,7 @@ def _page(sections: Sequence[Section], first: Row) -> EntryPage:
         stem=formats.file_stem(first.entry),
         title=formats.plain(first.title),
         description=formats.plain(first.metadata.get("description", "")),
-        facts=_declared(first.metadata),
+        facts=(*_declared(first.metadata), _supervision(first)),
         deviations=_deviations(first.metadata),
         sections=tuple(sections),
     )
@@ -252,6 +252,11 @@ def _declared(metadata: Mapping[str, object]) -> tuple[Fact, ...]:
         for key, label in labels.items()
         if metadata.get(key)
     )
+
+
+def _supervision(row: Row) -> Fact:
+    told = row.supervision.told if row.supervision else "not declared"
+    return Fact("Had learned from", formats.plain(told), "guide.html#supervision")
 
 
 def _deviations(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

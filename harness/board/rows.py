@@ -21,6 +21,8 @@ from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
 from harness.records.parts import OutcomePart
 from harness.records.record import Grid, MetricValue, Record, Track
+from harness.records.releases import claimed_name
+from harness.records.supervision import NOT_SAID, Contamination, Labels, Supervision
 
 Isolation = Literal["container", "none"]
 MARKED_PLACES = 3
@@ -137,6 +139,8 @@ class Row:
     """The parameter `weights` of the entry, where it has one."""
     metadata: Mapping[str, Any]
     """What the entry declares of itself (paper, code, licence, family and so on)."""
+    supervision: Supervision | None
+    """What the entry had learned from before its runs, as it declares it; None: it says nothing."""
     identities: tuple[str, ...]
     """Identity of the entry; more than one means that the seeds ran different code."""
     packs: tuple[str, ...]
@@ -161,6 +165,16 @@ class Row:
     """Largest peak of GPU memory over seeds, in MiB."""
     peak_ram_mib: float | None
     """Largest peak of RAM over seeds, in MiB."""
+
+    @property
+    def labels(self) -> Labels:
+        """What labels it had learned from, in one word."""
+        return (self.supervision or NOT_SAID).labels
+
+    @property
+    def contamination(self) -> Contamination:
+        """What its pretraining had seen of this benchmark."""
+        return (self.supervision or NOT_SAID).of_pack(claimed_name(self.benchmark))
 
     @property
     def without_result(self) -> tuple[Failure, ...]:
@@ -338,6 +352,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         has_extra_map=any(has_extra_map(record.entry.params) for record in records),
         weights=weights if isinstance(weights, str) else None,
         metadata=first.entry.metadata,
+        supervision=first.entry.supervision,
         identities=_distinct(record.entry.identity for record in records),
         packs=_distinct(record.pack.version for record in records),
         commits=_distinct(record.source.commit or "not in git" for record in records),

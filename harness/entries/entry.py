@@ -23,6 +23,7 @@ from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, parse_toml
 from harness.records.parts import Sha256
 from harness.records.record import Parameter
+from harness.records.supervision import Supervision
 
 Kind = Literal["folder", "submission", "image", "archive"]
 Family = Literal[
@@ -153,6 +154,8 @@ class Entry:
     """The submission file that it was opened by."""
     limits: Mapping[str, float | int] = field(default_factory=dict)
     """Limits that it asks for (`harness.entries.asked_limits`)."""
+    supervision: Supervision | None = None
+    """What it had learned from before any run, as it declares it; None where it says nothing."""
 
     @property
     def name(self) -> str:

@@ -36,6 +36,7 @@ from harness.entries.entry import (
 )
 from harness.entries.identity import submitted_folder_hash
 from harness.records.record import Parameter
+from harness.records.supervision import Supervision
 
 if TYPE_CHECKING:
     from harness.console.cli import Reporter
@@ -169,6 +170,9 @@ def read_folder(folder: Path) -> FolderReading:
     limits: dict[str, float | int] = {}
     with _noting(errors):
         limits = asked_limits(document.get("limits", {}), where)
+    supervision: Supervision | None = None
+    with _noting(errors):
+        supervision = _supervision(document, where)
     listed = document.get("deviations", [])
     for item in listed if isinstance(listed, list) else ():
         with _noting(errors):
@@ -179,7 +183,10 @@ def read_folder(folder: Path) -> FolderReading:
     if errors or table is None:
         return FolderReading(None, tuple(errors), declared)
     name = folder.resolve().name
-    entry = Entry("folder", table, str(folder), tuple(deviations), document, name, limits=limits)
+    entry = Entry(
+        "folder", table, str(folder), tuple(deviations), document, name,
+        limits=limits, supervision=supervision,
+    )  # fmt: skip
     return FolderReading(entry, (), declared)
 
 
@@ -251,7 +258,14 @@ def open_submission(path: Path) -> Entry:
             where=where,
             fix='write image = "registry/name@sha256:<64 hex digits>"',
         )
+    supervision = _supervision(document, str(path))
     if table.folder:
+        if supervision is not None:
+            raise EntryInvalid(
+                "a folder says itself what it had learned from",
+                where=f"{path}: [supervision]",
+                fix=f"move the table to {table.folder}/entry.toml",
+            )
         folder = _submitted_folder(path, table)
         return replace(folder, limits={**folder.limits, **limits})
     if table.archive:
@@ -259,7 +273,17 @@ def open_submission(path: Path) -> Entry:
     else:
         _check_digest(table.image or "", where)
     source = table.image or table.archive
-    return Entry("submission", table, source, (), document, submission=path, limits=limits)
+    return Entry(
+        "submission", table, source, (), document, submission=path,
+        limits=limits, supervision=supervision,
+    )  # fmt: skip
+
+
+def _supervision(document: Mapping[str, Any], where: str) -> Supervision | None:
+    """The table `[supervision]`; None where there is none."""
+    if "supervision" not in document:
+        return None
+    return parse(Supervision, document["supervision"], f"{where}: [supervision]")
 
 
 def _check_texts(
@@ -276,7 +300,7 @@ def _check_texts(
             f"deviation {number}, {name}": text for name, text in deviation.model_dump().items()
         }
         problems += text_problems(texts)
-    for section in ("params", "presets", "benchmarks", "training"):
+    for section in ("params", "presets", "benchmarks", "training", "supervision"):
         problems += settings_problems(section, document.get(section, {}))
     if problems:
         raise EntryInvalid("; ".join(problems[:MAX_PROBLEMS]), where=where)
@@ -388,7 +412,10 @@ def _typed(path: Path) -> str:
 
 
 def _check_sections(document: Mapping[str, Any], where: str) -> None:
-    known = {"entry", "deviations", "training", "params", "presets", "benchmarks", "limits"}
+    known = {
+        "entry", "deviations", "training", "params", "presets", "benchmarks", "limits",
+        "supervision",
+    }  # fmt: skip
     if unknown := sorted(set(document) - known):
         raise EntryInvalid(
             f"unknown section{'s' if len(unknown) > 1 else ''}: {one_line(', '.join(unknown))}",

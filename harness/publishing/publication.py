@@ -167,6 +167,8 @@ def record_problems(record: Record, found: Review, known: KnownReleases) -> list
     if record.pack.patients_digest is None:
         problems.append("it does not say whose its pack's images are: it is of an older harness")
     problems += _track_problems(record, found)
+    if found.declared is not None and record.entry.supervision != found.declared:
+        problems.append(f"its supervision is not what its entry declares ({found.told})")
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:
         problems.append("a run that ended well has metrics, and no other has")

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Status
 from harness.records.parts import EngineFactsPart, Mark, OutcomePart, Part, Sha256, SourcesPart
+from harness.records.supervision import Supervision
 
 SCHEMA_VERSION = 1
 
@@ -88,6 +89,8 @@ class EntryPart(Part):
     """The rule by which checkpoints were judged: a part of the run key."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Paper, code, authors, licence, family, pretraining, deviations, as the entry declares them."""
+    supervision: Supervision | None = None
+    """What it had learned from before the run, as it declares it; None where it says nothing."""
 
 
 class PackPart(Part):

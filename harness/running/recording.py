@@ -117,6 +117,7 @@ def record_of(
             made_of=request.key.made_of,
             checkpoint_rule=request.settings.training.model_dump(),
             metadata=entry.metadata,
+            supervision=entry.supervision,
         ),
         pack=pack_part(request.pack, place),
         seed=request.seed,

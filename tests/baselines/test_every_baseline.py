@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.contract import NotApplicable
 from harness.entries.opening import open_folder
 
 from .conftest import FOLDERS, Baseline, Listener, open_baseline
@@ -221,3 +223,32 @@ def test_training_ends_when_the_harness_says_stop(trained: Trained, training_fol
     assert listener.checkpoints == trained.listener.checkpoints[:1]
     last_step, steps, _ = listener.points[-1]
     assert last_step == (listener.checkpoints[0] if listener.checkpoints else steps)
+
+
+ONE_IMAGE_IS_TOO_FEW = {"cutpaste", "deepsvdd", "padim"}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_with_one_image_it_learns_or_says_that_it_cannot(
+    name: str, training_folder: Path, test_images: list[np.ndarray], tmp_path: Path
+) -> None:
+    baseline = open_baseline(next(path for path in FOLDERS if path.name == name))
+    files = sorted(training_folder.iterdir())
+
+    def learn(shots: int) -> Any:
+        few = tmp_path / f"shots-{shots}"
+        few.mkdir()
+        for file in files[:shots]:
+            shutil.copy(file, few)
+        model, listener = make(baseline), Listener()
+        model.fit(few, listener)
+        assert listener.points, "no step was done, and nothing said so"
+        return model
+
+    if name in ONE_IMAGE_IS_TOO_FEW:
+        with pytest.raises(NotApplicable, match="at least 2"):
+            learn(1)
+    few_shots = 2 if name in ONE_IMAGE_IS_TOO_FEW else 1
+    for anomaly_map, score in answers(learn(few_shots), test_images):
+        assert np.isfinite(score)
+        assert anomaly_map is None or np.isfinite(anomaly_map).all()
