@@ -256,7 +256,7 @@ def _declared(metadata: Mapping[str, object]) -> tuple[Fact, ...]:
 
 def _supervision(row: Row) -> Fact:
     told = row.supervision.told if row.supervision else "not declared"
-    return Fact("Had learned from", formats.plain(told), "guide.html#supervision")
+    return Fact("Had learned from", formats.plain(told))
 
 
 def _deviations(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

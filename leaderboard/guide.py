@@ -96,7 +96,7 @@ _ROWS = (
             " labelled anomaly data of others. “Normal images”, “abnormal images”: of the benchmarks,"
             " before it came. “Other data's labels”: other labelled anomaly data, such as the test"
             " splits of other benchmarks. Pretraining is asked apart: whether that of the method or of"
-            " its backbone saw a benchmark's images or labels. None of it is measured; “unknown” is"
+            " its backbone saw a benchmark's images or labels. Nothing of it is measured; “unknown” is"
             " an answer. With several benchmarks in a line the worst answer stands there."
         ),
     ),

@@ -300,6 +300,17 @@ def check_name(name: str) -> None:
         )
 
 
+def supervision_of(document: Mapping[str, Any], where: str) -> Supervision | None:
+    """The table `[supervision]` of an entry's file; None where it has none.
+
+    Raises:
+        EntryInvalid: it does not read as one; every problem at once.
+    """
+    if "supervision" not in document:
+        return None
+    return parse(Supervision, document["supervision"], f"{where}: [supervision]")
+
+
 def parse(kind: type[TableType], data: object, where: str) -> TableType:
     """A table of an entry's file as its class; `EntryInvalid` names every problem at once."""
     try:

@@ -33,6 +33,7 @@ from harness.entries.entry import (
     EntryTable,
     SubmissionTable,
     parse,
+    supervision_of,
 )
 from harness.entries.identity import submitted_folder_hash
 from harness.records.record import Parameter
@@ -172,7 +173,7 @@ def read_folder(folder: Path) -> FolderReading:
         limits = asked_limits(document.get("limits", {}), where)
     supervision: Supervision | None = None
     with _noting(errors):
-        supervision = _supervision(document, where)
+        supervision = supervision_of(document, where)
     listed = document.get("deviations", [])
     for item in listed if isinstance(listed, list) else ():
         with _noting(errors):
@@ -258,7 +259,7 @@ def open_submission(path: Path) -> Entry:
             where=where,
             fix='write image = "registry/name@sha256:<64 hex digits>"',
         )
-    supervision = _supervision(document, str(path))
+    supervision = supervision_of(document, str(path))
     if table.folder:
         if supervision is not None:
             raise EntryInvalid(
@@ -277,13 +278,6 @@ def open_submission(path: Path) -> Entry:
         "submission", table, source, (), document, submission=path,
         limits=limits, supervision=supervision,
     )  # fmt: skip
-
-
-def _supervision(document: Mapping[str, Any], where: str) -> Supervision | None:
-    """The table `[supervision]`; None where there is none."""
-    if "supervision" not in document:
-        return None
-    return parse(Supervision, document["supervision"], f"{where}: [supervision]")
 
 
 def _check_texts(

@@ -29,7 +29,7 @@ from harness.common.lookalikes import key_of
 from harness.common.paths import BASELINES, REPOSITORY, SUBMISSIONS
 from harness.common.toml_text import BadToml, parse_toml, read_toml
 from harness.entries.asked_limits import asked_limits
-from harness.entries.entry import Entry, SubmissionTable, parse
+from harness.entries.entry import Entry, SubmissionTable, parse, supervision_of
 from harness.entries.identity import method_hash
 from harness.entries.opening import open_entry
 from harness.records import store
@@ -137,10 +137,7 @@ def read_submission_supervision(path: Path) -> Supervision | None:
     Raises:
         EntryInvalid: it is no such table.
     """
-    from harness.records.supervision import Supervision
-
-    told = _document(path).get("supervision")
-    return None if told is None else parse(Supervision, told, f"{path}: [supervision]")
+    return supervision_of(_document(path), str(path))
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -26,10 +26,10 @@ NOTHING = {
 }  # fmt: skip
 SUPERVISION: dict[str, dict[str, Any] | None] = {
     "Plover": NOTHING | {"shots_normal": 4, "shots_abnormal": 4},
-    "Tern": NOTHING | {"foreign_labels": ("VisA:test", "MVTec AD:test")},
-    "Bittern": NOTHING | {"contamination": {"default": "none", "rsna": "images"}},
-    "Pipit": NOTHING | {"contamination": {"default": "unknown"}},
-    "Quail": None,
+    "Otter": NOTHING | {"foreign_labels": ("VisA:test", "MVTec AD:test")},
+    "Lichen": NOTHING | {"contamination": {"default": "none", "rsna": "images"}},
+    "Birchbark": NOTHING | {"contamination": {"default": "unknown"}},
+    "Wren-S": None,
     "Canary": NOTHING | {
         "shots_normal": "all", "shots_abnormal": "all", "contamination": {"default": "labels"},
     },
