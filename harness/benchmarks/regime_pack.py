@@ -118,12 +118,12 @@ def _one_pack(pack: Pack, samples: Iterable[Sample], regime: Regime) -> RegimePa
 
 
 def _suite_pack(packs: Sequence[Pack], suite: Suite) -> RegimePack:
-    digest = content_digest(f"{pack.name}|{pack.digest}" for pack in packs)
-    patients = [f"{pack.name}|{pack.digest}|{pack.patients}" for pack in packs]
+    digest = content_digest(f"{pack.card.name}|{pack.digest}" for pack in packs)
+    patients = [f"{pack.card.name}|{pack.digest}|{pack.patients}" for pack in packs]
     has_patients = any(pack.patients != NO_PATIENTS for pack in packs)
     is_listed = not any(not_known(pack.name) for pack in packs) or not suite.is_shipped
     origins = {
-        f"{pack.name}/{sample.key}": MemberSample(pack, sample)
+        f"{pack.card.name}/{sample.key}": MemberSample(pack, sample)
         for pack in packs
         for sample in pack.samples
     }
@@ -131,7 +131,7 @@ def _suite_pack(packs: Sequence[Pack], suite: Suite) -> RegimePack:
         replace(
             _delivered_sample(origin.sample, "256"),
             key=key,
-            group=f"{origin.pack.name}/{origin.sample.group}",
+            group=f"{origin.pack.card.name}/{origin.sample.group}",
         )
         for key, origin in sorted(origins.items())
     ]

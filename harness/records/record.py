@@ -47,7 +47,7 @@ class MetricValue(Part):
     step: float | None = None
     """Precision to which a hidden pack's value was rounded; None where it is exact."""
     member: str | None = None
-    """Of a suite's run: the member whose images it is over, or `mean`, the mean over the members.
+    """Of a suite's run: the benchmark whose images it is over, or `mean`, the mean over the members.
     None over all images of the run: of one pack, or pooled over a suite's."""
 
     @model_validator(mode="after")

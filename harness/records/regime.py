@@ -114,8 +114,13 @@ class Regime(Part):
             "drawn": self.drawn_digest,
         }
 
-    def without_drawn(self) -> Regime:
-        """The regime as it may leave a hidden pack: the keys of its images stay."""
+    def without_draw(self) -> Regime:
+        """The regime of all seeds: the same without what one of them drew."""
+        nothing = {"drawn": None, "drawn_digest": None, "of_unknown_patient": None}
+        return self.model_copy(update=nothing)
+
+    def without_keys(self) -> Regime:
+        """The regime as it may leave a hidden pack: the names of its images stay."""
         return self.model_copy(update={"drawn": None})
 
 

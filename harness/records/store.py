@@ -148,7 +148,7 @@ class Store:
             StoreUnusable: a file is not an intact record.
         """
         found = [read_record(path) for path in self.record_paths()]
-        return sorted(found, key=lambda r: (r.pack.benchmark, r.entry.name, r.seed))
+        return sorted(found, key=lambda r: (r.place, r.entry.name, r.seed))
 
     def history(self) -> list[Record]:
         """Records that were moved aside, sorted by path; what cannot be read any more is left out."""

@@ -89,7 +89,12 @@ def record_of(
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
     track = track_of(entry, request.pack, progress.model)
     is_ranked, reason = ranking(
-        request.settings, request.pack, place.engine, track=track, model=progress.model
+        request.settings,
+        request.pack,
+        place.engine,
+        track=track,
+        model=progress.model,
+        regime=request.regime,
     )
     facts = facts_part(progress.facts)
     remarks = remarks_of(

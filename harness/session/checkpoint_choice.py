@@ -146,14 +146,14 @@ class Judge:
             return None
         with ExitStack() as stack:
             scorers = {
-                member.name: stack.enter_context(
+                member.card.name: stack.enter_context(
                     CheckpointScorer(self._metric(member), self._truth(member))
                 )
                 for member in members
             }
             for answer in ask(questions_of(self._pack, samples)):
                 told = native_answer(self._pack, answer)
-                scorer, key = scorers[told.origin.pack.name], told.origin.sample.key
+                scorer, key = scorers[told.origin.pack.card.name], told.origin.sample.key
                 scorer.add(key, told.score, told.anomaly_map)
             return _mean([scorer.value() for scorer in scorers.values()])
 

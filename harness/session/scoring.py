@@ -112,7 +112,7 @@ class MemberScores:
     """What a scored run comes to, member by member; a run on one pack has one."""
 
     by_member: Mapping[str, RunScores]
-    """By name of the pack, its scores."""
+    """By what each pack says it is (its card's name), its scores."""
 
     @property
     def _alone(self) -> RunScores | None:
@@ -190,10 +190,10 @@ class MemberScorers:
         for member in pack.members:
             test = ground_truth(member, "test", cache, on_progress)
             is_judged = member.has_masks and has_valid
-            self._scorers[member.name] = RunScorer(
+            self._scorers[member.card.name] = RunScorer(
                 test,
                 ground_truth(member, "valid", cache, on_progress) if is_judged else None,
-                spool=spool / member.name,
+                spool=spool / member.card.name,
                 maps=has_maps and member.has_masks,
                 why_no_valid=NO_VALID if has_valid else NO_LABELLED_IMAGES,
             )
@@ -203,7 +203,7 @@ class MemberScorers:
         which sets no threshold, is passed over."""
         member, key = answer.origin.pack, answer.origin.sample.key
         if split == "test" or member.has_masks:
-            scorer = self._scorers[member.name]
+            scorer = self._scorers[member.card.name]
             scorer.add(split, key, answer.score, answer.anomaly_map)
 
     def finish(self) -> MemberScores:

@@ -18,6 +18,7 @@ from harness.common.errors import UsageError
 from harness.common.foreign_text import one_line
 from harness.common.near_misses import did_you_mean
 from harness.common.toml_text import BadToml, read_toml
+from harness.records.members import MEAN
 
 SHIPPED = Path(__file__).parent
 RESERVED = "unified-"
@@ -36,6 +37,8 @@ class _SuiteFile(BaseModel):
     def _are_different(cls, members: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(members)) != len(members):
             raise ValueError("a member is named twice")
+        if MEAN in members:
+            raise ValueError(f"{MEAN} stands for the mean over the members")
         return members
 
 
