@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
@@ -12,6 +13,7 @@ from harness.board.rows import Row, summarise
 from harness.board.tracks import why_unranked
 from harness.common.foreign_text import one_line
 from harness.console.tables import as_text, cell
+from harness.records.members import MEAN, mean_record, member_records
 from harness.records.record import Grid, Record
 
 WIDTH = 200
@@ -26,19 +28,42 @@ COLUMNS: tuple[tuple[str, str, Grid | None], ...] = (
     ("Dice\n@0.5", "dice_at_0.5", "native"),
     ("Dice\nmax", "dice_max", "native"),
 )
+# What is pooled over a suite, by the column that it stands in.
+POOLED = {"image_auroc": "pooled_image_auroc", "pixel_auroc": "pooled_pixel_auroc"}
+ACROSS = {column: f"{metric_id}_across" for column, metric_id in POOLED.items()}
+_SHOWN = {
+    (names.get(metric_id, metric_id), grid)
+    for _, metric_id, grid in COLUMNS
+    for names in ({}, POOLED, ACROSS)
+}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a table."""
+
+    row: Row
+    """Its numbers."""
+    images: str = ""
+    """Of a suite's run: over which images."""
+    metrics: Mapping[str, str] | None = None
+    """By column, the metric in it, where it is another one; the other columns stay empty."""
 
 
 def result_tables(records: Sequence[Record], *, width: int | None = None) -> str:
-    """One table per benchmark: mean ± standard deviation over seeds, in percent.
+    """One table per benchmark and regime: mean ± standard deviation over seeds, in percent.
+
+    An entry has one line, and of a suite one for each member, their mean, and what is pooled.
 
     Args:
         records: the records of the call.
         width: columns of the terminal; None asks the terminal.
     """
-    rows = summarise(records)
+    places = dict.fromkeys(record.place for record in records)
     shown = [
-        _table(benchmark, [row for row in rows if row.benchmark == benchmark])
-        for benchmark in dict.fromkeys(row.benchmark for row in rows)
+        _table(lines)
+        for place in places
+        if (lines := _lines([record for record in records if record.place == place]))
     ]
     told = [Text(one_line(remark, MAX_REMARK)) for remark in _remarks(records)]
     # Never narrower than the table: a terminal wraps a long line, a cut number misleads.
@@ -46,25 +71,56 @@ def result_tables(records: Sequence[Record], *, width: int | None = None) -> str
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
 
 
-def _table(benchmark: str, rows: Sequence[Row]) -> Table:
-    title = Text(f"{one_line(benchmark)}: percent, mean ± standard deviation over seeds")
+def _lines(records: Sequence[Record]) -> list[_Line]:
+    """The lines of one table: of the records of one place."""
+    rows = summarise(records)
+    if not any(record.is_of_suite for record in records):
+        return [_Line(row) for row in rows]
+    parts = [member_records(record) for record in records]
+    names = [pack.benchmark for pack in records[0].members]
+    apart = {name: summarise(each[number] for each in parts) for number, name in enumerate(names)}
+    mean = summarise(mean_record(record) for record in records)
+    lines = []
+    for number, row in enumerate(rows):
+        lines += [_Line(of_member[number], name) for name, of_member in apart.items()]
+        lines.append(_Line(mean[number], MEAN))
+        lines += [_Line(row, "pooled", POOLED), _Line(row, "pooled, across", ACROSS)]
+    return lines
+
+
+def _table(lines: Sequence[_Line]) -> Table:
+    first, is_of_suite = lines[0].row, any(line.images for line in lines)
+    regime = first.regime.shown
+    is_told = regime == first.benchmark or first.place == first.benchmark and not is_of_suite
+    heading = one_line(first.benchmark) + ("" if is_told else f" ({regime})")
+    title = Text(f"{heading}: percent, mean ± standard deviation over seeds")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("entry", no_wrap=True)
+    if is_of_suite:
+        table.add_column("images", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
     for head, _, _ in COLUMNS:
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("s per\nimage", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for row in rows:
-        cells = [_number(row, metric_id, grid) for _, metric_id, grid in COLUMNS]
+    for line in lines:
+        row = line.row
         table.add_row(
             cell(row.entry),
+            *([cell(line.images)] if is_of_suite else []),
             f"{len(row.seeds) - len(row.failures)}/{len(row.seeds)}",
-            *cells,
+            *(_shown(line, metric_id, grid) for _, metric_id, grid in COLUMNS),
             _seconds(row),
             cell(_status(row)),
         )
     return table
+
+
+def _shown(line: _Line, metric_id: str, grid: Grid | None) -> str:
+    if line.metrics is None:
+        return _number(line.row, metric_id, grid)
+    found = line.metrics.get(metric_id)
+    return _number(line.row, found, grid) if found else ""
 
 
 def _number(row: Row, metric_id: str, grid: Grid | None) -> str:
@@ -89,13 +145,14 @@ def _remarks(records: Sequence[Record]) -> list[str]:
     """What a reader must know to read the tables rightly; each said once, with its entries."""
     told: dict[str, list[str]] = {}
     for record in records:
-        name = f"{record.pack.benchmark}/{record.entry.name}"
+        name = f"{record.place}/{record.entry.name}"
         if reasons := why_unranked(record):
             told.setdefault(f"unranked ({', '.join(reasons)})", []).append(name)
         for warning in record.warnings:
             told.setdefault(warning, []).append(name)
         for metric in record.metrics:
-            is_shown = (metric.id, metric.grid) in {column[1:] for column in COLUMNS}
+            is_shown = (metric.id, metric.grid) in _SHOWN
             if metric.value is None and is_shown:
-                told.setdefault(f"{metric.id} is NA: {metric.reason}", []).append(name)
+                member = f" ({metric.member})" if metric.member else ""
+                told.setdefault(f"{metric.id}{member} is NA: {metric.reason}", []).append(name)
     return [f"{remark}: {', '.join(dict.fromkeys(names))}" for remark, names in told.items()]

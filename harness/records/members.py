@@ -29,6 +29,11 @@ def member_records(record: Record) -> list[Record]:
     ]
 
 
+def mean_record(record: Record) -> Record:
+    """The record with the means over its members alone, as if they were of one pack."""
+    return record.model_copy(update={"members": (), "metrics": metrics_of(record, MEAN)})
+
+
 def metrics_of(record: Record, member: str | None) -> list[MetricValue]:
     """The metrics of one member of a suite, as they stand in a record of that pack alone.
 
