@@ -15,6 +15,7 @@ from harness.common.foreign_text import one_line
 from harness.console.tables import as_text, cell
 from harness.records.members import MEAN, mean_record, member_records
 from harness.records.record import Grid, Record
+from harness.records.regime import ONE_CLASS
 
 WIDTH = 200
 MAX_REMARK = 20_000  # a whole campaign may share one
@@ -59,12 +60,11 @@ def result_tables(records: Sequence[Record], *, width: int | None = None) -> str
         records: the records of the call.
         width: columns of the terminal; None asks the terminal.
     """
-    places = dict.fromkeys(record.place for record in records)
-    shown = [
-        _table(lines)
-        for place in places
-        if (lines := _lines([record for record in records if record.place == place]))
+    groups = [
+        [record for record in records if record.place == place]
+        for place in dict.fromkeys(record.place for record in records)
     ]
+    shown = [_table(_heading(group[0]), lines) for group in groups if (lines := _lines(group))]
     told = [Text(one_line(remark, MAX_REMARK)) for remark in _remarks(records)]
     # Never narrower than the table: a terminal wraps a long line, a cut number misleads.
     text = as_text(*shown, *told, width=width, least_width=WIDTH)
@@ -88,11 +88,14 @@ def _lines(records: Sequence[Record]) -> list[_Line]:
     return lines
 
 
-def _table(lines: Sequence[_Line]) -> Table:
-    first, is_of_suite = lines[0].row, any(line.images for line in lines)
-    regime = first.regime.shown
-    is_told = regime == first.benchmark or first.place == first.benchmark and not is_of_suite
-    heading = one_line(first.benchmark) + ("" if is_told else f" ({regime})")
+def _heading(record: Record) -> str:
+    benchmark, regime = record.pack.benchmark, (record.regime or ONE_CLASS).shown
+    is_usual = record.place == benchmark and not record.is_of_suite
+    return one_line(benchmark) + ("" if is_usual or regime == benchmark else f" ({regime})")
+
+
+def _table(heading: str, lines: Sequence[_Line]) -> Table:
+    is_of_suite = any(line.images for line in lines)
     title = Text(f"{heading}: percent, mean ± standard deviation over seeds")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("entry", no_wrap=True)
