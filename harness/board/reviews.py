@@ -23,7 +23,8 @@ from harness.engines.base import image_identity
 from harness.entries.campaign_grid import Campaign, EntryVariant, is_left_out, variants
 from harness.entries.entry import Entry, Kind, Settings, SubmissionTable
 from harness.entries.reviewed import Reviewed, ReviewedFolder
-from harness.records.record import Record
+from harness.records.record import PackPart, Record
+from harness.records.regime import ONE_CLASS, Regime
 from harness.records.releases import claimed_name
 from harness.records.supervision import Supervision
 
@@ -161,19 +162,25 @@ def _identity_problem(record: Record) -> str | None:
 # -- settings -----------------------------------------------------------------------------------
 
 
-def is_preset(settings: Settings, entry: Entry, benchmark: str) -> bool:
+def is_preset(
+    settings: Settings,
+    entry: Entry,
+    benchmark: str,
+    regime: Regime = ONE_CLASS,
+    members: Sequence[str] = (),
+) -> bool:
     """Whether settings are what an entry's own file gives under some preset.
 
     Args:
         settings: what a run is sent.
         entry: as it was reviewed.
-        benchmark: name of the benchmark whose settings apply.
+        benchmark, regime, members: whose settings apply, as `Entry.settings` takes them.
     """
     try:
-        own = entry.settings(benchmark, preset=settings.preset)
+        own = entry.settings(benchmark, preset=settings.preset, regime=regime, members=members)
     except HarnessError:
         return False
-    return (dict(own.params), own.training) == (dict(settings.params), settings.training)
+    return (dict(own.params), own.rule) == (dict(settings.params), settings.rule)
 
 
 def _is_preset(record: Record, entry: Entry) -> bool:
@@ -183,15 +190,25 @@ def _is_preset(record: Record, entry: Entry) -> bool:
 def _has_settings(
     record: Record, entry: Entry, preset: str | None, overrides: dict[str, str]
 ) -> bool:
-    # A pack takes the settings of the benchmark that it is, or is another cut of.
-    benchmark = record.pack.base or claimed_name(record.pack.benchmark)
+    members = [_settings_name(pack) for pack in record.members]
     try:
-        own = entry.settings(benchmark, preset=preset, overrides=overrides)
+        own = entry.settings(
+            _settings_name(record.pack),
+            preset=preset,
+            overrides=overrides,
+            regime=record.regime or ONE_CLASS,
+            members=members,
+        )
     except HarnessError:
         return False
     rule = record.entry.checkpoint_rule
-    is_its_rule = rule is None or rule == own.training.model_dump()
+    is_its_rule = rule is None or rule == own.rule
     return is_its_rule and dict(own.params) == record.entry.params
+
+
+def _settings_name(pack: PackPart) -> str:
+    """A pack takes the settings of the benchmark that it is, or is another cut of."""
+    return pack.base or claimed_name(pack.benchmark)
 
 
 def _is_chosen(
@@ -249,8 +266,8 @@ def _runs_of(
 ) -> Iterator[Record]:
     """The judged runs of one setting, of the same sources on the same images."""
     for other in others:
-        is_alike = (other.entry.source, other.pack.version, other.pack.benchmark) == (
-            like.entry.source, like.pack.version, like.pack.benchmark,
+        is_alike = (other.entry.source, other.pack.version, other.place) == (
+            like.entry.source, like.pack.version, like.place,
         )  # fmt: skip
         if (
             other.entry.name == variant.name

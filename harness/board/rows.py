@@ -21,6 +21,7 @@ from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
 from harness.records.parts import OutcomePart
 from harness.records.record import Grid, MetricValue, Record, Track
+from harness.records.regime import ONE_CLASS, Regime
 from harness.records.releases import claimed_name
 from harness.records.supervision import NOT_SAID, Contamination, Labels, Supervision
 
@@ -105,7 +106,9 @@ class Row:
     """One entry on one benchmark, in one track and isolation: what a table shows."""
 
     benchmark: str
-    """Name of the benchmark."""
+    """Name of the benchmark, or of the suite."""
+    regime: Regime
+    """What the entry could learn from; of a few-shot row without the images that were drawn."""
     entry: str
     """Name of the entry on the board."""
     title: str
@@ -167,6 +170,12 @@ class Row:
     """Largest peak of RAM over seeds, in MiB."""
 
     @property
+    def place(self) -> str:
+        """Benchmark and regime, as in the results: rows of two places are never set side by side
+        as if they were of one."""
+        return self.regime.place(self.benchmark)
+
+    @property
     def labels(self) -> Labels:
         """What labels it had learned from, in one word."""
         return (self.supervision or NOT_SAID).labels
@@ -197,22 +206,22 @@ class Row:
 def summarise(
     records: Iterable[Record], *, comparisons: Mapping[str, Comparison] | None = None
 ) -> tuple[Row, ...]:
-    """One row per entry and benchmark (and track, and isolation), exact.
+    """One row per entry, benchmark and regime (and track, and isolation), exact.
 
     Args:
         records: any records; a record that stands twice counts once, and runs that ended
             by the infrastructure's fault or were cancelled are left out.
-        comparisons: by benchmark, from `harness.compare`; one that was made of other records
+        comparisons: by benchmark and regime (`Record.place`), from `harness.compare`; one that was made of other records
             than these counts for nothing, and without one no row has a rank.
     Returns:
-        Rows sorted by benchmark, entry, track and isolation. The rows of hidden packs are
+        Rows sorted by benchmark, regime, entry, track and isolation. The rows of hidden packs are
         exact as well: pass them through `published` before they leave the machine.
     """
     groups = _groups(records)
     current = {
-        benchmark: comparison
-        for benchmark, comparison in (comparisons or {}).items()
-        if comparison.is_current(_ranked(groups).get(benchmark, ()))
+        place: comparison
+        for place, comparison in (comparisons or {}).items()
+        if comparison.is_current(_ranked(groups).get(place, ()))
     }
     echo = EchoTimes(record for group in groups for record in group)
     return with_places(_with_standings(_row(group, echo), current) for group in groups)
@@ -241,17 +250,18 @@ def with_withdrawals(records: Iterable[Record], withdrawn: Mapping[str, str]) ->
 
 
 def ranked_records(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
-    """The records of rows that may take a rank, by benchmark: what `harness.compare` compares."""
+    """The records of rows that may take a rank, by benchmark and regime: what `harness.compare`
+    compares."""
     return _ranked(_groups(records))
 
 
 def _groups(records: Iterable[Record]) -> list[list[Record]]:
-    """The records of each row by seed, rows by benchmark, entry, track and isolation."""
+    """The records of each row by seed, rows by benchmark, regime, entry, track and isolation."""
     groups: dict[tuple[str, str, str, str], dict[str, Record]] = {}
     for record in records:
         if record.is_publishable:
             key = (
-                record.pack.benchmark,
+                record.place,
                 record.entry.name,
                 record.track,
                 record.machine.isolation,
@@ -267,8 +277,8 @@ def _ranked(groups: Iterable[Sequence[Record]]) -> dict[str, tuple[Record, ...]]
     ranked: dict[str, tuple[Record, ...]] = {}
     for group in groups:
         if not _unranked_reasons(group):
-            benchmark = group[0].pack.benchmark
-            ranked[benchmark] = ranked.get(benchmark, ()) + tuple(group)
+            place = group[0].place
+            ranked[place] = ranked.get(place, ()) + tuple(group)
     return ranked
 
 
@@ -329,6 +339,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
     weights = first.entry.params.get("weights")
     return Row(
         benchmark=first.pack.benchmark,
+        regime=(first.regime or ONE_CLASS).without_draw(),
         entry=first.entry.name,
         title=first.entry.title,
         track=first.track,
@@ -417,7 +428,10 @@ def _mixture(records: Sequence[Record]) -> str | None:
 
 def _summaries(records: Sequence[Record]) -> tuple[MetricSummary, ...]:
     keys = dict.fromkeys(
-        (metric.id, metric.grid) for record in records for metric in record.metrics
+        (metric.id, metric.grid)
+        for record in records
+        for metric in record.metrics
+        if metric.member is None
     )
     mixture = _mixture(records)
     return tuple(_summary(metric_id, grid, records, mixture) for metric_id, grid in keys)
@@ -464,7 +478,7 @@ def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | Non
 
 
 def _with_standings(row: Row, comparisons: Mapping[str, Comparison]) -> Row:
-    comparison = comparisons.get(row.benchmark)
+    comparison = comparisons.get(row.place)
     if comparison is None or not row.ranked:
         return row
     return replace(
@@ -480,7 +494,7 @@ def _with_standings(row: Row, comparisons: Mapping[str, Comparison]) -> Row:
 
 
 def _column(row: Row, metric: MetricSummary) -> tuple[object, ...]:
-    return (row.benchmark, row.track, metric.id, metric.grid)
+    return (row.place, row.track, metric.id, metric.grid)
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:

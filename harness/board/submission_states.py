@@ -192,7 +192,7 @@ def team_counts(records: Iterable[Record]) -> tuple[TeamCount, ...]:
 
 
 def _name_of(record: Record) -> RunName:
-    return RunName(record.pack.benchmark, record.entry.name, record.seed)
+    return RunName(record.place, record.entry.name, record.seed)
 
 
 def _state(

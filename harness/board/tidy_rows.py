@@ -165,7 +165,7 @@ def tidy_rows(
     wanted = choice or LineChoice()
     rows, records = board_rows(root, wanted, known, reviewed)
     return [
-        _line(row, metric, records[row.benchmark, row.entry, row.track, row.isolation])
+        _line(row, metric, records[row.place, row.entry, row.track, row.isolation])
         for row in rows
         for metric in ([m for m in row.metrics if wanted.has_metric(m)] if row.metrics else [None])
     ]
@@ -185,7 +185,7 @@ def tidy_frame(
 
 def _key(record: Record) -> tuple[str, str, str, str]:
     return (
-        record.pack.benchmark, record.entry.name, record.track, record.machine.isolation,
+        record.place, record.entry.name, record.track, record.machine.isolation,
     )  # fmt: skip
 
 

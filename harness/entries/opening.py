@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -53,6 +53,9 @@ MAX_PARAMS_CHARACTERS = 32 * 1024
 # my-padim and padim are not.
 LIKELY_MEANT = 0.8
 
+_SETTINGS = ("presets", "benchmarks", "suites", "regimes")
+"""Tables that each hold tables of settings by name."""
+
 
 class _Sections(BaseModel):
     """The shape of an entry.toml's other tables: what they hold is checked where it is used."""
@@ -64,6 +67,8 @@ class _Sections(BaseModel):
     params: dict[str, Parameter] = {}
     presets: dict[str, dict[str, Any]] = {}
     benchmarks: dict[str, dict[str, Any]] = {}
+    suites: dict[str, dict[str, Any]] = {}
+    regimes: dict[Literal["shots"], dict[str, Any]] = {}
 
 
 def open_entry(text: str, *, known_folders: Path | None = None) -> Entry:
@@ -294,7 +299,9 @@ def _check_texts(
             f"deviation {number}, {name}": text for name, text in deviation.model_dump().items()
         }
         problems += text_problems(texts)
-    for section in ("params", "presets", "benchmarks", "training", "supervision"):
+    for section in (
+        "params", "presets", "benchmarks", "suites", "regimes", "training", "supervision",
+    ):  # fmt: skip
         problems += settings_problems(section, document.get(section, {}))
     if problems:
         raise EntryInvalid("; ".join(problems[:MAX_PROBLEMS]), where=where)
@@ -406,10 +413,7 @@ def _typed(path: Path) -> str:
 
 
 def _check_sections(document: Mapping[str, Any], where: str) -> None:
-    known = {
-        "entry", "deviations", "training", "params", "presets", "benchmarks", "limits",
-        "supervision",
-    }  # fmt: skip
+    known = {"entry", "deviations", "training", "params", "limits", "supervision", *_SETTINGS}
     if unknown := sorted(set(document) - known):
         raise EntryInvalid(
             f"unknown section{'s' if len(unknown) > 1 else ''}: {one_line(', '.join(unknown))}",
@@ -417,8 +421,8 @@ def _check_sections(document: Mapping[str, Any], where: str) -> None:
             fix=f"valid sections: {', '.join(sorted(known))}",
         )
     sections = parse(_Sections, document, where)
-    for group, tables in (("presets", sections.presets), ("benchmarks", sections.benchmarks)):
-        for name, table in tables.items():
+    for group in _SETTINGS:
+        for name, table in getattr(sections, group).items():
             place = f"{where}: [{group}.{one_line(name)}]"
             parse(_Sections, {"training": table.get("training", {})}, place)
     if len(json.dumps(sections.params)) > MAX_PARAMS_CHARACTERS:

@@ -32,10 +32,19 @@ class ValidThreshold:
     """Why there is none."""
 
 
-def valid_threshold(counts: PixelCounts | None) -> ValidThreshold:
-    """Best threshold of the validation split (the highest one of equals)."""
+NO_VALID = "there is no validation split with masks"
+"""Why there is no threshold where no validation split is scored."""
+
+
+def valid_threshold(counts: PixelCounts | None, why_none: str = NO_VALID) -> ValidThreshold:
+    """Best threshold of the validation split (the highest one of equals).
+
+    Args:
+        counts: of that split; None where there is none.
+        why_none: the reason in that case.
+    """
     if counts is None:
-        return ValidThreshold(None, "there is no validation split with masks")
+        return ValidThreshold(None, why_none)
     pixels, _ = counts.histograms
     if not pixels[NORMAL_KINDS].any() or not pixels[ANOMALOUS_KINDS].any():
         return ValidThreshold(None, "only one class among the validation pixels")

@@ -6,12 +6,18 @@ import math
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.distil import RANGE_SHARES, ValidThreshold, distil, valid_threshold
+from harness.metrics.distil import (
+    NO_VALID,
+    RANGE_SHARES,
+    ValidThreshold,
+    distil,
+    valid_threshold,
+)
 from harness.metrics.errors import (
     ImagesMissing,
     MapMissing,
@@ -141,6 +147,7 @@ class RunScorer:
         maps: False for an entry without maps: pixel metrics are then absent.
         intervals: False skips the bootstrap (values alone).
         grids: grids to score.
+        why_no_valid: without `valid`, why there is no threshold of it.
     """
 
     def __init__(
@@ -153,6 +160,7 @@ class RunScorer:
         maps: bool,
         intervals: bool = True,
         grids: tuple[str, ...] = ("native", "paper"),
+        why_no_valid: str = NO_VALID,
     ) -> None:
         room = Spool(spool, memory_limit_bytes)
         self._splits = {"test": SplitScores(test, room, maps=maps, grids=grids)}
@@ -160,6 +168,7 @@ class RunScorer:
             self._splits["valid"] = SplitScores(valid, room, maps=maps, grids=grids)
         self._dtype: np.dtype[Any] | None = None
         self._intervals = intervals
+        self._why_no_valid = why_no_valid
 
     def add(self, split: str, key: str, score: float, anomaly_map: Map | None) -> None:
         """Take one answer. After an error the scorer is of no further use.
@@ -227,7 +236,8 @@ class RunScorer:
         grids: dict[str, GridEvidence] = {}
         thresholds: dict[str, ValidThreshold] = {}
         for grid, counts in test.counts.items():
-            thresholds[grid] = valid_threshold(valid.counts.get(grid) if valid else None)
+            of_valid = valid.counts.get(grid) if valid else None
+            thresholds[grid] = valid_threshold(of_valid, self._why_no_valid)
             grids[grid] = distil(counts, thresholds[grid], groups, wants_groups=self._intervals)
         return Evidence(
             dtype=None if self._dtype is None or not grids else self._dtype.name,
@@ -251,33 +261,51 @@ def _histograms(scores: SplitScores | None) -> dict[str, NDArray[np.int64]]:
     return {grid: counts.histograms[0] for grid, counts in scores.counts.items()} if scores else {}
 
 
-def checkpoint_value(
-    metric_id: str, valid: GroundTruth, answers: Iterable[tuple[str, float, Map | None]]
-) -> float | None:
-    """A checkpoint's metric on the validation split; None where it is undefined.
+class CheckpointScorer:
+    """A checkpoint's metric on the validation split of one pack; a context, for its spool.
 
     Args:
         metric_id: `image_auroc` or `pixel_auroc` (native grid).
         valid: ground truth of the validation split.
-        answers: key, image score and map of every validation image, in any order.
-
     Raises:
         ValueError: another metric.
-        ImagesMissing, and what `RunScorer.add` raises.
     """
-    if metric_id not in ("image_auroc", "pixel_auroc"):
-        raise ValueError(f"a checkpoint is not judged by {metric_id}")
-    with tempfile.TemporaryDirectory(prefix="bmad-valid-") as spool:
-        scorer = RunScorer(
+
+    def __init__(self, metric_id: str, valid: GroundTruth) -> None:
+        if metric_id not in ("image_auroc", "pixel_auroc"):
+            raise ValueError(f"a checkpoint is not judged by {metric_id}")
+        self._id = metric_id
+        self._spool = tempfile.TemporaryDirectory(prefix="bmad-valid-")
+        self._scorer = RunScorer(
             valid,
             None,
-            spool=Path(spool),
-            maps=metric_id == "pixel_auroc",
+            spool=Path(self._spool.name),
+            maps=self.wants_maps,
             intervals=False,
             grids=("native",),
         )
-        for key, image_score, anomaly_map in answers:
-            scorer.add("test", key, image_score, anomaly_map)
-        metrics = scorer.finish().metrics
-    grid = "native" if metric_id == "pixel_auroc" else None
-    return next(m.value for m in metrics if m.id == metric_id and m.grid == grid)
+
+    @property
+    def wants_maps(self) -> bool:
+        """Whether maps are looked at."""
+        return self._id == "pixel_auroc"
+
+    def add(self, key: str, score: float, anomaly_map: Map | None) -> None:
+        """Take one answer, in any order; errors as in `RunScorer.add`."""
+        self._scorer.add("test", key, score, anomaly_map)
+
+    def value(self) -> float | None:
+        """The metric; None where it is undefined.
+
+        Raises:
+            ImagesMissing: some image was not answered.
+        """
+        grid = "native" if self.wants_maps else None
+        metrics = self._scorer.finish().metrics
+        return next(m.value for m in metrics if m.id == self._id and m.grid == grid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.cleanup()

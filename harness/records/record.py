@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Status
 from harness.records.parts import EngineFactsPart, Mark, OutcomePart, Part, Sha256, SourcesPart
+from harness.records.regime import ONE_CLASS, Regime
 from harness.records.supervision import Supervision
 
 SCHEMA_VERSION = 1
@@ -46,6 +47,9 @@ class MetricValue(Part):
     """Why the value is undefined, or a remark such as `few patients`."""
     step: float | None = None
     """Precision to which a hidden pack's value was rounded; None where it is exact."""
+    member: str | None = None
+    """Of a suite's run: the benchmark whose images it is over, or `mean`, the mean over the members.
+    None over all images of the run: of one pack, or pooled over a suite's."""
 
     @model_validator(mode="after")
     def _undefined_has_a_reason(self) -> Self:
@@ -315,6 +319,11 @@ class Record(Part):
     """Hash of everything that decides the result (`harness.records.run_key`)."""
     entry: EntryPart
     pack: PackPart
+    """Of a suite: all its members together, as open as the least open of them."""
+    members: tuple[PackPart, ...] = ()
+    """The packs of a suite, in its order; empty where the run is of one pack."""
+    regime: Regime | None = None
+    """What the entry could learn from; None where an older harness wrote the record: one-class."""
     seed: int
     track: Track
     ranked: bool
@@ -357,7 +366,7 @@ class Record(Part):
     @field_validator("metrics")
     @classmethod
     def _one_value_per_metric_and_grid(cls, metrics: list[MetricValue]) -> list[MetricValue]:
-        keys = [(metric.id, metric.grid) for metric in metrics]
+        keys = [(metric.id, metric.grid, metric.member) for metric in metrics]
         if len(keys) != len(set(keys)):
             raise ValueError("a metric stands twice in the record")
         return metrics
@@ -389,12 +398,30 @@ class Record(Part):
             return self.public.seconds_per_image
         return self.times.latency.median if self.times.latency else None
 
-    def metric(self, metric_id: str, grid: Grid | None) -> MetricValue | None:
-        """The metric on that grid, or None when the record does not hold it."""
+    def metric(
+        self, metric_id: str, grid: Grid | None, member: str | None = None
+    ) -> MetricValue | None:
+        """The metric on that grid, or None when the record does not hold it.
+
+        Args:
+            metric_id: name of the metric.
+            grid: `native`, `paper`, or None for image metrics.
+            member: of a suite's run, whose; see `MetricValue.member`.
+        """
         for metric in self.metrics:
-            if metric.id == metric_id and metric.grid == grid:
+            if (metric.id, metric.grid, metric.member) == (metric_id, grid, member):
                 return metric
         return None
+
+    @property
+    def is_of_suite(self) -> bool:
+        """Whether the run is of several packs at once."""
+        return bool(self.members)
+
+    @property
+    def place(self) -> str:
+        """Folder of the record below the results: the benchmark, or suite, and the regime."""
+        return (self.regime or ONE_CLASS).place(self.pack.benchmark)
 
     def sealed(self) -> Record:
         """The same record with its hash over the canonical JSON of all other fields."""

@@ -45,6 +45,7 @@ class RunKey:
         model: str | None = None,
         made_of: SourcesPart | None = None,
         patients: str | None = None,
+        regime: Mapping[str, object] | None = None,
     ) -> RunKey:
         """The key of a run that this harness does.
 
@@ -60,8 +61,9 @@ class RunKey:
             model: hash of a model that is given.
             made_of: what the identity of a folder is made of.
             patients: digest of the patients' assignment.
+            regime: what the regime adds (`Regime.key_part`); None: nothing.
         """
-        parts = {
+        parts: dict[str, object] = {
             "identity": identity,
             "params": dict(params),
             "training": dict(training),
@@ -73,6 +75,8 @@ class RunKey:
             "contract": CONTRACT_VERSION,
             "harness": harness.__version__,
         }
+        if regime is not None:
+            parts["regime"] = dict(regime)
         return cls(parts, model, made_of=made_of, patients=patients)
 
     @classmethod
@@ -106,8 +110,9 @@ class RunKey:
             old: the stored record.
             more: by name, what else is compared: its value in the record, and now.
         """
-        now = {"model": "trained", "patients": None, **self.parts}
+        now = {"model": "trained", "patients": None, "regime": None, **self.parts}
         before = {
+            "regime": None,
             **_parts_of(old),
             "model": _given_model(old) or "trained",
             "patients": old.pack.patients_digest,
@@ -128,8 +133,10 @@ class RunKey:
 
 
 def _parts_of(record: Record) -> dict[str, object]:
-    """What a record holds of its key's parts, but for the rule by which checkpoints were judged."""
-    return {
+    """What a record hrecords of its key's parts, but for the rule by which checkpoints were judged."""
+    packs = record.members or (record.pack,)
+    regime = record.regime and record.regime.key_part(pack.version for pack in packs)
+    parts: dict[str, object] = {
         "identity": record.entry.identity,
         "params": dict(record.entry.params),
         "pack": record.pack.version,
@@ -140,6 +147,7 @@ def _parts_of(record: Record) -> dict[str, object]:
         "contract": record.source.contract,
         "harness": record.source.version,
     }
+    return parts | ({"regime": regime} if regime else {})
 
 
 def _given_model(record: Record) -> str | None:

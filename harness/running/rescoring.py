@@ -48,7 +48,7 @@ def recompute(path: Path) -> list[Recomputed]:
         return []
     evidence = Evidence.load(evidence_of(path, record))
     anew = rescore_maps(path.with_suffix(".maps.zip"), evidence, record.pack.version)
-    name = f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}"
+    name = f"{record.place}/{record.entry.name}/seed-{record.seed}"
     if anew is None:
         return [
             Recomputed(name, row.id, row.grid, row.stored, row.low, row.high, row.agrees)

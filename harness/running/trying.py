@@ -14,6 +14,7 @@ from harness.engines.base import Limits
 
 if TYPE_CHECKING:
     from harness.records.record import Parameter, Record
+    from harness.records.regime import Regime
     from harness.running.request import Request, RunPlace
 
 NO_LOG = (
@@ -45,7 +46,7 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
 
 
 def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[str]:
-    """The call of `harness.check` that does a run again, with the whole log.
+    """The call that does a run again: of `harness.check`, with the whole log, in the usual regime.
 
     Args:
         request: the run.
@@ -54,7 +55,9 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     """
     from harness.entries.weights import default_weights_folder
 
-    call = ["python", "-m", "harness.check", _source(request), *data]
+    regime = _regime_options(request.regime)
+    verb = "evaluate" if request.regime.label else "check"
+    call = ["python", "-m", f"harness.{verb}", _source(request), *data, *regime]
     call += ["--seed", str(request.seed), "--preset", request.settings.preset]
     for name, value in request.settings.overrides.items():
         call += ["--set", f"{name}={_as_typed(value)}"]
@@ -67,6 +70,14 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     if place.weights is not None and place.weights != default_weights_folder():
         call += ["--weights", str(place.weights)]
     return call
+
+
+def _regime_options(regime: Regime) -> list[str]:
+    """What asks for another regime than the entry's own; a suite is named with its packs."""
+    options = ["--train", f"shots:{regime.shots}"] if regime.shots else []
+    if regime.delivery != "native" and regime.suite is None:
+        options += ["--delivery", regime.delivery]
+    return options
 
 
 def _source(request: Request) -> str:
