@@ -124,4 +124,9 @@ class Regime(Part):
         return self.model_copy(update={"drawn": None})
 
 
+def regime_label(place: str) -> str:
+    """What marks the regime in the name of a folder below the results; empty where nothing does."""
+    return place.partition(PLACE_MARK)[2]
+
+
 ONE_CLASS = Regime(name="one-class")
