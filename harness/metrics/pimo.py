@@ -15,7 +15,6 @@ them are above it.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ def recall_shares(above: Any, tied: Any, normal: Any) -> Rows:
         rising = (width - above * np.log1p(width / start)) / (found - above)
         flat = np.log(high / np.maximum(found, low))
     area = np.where(width > 0, rising, 0.0) + np.where(found < high, flat, 0.0)
-    return np.clip(area / math.log(FPR_BOUNDS[1] / FPR_BOUNDS[0]), 0.0, 1.0)
+    return np.clip(area / np.log(high / low), 0.0, 1.0)
 
 
 def normal_tail(counts: PixelCounts, is_normal: NDArray[np.bool_]) -> tuple[Tail, int]:
