@@ -18,7 +18,7 @@ from harness.metrics.estimate import dice_of, exact_statistics, sweeps_of
 from harness.metrics.evidence import Evidence, GridEvidence
 from harness.metrics.kernels.exact import Histograms, sweep_halves
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, KINDS, NORMAL_KINDS, WEIGHTS
-from harness.metrics.pro import FPR_LIMIT
+from harness.metrics.pro import LIMITS
 from harness.metrics.scores import score
 from harness.metrics.table import PixelStatistics, Statistics, find_metric
 from harness.records.record import Grid, MetricValue
@@ -77,7 +77,7 @@ def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics,
     extremes = []
     for is_best in (False, True):
         histograms = _ordered_within_bins(part, is_best=is_best)
-        everywhere, foreground = sweeps_of(sweep_halves(histograms, FPR_LIMIT))
+        everywhere, foreground = sweeps_of(sweep_halves(histograms, LIMITS))
         if not is_best:
             least = _least_precision(part.pixels)
             everywhere = replace(everywhere, average_precision=np.array([least]))

@@ -24,7 +24,7 @@ from harness.metrics.kernels.grouping import Block, ScoreGroups
 from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, KINDS, NORMAL_KINDS, WEIGHT_ROWS
 from harness.metrics.kernels.spool import Pool, Spool
-from harness.metrics.pro import FPR_LIMIT, image_overlap
+from harness.metrics.pro import LIMITS, image_overlap
 from harness.metrics.truth import GridTruth
 
 _EMPTY = np.zeros(0, np.uint16)
@@ -200,4 +200,4 @@ class PixelCounts:
                 runs=self.truth.runs,
                 is_spilled=self.is_spilled,
             )
-        return exact_sweep(self.histograms, floats, limit=FPR_LIMIT, wants_edges=wants_edges)
+        return exact_sweep(self.histograms, floats, limits=LIMITS, wants_edges=wants_edges)

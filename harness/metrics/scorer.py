@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.distil import (
-    NO_VALID,
-    RANGE_SHARES,
-    ValidThreshold,
-    distil,
-    valid_threshold,
-)
+from harness.metrics.distil import RANGE_SHARES, Units, distil
 from harness.metrics.errors import (
     ImagesMissing,
     MapMissing,
@@ -32,6 +26,12 @@ from harness.metrics.kernels.resize import to_paper_grid
 from harness.metrics.kernels.spool import Spool
 from harness.metrics.pixels import PixelCounts
 from harness.metrics.scores import RunScores, score
+from harness.metrics.thresholds import (
+    NO_SPLIT,
+    Threshold,
+    alarm_threshold,
+    best_dice_threshold,
+)
 from harness.metrics.truth import GridTruth, GroundTruth
 
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -160,7 +160,7 @@ class RunScorer:
         maps: bool,
         intervals: bool = True,
         grids: tuple[str, ...] = ("native", "paper"),
-        why_no_valid: str = NO_VALID,
+        why_no_valid: str = NO_SPLIT,
     ) -> None:
         room = Spool(spool, memory_limit_bytes)
         self._splits = {"test": SplitScores(test, room, maps=maps, grids=grids)}
@@ -218,27 +218,31 @@ class RunScorer:
             scores.merge(other._splits[split])
 
     def finish(self) -> RunScores:
-        """Metrics, warnings and evidence of the whole run.
+        """Metrics, warnings and evidence of the whole run; errors as in `evidence`."""
+        return score(self.evidence(), intervals=self._intervals)
+
+    def evidence(self) -> Evidence:
+        """What the metrics of the whole run follow from.
 
         Raises:
             ImagesMissing: some image of some split was not answered.
         """
-        for name, scores in self._splits.items():
-            scores.check_complete(name)
-        return score(self._distil(), intervals=self._intervals)
-
-    def _distil(self) -> Evidence:
+        for name, answered in self._splits.items():
+            answered.check_complete(name)
         test, valid = self._splits["test"], self._splits.get("valid")
         scores = test.evidence()
-        groups = scores.group_index
-        if not self._intervals:
-            groups = (1, np.zeros_like(groups[1]))
+        number, group = scores.group_index if self._intervals else (1, 0 * scores.group_index[1])
+        units = Units(number, group, ~scores.is_anomalous)
         grids: dict[str, GridEvidence] = {}
-        thresholds: dict[str, ValidThreshold] = {}
+        best: dict[str, Threshold] = {}
+        alarms: dict[str, Threshold] = {}
         for grid, counts in test.counts.items():
             of_valid = valid.counts.get(grid) if valid else None
-            thresholds[grid] = valid_threshold(of_valid, self._why_no_valid)
-            grids[grid] = distil(counts, thresholds[grid], groups, wants_groups=self._intervals)
+            best[grid], alarms[grid] = best_dice_threshold(of_valid), alarm_threshold(of_valid)
+            if valid is None:
+                best[grid] = alarms[grid] = Threshold(None, self._why_no_valid)
+            both = (best[grid], alarms[grid])
+            grids[grid] = distil(counts, both, units, wants_groups=self._intervals)
         return Evidence(
             dtype=None if self._dtype is None or not grids else self._dtype.name,
             has_masks=test.truth.has_masks,
@@ -249,12 +253,14 @@ class RunScorer:
             grids=grids,
             valid_pixels=_histograms(valid),
             range_shares=RANGE_SHARES,
-            no_valid_threshold={
-                grid: threshold.reason
-                for grid, threshold in thresholds.items()
-                if threshold.reason is not None
-            },
+            no_valid_threshold=_reasons(best),
+            no_fpr_threshold=_reasons(alarms),
         )
+
+
+def _reasons(thresholds: Mapping[str, Threshold]) -> dict[str, str]:
+    """Why some grids have no threshold."""
+    return {grid: found.reason for grid, found in thresholds.items() if found.reason is not None}
 
 
 def _histograms(scores: SplitScores | None) -> dict[str, NDArray[np.int64]]:

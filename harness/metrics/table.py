@@ -17,15 +17,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-METRICS_VERSION = "2"
+METRICS_VERSION = "3"
 """Raised whenever a definition changes the value or the interval of any metric."""
 
 Rows = NDArray[np.float64]
 Level = Literal["image", "pixel", "region"]
 Direction = Literal["higher", "lower"]
-Bearer = Literal["images", "pixels", "foreground", "small", "medium", "large"]
-"""What a metric counts: labels of images, of pixels, of foreground pixels, or a third of the
-regions against normal pixels. As few units hold both kinds as hold the scarcer."""
+Bearer = Literal[
+    "images", "pixels", "foreground", "small", "medium", "large", "normal images"
+]  # fmt: skip
+"""What a metric counts: labels of images, of pixels, of foreground pixels, a third of the regions
+against normal pixels, or anomalous pixels against those of normal images. As few units hold both
+kinds as hold the scarcer."""
+
+LEAST_AUPIMO_PIXELS = 100_000
+"""Of fewer pixels of normal images than this, a false-positive rate of 1e-5 is less than one."""
+OLDER_EVIDENCE = "the evidence is of an older harness, which did not keep what this takes"
 
 
 FREEDOM_BELOW: Mapping[Level, float] = {"image": 1.5, "pixel": 0.6, "region": 0.6}
@@ -46,7 +53,8 @@ class Sweep:
     """Largest 2 TP / (2 TP + FP + FN) over all thresholds: best Dice, F1-max."""
     region_overlap: Mapping[str, Rows]
     """Normalised area under region overlap against FPR, for `all`, `small`, `medium`, `large`
-    (8-connected) and `four` (4-connected); `all` alone for the foreground."""
+    (8-connected) and `four` (4-connected); `all` alone for the foreground. `strict`: as `all`,
+    to a lower rate; NaN where older evidence does not hold it."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +66,14 @@ class PixelStatistics:
     foreground: Sweep
     """Over the pixels where some channel of the image is not zero."""
     dice_at: Mapping[str, Rows]
-    """Dice at the named thresholds: shares of the run's range, and `valid`."""
+    """Dice at the named thresholds: shares of the run's range, `valid` and `fpr`."""
     image_overlap: Rows
     """Mean over anomalous images of the image's own PRO."""
     image_dice: Rows
     """Mean over anomalous images of the image's Dice at half of the run's range."""
+    aupimo: Rows
+    """Mean over anomalous images of the area under recall against the false-positive rate of
+    normal images; NaN where older evidence does not hold it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,13 @@ class Facts:
     is_constant: bool = False
     """Whether every pixel of the run has one value."""
     no_valid_threshold: str | None = None
-    """Why the validation split gives no threshold; None if it does."""
+    """Why the validation split gives no threshold of best Dice; None if it does."""
+    no_fpr_threshold: str | None = None
+    """Why the validation split gives no threshold of a false-positive rate; None if it does."""
+    has_strict_area: bool = True
+    """Whether the evidence holds PRO to the lower rate."""
+    pixels_of_normal_images: int | None = 0
+    """Pixels of normal images; None where older evidence does not tell."""
 
 
 Need = Callable[[Facts], str | None]
@@ -140,6 +157,30 @@ def varied_maps(facts: Facts) -> str | None:
 def needs_valid_threshold(facts: Facts) -> str | None:
     """A validation split from which a threshold follows."""
     return facts.no_valid_threshold
+
+
+def needs_fpr_threshold(facts: Facts) -> str | None:
+    """Normal validation pixels from which a threshold follows."""
+    return facts.no_fpr_threshold
+
+
+def needs_strict_area(facts: Facts) -> str | None:
+    """Evidence that holds PRO to the lower rate."""
+    return None if facts.has_strict_area else OLDER_EVIDENCE
+
+
+def needs_normal_images(facts: Facts) -> str | None:
+    """Enough pixels of normal images for the lowest false-positive rate."""
+    pixels = facts.pixels_of_normal_images
+    if pixels is None:
+        return OLDER_EVIDENCE
+    if pixels == 0:
+        return "no test image is normal"
+    if pixels < LEAST_AUPIMO_PIXELS:
+        return (
+            f"the normal images have {pixels:,} pixels: too few for a false-positive rate of 1e-5"
+        )
+    return None
 
 
 def regions_of(third: int) -> Need:
@@ -194,11 +235,20 @@ def _images(statistics: Statistics) -> Sweep:
 
 
 def _dice_at(name: str) -> Callable[[Statistics], Rows]:
-    return lambda statistics: _pixels(statistics).dice_at[name]
+    def function(statistics: Statistics) -> Rows:
+        pixels = _pixels(statistics)
+        return pixels.dice_at.get(name, np.full_like(pixels.image_dice, np.nan))
+
+    return function
 
 
 def _overlap(kind: str) -> Callable[[Statistics], Rows]:
     return lambda statistics: _pixels(statistics).everywhere.region_overlap[kind]
+
+
+def _iou_of(dice: Rows) -> Rows:
+    """Intersection over union of a Dice; it grows with it, so the best of one is that of the other."""
+    return np.asarray(dice / (2 - dice))
 
 
 _IMAGES = (both_image_classes,)
@@ -263,6 +313,30 @@ _TABLE = (
         "dice_max", "pixel", "higher",
         "Best Dice over all thresholds of the test split itself: an oracle, no method's result.",
         lambda s: _pixels(s).everywhere.dice_max, _DICE,
+    ),
+    Metric(
+        "dice_at_fpr", "pixel", "higher",
+        "Dice of all test pixels at the threshold above which 5 % of the normal validation pixels "
+        "lie.",
+        _dice_at("fpr"), (both_pixel_classes, needs_fpr_threshold, varied_maps),
+    ),
+    Metric(
+        "iou_max", "pixel", "higher",
+        "Best intersection over union over all thresholds of the test split itself: "
+        "D / (2 - D) of the best Dice D, an oracle like it.",
+        lambda s: _iou_of(_pixels(s).everywhere.dice_max), _DICE,
+    ),
+    Metric(
+        "pro_05", "region", "higher",
+        "pixel_pro to FPR 0.05, divided by 0.05.",
+        _overlap("strict"), (both_pixel_classes, needs_strict_area),
+    ),
+    Metric(
+        "aupimo", "pixel", "higher",
+        "Mean over anomalous images of the area under the image's recall against the "
+        "false-positive rate over normal images, on a log scale from 1e-5 to 1e-4, normalised.",
+        lambda s: _pixels(s).aupimo, (both_pixel_classes, needs_normal_images),
+        borne_by="normal images",
     ),
     Metric(
         "pixel_auroc_foreground", "pixel", "higher",

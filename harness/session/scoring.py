@@ -21,9 +21,11 @@ from harness.benchmarks import Pack
 from harness.benchmarks.pack import MemberSample
 from harness.common.progress import Progress
 from harness.metrics import Evidence, GroundTruth, RunScorer, RunScores, TruthImage
-from harness.metrics.distil import NO_VALID
 from harness.metrics.kernels.resize import resized_map
 from harness.metrics.suite_evidence import save_members
+from harness.metrics.suites import score_suite
+from harness.metrics.thresholds import NO_SPLIT
+from harness.records.members import MEAN
 from harness.records.record import MapsPart, MetricValue, content_hash
 from harness.session.one_image import Answer
 from harness.session.order import sample_of
@@ -113,6 +115,8 @@ class MemberScores:
 
     by_member: Mapping[str, RunScores]
     """By what each pack says it is (its card's name), its scores."""
+    over_all: tuple[MetricValue, ...] = ()
+    """Of a suite: the means over its members, and what is pooled."""
 
     @property
     def _alone(self) -> RunScores | None:
@@ -120,12 +124,15 @@ class MemberScores:
 
     @property
     def metrics(self) -> list[MetricValue]:
-        """Every metric: of one pack as it is; of a suite each member's, their mean, and pooled."""
+        """Every metric: of one pack as it is; of a suite each member's, their means, and pooled."""
         if self._alone is not None:
             return list(self._alone.metrics)
-        evidence = {name: scores.evidence for name, scores in self.by_member.items()}
-        own = {name: list(scores.metrics) for name, scores in self.by_member.items()}
-        return suite_metrics(own, evidence)
+        own = [
+            metric.model_copy(update={"member": name})
+            for name, scores in self.by_member.items()
+            for metric in scores.metrics
+        ]
+        return [*own, *self.over_all]
 
     @property
     def maps(self) -> MapsPart | None:
@@ -149,8 +156,7 @@ class MemberScores:
     @property
     def image_scores(self) -> NDArray[np.float64]:
         """[n] image scores of all test images."""
-        parts = [scores.evidence.test.scores for scores in self.by_member.values()]
-        return np.concatenate(parts)
+        return np.concatenate([each.evidence.test.scores for each in self.by_member.values()])
 
     def save_evidence(self, path: Path) -> None:
         """Write the evidence from which all metrics follow."""
@@ -160,15 +166,15 @@ class MemberScores:
             save_members(path, {name: each.evidence for name, each in self.by_member.items()})
 
 
-def suite_metrics(
-    own: Mapping[str, list[MetricValue]], evidence: Mapping[str, Evidence]
-) -> list[MetricValue]:
-    """Each member's metrics under its name."""
-    return [
-        metric.model_copy(update={"member": name})
-        for name, metrics in own.items()
-        for metric in metrics
-    ]
+def suite_scores(evidence: Mapping[str, Evidence]) -> MemberScores:
+    """What a run on a suite comes to.
+
+    Args:
+        evidence: by member, in the suite's order.
+    """
+    found = score_suite(evidence)
+    means = (metric.model_copy(update={"member": MEAN}) for metric in found.means)
+    return MemberScores(found.members, (*means, *found.pooled))
 
 
 class MemberScorers:
@@ -195,7 +201,7 @@ class MemberScorers:
                 ground_truth(member, "valid", cache, on_progress) if is_judged else None,
                 spool=spool / member.card.name,
                 maps=has_maps and member.has_masks,
-                why_no_valid=NO_VALID if has_valid else NO_LABELLED_IMAGES,
+                why_no_valid=NO_SPLIT if has_valid else NO_LABELLED_IMAGES,
             )
 
     def add(self, split: str, answer: NativeAnswer) -> None:
@@ -208,4 +214,6 @@ class MemberScorers:
 
     def finish(self) -> MemberScores:
         """Metrics, warnings and evidence of the whole run; errors as in `RunScorer.finish`."""
+        if len(self._scorers) > 1:
+            return suite_scores({name: each.evidence() for name, each in self._scorers.items()})
         return MemberScores({name: scorer.finish() for name, scorer in self._scorers.items()})

@@ -15,6 +15,8 @@ from tests.metrics.oracles import Case, Split, random_cases, scored, slow_aupro,
 
 DTYPES = [np.float16, np.float32]
 AT_ONE_THRESHOLD = ("dice_at_", "dice_per_image")
+LARGE_NORMAL = Case(np.zeros((320, 320), bool), np.zeros((320, 320), np.float32))
+"""As many normal pixels as AUPIMO takes."""
 
 
 def ranking_values(scores: RunScores) -> dict[tuple[str, str | None], float | None]:
@@ -47,7 +49,7 @@ def cases_of(seed: int, dtype: type, **options: object) -> list[Case]:
 def test_perfect_maps_score_one_and_inverted_ones_zero(dtype: type) -> None:
     perfect = [
         Case(c.mask, (c.mask + 0.25).astype(dtype), c.image, subclass="kind")
-        for c in cases_of(1, dtype, background=0.2)
+        for c in [*cases_of(1, dtype, background=0.2), LARGE_NORMAL]
     ]
     first = values(scored(perfect, perfect))
     assert len(first) > 30
