@@ -51,6 +51,12 @@ class MetricValue(Part):
     """Of a suite's run: the benchmark whose images it is over, or `mean`, the mean over the members.
     None over all images of the run: of one pack, or pooled over a suite's."""
 
+    @property
+    def where(self) -> str:
+        """Over what it is, in words: `image`, `native`, or `brain, native` of a suite's member."""
+        told = self.grid or "image"
+        return told if self.member is None else f"{self.member}, {told}"
+
     @model_validator(mode="after")
     def _undefined_has_a_reason(self) -> Self:
         if self.value is None and not self.reason:

@@ -19,6 +19,8 @@ Delivery = Literal["native", "256"]
 
 SHOTS = (1, 2, 4, 8, 16)
 """How many training images a few-shot run may have."""
+BOARD_SUITES = "unified-"
+"""How the names of the board's own suites begin: nobody else's may."""
 PLACE_MARK = "@"
 """Between a benchmark and a regime, in the name of a folder below the results."""
 
