@@ -56,9 +56,10 @@ PINS = ("image", "content", "archive_hash", "folder_hash")
 _REGULAR = ("100644", "100755", "000000")  # modes of git; the last: there is no file
 _SAFE = r"[a-z0-9][a-z0-9._-]{0,63}"
 _PACK = rf"{_SAFE}(~[0-9a-f]{{6}})?"
-_RUN = re.compile(rf"(?P<benchmark>{_PACK})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
+_PLACE = rf"{_PACK}(@[a-z0-9-]{{1,40}})?"
+_RUN = re.compile(rf"(?P<benchmark>{_PLACE})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
 _CARD = re.compile(rf"(?P<benchmark>{_PACK})/datacard\.json")
-_COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE})\.json")
+_COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE}(@[a-z0-9-]{{1,40}})?)\.json")
 _OWN = re.compile(rf"{SUBMISSIONS}/(?P<name>{_SAFE})(\.toml|/.+)")
 
 
@@ -308,7 +309,7 @@ class PullRequest:
             yield from _card_problems(path, match["benchmark"], self.known)
 
     def _of_record(self, record: Record, match: re.Match[str]) -> Iterator[str]:
-        told = (record.pack.benchmark, record.entry.name, str(record.seed))
+        told = (record.place, record.entry.name, str(record.seed))
         if told != (match["benchmark"], match["entry"], match["seed"]):
             yield f"it is of {'/'.join(told[:2])}/seed-{record.seed}"
         found = self._review(record)
@@ -402,7 +403,7 @@ class PullRequest:
         """Seeds of one row declare one supervision: those that stay are published anew as well."""
         rows: dict[tuple[str, str], list[Record]] = {}
         for record in self._records:
-            rows.setdefault((record.pack.benchmark, record.entry.name), []).append(record)
+            rows.setdefault((record.place, record.entry.name), []).append(record)
         for (benchmark, entry), records in sorted(rows.items()):
             is_changed = any(self._place(record) in changed for record in records)
             if is_changed and any(
