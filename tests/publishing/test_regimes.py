@@ -14,9 +14,10 @@ from tests.conftest import IS_CI
 if not IS_CI:  # where it may not be skipped
     pytest.importorskip("cryptography", reason="cryptography joined the lock: run `make env` once")
 
-from harness import bundle, evaluate, score
+from harness import bundle, compare, evaluate, score
 from harness.benchmarks import demo_pack
-from harness.common.errors import BundleBroken
+from harness.board.entry_comparison import check_one_pack
+from harness.common.errors import BundleBroken, StoreUnusable, UsageError
 from harness.publishing import pack_check, signing, verification
 from harness.publishing.public_form import public_form, public_problems
 from harness.publishing.publication import _metric_problems
@@ -141,6 +142,43 @@ def test_the_public_form_of_a_hidden_run_keeps_members_and_tells_no_drawn_image(
             assert len(record.regime.drawn) == 2
             told = public.model_copy(update={"regime": record.regime})
             assert "regime.drawn must be left out" in public_problems(told)
+
+
+def test_entries_are_compared_within_a_regime_and_never_across(
+    results: Path, tmp_path: Path, capsys
+) -> None:
+    store, copy = Store(tmp_path / "results"), tmp_path / "results"
+    for place in PLACES:
+        shutil.copytree(results / place, copy / place)
+        twin = copy / place / "twin"
+        shutil.copytree(copy / place / "trainer", twin)
+        record = read_record(twin / "seed-0.json")
+        entry = record.entry.model_copy(update={"name": "twin"})
+        renamed = record.model_copy(update={"entry": entry}).sealed()
+        (twin / "seed-0.json").write_text(renamed.model_dump_json(indent=1))
+    shutil.rmtree(copy / "demo@shots-2" / "twin")
+    call = ["--results", str(copy)]
+    assert compare.main([*call, "--unranked", "--json"]) == 0
+    few, unified = json.loads(capsys.readouterr().out)
+    assert [few["benchmark"], unified["benchmark"]] == list(PLACES)
+    members = {column["member"] for column in unified["columns"]}
+    assert members == {"demo", "own", "mean", None}
+    assert {column["member"] for column in few["columns"]} == {None}
+    pooled = [c for c in unified["columns"] if c["metric"] == "pooled_image_auroc"]
+    assert [standing["rank"] for standing in pooled[0]["standings"]] == [1, 1]
+
+    assert compare.main(["trainer", "twin", "--benchmark", "pair@unified", *call, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    shown = {(row["metric"], row["member"]) for row in found["metrics"]}
+    assert {("image_auroc", "mean"), ("pooled_image_auroc", None)} <= shown
+    assert {member for _, member in shown} == {"mean", None}
+    assert all(row["difference"] == 0 for row in found["metrics"])
+    with pytest.raises(UsageError, match="it has on pair@unified, which is another regime"):
+        compare.main(["trainer", "twin", "--benchmark", "pair", *call])
+    with pytest.raises(UsageError, match="twin has no run on demo@shots-2"):
+        compare.main(["trainer", "twin", "--benchmark", "demo@shots-2", *call])
+    with pytest.raises(StoreUnusable, match="of different regimes, demo@shots-2, pair@unified"):
+        check_one_pack(store.records())
 
 
 def test_runs_of_one_entry_in_two_regimes_have_places_of_their_own(results: Path) -> None:
