@@ -20,9 +20,9 @@ from harness.metrics.jackknife import (
 from harness.metrics.pooled import all_pairs
 from harness.metrics.ranks import pairs_of
 from harness.metrics.suite_table import SUITE_METRICS
-from harness.records.members import MEAN
 from harness.metrics.suites import SuiteScores, mean_of_members, resample_suite, score_suite
 from harness.metrics.table import METRICS
+from harness.records.members import MEAN
 from harness.records.record import MetricValue
 from tests.metrics.oracles import Case, random_cases, scored
 
