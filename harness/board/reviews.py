@@ -20,7 +20,7 @@ from harness.board.setting_choice import choices, validation_value
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError
 from harness.engines.base import image_identity
-from harness.entries.campaign_grid import Campaign, EntryVariant, is_left_out, variants
+from harness.entries.campaign_grid import Campaign, EntryVariant, asks_for, is_left_out, variants
 from harness.entries.entry import Entry, Kind, Settings, SubmissionTable
 from harness.entries.reviewed import Reviewed, ReviewedFolder
 from harness.records.record import PackPart, Record
@@ -225,7 +225,8 @@ def _is_chosen(
     return any(
         _is_choice(record, folder.entry, campaign, tried, others)
         for campaign in reviewed.campaigns()
-        if (tried := _tried(campaign, folder, record.pack.benchmark))
+        if asks_for(campaign, record.regime or ONE_CLASS)
+        and (tried := _tried(campaign, folder, record.pack.benchmark))
     )
 
 
@@ -235,7 +236,7 @@ def _tried(campaign: Campaign, folder: ReviewedFolder, benchmark: str) -> list[E
     takes_part = any(fnmatch.fnmatchcase(folder.path, pattern) for pattern in campaign.entries)
     if not takes_part or is_left_out(campaign, name):
         return []
-    if campaign.benchmarks and benchmark not in campaign.benchmarks:
+    if campaign.benchmarks and benchmark not in (*campaign.benchmarks, *campaign.suites):
         return []
     own = tuple(
         grid

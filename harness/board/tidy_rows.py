@@ -37,6 +37,10 @@ TIDY_COLUMNS: Mapping[str, str] = MappingProxyType(
         "benchmark": "name of the benchmark",
         "entry": "name of the entry on the board",
         "title": "the method's name as its authors write it",
+        "regime": "one-class, unified, few-shot or zero-shot; empty for trivial rows and the canary",
+        "suite": "suite of a unified or zero-shot row, where it is on one",
+        "shots": "training images of a few-shot row",
+        "delivery": "native, or 256: every image of 256x256 and RGB",
         "track": "trained-here, sealed or open: how the row was made",
         "isolation": "container, or none: what stood between the entry and the machine",
         "ranked": "whether the row may take a rank",
@@ -202,6 +206,7 @@ def _line(row: Row, metric: MetricSummary | None, record: Record) -> Tidy:
         "family": _text(row.metadata.get("family")),
         "pretraining": _text(row.metadata.get("pretraining")),
         **supervision_cells(row),
+        **regime_cells(row),
         "audits": _joined(row.audits),
         "devices": "; ".join(row.devices),
         "identity": _joined(row.identities),
@@ -254,6 +259,17 @@ def supervision_cells(row: Row) -> dict[str, Scalar]:
         "shots_abnormal": str(declared.shots_abnormal),
         "foreign_labels": foreign if isinstance(foreign, str) else "; ".join(foreign) or "none",
         "contamination": row.contamination.value,
+    }
+
+
+def regime_cells(row: Row) -> dict[str, Scalar]:
+    """What the entry could learn from in its runs, in the columns of a table."""
+    regime = row.regime
+    return {
+        "regime": regime.name,
+        "suite": regime.suite,
+        "shots": regime.shots,
+        "delivery": regime.delivery,
     }
 
 

@@ -255,3 +255,15 @@ def _as_text(value: Parameter) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(f'"{v}"' if isinstance(v, str) else str(v) for v in value) + "]"
     return str(value)
+
+
+def asks_for(campaign: Campaign, regime: Regime) -> bool:
+    """Whether a campaign holds runs of this regime; what trains nothing takes part in all."""
+    if regime.name == "few-shot":
+        return "few-shot" in campaign.regimes and regime.shots in campaign.shots
+    if regime.name == "unified":
+        return "unified" in campaign.regimes and regime.suite in campaign.suites
+    if regime.name == "one-class":
+        name = "one-class" if regime.delivery == "native" else "one-class-256"
+        return name in campaign.regimes
+    return True

@@ -29,6 +29,7 @@ from harness.entries.campaign_grid import (
     Cell,
     EntryVariant,
     GridSettings,
+    asks_for,
     is_left_out,
     read_campaign,
     sources,
@@ -118,6 +119,25 @@ def test_a_grid_over_regimes_has_each_run_once_and_in_a_place_of_its_own(tmp_pat
     check_entries(made.model_copy(update={"regimes": ("one-class",)}), {"i.tar": image})
     with pytest.raises(UsageError, match="i is an image, and whether it trains only its engine"):
         check_entries(made, {"i.tar": image})
+
+
+def test_a_campaign_speaks_of_the_regimes_that_it_runs_alone() -> None:
+    plain, few, unified = map(read_campaign, ("table2", "few-shot", "unified"))
+    native, of_256 = Regime(name="one-class"), Regime(name="one-class", delivery="256")
+    four = Regime(name="few-shot", shots=4)
+    three = Regime(name="unified", suite="unified-3", delivery="256")
+    own = Regime(name="unified", suite="own", delivery="256")
+    asked = [
+        [asks_for(made, regime) for regime in (native, of_256, four, three, own)]
+        for made in (plain, few, unified)
+    ]
+    assert asked == [
+        [True, False, False, False, False],
+        [False, False, True, False, False],
+        [False, True, False, True, False],
+    ]
+    assert asks_for(plain, Regime(name="zero-shot"))
+    assert not asks_for(few.model_copy(update={"shots": (1,)}), four)
 
 
 @pytest.mark.parametrize("name", ["unified", "few-shot"])
