@@ -103,7 +103,9 @@ class Judge:
         best = max((known for known in earlier if known is not None), default=None)
         return CheckpointPart(
             step=step,
-            metric=MEAN_OF_MEMBERS if len(self._pack.members) > 1 else self._metric(self._pack),
+            metric=MEAN_OF_MEMBERS
+            if len(self._pack.members) > 1
+            else self._metric(self._pack.members[0]),
             value=value,
             kept=value is None or best is None or value > best,
         )
