@@ -269,7 +269,7 @@ def test_a_model_of_one_regime_is_another_training_in_the_next(
     given = run("--stored-model", model.card.name, "--as", "given")
     assert given.model is not None
     assert given.model.hash == model.card.model
-    assert "trained here, but regime was" in (given.model.remark or "")
+    assert "regime was {'name': 'few-shot'" in (given.model.remark or "")
     assert given.track == "open"
     again = run("--stored-model", model.card.name, "--as", "again", "--train", "shots:2")
     assert again.model is not None
