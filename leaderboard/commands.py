@@ -10,7 +10,6 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from harness.console.data_options import regime_options
 from harness.records.record import Parameter, Record
 from harness.records.regime import BOARD_SUITES, ONE_CLASS
 from harness.records.releases import claimed_name
@@ -67,7 +66,7 @@ def source(record: Record) -> str:
 def _data(record: Record) -> list[str]:
     """The options that name the images; DIR is the reader's own folder."""
     regime = record.regime or ONE_CLASS
-    asked = regime_options(regime)
+    asked = regime.options
     if regime.suite is not None:
         is_shipped = regime.suite.startswith(BOARD_SUITES)
         suite = regime.suite if is_shipped else f"{OUTSIDE}/{regime.suite}.toml"

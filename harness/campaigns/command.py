@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.console.data_options import regime_options
-
 if TYPE_CHECKING:
     import argparse
 
@@ -73,7 +71,7 @@ def command_of(cell: Cell, device: str, plan: CampaignPlan, options: argparse.Na
         source=cell.variant.source,
         name=cell.variant.name,
         place=tuple(plan.places[cell.benchmark]),
-        regime=tuple(regime_options(cell.regime)),
+        regime=tuple(cell.regime.options),
         seed=cell.seed,
         device=device,
         engine=plan.engine,

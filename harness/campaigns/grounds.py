@@ -1,6 +1,6 @@
 """What a campaign's runs are on: every pack and suite opened once, and the runs of each regime on them.
 
-    grounds = open_grounds(campaign, options, cache, reporter)
+    grounds = open_campaign_grounds(campaign, options, cache, reporter)
     cells = grounds.cells(campaign, variants, entries)
 
 Traps: an entry that trains nothing is zero-shot whatever the campaign asks for, so that its runs of
@@ -82,7 +82,7 @@ class CampaignGrounds:
         return self._seen[key]
 
 
-def open_grounds(
+def open_campaign_grounds(
     campaign: Campaign, options: argparse.Namespace, cache: Path, reporter: Reporter
 ) -> CampaignGrounds:
     """Open every pack that the campaign and the options name, and the members of its suites.

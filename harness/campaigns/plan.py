@@ -117,7 +117,7 @@ def plan_campaign(
     from harness.benchmarks import check_cache, default_cache
     from harness.benchmarks.known import known_releases
     from harness.campaigns.costs import Costs
-    from harness.campaigns.grounds import check_entries, open_grounds
+    from harness.campaigns.grounds import check_entries, open_campaign_grounds
     from harness.common.paths import BASELINES
     from harness.entries import campaign_grid as grid
     from harness.entries.opening import open_entry
@@ -142,7 +142,7 @@ def plan_campaign(
     cache = default_cache()
     check_cache(cache)
     check_entries(campaign, entries)
-    grounds = open_grounds(campaign, options, cache, reporter)
+    grounds = open_campaign_grounds(campaign, options, cache, reporter)
     seen = [ground.seen for ground in grounds.grounds.values()]
     check_presets(list(entries.values()), seen, campaign.preset, reporter)
     store = Store(options.results)

@@ -90,6 +90,18 @@ class Regime(Part):
         is_told_by_suite = self.suite is not None or self.delivery == "native"
         return told if is_told_by_suite else f"{told}, images of 256x256"
 
+    @property
+    def options(self) -> list[str]:
+        """The options of `harness.evaluate` that ask for it; a suite's own stands with its packs.
+
+        An entry that trains nothing needs none of them: it is zero-shot whatever is asked for.
+        """
+        told = ["--train", f"shots:{self.shots}"] if self.shots else []
+        told += ["--train", "none"] if self.is_declared else []
+        if self.delivery != "native" and self.suite is None:
+            told += ["--delivery", self.delivery]
+        return told
+
     def place(self, benchmark: str) -> str:
         """The folder of its runs below the results.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from harness.common.errors import UsageError
 from harness.console import cli
-from harness.console.data_options import regime_options
 
 if TYPE_CHECKING:
     import argparse
@@ -88,7 +87,7 @@ def evaluate_call(
     for name, limit in record.limits.items():
         call += ["--limit", f"{name}={limit}"]
     regime = record.regime or ONE_CLASS
-    call += regime_options(regime)
+    call += regime.options
     if regime.suite is not None:
         call += ["--suite", str(options.suite or regime.suite)]
     elif not options.pack:

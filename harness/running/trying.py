@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.foreign_text import BAR, one_line
-from harness.console.data_options import regime_options
 from harness.engines.base import Limits
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     """
     from harness.entries.weights import default_weights_folder
 
-    regime = regime_options(request.regime)
+    regime = request.regime.options
     verb = "evaluate" if request.regime.label else "check"
     call = ["python", "-m", f"harness.{verb}", _source(request), *data, *regime]
     call += ["--seed", str(request.seed), "--preset", request.settings.preset]
