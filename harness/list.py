@@ -109,6 +109,7 @@ def _baselines(_root: Path | None, _results: Path) -> Rows:
                 "trains": "yes" if entry.table.trains else "no",
                 "maps": "yes" if entry.table.maps else "no",
                 "backbones": ", ".join(entry.table.backbones) or "none",
+                "had learned from": entry.supervision.told if entry.supervision else "not declared",
                 "parameters": ", ".join(entry.document.get("params", {})),
             }
         )
@@ -151,6 +152,7 @@ def _statuses(_root: Path | None, _results: Path) -> Rows:
 def _runs(_root: Path | None, results: Path) -> Rows:
     from harness.benchmarks.known import known_releases
     from harness.board.tracks import why_unranked
+    from harness.records.regime import ONE_CLASS
     from harness.records.releases import under_known_names
     from harness.records.store import Store
 
@@ -158,7 +160,8 @@ def _runs(_root: Path | None, results: Path) -> Rows:
     shown = under_known_names(stored, known_releases())
     return [
         {
-            "run": f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}",
+            "run": f"{record.place}/{record.entry.name}/seed-{record.seed}",
+            "regime": (record.regime or ONE_CLASS).shown,
             "status": record.outcome.status.value,
             "engine": record.machine.engine,
             "device": record.machine.device,

@@ -248,6 +248,8 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         tracks=words.TRACKS,
         families=words.FAMILIES,
         pretrainings=words.PRETRAINING,
+        label_kinds=words.LABELS,
+        contaminations=words.CONTAMINATIONS,
         metrics=words.METRICS,
         metric_key=guide.metric_key,
         terms=guide.TERMS,

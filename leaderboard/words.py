@@ -154,6 +154,22 @@ PRETRAINING = {
     "other": "other, named",
 }
 
+LABELS = {
+    "none": "no labels",
+    "normal": "normal images",
+    "abnormal": "abnormal images",
+    "foreign": "other data's labels",
+    "unknown": "labels unknown",
+}
+"""What a method had learned from before its runs (`harness.records.supervision.Labels`)."""
+CONTAMINATIONS = {
+    "none": "saw nothing of it",
+    "images": "saw its images",
+    "labels": "saw its labels",
+    "unknown": "not known",
+}
+"""What its pretraining had seen of a benchmark."""
+
 # The families by which the paper orders the methods of its tables.
 PAPER_FAMILIES = {
     "fanogan": "reconstruction", "ganomaly": "reconstruction", "draem": "reconstruction",

@@ -20,12 +20,13 @@ from harness.board.setting_choice import choices, validation_value
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError
 from harness.engines.base import image_identity
-from harness.entries.campaign_grid import Campaign, EntryVariant, is_left_out, variants
+from harness.entries.campaign_grid import Campaign, EntryVariant, asks_for, is_left_out, variants
 from harness.entries.entry import Entry, Kind, Settings, SubmissionTable
 from harness.entries.reviewed import Reviewed, ReviewedFolder
 from harness.records.record import PackPart, Record
 from harness.records.regime import ONE_CLASS, Regime
 from harness.records.releases import claimed_name
+from harness.records.supervision import Supervision
 
 UNREVIEWED = "unreviewed"
 OWN_SETTINGS = "own settings"
@@ -41,6 +42,8 @@ class Review:
     """Where its contents were found, or what is missing, in one sentence."""
     folder: ReviewedFolder | None = None
     """The reviewed folder that ran, where it was one."""
+    declared: Supervision | None = None
+    """What the reviewed entry says that it had learned from, as the branch has it today."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ def review(record: Record, reviewed: Reviewed, others: Iterable[Record] = ()) ->
         folder, entry, where = None, found, f"submissions/{found.name}.toml"
     if not _is_preset(record, entry) and not _is_chosen(record, folder, reviewed, others):
         told = f"its settings are no preset of {where}, and no committed campaign chose them"
-        return Review((OWN_SETTINGS,), told, folder)
-    return Review((), where, folder)
+        return Review((OWN_SETTINGS,), told, folder, entry.supervision)
+    return Review((), where, folder, entry.supervision)
 
 
 def with_reviews(records: Iterable[Record], reviewed: Reviewed) -> list[Record]:
@@ -126,13 +129,18 @@ def with_reviews(records: Iterable[Record], reviewed: Reviewed) -> list[Record]:
 
 
 def marked(record: Record, found: Review) -> Record:
-    """The record with what was found in the place of what it says of its own review."""
+    """The record with what was found in the place of what it says of itself: rank and supervision.
+
+    A declaration that was put right since holds for the runs that were there.
+    """
     stored = [reason for reason in (record.unranked_reason or "").split(", ") if reason]
     kept = [reason for reason in stored if reason not in (UNREVIEWED, OWN_SETTINGS)]
     reasons = [*kept, *found.reasons]
     ranked = not reasons and (record.ranked or bool(stored))
-    told = {"ranked": ranked, "unranked_reason": ", ".join(reasons) or None}
-    is_so = told == {"ranked": record.ranked, "unranked_reason": record.unranked_reason}
+    told: dict[str, object] = {"ranked": ranked, "unranked_reason": ", ".join(reasons) or None}
+    if found.declared not in (None, record.entry.supervision):
+        told["entry"] = record.entry.model_copy(update={"supervision": found.declared})
+    is_so = all(getattr(record, name) == value for name, value in told.items())
     return record if is_so else record.model_copy(update=told)
 
 
@@ -217,7 +225,8 @@ def _is_chosen(
     return any(
         _is_choice(record, folder.entry, campaign, tried, others)
         for campaign in reviewed.campaigns()
-        if (tried := _tried(campaign, folder, record.pack.benchmark))
+        if asks_for(campaign, record.regime or ONE_CLASS)
+        and (tried := _tried(campaign, folder, record.pack.benchmark))
     )
 
 
@@ -227,7 +236,7 @@ def _tried(campaign: Campaign, folder: ReviewedFolder, benchmark: str) -> list[E
     takes_part = any(fnmatch.fnmatchcase(folder.path, pattern) for pattern in campaign.entries)
     if not takes_part or is_left_out(campaign, name):
         return []
-    if campaign.benchmarks and benchmark not in campaign.benchmarks:
+    if campaign.benchmarks and benchmark not in (*campaign.benchmarks, *campaign.suites):
         return []
     own = tuple(
         grid

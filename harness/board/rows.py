@@ -22,9 +22,12 @@ from harness.common.statuses import Status
 from harness.records.parts import OutcomePart
 from harness.records.record import Grid, MetricValue, Record, Track
 from harness.records.regime import ONE_CLASS, Regime
+from harness.records.releases import claimed_name
+from harness.records.supervision import NOT_SAID, Contamination, Labels, Supervision
 
 Isolation = Literal["container", "none"]
 MARKED_PLACES = 3
+NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended by the entry's fault."""
+    """A run without a result: it ended by the entry's fault, or is not applicable."""
 
     seed: int
     """Seed of the run."""
@@ -127,6 +130,8 @@ class Row:
     """Seeds that were run, failed ones included."""
     failures: tuple[Failure, ...]
     """The runs that failed."""
+    not_applicable: tuple[Failure, ...]
+    """The runs that cannot be done with this method: no failures, and no values."""
     metrics: tuple[MetricSummary, ...]
     """All metrics, in the order of the records."""
     maps: bool
@@ -137,6 +142,8 @@ class Row:
     """The parameter `weights` of the entry, where it has one."""
     metadata: Mapping[str, Any]
     """What the entry declares of itself (paper, code, licence, family and so on)."""
+    supervision: Supervision | None
+    """What the entry had learned from before its runs, as it declares it; None: it says nothing."""
     identities: tuple[str, ...]
     """Identity of the entry; more than one means that the seeds ran different code."""
     packs: tuple[str, ...]
@@ -167,6 +174,21 @@ class Row:
         """Benchmark and regime, as in the results: rows of two places are never set side by side
         as if they were of one."""
         return self.regime.place(self.benchmark)
+
+    @property
+    def labels(self) -> Labels:
+        """What labels it had learned from, in one word."""
+        return (self.supervision or NOT_SAID).labels
+
+    @property
+    def contamination(self) -> Contamination:
+        """What its pretraining had seen of this benchmark."""
+        return (self.supervision or NOT_SAID).of_pack(claimed_name(self.benchmark))
+
+    @property
+    def without_result(self) -> tuple[Failure, ...]:
+        """The runs that left no value: those that failed, and those that cannot be done."""
+        return (*self.failures, *self.not_applicable)
 
     @property
     def audit_marks(self) -> tuple[str, ...]:
@@ -328,7 +350,12 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         are_patients_independent=any(r.pack.patients_stated == "independent" for r in records),
         seeds=tuple(sorted({record.seed for record in records})),
         failures=tuple(
-            _failure(record.seed, record.outcome) for record in records if not record.is_ok
+            _failure(record.seed, record.outcome) for record in records if not record.is_settled
+        ),
+        not_applicable=tuple(
+            _failure(record.seed, record.outcome)
+            for record in records
+            if record.is_settled and not record.is_ok
         ),
         marks=_distinct(mark.value for record in records for mark in record.marks),
         metrics=_summaries(records),
@@ -336,6 +363,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         has_extra_map=any(has_extra_map(record.entry.params) for record in records),
         weights=weights if isinstance(weights, str) else None,
         metadata=first.entry.metadata,
+        supervision=first.entry.supervision,
         identities=_distinct(record.entry.identity for record in records),
         packs=_distinct(record.pack.version for record in records),
         commits=_distinct(record.source.commit or "not in git" for record in records),
@@ -369,8 +397,10 @@ def _failure(seed: int, outcome: OutcomePart) -> Failure:
 def _unranked_reasons(records: Sequence[Record]) -> list[str]:
     """Every reason for which the row takes no rank; empty when it may take one."""
     reasons = [reason for record in records for reason in why_unranked(record)]
-    if any(not record.is_ok for record in records):
+    if any(not record.is_settled for record in records):
         reasons.append("a run failed")
+    elif any(not record.is_ok for record in records):
+        reasons.append(NOT_APPLICABLE)
     if withdrawn := records[0].entry.metadata.get("withdrawn"):
         reasons.append(f"withdrawn: {withdrawn}")
     if mixture := _mixture(records):
@@ -423,7 +453,8 @@ def _summary(
 def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
     if not record.is_ok:
         status = record.outcome.status.value
-        return SeedValue(record.seed, None, None, None, 0, f"the run failed: {status}")
+        reason = NOT_APPLICABLE if record.is_settled else f"the run failed: {status}"
+        return SeedValue(record.seed, None, None, None, 0, reason)
     if metric is None:
         return SeedValue(record.seed, None, None, None, 0, "not in the record")
     return SeedValue(
@@ -433,7 +464,7 @@ def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
 
 def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | None:
     """Why a mean over these seeds would hide something, or None."""
-    failed = [record for record in records if not record.is_ok]
+    failed = [record for record in records if not record.is_settled]
     if failed:
         count = f"{len(failed)} of {len(records)} runs" if len(records) > 1 else "the run"
         return f"{count} failed: {', '.join(_distinct(r.outcome.status.value for r in failed))}"

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness.board.rows import Row, summarise
+from harness.board.rows import NOT_APPLICABLE, Row, summarise
 from harness.board.tracks import why_unranked
 from harness.common.foreign_text import one_line
 from harness.console.tables import as_text, cell
@@ -111,7 +111,7 @@ def _table(heading: str, lines: Sequence[_Line]) -> Table:
         table.add_row(
             cell(row.entry),
             *([cell(line.images)] if is_of_suite else []),
-            f"{len(row.seeds) - len(row.failures)}/{len(row.seeds)}",
+            f"{len(row.seeds) - len(row.without_result)}/{len(row.seeds)}",
             *(_shown(line, metric_id, grid) for _, metric_id, grid in COLUMNS),
             _seconds(row),
             cell(_status(row)),
@@ -141,6 +141,8 @@ def _seconds(row: Row) -> str:
 def _status(row: Row) -> str:
     if row.failures:
         return ", ".join(f"seed {failure.seed}: {failure.status}" for failure in row.failures)
+    if row.not_applicable:
+        return NOT_APPLICABLE
     return ", ".join(["ok", *([] if row.ranked else ["unranked"]), *row.audit_marks, *row.marks])
 
 

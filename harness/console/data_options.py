@@ -14,6 +14,7 @@ from harness.common.near_misses import did_you_mean
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
     from harness.console.cli import Reporter
+    from harness.records.regime import Regime
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,18 @@ def add_regime(parser: argparse.ArgumentParser) -> None:
         choices=("native", "256"),
         help="each image in its own size (default), or all of 256x256 and RGB (always in a suite)",
     )
+
+
+def regime_options(regime: Regime) -> list[str]:
+    """The options that ask for a regime; of a suite, its own names it, with its packs.
+
+    An entry that trains nothing needs none of them: it is zero-shot whatever is asked for.
+    """
+    options = ["--train", f"shots:{regime.shots}"] if regime.shots else []
+    options += ["--train", "none"] if regime.is_declared else []
+    if regime.delivery != "native" and regime.suite is None:
+        options += ["--delivery", regime.delivery]
+    return options
 
 
 def add_reading(group: argparse._ActionsContainer) -> None:

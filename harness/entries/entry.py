@@ -24,6 +24,7 @@ from harness.common.toml_text import BadToml, parse_toml
 from harness.records.parts import Sha256
 from harness.records.record import Parameter
 from harness.records.regime import ONE_CLASS, Regime
+from harness.records.supervision import Supervision
 
 Kind = Literal["folder", "submission", "image", "archive"]
 Family = Literal[
@@ -170,6 +171,8 @@ class Entry:
     """The submission file that it was opened by."""
     limits: Mapping[str, float | int] = field(default_factory=dict)
     """Limits that it asks for (`harness.entries.asked_limits`)."""
+    supervision: Supervision | None = None
+    """What it had learned from before any run, as it declares it; None where it says nothing."""
 
     @property
     def name(self) -> str:
@@ -338,6 +341,17 @@ def check_name(name: str) -> None:
             f"{name!r} is not a name for an entry",
             fix="use lower-case letters, digits, '.', '_' and '-', at most 64, first a letter or digit",
         )
+
+
+def supervision_of(document: Mapping[str, Any], where: str) -> Supervision | None:
+    """The table `[supervision]` of an entry's file; None where it has none.
+
+    Raises:
+        EntryInvalid: it does not read as one; every problem at once.
+    """
+    if "supervision" not in document:
+        return None
+    return parse(Supervision, document["supervision"], f"{where}: [supervision]")
 
 
 def parse(kind: type[TableType], data: object, where: str) -> TableType:

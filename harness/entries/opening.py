@@ -33,9 +33,11 @@ from harness.entries.entry import (
     EntryTable,
     SubmissionTable,
     parse,
+    supervision_of,
 )
 from harness.entries.identity import submitted_folder_hash
 from harness.records.record import Parameter
+from harness.records.supervision import Supervision
 
 if TYPE_CHECKING:
     from harness.console.cli import Reporter
@@ -174,6 +176,9 @@ def read_folder(folder: Path) -> FolderReading:
     limits: dict[str, float | int] = {}
     with _noting(errors):
         limits = asked_limits(document.get("limits", {}), where)
+    supervision: Supervision | None = None
+    with _noting(errors):
+        supervision = supervision_of(document, where)
     listed = document.get("deviations", [])
     for item in listed if isinstance(listed, list) else ():
         with _noting(errors):
@@ -184,7 +189,10 @@ def read_folder(folder: Path) -> FolderReading:
     if errors or table is None:
         return FolderReading(None, tuple(errors), declared)
     name = folder.resolve().name
-    entry = Entry("folder", table, str(folder), tuple(deviations), document, name, limits=limits)
+    entry = Entry(
+        "folder", table, str(folder), tuple(deviations), document, name,
+        limits=limits, supervision=supervision,
+    )  # fmt: skip
     return FolderReading(entry, (), declared)
 
 
@@ -256,7 +264,14 @@ def open_submission(path: Path) -> Entry:
             where=where,
             fix='write image = "registry/name@sha256:<64 hex digits>"',
         )
+    supervision = supervision_of(document, str(path))
     if table.folder:
+        if supervision is not None:
+            raise EntryInvalid(
+                "a folder says itself what it had learned from",
+                where=f"{path}: [supervision]",
+                fix=f"move the table to {table.folder}/entry.toml",
+            )
         folder = _submitted_folder(path, table)
         return replace(folder, limits={**folder.limits, **limits})
     if table.archive:
@@ -264,7 +279,10 @@ def open_submission(path: Path) -> Entry:
     else:
         _check_digest(table.image or "", where)
     source = table.image or table.archive
-    return Entry("submission", table, source, (), document, submission=path, limits=limits)
+    return Entry(
+        "submission", table, source, (), document, submission=path,
+        limits=limits, supervision=supervision,
+    )  # fmt: skip
 
 
 def _check_texts(
@@ -281,7 +299,9 @@ def _check_texts(
             f"deviation {number}, {name}": text for name, text in deviation.model_dump().items()
         }
         problems += text_problems(texts)
-    for section in ("params", "presets", "benchmarks", "suites", "regimes", "training"):
+    for section in (
+        "params", "presets", "benchmarks", "suites", "regimes", "training", "supervision",
+    ):  # fmt: skip
         problems += settings_problems(section, document.get(section, {}))
     if problems:
         raise EntryInvalid("; ".join(problems[:MAX_PROBLEMS]), where=where)
@@ -393,7 +413,7 @@ def _typed(path: Path) -> str:
 
 
 def _check_sections(document: Mapping[str, Any], where: str) -> None:
-    known = {"entry", "deviations", "training", "params", "limits", *_SETTINGS}
+    known = {"entry", "deviations", "training", "params", "limits", "supervision", *_SETTINGS}
     if unknown := sorted(set(document) - known):
         raise EntryInvalid(
             f"unknown section{'s' if len(unknown) > 1 else ''}: {one_line(', '.join(unknown))}",

@@ -38,18 +38,21 @@ def load_members(path: Path) -> dict[str, Evidence]:
         TruthMismatch: the file is damaged or of another format.
         FileNotFoundError: there is no such file.
     """
-    found = {}
+    found: dict[str, Evidence] = {}
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bmad-evidence-") as folder,
             zipfile.ZipFile(path) as archive,
         ):
             for info in archive.infolist():
-                if not info.filename.endswith(_SUFFIX):
+                name = info.filename.removesuffix(_SUFFIX)
+                # Packed, or twice, it would be larger than the file that was bounded.
+                is_whole = info.compress_type == zipfile.ZIP_STORED and name not in found
+                if name == info.filename or not is_whole:
                     raise _not_a_suite(path)
                 part = Path(folder) / "part.npz"
                 part.write_bytes(archive.read(info))
-                found[info.filename.removesuffix(_SUFFIX)] = Evidence.load(part)
+                found[name] = Evidence.load(part)
     except (zipfile.BadZipFile, EOFError) as error:
         raise _not_a_suite(path) from error
     return found

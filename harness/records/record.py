@@ -15,9 +15,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
-from harness.common.statuses import Fault, Status
+from harness.common.statuses import Status
 from harness.records.parts import EngineFactsPart, Mark, OutcomePart, Part, Sha256, SourcesPart
 from harness.records.regime import ONE_CLASS, Regime
+from harness.records.supervision import Supervision
 
 SCHEMA_VERSION = 1
 
@@ -49,6 +50,12 @@ class MetricValue(Part):
     member: str | None = None
     """Of a suite's run: the benchmark whose images it is over, or `mean`, the mean over the members.
     None over all images of the run: of one pack, or pooled over a suite's."""
+
+    @property
+    def where(self) -> str:
+        """Over what it is, in words: `image`, `native`, or `brain, native` of a suite's member."""
+        told = self.grid or "image"
+        return told if self.member is None else f"{self.member}, {told}"
 
     @model_validator(mode="after")
     def _undefined_has_a_reason(self) -> Self:
@@ -92,6 +99,8 @@ class EntryPart(Part):
     """The rule by which checkpoints were judged: a part of the run key."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Paper, code, authors, licence, family, pretraining, deviations, as the entry declares them."""
+    supervision: Supervision | None = None
+    """What it had learned from before the run, as it declares it; None where it says nothing."""
 
 
 class PackPart(Part):
@@ -374,6 +383,11 @@ class Record(Part):
         return self.outcome.status is Status.OK
 
     @property
+    def is_settled(self) -> bool:
+        """The run would end so again, well or without a result, and is no failure."""
+        return self.outcome.status.is_settled
+
+    @property
     def metrics_version(self) -> str:
         """Version of the metric definitions that the metrics are of."""
         return (self.rescored or self.source).metrics
@@ -381,7 +395,7 @@ class Record(Part):
     @property
     def is_publishable(self) -> bool:
         """Infrastructure faults and interruptions never reach the board."""
-        return self.outcome.status.fault in (Fault.NONE, Fault.ENTRY)
+        return self.outcome.status.reaches_the_board
 
     @property
     def seconds_per_image(self) -> float | None:

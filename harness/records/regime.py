@@ -19,6 +19,8 @@ Delivery = Literal["native", "256"]
 
 SHOTS = (1, 2, 4, 8, 16)
 """How many training images a few-shot run may have."""
+BOARD_SUITES = "unified-"
+"""How the names of the board's own suites begin: nobody else's may."""
 PLACE_MARK = "@"
 """Between a benchmark and a regime, in the name of a folder below the results."""
 
@@ -124,6 +126,11 @@ class Regime(Part):
     def without_keys(self) -> Regime:
         """The regime as it may leave a hidden pack: the names of its images stay."""
         return self.model_copy(update={"drawn": None})
+
+
+def regime_label(place: str) -> str:
+    """What marks the regime in the name of a folder below the results; empty where nothing does."""
+    return place.partition(PLACE_MARK)[2]
 
 
 ONE_CLASS = Regime(name="one-class")

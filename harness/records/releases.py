@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.records.regime import PLACE_MARK
+
 if TYPE_CHECKING:
     from harness.records.record import PackPart, Record
 
@@ -34,6 +36,12 @@ def unlisted_name(base: str, digest: str) -> str:
 def claimed_name(name: str) -> str:
     """What a pack says it is: the name that a user types, and that its folder goes by."""
     return name.partition(MARK)[0]
+
+
+def is_asked(place: str, asked: str) -> bool:
+    """Whether a place is the one that is asked for: written out, or without its pack's mark."""
+    benchmark, mark, label = place.partition(PLACE_MARK)
+    return asked in (place, claimed_name(benchmark) + mark + label)
 
 
 def not_known(name: str) -> str | None:

@@ -336,11 +336,16 @@ def _existing(request: Request, store: Store) -> tuple[RunName, Record | None]:
 
 
 def _is_finished(record: Record, request: Request) -> bool:
-    """Whether a record is whole: it ended well, by the metrics of today, and was audited if asked."""
+    """Whether a record is whole: it ended well, by the metrics of today, and was audited if asked.
+
+    What a method cannot do it can't do the second time.
+    """
     from harness.metrics import METRICS_VERSION
 
+    if not record.is_ok:
+        return record.is_settled
     is_audited = record.audit is not None or not request.is_audited
-    return record.is_ok and is_audited and record.metrics_version == METRICS_VERSION
+    return is_audited and record.metrics_version == METRICS_VERSION
 
 
 def _check_conflicts(plan: RunPlan) -> None:

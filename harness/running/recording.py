@@ -122,6 +122,7 @@ def record_of(
             made_of=request.key.made_of,
             checkpoint_rule=request.settings.rule,
             metadata=entry.metadata,
+            supervision=entry.supervision,
         ),
         pack=pack_part(request.pack, place),
         members=_members(request.pack, place),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.foreign_text import BAR, one_line
+from harness.console.data_options import regime_options
 from harness.engines.base import Limits
 
 if TYPE_CHECKING:
     from harness.records.record import Parameter, Record
-    from harness.records.regime import Regime
     from harness.running.request import Request, RunPlace
 
 NO_LOG = (
@@ -28,7 +28,7 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
     """Why a run failed, in lines: what it means, the end of its log or the rule that keeps it, a remedy.
 
     Args:
-        record: of a run that ended by the entry's fault.
+        record: of a run that ended without a result.
         results: the results folder that it lies in.
         call: what tries the same run again (`check_call`).
     """
@@ -40,7 +40,9 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
         lines += [BAR + one_line(line, _MAX_LINE) for line in outcome.log.lines]
         told = "the whole log" if outcome.log.lines else "it wrote nothing to its log"
         lines.append(f"{told}: {results / outcome.log.path}")
-    return "\n".join([*lines, f"to try it again: {shlex.join(call)}"])
+    if not record.is_settled:
+        lines.append(f"to try it again: {shlex.join(call)}")
+    return "\n".join(lines)
 
 
 def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[str]:
@@ -53,7 +55,7 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     """
     from harness.entries.weights import default_weights_folder
 
-    regime = _regime_options(request.regime)
+    regime = regime_options(request.regime)
     verb = "evaluate" if request.regime.label else "check"
     call = ["python", "-m", f"harness.{verb}", _source(request), *data, *regime]
     call += ["--seed", str(request.seed), "--preset", request.settings.preset]
@@ -68,14 +70,6 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     if place.weights is not None and place.weights != default_weights_folder():
         call += ["--weights", str(place.weights)]
     return call
-
-
-def _regime_options(regime: Regime) -> list[str]:
-    """What asks for another regime than the entry's own; a suite is named with its packs."""
-    options = ["--train", f"shots:{regime.shots}"] if regime.shots else []
-    if regime.delivery != "native" and regime.suite is None:
-        options += ["--delivery", regime.delivery]
-    return options
 
 
 def _source(request: Request) -> str:

@@ -8,7 +8,7 @@ entry is scored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from harness.benchmarks import Pack
 from harness.benchmarks.pack import MemberSample
 from harness.common.progress import Progress
-from harness.metrics import Evidence, GroundTruth, RunScorer, RunScores, TruthImage
+from harness.metrics import Evidence, GroundTruth, RunScorer, RunScores, TruthImage, score
+from harness.metrics.certify import Certified, certify, certify_suite
+from harness.metrics.errors import TruthMismatch
 from harness.metrics.kernels.resize import resized_map
-from harness.metrics.suite_evidence import save_members
+from harness.metrics.suite_evidence import load_members, save_members
 from harness.metrics.suites import score_suite
 from harness.metrics.thresholds import NO_SPLIT
 from harness.records.members import MEAN
-from harness.records.record import MapsPart, MetricValue, content_hash
+from harness.records.record import MapsPart, MetricValue, Record, content_hash
+from harness.records.releases import claimed_name
 from harness.session.one_image import Answer
 from harness.session.order import sample_of
 
@@ -175,6 +178,43 @@ def suite_scores(evidence: Mapping[str, Evidence]) -> MemberScores:
     found = score_suite(evidence)
     means = (metric.model_copy(update={"member": MEAN}) for metric in found.means)
     return MemberScores(found.members, (*means, *found.pooled))
+
+
+def evidence_of_members(path: Path, record: Record) -> dict[str, Evidence]:
+    """What a record's evidence file holds, by member in the record's order; of one pack, its own.
+
+    Raises:
+        TruthMismatch: the file is damaged, or of other members than the record.
+    """
+    names = [claimed_name(pack.benchmark) for pack in record.members]
+    if not names:
+        return {claimed_name(record.pack.benchmark): Evidence.load(path)}
+    found = load_members(path)
+    if set(found) != set(names):
+        raise TruthMismatch(
+            f"the evidence is of {', '.join(found) or 'nothing'}, and the record of"
+            f" {', '.join(names)}",
+            where=str(path),
+            fix="restore it from a copy, or run the entry again",
+        )
+    return {name: found[name] for name in names}
+
+
+def scores_of(evidence: Mapping[str, Evidence]) -> MemberScores:
+    """What a finished run came to, from its evidence by member."""
+    if len(evidence) > 1:
+        return suite_scores(evidence)
+    return MemberScores({name: score(each) for name, each in evidence.items()})
+
+
+def certified(
+    evidence: Mapping[str, Evidence], stored: Sequence[MetricValue]
+) -> tuple[Certified, ...]:
+    """Each of a record's metrics beside what its evidence by member allows."""
+    if len(evidence) > 1:
+        return certify_suite(evidence, stored)
+    (alone,) = evidence.values()
+    return certify(alone, stored)
 
 
 class MemberScorers:

@@ -55,6 +55,18 @@ def test_no_mean_is_taken_over_the_seeds_that_are_left_when_one_failed(make_reco
     assert not row.ranked
 
 
+def test_what_a_method_cannot_do_is_no_failure_and_no_value(make_record):
+    records = [make_record(), make_record(seed=1, status=Status.NOT_APPLICABLE)]
+    row = summarise(records)[0]
+    summary = row.metric("image_auroc", None)
+    assert (summary.mean, summary.reason) == (None, "undefined for seed 1: not applicable")
+    assert row.failures == ()
+    assert [(each.seed, each.status) for each in row.not_applicable] == [(1, Status.NOT_APPLICABLE)]
+    assert (row.ranked, row.unranked_reason) == (False, "not applicable")
+    (alone,) = summarise(records[1:])
+    assert (alone.metrics, alone.unranked_reason) == ((), "not applicable")
+
+
 def test_no_mean_is_taken_when_a_seed_is_undefined(make_record):
     records = [make_record(seed=0, metrics=auroc(None)), make_record(seed=1, metrics=auroc(0.7))]
     summary = summarise(records)[0].metric("image_auroc", None)

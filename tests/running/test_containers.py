@@ -150,6 +150,7 @@ def test_a_campaign_knows_the_runs_that_were_done_in_containers(
         ("bad_frame", Status.BAD_FRAME),
         ("bad_model", Status.BAD_MODEL),
         ("out_of_gpu_memory", Status.OUT_OF_GPU_MEMORY),
+        ("not_applicable", Status.NOT_APPLICABLE),
     ],
 )
 def test_a_misbehaving_container_is_a_record_with_its_status_and_leaves_nothing(

@@ -19,10 +19,9 @@ from harness.common.foreign_text import one_line
 from harness.common.near_misses import did_you_mean
 from harness.common.toml_text import BadToml, read_toml
 from harness.records.members import MEAN
+from harness.records.regime import BOARD_SUITES
 
 SHIPPED = Path(__file__).parent
-RESERVED = "unified-"
-"""How the names of the board's own suites begin: nobody else's may."""
 
 
 class _SuiteFile(BaseModel):
@@ -96,8 +95,8 @@ def _read(path: Path, *, is_shipped: bool) -> Suite:
         raise _refused(path, one_line("; ".join(problems))) from error
     if told.name in BENCHMARKS:
         raise _refused(path, f"{told.name} is the name of a benchmark")
-    if not is_shipped and told.name.startswith(RESERVED):
-        raise _refused(path, f"a name that begins with {RESERVED} is the board's own")
+    if not is_shipped and told.name.startswith(BOARD_SUITES):
+        raise _refused(path, f"a name that begins with {BOARD_SUITES} is the board's own")
     return Suite(told.name, told.title or told.name, told.members, is_shipped)
 
 

@@ -46,7 +46,7 @@ def record(method: Method, benchmark: str, seed: int, visibility: Visibility = "
         "entry": {
             "name": method.name, "title": method.title,
             "identity": "folder:" + content_hash(method.name), "maps": method.has_maps,
-            "metadata": method.metadata,
+            "metadata": method.metadata, "supervision": method.supervision,
             "params": {"weights": "imagenet", "image_size": 256, "batch_size": 8, "learning_rate": 1e-3},
         },
         "pack": _pack(benchmark, visibility),
