@@ -105,8 +105,11 @@ def in_regime(
 
 
 def _one_pack(pack: Pack, samples: Iterable[Sample], regime: Regime) -> RegimePack:
-    origins = {sample.key: MemberSample(pack, sample) for sample in sorted(samples, key=_key)}
-    seen = [_delivered_sample(sample, regime.delivery) for sample in map(_own, origins.values())]
+    origins = {
+        sample.key: MemberSample(pack, sample)
+        for sample in sorted(samples, key=lambda sample: sample.key)
+    }
+    seen = [_delivered_sample(origin.sample, regime.delivery) for origin in origins.values()]
     fields = {name: getattr(pack, name) for name in Pack.__dataclass_fields__}
     return RegimePack(
         **(fields | {"samples": tuple(seen)}),
@@ -201,14 +204,6 @@ def _delivered_sample(sample: Sample, delivery: Delivery) -> Sample:
     if delivery == "native":
         return sample
     return replace(sample, height=DELIVERED_SIDE, width=DELIVERED_SIDE)
-
-
-def _own(origin: MemberSample) -> Sample:
-    return origin.sample
-
-
-def _key(sample: Sample) -> str:
-    return sample.key
 
 
 def shares(pack: Pack) -> dict[str, float]:

@@ -221,8 +221,8 @@ class TrainingPart(Part):
     checkpoints: list[CheckpointPart] = Field(default_factory=list)
     """Every checkpoint, in order."""
     most_checkpoints: int | None = None
-    """How many could be judged at most, all parts together: fixed before the training. None where
-    an older harness wrote the record."""
+    """How many could be judged at most, all parts together: fixed before the training; 0 of a
+    few-shot one. None where an older harness wrote the record."""
     kept: int | None = None
     """Step of the checkpoint that was kept; None when the last state was."""
     stop_reason: str

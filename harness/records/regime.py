@@ -62,14 +62,16 @@ class Regime(Part):
     def label(self) -> str:
         """What marks its runs' place; empty where a place without a mark can be of no other regime.
 
-        An entry without `train` is zero-shot whatever is asked for, so its place bears no mark.
+        A folder without `train` is zero-shot whatever is asked for, so its place bears no mark; an
+        image is so where it is said, and stands unmarked where it is not.
         """
         if self.suite is not None:
             return self.name or ""
         if self.name == "few-shot":
             name = f"shots-{self.shots}"
         else:
-            name = "" if self.delivery == "native" else self.name or ""
+            is_marked = self.delivery != "native" or self.is_declared
+            name = self.name or "" if is_marked else ""
         return "-".join(part for part in (name, self._delivery_label) if part)
 
     @property

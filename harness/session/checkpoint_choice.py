@@ -116,6 +116,9 @@ class Judge:
         if not self._may_tell_steps:
             self._tell(f"  checkpoint {len(self._training.checkpoints)}: {decided}")
             return
+        if newest.metric == "none":
+            self._tell(f"  checkpoint at step {newest.step}: not judged ({decided})")
+            return
         shown = "undefined" if newest.value is None else f"{newest.value:.4f}"
         self._tell(f"  checkpoint at step {newest.step}: {newest.metric} {shown} ({decided})")
 

@@ -166,8 +166,7 @@ def _flat(parts: Mapping[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name in DECISIVE:
         value = parts.get(name)
-        is_table = isinstance(value, dict) and name != "regime"
-        flat |= value if is_table else {name: value}
+        flat |= value if isinstance(value, dict) and name != "regime" else {name: value}
     return flat
 
 

@@ -21,6 +21,7 @@ UNIFIED = Regime(name="unified", suite="unified-3", delivery="256")
     [
         (ONE_CLASS, "brain", "one-class"),
         (Regime(name="zero-shot"), "brain", "zero-shot"),
+        (Regime(name="zero-shot", is_declared=True), "brain@zero-shot", "declared zero-shot"),
         (Regime(name=None), "brain", "no regime"),
         (Regime(name="one-class", delivery="256"), "brain@one-class-256",
          "one-class, images of 256x256"),
