@@ -653,6 +653,15 @@ def test_paths_are_sent_as_they_mean_the_same_elsewhere(job, tmp_path: Path, mon
     assert _for_nodes(inside).place == ("--benchmark", "demo", "--data-root", str(tmp_path))
     accepting = changed(job, place=("--benchmark", "brain", "--accept", "equal-names")).command
     assert _for_nodes(accepting).place[-2:] == ("--data-root", str(tmp_path))
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    suite = ("--suite", "own.toml", "--pack", "a", "b", "--accept", "equal-names")
+    assert _for_nodes(changed(job, place=suite).command).place == (
+        "--suite", str(tmp_path / "own.toml"), "--pack", str(tmp_path / "a"), str(tmp_path / "b"),
+        "--accept", "equal-names", "--data-root", str(tmp_path),
+    )  # fmt: skip
+    named = changed(job, place=("--suite", "unified-3", "--data-root", "a")).command
+    assert _for_nodes(named).place == ("--suite", "unified-3", "--data-root", str(tmp_path / "a"))
     image = changed(job, source="name@sha256:1").command
     assert _for_nodes(image).source == "name@sha256:1"
 
