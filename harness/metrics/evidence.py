@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, NORMAL_KINDS
-from harness.metrics.table import OLDER_EVIDENCE
+from harness.metrics.needs import OLDER_EVIDENCE
 from harness.metrics.thresholds import alarm_threshold_of_halves
 from harness.metrics.truth import GroundTruth
 

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.tail import sum_shares
+from harness.metrics.needs import LEAST_AUPIMO_PIXELS
 from harness.metrics.pixels import PixelCounts
-from harness.metrics.table import LEAST_AUPIMO_PIXELS, Rows
+from harness.metrics.table import Rows
 from harness.metrics.tails import Tail, tail_of
 
 FPR_BOUNDS = (1e-5, 1e-4)
