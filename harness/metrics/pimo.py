@@ -1,6 +1,6 @@
 """AUPIMO, the area under per-image overlap: recall of an image against strictly few false alarms.
 
-Bertoldo et al. 2024 (arXiv 2401.01984, sections 3 and 4): the recall of one anomalous image, as
+Bertoldo et al. 2024 (arXiv 2401.01984): the recall of one anomalous image, as
 a function of the false-positive rate over normal images alone, is integrated over the logarithm
 of that rate from 1e-5 to 1e-4, and divided by the integral of a perfect recall; the metric is
 the mean over anomalous images. No pixel of an anomalous image counts as a false alarm.
