@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.metrics.table import Level
+from harness.metrics.table import Direction, Level
 
 LEAST_PATIENTS = 10
 """Units that every member must have for an interval of a mean or a pooled value."""
@@ -16,7 +16,7 @@ LEAST_PATIENTS = 10
 
 @dataclass(frozen=True)
 class SuiteMetric:
-    """One pooled metric of a suite; higher is better."""
+    """One pooled metric of a suite."""
 
     id: str
     """Name in records, files and pages."""
@@ -26,6 +26,8 @@ class SuiteMetric:
     """One sentence for readers."""
     is_across: bool
     """Whether pairs within one member are left out."""
+    direction: Direction = "higher"
+    """Which way is better."""
 
 
 _TABLE = (

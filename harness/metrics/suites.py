@@ -8,14 +8,15 @@ guessing how common anomalies are in each member.
 
 Units are left out within members, which are independent: the variances of the jackknife add up
 (`mean_of_members`). What comes out is an ordinary `Spread`, so that intervals, means over seeds,
-differences and ranks follow as everywhere. Trap: its moves stand member by member in the suite's
-order; two spreads can be compared where both have the same members in one order.
+differences and ranks follow as everywhere. Trap: its moves stand member by member in the order of
+their names, so two such spreads can be compared where both are of the same members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,7 +30,8 @@ from harness.metrics.table import METRICS, Level, Rows
 from harness.records.members import MEAN
 from harness.records.record import Grid, MetricValue
 
-Key = tuple[str, Grid | None]
+_Key = tuple[str, Grid | None]
+Value = TypeVar("Value")
 _GRIDS: tuple[Grid, ...] = ("native", "paper")
 
 
@@ -38,7 +40,7 @@ class SuiteScores:
     """What a scored run over a suite comes to."""
 
     members: Mapping[str, RunScores]
-    """By member, in the suite's order: what a run on it alone comes to."""
+    """By member, in the order of their names: what a run on it alone comes to."""
     means: tuple[MetricValue, ...]
     """Unweighted mean over members of every metric but those per subclass."""
     pooled: tuple[MetricValue, ...]
@@ -77,7 +79,7 @@ def score_suite(members: Mapping[str, Evidence], *, intervals: bool = True) -> S
     """All metrics of a run over a suite.
 
     Args:
-        members: evidence by member, in the suite's order; at least one.
+        members: evidence by member; at least one.
         intervals: as in `harness.metrics.scores.score`.
     """
     return suite_of(
@@ -87,6 +89,7 @@ def score_suite(members: Mapping[str, Evidence], *, intervals: bool = True) -> S
 
 def suite_of(members: Mapping[str, RunScores]) -> SuiteScores:
     """The same where the members were scored already."""
+    members = _in_order(members)
     means = [
         _told(key, _of_level(level, members), _mean(key, level, members))
         for key, level in _mean_keys()
@@ -113,9 +116,10 @@ def resample_suite(members: Mapping[str, Evidence], *, seed: int = 0) -> tuple[S
     all runs over the suite, and so is each unit that is left out.
 
     Args:
-        members: evidence by member, in the suite's order.
+        members: evidence by member.
         seed: seed of the bootstrap; each member draws from a seed of its own.
     """
+    members = _in_order(members)
     scores = {name: score(evidence) for name, evidence in members.items()}
     seeds = {name: seed + (place << 32) for place, name in enumerate(members)}
     own = {
@@ -148,6 +152,7 @@ def mean_of_members(spreads: Mapping[str, Spread], units: Mapping[str, int]) -> 
         units: how many patients (or images) each member has. With fewer than `LEAST_PATIENTS` in
             any of them nothing is borne: no interval, and no difference.
     """
+    spreads = _in_order(spreads)
     count = len(spreads)
     parts = {
         name: replace(
@@ -158,6 +163,11 @@ def mean_of_members(spreads: Mapping[str, Spread], units: Mapping[str, int]) -> 
         for name, spread in spreads.items()
     }
     return _joined(float(np.mean([spread.value for spread in spreads.values()])), parts, units)
+
+
+def _in_order(members: Mapping[str, Value]) -> dict[str, Value]:
+    """By name: whoever calls in whatever order, sums are equal to the last bit, and moves meet."""
+    return dict(sorted(members.items()))
 
 
 def _joined(value: float, parts: Mapping[str, Spread], units: Mapping[str, int]) -> Spread:
@@ -183,7 +193,7 @@ def _joined(value: float, parts: Mapping[str, Spread], units: Mapping[str, int])
     )
 
 
-def _mean_keys() -> Iterator[tuple[Key, Level]]:
+def _mean_keys() -> Iterator[tuple[_Key, Level]]:
     """Every metric that has a mean over members, on each of its grids, and its level."""
     for metric in METRICS.values():
         if not metric.is_per_subclass:
@@ -199,7 +209,7 @@ def _pooled_of(level: Level) -> Iterator[SuiteMetric]:
     return (metric for metric in SUITE_METRICS.values() if metric.level == level)
 
 
-def _own(level: Level, grid: Grid | None) -> Key:
+def _own(level: Level, grid: Grid | None) -> _Key:
     """A member's own metric that is pooled."""
     return ("image_auroc" if level == "image" else "pixel_auroc"), grid
 
@@ -215,11 +225,11 @@ def _units_of(members: Mapping[str, RunScores]) -> dict[str, int]:
     return {name: run.evidence.test.group_index[0] for name, run in members.items()}
 
 
-def _value_of(key: Key, run: RunScores) -> MetricValue:
+def _value_of(key: _Key, run: RunScores) -> MetricValue:
     return next(metric for metric in run.metrics if (metric.id, metric.grid) == key)
 
 
-def _why_not(key: Key, level: Level, members: Mapping[str, RunScores]) -> str | None:
+def _why_not(key: _Key, level: Level, members: Mapping[str, RunScores]) -> str | None:
     """Why a metric is not defined in every member that can have it; None if it is."""
     concerned = _of_level(level, members)
     if not concerned:
@@ -228,7 +238,7 @@ def _why_not(key: Key, level: Level, members: Mapping[str, RunScores]) -> str | 
     return next((f"{name}: {own.reason}" for name, own in missing if own.value is None), None)
 
 
-def _mean(key: Key, level: Level, members: Mapping[str, RunScores]) -> _Found:
+def _mean(key: _Key, level: Level, members: Mapping[str, RunScores]) -> _Found:
     why = _why_not(key, level, members)
     if why is not None:
         return _Found(None, reason=why)
@@ -290,7 +300,7 @@ def _pooled_rows(
         yield SuiteResampled(None, metric.id, grid, spread, rows)
 
 
-def _told(key: Key, members: Mapping[str, RunScores], found: _Found) -> MetricValue:
+def _told(key: _Key, members: Mapping[str, RunScores], found: _Found) -> MetricValue:
     """A value as it stands in a record."""
     units = _units_of(members)
     remarks = [found.reason] if found.reason else []

@@ -68,8 +68,9 @@ def recompute(path: Path) -> list[Recomputed]:
 def renew(path: Path) -> bool:
     """Bring a finished record to today's metric definitions, from its evidence and without a run.
 
-    Its values stay, its intervals and remarks are computed anew; the record as it was goes to
-    history, and the new one says which harness did it.
+    Its values stay, its intervals and remarks are computed anew, and metrics that came since are
+    added: with the value that the evidence tells, or with the reason why it does not. The record
+    as it was goes to history, and the new one says which harness did it.
 
     Returns:
         Whether the record was of other definitions; False: nothing to do.
@@ -92,16 +93,17 @@ def renew(path: Path) -> bool:
     evidence = scoring.evidence_of_members(evidence_of(path, record), record)
     found = {(metric.id, metric.where): metric for metric in scoring.scores_of(evidence).metrics}
     wanted = {(metric.id, metric.where) for metric in record.metrics}
-    if wrong or set(found) != wanted:
+    if wrong or not wanted <= set(found):
         told = [f"{row.metric} ({row.where})" for row in wrong] or ["another set"]
         raise StoreUnusable(
             f"its metrics are not those of its evidence: {', '.join(told)}",
             where=str(path),
             fix="run the entry again with --replace",
         )
+    stored = {(metric.id, metric.where): metric.value for metric in record.metrics}
     metrics = [
-        found[metric.id, metric.where].model_copy(update={"value": metric.value})
-        for metric in record.metrics
+        metric.model_copy(update={"value": stored.get(key, metric.value)})
+        for key, metric in found.items()
     ]
     new = record.model_copy(update={"metrics": metrics, "rescored": source(METRICS_VERSION)})
     Store.around(path).renew(path, record, new)

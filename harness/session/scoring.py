@@ -24,6 +24,7 @@ from harness.metrics import Evidence, GroundTruth, RunScorer, RunScores, TruthIm
 from harness.metrics.certify import Certified, certify, certify_suite
 from harness.metrics.errors import TruthMismatch
 from harness.metrics.kernels.resize import resized_map
+from harness.metrics.scorer import evidence_of_suite
 from harness.metrics.suite_evidence import load_members, save_members
 from harness.metrics.suites import score_suite
 from harness.metrics.thresholds import NO_SPLIT
@@ -255,5 +256,5 @@ class MemberScorers:
     def finish(self) -> MemberScores:
         """Metrics, warnings and evidence of the whole run; errors as in `RunScorer.finish`."""
         if len(self._scorers) > 1:
-            return suite_scores({name: each.evidence() for name, each in self._scorers.items()})
+            return suite_scores(evidence_of_suite(self._scorers))
         return MemberScores({name: scorer.finish() for name, scorer in self._scorers.items()})

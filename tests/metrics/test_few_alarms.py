@@ -17,8 +17,8 @@ from harness.metrics.certify import certify
 from harness.metrics.estimate import resampled_statistics
 from harness.metrics.intervals import resample_counts
 from harness.metrics.jackknife import left_out_counts
+from harness.metrics.needs import LEAST_AUPIMO_PIXELS, OLDER_EVIDENCE
 from harness.metrics.pimo import FPR_BOUNDS, recall_shares
-from harness.metrics.table import LEAST_AUPIMO_PIXELS, OLDER_EVIDENCE
 from tests.metrics.oracles import Case, Split, random_cases, scored, slow_aupro, slow_dice, value
 
 DTYPES = [np.float16, np.float32]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from harness.metrics import Evidence
+from harness.metrics import Evidence, RunScorer
+from harness.metrics.errors import TruthMismatch
 from harness.metrics.evidence import ScoreEvidence
 from harness.metrics.jackknife import (
     difference_of,
@@ -19,12 +21,13 @@ from harness.metrics.jackknife import (
 )
 from harness.metrics.pooled import all_pairs
 from harness.metrics.ranks import pairs_of
+from harness.metrics.scorer import evidence_of_suite
 from harness.metrics.suite_table import SUITE_METRICS
 from harness.metrics.suites import SuiteScores, mean_of_members, resample_suite, score_suite
 from harness.metrics.table import METRICS
 from harness.records.members import MEAN
 from harness.records.record import MetricValue
-from tests.metrics.oracles import Case, random_cases, scored
+from tests.metrics.oracles import Case, Split, random_cases, scored
 
 DTYPES = [np.float16, np.float32]
 
@@ -67,9 +70,12 @@ def found(scores: SuiteScores, metric: str, grid: str | None = None) -> MetricVa
     return next(m for m in (*scores.pooled, *scores.means) if (m.id, m.grid) == (metric, grid))
 
 
-def maps_of(seed: int, dtype: type, offset: float, images: int = 24) -> list[Case]:
+def maps_of(
+    seed: int, dtype: type, offset: float, *, images: int = 24, levels: int | None = 60
+) -> list[Case]:
     """Images of twelve patients, whose maps lie `offset` higher than those of others."""
-    cases = random_cases(np.random.default_rng(seed), images, dtype=dtype, offset=offset, levels=60)
+    rng = np.random.default_rng(seed)
+    cases = random_cases(rng, images, (16, 18), dtype=dtype, offset=offset, levels=levels)
     return [replace(case, group=f"p{place % 12:02}") for place, case in enumerate(cases)]
 
 
@@ -91,30 +97,63 @@ def found_in(metrics: tuple[MetricValue, ...], metric: str) -> float:
     return next(m.value for m in metrics if m.id == metric and m.grid in (None, "native"))
 
 
+def scorers_of(
+    cases: dict[str, list[Case]], spool: Path, **options: object
+) -> dict[str, RunScorer]:
+    """A scorer of each member with all of its answers."""
+    found = {}
+    for name, own in cases.items():
+        split = Split(own)
+        found[name] = RunScorer(split.truth(), None, spool=spool / name, maps=True, **options)
+        for key, case in zip(split.keys, own, strict=True):
+            found[name].add("test", key, case.image_score, case.anomaly_map)
+    return found
+
+
+def pixels_of(cases: dict[str, list[Case]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Labels and scores of all pixels of each member."""
+    return {name: Split(own).pooled() for name, own in cases.items()}
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_pooled_pixel_auroc_counts_every_pair_of_pixels(dtype: type) -> None:
-    cases = {"a": maps_of(1, dtype, 0), "b": maps_of(2, dtype, 1), "c": maps_of(3, dtype, -0.5)}
-    members = {name: scored(own, intervals=True).evidence for name, own in cases.items()}
-    members["no masks"] = images(np.random.default_rng(0), 12, 1)
-    scores = score_suite(members)
-    split = {
-        name: (
-            np.concatenate([case.mask.ravel() for case in own]),
-            np.concatenate([case.anomaly_map.ravel() for case in own]),
-        )
-        for name, own in cases.items()
+@pytest.mark.parametrize("levels", [None, 60])
+def test_pooled_pixel_auroc_counts_every_pair_of_pixels(
+    dtype: type, levels: int | None, tmp_path: Path
+) -> None:
+    cases = {
+        name: maps_of(place, dtype, offset, levels=levels)
+        for place, (name, offset) in enumerate({"a": 0.0, "b": 1.0, "c": -0.5}.items())
     }
+    members = evidence_of_suite(scorers_of(cases, tmp_path))
+    members["no masks"] = images(np.random.default_rng(0), 12, 1)
+    for name, evidence in members.items():
+        evidence.save(tmp_path / f"{name}.npz")
+        assert Evidence.load(tmp_path / f"{name}.npz").misranked == evidence.misranked
+    scores = score_suite(members)
+    split = pixels_of(cases)
     for metric in ("pooled_pixel_auroc", "pooled_pixel_auroc_across"):
         told = found(scores, metric, "native")
         expected = brute_force(split, is_across=SUITE_METRICS[metric].is_across)
         assert told.n == 36
-        if dtype == np.float16:
-            assert told.value == pytest.approx(expected, abs=1e-14)
-            assert told.reason == "few patients"
-        else:
-            doubt = float(told.reason.partition("exact to ")[2].partition(":")[0])
-            assert 0 < abs(told.value - expected) < 1.1 * doubt < 0.02
+        assert told.value == pytest.approx(expected, abs=1e-14)
+        assert told.reason == "few patients"
         assert told.low < told.value < told.high
+    assert score_suite(dict(reversed(members.items()))).pooled == scores.pooled
+    on_disk = evidence_of_suite(scorers_of(cases, tmp_path, memory_limit_bytes=0))
+    assert [e.misranked for e in on_disk.values()] == [members[name].misranked for name in on_disk]
+
+
+def test_float32_pairs_that_were_not_counted_are_bounded(tmp_path: Path) -> None:
+    cases = {"a": maps_of(1, np.float32, 0, levels=None), "b": maps_of(2, np.float32, 1)}
+    members = evidence_of_suite(scorers_of(cases, tmp_path))
+    bare = {name: replace(each, misranked=None) for name, each in members.items()}
+    told = found(score_suite(bare), "pooled_pixel_auroc_across", "native")
+    doubt = float(told.reason.partition("exact to ")[2].partition(":")[0])
+    expected = brute_force(pixels_of(cases), is_across=True)
+    assert 0 < abs(told.value - expected) < 1.1 * doubt < 0.02
+    forged = {"native": {"b": members["a"].misranked["native"]["b"] * 2}}
+    with pytest.raises(TruthMismatch, match="none that the histograms allow"):
+        score_suite({**members, "a": replace(members["a"], misranked=forged)})
 
 
 def test_a_unit_left_out_of_a_pooled_image_auroc_is_left_out_of_its_member() -> None:
@@ -141,14 +180,7 @@ def test_a_unit_left_out_of_a_pooled_pixel_auroc_moves_it_by_what_its_pixels_do(
     moves = all_pairs(members, "native", wants_moves=True).moves["b"]
 
     def across(own: dict[str, list[Case]]) -> float:
-        split = {
-            name: (
-                np.concatenate([case.mask.ravel() for case in part]),
-                np.concatenate([case.anomaly_map.ravel() for case in part]),
-            )
-            for name, part in own.items()
-        }
-        return 2 * brute_force(split, is_across=True)
+        return 2 * brute_force(pixels_of(own), is_across=True)
 
     whole = across(cases)
     for place in range(0, 12, 4):

@@ -134,6 +134,9 @@ def metrics(method: Method, benchmark: str, seed: int) -> list[dict[str, Any]]:
             ("dice_at_0.5", grid): moved**6 * 0.7 + shift,
             ("dice_at_valid", grid): moved**4 * 0.7 + shift,
             ("dice_max", grid): moved**4 * 0.72 + shift,
+            ("dice_at_fpr", grid): moved**5 * 0.7 + shift,
+            ("pro_05", grid): moved**4 * 0.9 + shift,
+            ("aupimo", grid): moved**8 * 0.6 + shift,
         }
     return [
         _metric(name, grid, value, units, has_maps=method.has_maps)

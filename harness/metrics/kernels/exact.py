@@ -50,7 +50,7 @@ class FloatPixels:
     """Whether they lie on disk, where long stretches are read faster."""
 
 
-class Limits(NamedTuple):
+class SweepLimits(NamedTuple):
     """False-positive rates up to which region overlap is integrated."""
 
     every: float
@@ -84,7 +84,7 @@ class ExactSweep:
 
 
 def exact_sweep(
-    histograms: Histograms, floats: FloatPixels | None, *, limits: Limits, wants_edges: bool
+    histograms: Histograms, floats: FloatPixels | None, *, limits: SweepLimits, wants_edges: bool
 ) -> ExactSweep:
     """Sweep over the whole split; every image has been given.
 
@@ -106,7 +106,7 @@ def exact_sweep(
     )
 
 
-def sweep_halves(histograms: Histograms, limits: Limits) -> NDArray[np.float64]:
+def sweep_halves(histograms: Histograms, limits: SweepLimits) -> NDArray[np.float64]:
     """States [2, 30] of histograms of any number of bins."""
     background, foreground, anomalous_background, anomalous_foreground = histograms.pixels
     weights = histograms.weights
@@ -183,7 +183,7 @@ class _FloatSweep:
     """The running state of a float32 sweep."""
 
     def __init__(
-        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: Limits
+        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: SweepLimits
     ) -> None:
         self.normal = _normal_of(floats)
         self.anomalous = sweep.AnomalousPixels(
@@ -261,7 +261,7 @@ class _FloatSweep:
 
 
 def _sweep_floats(
-    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: Limits
+    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: SweepLimits
 ) -> ExactSweep:
     running = _FloatSweep(floats, pixels, targets, limits)
     sizes = pixels.sum(axis=0)
@@ -280,6 +280,26 @@ def _sweep_floats(
         levels=int(tallies[sweep.LEVELS]),
         largest=int(tallies[sweep.LARGEST]),
     )
+
+
+def misranked_across(normal: FloatPixels, others: Sequence[FloatPixels]) -> NDArray[np.int64]:
+    """Twice the pairs of a normal pixel of one split above an anomalous one of each other split,
+    those of equal scores once; int64 [splits]."""
+    blocks = _normal_of(normal)
+    ordered = [sort_anomalous(other.anomalous, other.runs) for other in others]
+    starts = np.cumsum([0, *(low.size for low, _, _ in ordered)])
+    offsets = np.stack(
+        [own + start for (_, _, own), start in zip(ordered, starts[:-1], strict=True)]
+    )
+    is_used = np.diff(offsets, axis=1).any(axis=0)
+    is_used[blocks.buckets] = True
+    misranked = np.zeros(len(others), np.int64)
+    sweep.count_misranked(
+        np.flatnonzero(is_used)[::-1].astype(np.int64), blocks,
+        np.concatenate([low for low, _, _ in ordered]), offsets,
+        np.zeros((2, KEYS), np.uint32), misranked,
+    )  # fmt: skip
+    return misranked
 
 
 def _parts(buckets: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
