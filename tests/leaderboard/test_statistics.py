@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -259,4 +260,5 @@ def test_places_of_hidden_rows_follow_what_is_shown(make_record):
 
 def test_rows_are_plain_json_without_nan(make_record):
     rows = summarise([make_record(metrics={("pixel_pro", "native"): None} | ONE)])
-    json.dumps([asdict(row) for row in rows], allow_nan=False)
+    as_json = partial(Part.model_dump, mode="json")
+    json.dumps([asdict(row) for row in rows], allow_nan=False, default=as_json)
