@@ -12,6 +12,7 @@ import pytest
 from harness.board.public_rows import published
 from harness.board.rows import place, ranked_records, summarise
 from harness.common.statuses import Status
+from harness.records.parts import Part
 from tests.record_factory import comparison
 
 ONE = {("image_auroc", None): 0.5}
