@@ -32,6 +32,8 @@ EXAMPLES = """
   python -m harness.campaign run table2 --data-root /data/bmad --device cuda --on ray
       the same on every GPU of a Ray cluster; docs/cluster.md says what a node needs
   python -m harness.campaign status table2 --data-root /data/bmad
+  python -m harness.campaign run few-shot --data-root /data/bmad --shots 1 4 --benchmark brain
+  python -m harness.campaign run unified --data-root /data/bmad --suite unified-3
   python -m harness.campaign run my-grid.toml --data-root /data/bmad
 """
 ACTIONS = ("plan", "run", "status", "resume")
@@ -48,13 +50,27 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument(
-        "campaign", nargs="?", help="a campaign that ships (table2), or a TOML file"
+        "campaign", nargs="?", help="one that ships (table2, unified, few-shot), or a TOML file"
     )
     group = parser.add_argument_group("the grid (changes what the campaign says)")
     group.add_argument("--entries", nargs="+", metavar="ENTRY", help="paths may hold wildcards")
     group.add_argument("--leave-out", nargs="+", metavar="NAME", help="names of entries")
     group.add_argument("--seed", dest="seeds", type=int, nargs="+", metavar="N")
     group.add_argument("--preset", help="preset of every entry")
+    group.add_argument(
+        "--regime", dest="regimes", nargs="+", metavar="NAME",
+        help="one-class, one-class-256, few-shot, unified (default: one-class)",
+    )  # fmt: skip
+    group.add_argument(
+        "--shots", type=int, nargs="+", metavar="K", help="of few-shot (default: 1 2 4 8 16)"
+    )
+    group.add_argument(
+        "--suite",
+        dest="suites",
+        nargs="+",
+        metavar="NAME",
+        help="of unified: names, or .toml files",
+    )
     data_options.add(parser)
     cli.add_engine_options(parser)
     group = parser.add_argument_group("on which machines")
@@ -142,10 +158,7 @@ def run(
 
 def _recorded(plan: CampaignPlan, ended: Ended) -> str:
     """Status and detail of the record that a failed run left."""
-    from harness.records.store import RunName
-
-    cell = ended.cell
-    record = plan.store.find(RunName(cell.benchmark, cell.variant.name, cell.seed))
+    record = plan.store.find(ended.cell.run)
     if record is None:
         return ended.detail
     detail = f", {record.outcome.detail}" if record.outcome.detail else ""

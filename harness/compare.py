@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from harness.board.entry_comparison import compare_entries
 from harness.common.errors import DataMissing, UsageError
 from harness.console import cli
+from harness.records.members import MEAN
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +36,8 @@ EXAMPLES = """
   python -m harness.compare --unranked           also what takes no rank on the board
   python -m harness.compare padim mine --benchmark brain
       two entries, ranked or not: differences, intervals, p-values, a sentence for a paper
+  python -m harness.compare padim mine --benchmark brain@shots-4
+      the same in another regime; runs of two regimes are never compared
   python -m harness.compare padim mine --benchmark brain --latex > table.tex
 """
 
@@ -112,12 +115,12 @@ def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -
     """Every benchmark: ranks, ties and stability, printed and written."""
     from harness.board.comparison import comparison_bytes, comparison_path
     from harness.board.rows import ranked_records
-    from harness.records.releases import claimed_name
+    from harness.records.releases import is_asked
 
     groups = _finished(records) if options.unranked else ranked_records(records)
     if options.benchmarks:
         asked = options.benchmarks
-        groups = {n: group for n, group in groups.items() if {n, claimed_name(n)} & {*asked}}
+        groups = {n: g for n, g in groups.items() if any(is_asked(n, each) for each in asked)}
     if not groups:
         raise DataMissing(
             "there is no run to compare that may take a rank",
@@ -180,7 +183,7 @@ def _finished(records: Sequence[Record]) -> dict[str, tuple[Record, ...]]:
     groups: dict[str, tuple[Record, ...]] = {}
     for record in records:
         if record.is_ok:
-            name = record.pack.benchmark
+            name = record.place
             groups[name] = (*groups.get(name, ()), record)
     return groups
 
@@ -196,9 +199,11 @@ def report(comparison: Comparison) -> str:
         if (
             column.metric not in ("image_auroc", "pixel_auroc", "pixel_pro")
             or column.grid == "paper"
+            or column.member not in (None, MEAN)
         ):
             continue
-        lines.append(f"  {column.metric} ({column.track})")
+        over = f"{column.member}, " if column.member else ""
+        lines.append(f"  {column.metric} ({over}{column.track})")
         lines += [
             f"    {standing.rank}. {standing.entry}: {100 * (standing.mean or 0.0):.2f}"
             + (f", tied with {', '.join(standing.ties)}" if standing.ties else "")

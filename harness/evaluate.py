@@ -33,7 +33,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(
         "evaluate",
         "Run entries (folders, submission files, images or image archives) on benchmarks.\n"
-        "A finished run is not run again; a failed one is.",
+        "A finished run is not run again, nor one that is not applicable; a failed one is.",
         EXAMPLES,
     )
     add_run_options(parser)
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None) -> int:
                 show(records, plan, is_json=options.json, rebuild_site=not options.no_site)
             raise
     show(records, plan, is_json=options.json, rebuild_site=not options.no_site)
-    return 0 if all(record.is_ok for record in records) else EntryFailed.exit_code
+    return 0 if all(record.is_settled for record in records) else EntryFailed.exit_code
 
 
 def show(records: Sequence[Record], plan: RunPlan, *, is_json: bool, rebuild_site: bool) -> None:

@@ -111,6 +111,7 @@ def _baselines(_root: Path | None, _results: Path) -> Rows:
                 "trains": "yes" if entry.table.trains else "no",
                 "maps": "yes" if entry.table.maps else "no",
                 "backbones": ", ".join(entry.table.backbones) or "none",
+                "had learned from": entry.supervision.told if entry.supervision else "not declared",
                 "parameters": ", ".join(entry.document.get("params", {})),
             }
         )
@@ -119,6 +120,7 @@ def _baselines(_root: Path | None, _results: Path) -> Rows:
 
 def _metrics(_root: Path | None, _results: Path) -> Rows:
     from harness.metrics import METRICS
+    from harness.metrics.suite_table import SUITE_METRICS
 
     return [
         {
@@ -127,7 +129,7 @@ def _metrics(_root: Path | None, _results: Path) -> Rows:
             "better": metric.direction,
             "definition": metric.definition,
         }
-        for metric in METRICS.values()
+        for metric in (*METRICS.values(), *SUITE_METRICS.values())
     ]
 
 
@@ -153,6 +155,7 @@ def _statuses(_root: Path | None, _results: Path) -> Rows:
 def _runs(_root: Path | None, results: Path) -> Rows:
     from harness.benchmarks.known import known_releases
     from harness.board.tracks import why_unranked
+    from harness.records.regime import ONE_CLASS
     from harness.records.releases import under_known_names
     from harness.records.store import Store
 
@@ -160,7 +163,8 @@ def _runs(_root: Path | None, results: Path) -> Rows:
     shown = under_known_names(stored, known_releases())
     return [
         {
-            "run": f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}",
+            "run": f"{record.place}/{record.entry.name}/seed-{record.seed}",
+            "regime": (record.regime or ONE_CLASS).shown,
             "status": record.outcome.status.value,
             "engine": record.machine.engine,
             "device": record.machine.device,

@@ -27,6 +27,7 @@ EXAMPLES = """
   python -m harness.rerun results/demo/padim/seed-0.json
   python -m harness.rerun results/brain/rd4ad/seed-0.json --data-root /data/bmad --device cuda:0
   python -m harness.rerun mine.json --entry mine.tar --pack /data/my-pack
+  python -m harness.rerun results/unified-3@unified/rd4ad/seed-0.json --data-root /data/bmad
 """
 
 
@@ -42,7 +43,12 @@ def build_parser() -> cli.Parser:
         "--entry", metavar="ENTRY", help="where the entry is now, if not where the record says"
     )
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the benchmarks")
-    parser.add_argument("--pack", type=Path, metavar="DIR", help="the pack's folder")
+    parser.add_argument(
+        "--pack", type=Path, nargs="+", metavar="DIR", help="the pack's folder, or its members'"
+    )
+    parser.add_argument(
+        "--suite", type=Path, metavar="FILE", help="of a suite that does not ship, its .toml"
+    )
     parser.add_argument("--device", help="cpu or cuda:<index or UUID> (default: the record's kind)")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="folder of backbones")
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
@@ -55,7 +61,7 @@ def main(argv: Sequence[str] | None) -> int:
     from harness.records.store import read_record
 
     record = read_record(options.record)
-    if not record.is_ok:
+    if not record.is_settled:
         raise UsageError(
             f"the run ended with {record.outcome.status}: there is nothing to compare",
             where=str(options.record),
@@ -75,7 +81,7 @@ def main(argv: Sequence[str] | None) -> int:
 
 def as_table(record: Record, compared: Sequence[Compared]) -> str:
     """One line each, and a last one that says what it comes to."""
-    lines = [f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}"]
+    lines = [f"{record.place}/{record.entry.name}/seed-{record.seed}"]
     width = max(len(each.name) for each in compared)
     for each in compared:
         mark = "same" if each.is_same else f"DIFFERS: {each.again}"

@@ -80,7 +80,7 @@ def table(rows: Sequence[Recomputed]) -> str:
             f" {len(of_run) - exact} within certain bounds, {len(wrong)} wrong"
         )
         lines += [
-            f"  {row.metric} ({row.grid or 'image'}): stored {row.stored},"
+            f"  {row.metric} ({row.where}): stored {row.stored},"
             f" the evidence allows {row.low} to {row.high}"
             for row in wrong
         ]

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.console import cli
+from harness.running.declaring import add_supervision_options
 from harness.running.submitting import submit
 
 EXAMPLES = """
   python -m harness.submit registry.example/me/my-method:1.0 --name my-method \\
       --authors "A. Author" "B. Author" --paper https://arxiv.org/abs/… \\
-      --code https://git.example/me/my-method --licence MIT --pretraining ImageNet
+      --code https://git.example/me/my-method --licence MIT --pretraining ImageNet \\
+      --shots-normal 0 --shots-abnormal 0 --foreign-labels none --contamination default=none
   python -m harness.submit my-method:latest --archive my-method.tar --name my-method …
       an image that is in no registry: the archive is handed over, its hash stands in the file
   python -m harness.submit path/to/my-method --paper none --code none
@@ -52,6 +54,7 @@ def build_parser() -> cli.Parser:
     group.add_argument("--pretraining", help="none, ImageNet, medical, or another, named")
     group.add_argument("--external-data", help="data other than the pack's training split, named")
     group.add_argument("--description", help="one line")
+    add_supervision_options(parser)
     cli.add_engine_options(parser)
     cli.add_setting_options(parser)
     group = parser.add_argument_group("what is written")

@@ -253,7 +253,7 @@ def curve_lines(
     have = [
         (_headline(row), row)
         for row in rows
-        if (row.benchmark, row.entry, row.track, row.isolation) in runs and not row.failures
+        if (row.benchmark, row.entry, row.track, row.isolation) in runs and not row.without_result
     ]
     have.sort(key=lambda pair: (-pair[0], pair[1].entry, pair[1].track, pair[1].isolation))
     trivial = [row for _, row in have if is_trivial(row.metadata)][:MOST_TRIVIAL_CURVES]

@@ -249,6 +249,8 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         families=words.FAMILIES,
         method_groups=words.METHOD_GROUPS,
         pretrainings=words.PRETRAINING,
+        label_kinds=words.LABELS,
+        contaminations=words.CONTAMINATIONS,
         metrics=words.METRICS,
         metric_key=guide.metric_key,
         terms=guide.TERMS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from harness.board.rows import MetricSummary, Row
+from harness.board.rows import NOT_APPLICABLE, MetricSummary, Row
 from harness.board.site_data import Overall
 from leaderboard import formats
 from leaderboard.paper import Reported, difference
@@ -68,10 +68,8 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
     if metric_id == COST:
         return _cost_cell(row)
     metric = row.metric(metric_id, None) or row.metric(metric_id, "native")
-    if row.failures:
-        statuses = formats.joined(dict.fromkeys(failure.status.value for failure in row.failures))
-        count = f"{len(row.failures)} of {len(row.seeds)}: " if len(row.seeds) > 1 else ""
-        return Cell("failed", "failed", small=count + statuses)
+    if row.without_result:
+        return _cell_without_result(row)
     if metric is None or metric.mean is None:
         return Cell("NA", "na", small=metric.reason or "" if metric else "not measured")
     if row.has_extra_map and metric.grid is not None:
@@ -90,6 +88,14 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
         title=title,
         below=context.not_above_trivial.get((row.benchmark, row.entry, row.track, metric_id), ""),
     )
+
+
+def _cell_without_result(row: Row) -> Cell:
+    if not row.failures:
+        return Cell("NA", "na", small=NOT_APPLICABLE, title=row.not_applicable[0].sentence)
+    statuses = formats.joined(dict.fromkeys(failure.status.value for failure in row.failures))
+    count = f"{len(row.failures)} of {len(row.seeds)}: " if len(row.seeds) > 1 else ""
+    return Cell("failed", "failed", small=count + statuses)
 
 
 def rank_badge(metric: MetricSummary) -> tuple[str, int | None, str]:
@@ -120,7 +126,7 @@ def _spread(metric: MetricSummary) -> str:
 
 def _cost_cell(row: Row) -> Cell:
     if row.seconds_per_image is None:
-        return Cell("NA", "na", small="failed" if row.failures else "no time")
+        return Cell("NA", "na", small=_no_time(row))
     gpu = row.peak_gpu_mib
     return Cell(
         formats.seconds(row.seconds_per_image),
@@ -131,6 +137,12 @@ def _cost_cell(row: Row) -> Cell:
         if row.seconds_less_echo is None
         else f"{formats.seconds(row.seconds_less_echo)} less echo",
     )
+
+
+def _no_time(row: Row) -> str:
+    if row.failures:
+        return "failed"
+    return NOT_APPLICABLE if row.not_applicable else "no time"
 
 
 def with_interval(row: Row | None, metric_id: str, context: Context) -> Cell:

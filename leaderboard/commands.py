@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from harness.records.record import Parameter, Record
+from harness.records.regime import BOARD_SUITES, ONE_CLASS
 from harness.records.releases import claimed_name
 from leaderboard import words
 
@@ -64,6 +65,17 @@ def source(record: Record) -> str:
 
 def _data(record: Record) -> list[str]:
     """The options that name the images; DIR is the reader's own folder."""
+    regime = record.regime or ONE_CLASS
+    asked = regime.options
+    if regime.suite is not None:
+        is_shipped = regime.suite.startswith(BOARD_SUITES)
+        suite = regime.suite if is_shipped else f"{OUTSIDE}/{regime.suite}.toml"
+        own = [] if is_shipped else ["--pack", OUTSIDE]
+        return ["--suite", suite, *asked, *(own or ["--data-root", OUTSIDE])]
+    return [*_packs(record), *asked]
+
+
+def _packs(record: Record) -> list[str]:
     benchmark = claimed_name(record.pack.benchmark)
     if benchmark == words.DEMO:
         return ["--benchmark", benchmark]

@@ -13,17 +13,21 @@ from collections.abc import Sequence
 
 from harness.board.rows import MetricSummary, Row
 from harness.board.site_data import Material
+from harness.board.tidy_rows import regime_cells, supervision_cells
 from harness.records.record import Record
 from leaderboard import formats
 from leaderboard.paper import Reported, by_cell, difference
 
 SCHEMA_VERSION = 1
+REGIME_COLUMNS = ("regime", "suite", "shots", "delivery")
+SUPERVISION_COLUMNS = (
+    "labels", "shots_normal", "shots_abnormal", "foreign_labels", "contamination",
+)  # fmt: skip
 CSV_COLUMNS = (
     "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
     "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
     "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "weight_files",
-    "identity", "pack_version",
-    "harness_commit",
+    "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS,
 )  # fmt: skip
 Scalar = str | int | float | bool | None
 
@@ -108,6 +112,11 @@ def _row(row: Row) -> dict[str, object]:
     return {
         **vars(row),
         "failures": [vars(failure) for failure in row.failures],
+        "not_applicable": [vars(each) for each in row.not_applicable],
+        "regime": row.regime.without_draw().model_dump(mode="json"),
+        "supervision": row.supervision and row.supervision.model_dump(mode="json"),
+        "labels": row.labels.value,
+        "contamination": row.contamination.value,
         "metrics": [
             {name: value for name, value in vars(metric).items() if name != "standing"}
             | {
@@ -121,7 +130,7 @@ def _row(row: Row) -> dict[str, object]:
 
 
 def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> dict[str, Scalar]:
-    ended = dict.fromkeys(failure.status.value for failure in row.failures)
+    ended = dict.fromkeys(each.status.value for each in row.without_result)
     line: dict[str, Scalar] = {
         "source": "measured",
         "benchmark": row.benchmark,
@@ -144,6 +153,8 @@ def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> d
         "identity": " ".join(row.identities),
         "pack_version": " ".join(row.packs),
         "harness_commit": " ".join(row.commits),
+        **supervision_cells(row),
+        **regime_cells(row),
     }
     if metric is not None:
         line |= {

@@ -21,7 +21,7 @@ from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
-from leaderboard.tables import benchmark_page, context_of, entry_page
+from leaderboard.tables import benchmark_page, context_of, entry_page, settled_status
 
 MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
@@ -130,7 +130,7 @@ class Section:
     overview: tuple[Cell, ...]
     """Cells for the table at the top of the page, in the order of `OVERVIEW`."""
     status: str
-    """`ok`, or how many runs failed."""
+    """`ok`, how many runs failed, or that the method cannot do it."""
     command: str
     """How to rerun it; empty for hidden packs."""
     seeds: tuple[str, ...]
@@ -146,7 +146,7 @@ class Section:
     more: tuple[MetricLine, ...]
     """The others."""
     failures: tuple[FailureLine, ...]
-    """Failed runs."""
+    """Runs without a result."""
     runs: tuple[RunLine, ...]
     """All runs; empty for hidden packs."""
     training: tuple[TrainingLine, ...]
@@ -234,7 +234,7 @@ def _page(sections: Sequence[Section], first: Row) -> EntryPage:
         stem=formats.file_stem(first.entry),
         title=formats.plain(first.title),
         description=formats.plain(first.metadata.get("description", "")),
-        facts=_declared(first.metadata),
+        facts=(*_declared(first.metadata), _supervision(first)),
         deviations=_deviations(first.metadata),
         sections=tuple(sections),
     )
@@ -252,6 +252,11 @@ def _declared(metadata: Mapping[str, object]) -> tuple[Fact, ...]:
         for key, label in labels.items()
         if metadata.get(key)
     )
+
+
+def _supervision(row: Row) -> Fact:
+    told = row.supervision.told if row.supervision else "not declared"
+    return Fact("Had learned from", formats.plain(told))
 
 
 def _deviations(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -293,7 +298,7 @@ class _Maker:
             summary=_summary(row),
             remarks=_remarks(row, records),
             overview=tuple(cell(row, metric, context) for metric in OVERVIEW),
-            status=f"{count} of {len(row.seeds)} failed" if count else "ok",
+            status=f"{count} of {len(row.seeds)} failed" if count else settled_status([row]),
             command=rerun_command(records, self.default_limits) if records else "",
             seeds=tuple(f"seed {record.seed}" for record in records),
             has_paper_grid=any(line.on_paper_grid for line in lines.values()),
@@ -329,7 +334,7 @@ class _Maker:
 
 
 def failure_lines(row: Row) -> tuple[FailureLine, ...]:
-    """The failed runs of a row, each with its remedy."""
+    """The runs of a row without a result, each with its remedy."""
     return tuple(
         FailureLine(
             failure.seed,
@@ -340,7 +345,7 @@ def failure_lines(row: Row) -> tuple[FailureLine, ...]:
             tuple(one_line(line, MAX_LOG_LINE) for line in failure.log),
             formats.plain(failure.log_path),
         )
-        for failure in row.failures
+        for failure in row.without_result
     )
 
 

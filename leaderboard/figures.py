@@ -131,7 +131,12 @@ def cost_figure(key: str, benchmark: str, rows: Sequence[Row]) -> Figure | None:
     points = []
     for row in rows:
         metric = row.metric("image_auroc", None)
-        if metric is None or metric.mean is None or row.seconds_per_image is None or row.failures:
+        if (
+            metric is None
+            or metric.mean is None
+            or row.seconds_per_image is None
+            or row.without_result
+        ):
             continue
         gpu = row.peak_gpu_mib
         points.append(

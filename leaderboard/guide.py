@@ -90,6 +90,19 @@ _ROWS = (
         ),
     ),
     Term(
+        "supervision",
+        "Had learned from",
+        "What the method had learned from before its runs, as its author declares it.",
+        (
+            "What a run gives it the harness knows. “No labels”: no image of a benchmark and no"
+            " labelled anomaly data of others. “Normal images”, “abnormal images”: of the benchmarks,"
+            " before it came. “Other data's labels”: other labelled anomaly data, such as the test"
+            " splits of other benchmarks. Pretraining is asked apart: whether that of the method or of"
+            " its backbone saw a benchmark's images or labels. Nothing of it is measured; “unknown” is"
+            " an answer. With several benchmarks in a line the worst answer stands there."
+        ),
+    ),
+    Term(
         "audit",
         "Audit",
         (
@@ -170,7 +183,9 @@ _VALUES = (
         "The value does not exist, for the reason given; it is never zero and sorts last both ways.",
         (
             "For example: a method that gives one score per image has no pixel metric; a benchmark"
-            " without lesion masks has none for anybody; Dice has no value for a constant map."
+            " without lesion masks has none for anybody; Dice has no value for a constant map. “Not"
+            " applicable”: the method cannot learn from what the run gives it, such as one image where"
+            " its smallest batch has two. That is nobody's failure."
         ),
     ),
     Term("not-run", "–", "Not run on this benchmark, or not in the paper."),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.board.rows import Failure, Row
 from harness.board.site_data import Material, TeamCount
-from harness.common.statuses import STATUS_TABLE, Fault, Status
+from harness.common.statuses import STATUS_TABLE, Status
 from leaderboard import cells, formats, words
 from leaderboard.cells import COST, NOT_RUN, Cell, Context
 from leaderboard.paper import Reported, difference, method_key
@@ -57,12 +57,12 @@ class StatusGroup:
 
 
 def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
-    """Every status that an entry can end with by its own fault, those that occurred first."""
+    """Every status that leaves an entry without a result, those that occurred first."""
     runs: dict[Status, list[FailedRun]] = {}
     ordered = sorted(rows, key=lambda r: (r.title.casefold(), words.benchmark_order(r.benchmark)))
     for row in ordered:
         section = f"{formats.file_stem(row.benchmark)}-{row.track}-{row.isolation}"
-        for failure in row.failures:
+        for failure in row.without_result:
             runs.setdefault(failure.status, []).append(
                 FailedRun(
                     title=formats.plain(row.title),
@@ -77,7 +77,7 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
     groups = [
         StatusGroup(status.value, told.sentence, told.remedy, tuple(runs.get(status, ())))
         for status, told in STATUS_TABLE.items()
-        if told.fault is Fault.ENTRY
+        if status.reaches_the_board and status is not Status.OK
     ]
     return tuple(sorted(groups, key=lambda group: -len(group.runs)))
 

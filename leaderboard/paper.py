@@ -62,13 +62,19 @@ def why_not_comparable(
 def difference(
     row: Row, metric_id: str, reported: Mapping[tuple[str, str, str], Reported]
 ) -> float | None:
-    """Measured minus reported, as a fraction; None where either is missing.
+    """Measured minus reported, as a fraction; None where either is missing, or the regime another.
 
     Pixel and region metrics are taken on the paper grid.
     """
     value = reported.get((method_key(row.title), row.benchmark, metric_id))
     measured = row.metric(metric_id, None) or row.metric(metric_id, "paper")
-    if value is None or value.mean is None or measured is None or measured.mean is None:
+    if (
+        row.place != row.benchmark
+        or value is None
+        or value.mean is None
+        or measured is None
+        or measured.mean is None
+    ):
         return None
     return measured.mean - value.mean
 

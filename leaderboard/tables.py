@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.board.rows import Row
+from harness.board.rows import NOT_APPLICABLE, Row
 from harness.board.site_data import Material, Overall, Waiting, is_canary, is_trivial
 from harness.records.releases import not_known
+from harness.records.supervision import worst
 from leaderboard import formats, words
 from leaderboard.cells import COST, NOT_RUN, Cell, Context, cell, paper_cell
 from leaderboard.paper import Reported, by_cell, method_key
@@ -74,6 +75,12 @@ class Line:
     """Key of the family."""
     pretraining: str
     """Key of the pretraining; empty where unknown."""
+    labels: str
+    """What labels it had learned from before its runs; empty for lines of the paper."""
+    contamination: str
+    """The worst that its pretraining had seen of one of the line's benchmarks; empty likewise."""
+    supervision: str
+    """All that it declares of it, in one line."""
     has_maps: str
     """`yes`, `no`, or empty where unknown."""
     remarks: tuple[str, ...]
@@ -323,7 +330,7 @@ def _line_order(rows: Sequence[Row], context: Context) -> tuple[object, ...]:
         average is None,
         average.average_rank if average else 0.0,
         not any(row.ranked for row in rows),
-        all(row.failures for row in rows),
+        all(row.without_result for row in rows),
         first.title.casefold(),
         first.entry,
         first.track,
@@ -360,6 +367,9 @@ def _measured_line(
         methods=words.method_group(first.title, first.metadata),
         family=words.family(first.metadata.get("family")),
         pretraining=words.pretraining(first.metadata.get("pretraining")),
+        labels=first.labels.value,
+        contamination=worst([row.contamination for row in rows]).value,
+        supervision=_supervision(first),
         has_maps="yes" if any(row.maps for row in rows) else "no",
         remarks=_remarks(rows),
         made=_made(rows),
@@ -367,7 +377,9 @@ def _measured_line(
         average=_average_cell(rows, context),
         seeds=" / ".join(str(count) for count in counts),
         seeds_key=str(counts[0]),
-        status=f"{sum(len(row.failures) for row in rows)} of {runs} failed" if failed else "ok",
+        status=f"{sum(len(row.failures) for row in rows)} of {runs} failed"
+        if failed
+        else settled_status(rows),
         failures=failed,
         cells=tuple(
             tuple(
@@ -377,6 +389,15 @@ def _measured_line(
             for group in groups
         ),
     )
+
+
+def _supervision(row: Row) -> str:
+    return formats.plain(row.supervision.told) if row.supervision else "it declares nothing"
+
+
+def settled_status(rows: Sequence[Row]) -> str:
+    """The status of a line without a failure."""
+    return NOT_APPLICABLE if all(row.not_applicable for row in rows) else "ok"
 
 
 def _made(rows: Sequence[Row]) -> str:
@@ -454,6 +475,9 @@ def _waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple
             methods=words.method_group(each.title, each.metadata),
             family=words.family(each.metadata.get("family")),
             pretraining=words.pretraining(each.metadata.get("pretraining")),
+            labels="",
+            contamination="",
+            supervision="",
             has_maps="",
             made="",
             made_title="",
@@ -488,6 +512,9 @@ def paper_lines(values: Sequence[Reported], groups: Sequence[Group]) -> tuple[Li
             methods="bmad",
             family=words.PAPER_FAMILIES.get(method_key(method), "other"),
             pretraining="",
+            labels="",
+            contamination="",
+            supervision="",
             has_maps="",
             remarks=(),
             made="",

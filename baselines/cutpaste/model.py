@@ -24,7 +24,7 @@ from baselines.kit import colour, determinism, images, maps, saved
 from baselines.kit.backbones import FeatureMaps
 from baselines.kit.precision import autocast, placed
 from baselines.kit.training import Schedule, Training, descend
-from harness.contract import Checkpoint
+from harness.contract import Checkpoint, NotApplicable
 
 # Width of the head's last layer (512 before it, the width of ResNet-18's embedding).
 HEAD_WIDTH = 128
@@ -153,7 +153,7 @@ class CutPaste:
         """Tell the views apart, then the density of the training images as they are."""
         split = images.read_training_images(train, self.size)
         if len(split) < 2:
-            raise ValueError("CutPaste needs at least 2 training images for a density")
+            raise NotApplicable("CutPaste needs at least 2 training images for a density")
         optimiser = self._make_optimiser()
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.params["epochs"])
         schedule = Schedule.of(

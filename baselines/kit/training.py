@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from baselines.kit.determinism import generator, seed_for
 from baselines.kit.images import TrainingImages
-from harness.contract import Checkpoint
+from harness.contract import Checkpoint, NotApplicable
 
 PROGRESS_PER_EPOCH = 10
 
@@ -85,7 +85,7 @@ class Training:
         device: where the batches are wanted.
         checkpoint: the harness's ear; the state of a training lies in its `state_folder`.
     Raises:
-        ValueError: too few training images for a single batch.
+        NotApplicable: too few training images for a single batch of a phase.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Training:
     ) -> None:
         for schedule in schedules:
             if not schedule.batches_per_pass(len(images)):
-                raise ValueError(
-                    f"{len(images)} training images make no batch: "
+                raise NotApplicable(
+                    f"{len(images)} training images make no batch, and so no step: "
                     f"at least {schedule.smallest_batch} are needed"
                 )
         self._images = images.placed(device)

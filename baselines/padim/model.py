@@ -20,7 +20,7 @@ from torch import Tensor
 from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import placed
-from harness.contract import Checkpoint
+from harness.contract import Checkpoint, NotApplicable
 
 # Positions in one matrix product or inversion: the same in every pass, so that no digit depends
 # on how many passes there are.
@@ -75,11 +75,12 @@ class Padim:
         """Mean and inverse covariance of every position, in as few passes as memory allows.
 
         Raises:
-            ValueError: fewer than 2 images, or `memory_mib` does not hold the model itself.
+            NotApplicable: fewer than 2 images.
+            ValueError: `memory_mib` does not hold the model itself.
         """
         split = images.read_training_images(train, self.size)
         if len(split) < 2:
-            raise ValueError("PaDiM needs at least 2 training images for a covariance")
+            raise NotApplicable("PaDiM needs at least 2 training images for a covariance")
         size: int = self.params["batch_size"]
         positions = self.embed(next(split.batches(1, self.device)))[0, 0].numel()
         channels = len(self.channels)

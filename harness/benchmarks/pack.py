@@ -75,6 +75,25 @@ class Pack:
         """The known benchmark that it says it is, or is another cut of; None: neither."""
         return self.card.base or (self.card.name if self.card.name in BENCHMARKS else None)
 
+    @property
+    def settings_name(self) -> str:
+        """The benchmark by whose settings it is run."""
+        return self.base or self.card.name
+
+    @property
+    def members(self) -> tuple[Pack, ...]:
+        """The packs that it is made of, each with a ground truth of its own: itself alone."""
+        return (self,)
+
+    @property
+    def training_mark(self) -> str:
+        """What its training material is known by: equal marks are equal files for an entry."""
+        return self.version
+
+    def origin(self, sample: Sample) -> MemberSample:
+        """The pack that a sample is of, and its own sample there."""
+        return MemberSample(self, sample)
+
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of `train`, `valid` or `test`, sorted by key; empty where it has none."""
         return tuple(sample for sample in self.samples if sample.split == name)
@@ -105,3 +124,13 @@ class Pack:
 
     def _changed(self, path: Path, error: UnreadableImage) -> PackInvalid:
         return PackInvalid(str(self.root), [f"{path.name} changed while in use: {error}"])
+
+
+@dataclass(frozen=True)
+class MemberSample:
+    """Where a sample comes from."""
+
+    pack: Pack
+    """The pack on disk."""
+    sample: Sample
+    """Its own sample, with its own key and size."""

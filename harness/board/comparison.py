@@ -101,16 +101,19 @@ class Column:
     """`native`, `paper`, or None for image metrics."""
     standings: tuple[Standing, ...]
     """By rank, then by mean, then by name."""
+    member: str | None = None
+    """Of a suite: its member, or `mean`; None where it is over all images (`MetricValue.member`)."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All columns of one benchmark."""
+    """All columns of one benchmark, or suite, in one regime."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     benchmark: str
-    """Name of the benchmark."""
+    """Name of the benchmark, with its regime where that is not one-class (`Record.place`): runs of
+    two regimes learned from different images, and are never ranked together."""
     pack: str
     """Version of the pack."""
     visibility: Visibility
@@ -141,16 +144,21 @@ class Comparison:
         hashes = sorted(record.record_hash for record in records if record.record_hash)
         return tuple(hashes) == self.records
 
-    def column(self, track: str, metric: str, grid: Grid | None) -> Column | None:
+    def column(
+        self, track: str, metric: str, grid: Grid | None, member: str | None = None
+    ) -> Column | None:
         """The column, or None where nothing was compared."""
         for column in self.columns:
-            if (column.track, column.metric, column.grid) == (track, metric, grid):
+            found = (column.track, column.metric, column.grid, column.member)
+            if found == (track, metric, grid, member):
                 return column
         return None
 
-    def standing(self, entry: str, track: str, metric: str, grid: Grid | None) -> Standing | None:
+    def standing(
+        self, entry: str, track: str, metric: str, grid: Grid | None, member: str | None = None
+    ) -> Standing | None:
         """Where an entry stands, or None where it was not compared."""
-        column = self.column(track, metric, grid)
+        column = self.column(track, metric, grid, member)
         for standing in column.standings if column else ():
             if standing.entry == entry:
                 return standing

@@ -25,7 +25,7 @@ from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.json_text import BadJson, parse_as
 from harness.records.record import Grid, Record
-from harness.records.store import RunName, Store, replacing, writing_problems
+from harness.records.store import Store, replacing, writing_problems
 
 if TYPE_CHECKING:
     from harness.metrics import Evidence
@@ -56,7 +56,7 @@ def refresh(store: Store) -> int:
 
     written = 0
     for record in store.records():
-        name = RunName(record.pack.benchmark, record.entry.name, record.seed)
+        name = store.name_of(record)
         path, source = store.curves_path(name), store.evidence_path(name)
         if not may_have_curves(record) or not source.is_file() or _read(path, record) is not None:
             continue
@@ -72,7 +72,7 @@ def read_curves(root: Path, records: Iterable[Record]) -> dict[str, RunCurves]:
     store = Store(root)
     found = {}
     for record in records:
-        name = RunName(record.pack.benchmark, record.entry.name, record.seed)
+        name = store.name_of(record)
         made = _read(store.curves_path(name), record)
         if made is not None and may_have_curves(record):
             found[record.run_key] = made
@@ -109,8 +109,8 @@ def curves_of_run(evidence: Evidence, record: Record) -> RunCurves:
 
 
 def may_have_curves(record: Record) -> bool:
-    """Whether curves of this run may be made and shown."""
-    may_be_shown = may_leave(Artefact.CURVES, record.pack.visibility)
+    """Whether curves of this run may be made and shown; a suite's has no one curve."""
+    may_be_shown = may_leave(Artefact.CURVES, record.pack.visibility) and not record.is_of_suite
     return record.is_ok and may_be_shown and record.evidence is not None
 
 

@@ -11,20 +11,22 @@ from harness.records.record import Grid, Track
 if TYPE_CHECKING:
     from harness.board.comparison import Column, Comparison, Standing
     from harness.metrics import Resampled
+    from harness.metrics.suites import SuiteResampled
     from harness.records.record import Record
     from harness.records.store import Store
 
-ColumnKey = tuple[str, Grid | None]
+ColumnKey = tuple[str, Grid | None, str | None]
+"""Metric, grid, and of a suite the member (`MetricValue.member`)."""
 
 
-ResampledRuns = dict[str, list[dict[ColumnKey, "Resampled"]]]
+ResampledRuns = dict[str, list[dict[ColumnKey, "Resampled | SuiteResampled"]]]
 
 
 def compare_entries(records: Sequence[Record], store: Store, *, seed: int = 0) -> Comparison:
     """Rank the entries of one benchmark in every column.
 
     Args:
-        records: finished runs of one benchmark.
+        records: finished runs of one benchmark, or suite, in one regime.
         store: where their evidence lies.
         seed: seed of the bootstrap.
     Raises:
@@ -48,7 +50,7 @@ def compare_entries(records: Sequence[Record], store: Store, *, seed: int = 0) -
     ]
     units = max((metric.n for metric in first.metrics), default=0)
     return Comparison(
-        benchmark=first.pack.benchmark,
+        benchmark=first.place,
         pack=first.pack.version,
         visibility=first.pack.visibility,
         metrics=METRICS_VERSION,
@@ -64,15 +66,22 @@ def compare_entries(records: Sequence[Record], store: Store, *, seed: int = 0) -
 
 
 def check_one_pack(records: Sequence[Record]) -> None:
-    """Runs that are compared saw the same images.
+    """Runs that are compared are of one regime and saw the same images.
 
     Raises:
-        StoreUnusable: they did not.
+        StoreUnusable: they are not, or did not.
     """
+    places = sorted({record.place for record in records})
+    if len(places) > 1:
+        raise StoreUnusable(
+            f"the runs are of different regimes, {', '.join(places)}: what they learned from differs,"
+            " and a difference would not be the methods'",
+            fix="compare runs of one of them",
+        )
     versions = sorted({record.pack.version for record in records})
     if len(versions) > 1:
         raise StoreUnusable(
-            f"the runs on {records[0].pack.benchmark} are of different packs: {', '.join(versions)}",
+            f"the runs on {records[0].place} are of different packs: {', '.join(versions)}",
             fix="run the older ones again with --replace",
         )
 
@@ -85,23 +94,39 @@ def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -
     keys = list(dict.fromkeys(key for seeds in runs.values() for run in seeds for key in run))
     return [
         Column(
-            track=track, metric=metric, grid=grid, standings=_standings(runs, (metric, grid), seed)
+            track=track,
+            metric=key[0],
+            grid=key[1],
+            standings=_standings(runs, key, seed),
+            member=key[2],
         )
-        for metric, grid in keys
+        for key in keys
     ]
 
 
 def resampled_runs(records: Sequence[Record], store: Store, seed: int) -> ResampledRuns:
     """By entry, one table of resampled metrics per seed."""
-    from harness.metrics import Evidence, resample
-    from harness.records.store import evidence_of
-
     runs: ResampledRuns = {}
     for record in records:
-        evidence = Evidence.load(evidence_of(store.record_path(store.name_of(record)), record))
-        table = {(row.id, row.grid): row for row in resample(evidence, seed=seed)}
-        runs.setdefault(record.entry.name, []).append(table)
+        runs.setdefault(record.entry.name, []).append(_resampled(record, store, seed))
     return runs
+
+
+def _resampled(
+    record: Record, store: Store, seed: int
+) -> dict[ColumnKey, Resampled | SuiteResampled]:
+    from harness.metrics import resample
+    from harness.metrics.suites import resample_suite
+    from harness.records.store import evidence_of
+    from harness.session.scoring import evidence_of_members
+
+    evidence = evidence_of_members(
+        evidence_of(store.record_path(store.name_of(record)), record), record
+    )
+    if record.is_of_suite:
+        return {(row.id, row.grid, row.member): row for row in resample_suite(evidence, seed=seed)}
+    (alone,) = evidence.values()
+    return {(row.id, row.grid, None): row for row in resample(alone, seed=seed)}
 
 
 def _standings(runs: ResampledRuns, key: ColumnKey, seed: int) -> tuple[Standing, ...]:

@@ -34,7 +34,7 @@ from harness.common.progress import Progress
 from harness.metrics import GroundTruth
 from harness.metrics.scorer import Map
 from harness.records.record import Record
-from harness.records.store import RunName, Store
+from harness.records.store import Store
 from harness.session.scoring import ground_truth
 
 CARD = "gallery.json"
@@ -63,7 +63,7 @@ def read_galleries(root: Path, records: Iterable[Record]) -> dict[str, Gallery]:
     for record in records:
         is_open = may_leave(Artefact.PICTURES, record.pack.visibility)
         may_be_shown = is_open and record.pack.images_may_be_shown
-        name = RunName(record.pack.benchmark, record.entry.name, record.seed)
+        name = store.name_of(record)
         folder = store.gallery_path(name)
         if not may_be_shown or not (folder / CARD).is_file():
             continue

@@ -100,7 +100,7 @@ def first_galleries(records: Sequence[Record], galleries: Mapping[str, Gallery])
     """The records whose pictures are shown: of each entry on each benchmark, the lowest seed's."""
     shown: dict[tuple[str, str, str, str], Record] = {}
     for record in sorted(records, key=lambda record: (record.seed, record.run_key)):
-        key = (record.pack.benchmark, record.entry.name, record.track, record.machine.isolation)
+        key = (record.place, record.entry.name, record.track, record.machine.isolation)
         if record.run_key in galleries:
             shown.setdefault(key, record)
     return [record for _, record in sorted(shown.items())]

@@ -19,8 +19,11 @@ from harness.board.table_formats import csv_table, latex_table, latex_text
 from harness.common.disclosure import Artefact, may_leave, strictest
 from harness.common.errors import UsageError
 from harness.common.near_misses import did_you_mean
+from harness.metrics.suite_table import SUITE_METRICS
+from harness.records.members import MEAN
 from harness.records.record import Grid
-from harness.records.releases import claimed_name
+from harness.records.regime import PLACE_MARK
+from harness.records.releases import is_asked
 
 if TYPE_CHECKING:
     from harness.board.entry_comparison import ColumnKey, ResampledRuns
@@ -63,6 +66,8 @@ class MetricDifference:
     """The same after Holm's correction over the metrics shown."""
     verdict: TestVerdict
     """Which entry is better at 5 % after Holm's correction."""
+    member: str | None = None
+    """Of a suite: its member, or `mean`; None where it is over all images."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,11 @@ def compare_pair(
     Args:
         records: any records; those of the two on the benchmark count.
         names: of the two entries.
-        benchmark: where.
+        benchmark: where: a benchmark, or the place of another regime (`brain@shots-4`,
+            `unified-3@unified`). Runs of two regimes are never compared.
         store: where their evidence lies.
-        metrics: what is shown, and corrected for; empty: everything that both have.
+        metrics: what is shown, and corrected for; of a suite the means over its members and what
+            is pooled. Empty: everything that both have.
     Raises:
         UsageError: one has no finished row there, more than one, or runs that no mean is taken over.
         StoreUnusable: they ran on different packs, or an evidence file was changed.
@@ -120,16 +127,16 @@ def compare_pair(
 
     if names[0] == names[1]:
         raise UsageError(f"{names[0]} is named twice", fix="name two different entries")
-    asked = {benchmark}
-    here = [r for r in records if {r.pack.benchmark, claimed_name(r.pack.benchmark)} & asked]
-    rows = [_row_of(name, here, benchmark) for name in names]
+    records = list(records)
+    here = [record for record in records if is_asked(record.place, benchmark)]
+    rows = [_row_of(name, here, benchmark, records) for name in names]
     runs = [record for name in names for record in here if record.entry.name == name]
     check_one_pack(runs)
     resampled = resampled_runs(runs, store, 0)
     keys = [
         key
         for key in next(iter(resampled[names[0]]))
-        if (key[0] in metrics or not metrics)
+        if (not metrics or (key[0] in (*metrics, *SUITE_METRICS) and key[2] in (None, MEAN)))
         and key[1] != "paper"
         and all(key in table for name in names for table in resampled[name])
     ]
@@ -137,7 +144,7 @@ def compare_pair(
     first = runs[0]
     shown = {key[0] for key in keys}
     comparison = PairComparison(
-        benchmark=first.pack.benchmark,
+        benchmark=first.place,
         pack=first.pack.version,
         entries=names,
         seeds=(len(rows[0].seeds), len(rows[1].seeds)),
@@ -153,13 +160,17 @@ def compare_pair(
     return replace(comparison, sentence=paper_sentence(comparison))
 
 
-def _row_of(name: str, records: Sequence[Record], benchmark: str) -> Row:
+def _row_of(name: str, records: Sequence[Record], benchmark: str, others: Sequence[Record]) -> Row:
     rows = [row for row in summarise(records) if row.entry == name]
     names = sorted({record.entry.name for record in records})
     if not rows:
+        elsewhere = sorted({r.place for r in others if r.entry.name == name})
+        regimes = [place for place in elsewhere if place.startswith(f"{benchmark}{PLACE_MARK}")]
+        told = f"; it has on {', '.join(regimes)}, which is another regime" if regimes else ""
         raise UsageError(
-            f"{name} has no run on {benchmark}",
-            fix=f"{did_you_mean(name, names)}entries there: {', '.join(names) or 'none'}",
+            f"{name} has no run on {benchmark}{told}",
+            fix=f"{did_you_mean(name, names)}entries there: {', '.join(names) or 'none'}"
+            + ("; two entries are compared in one regime, named as above" if regimes else ""),
         )
     if len(rows) > 1:
         raise UsageError(
@@ -168,9 +179,10 @@ def _row_of(name: str, records: Sequence[Record], benchmark: str) -> Row:
             fix="keep them in different results folders (--results), or evaluate one --as NAME",
         )
     (row,) = rows
-    if row.failures:
+    if row.without_result:
+        first = row.without_result[0]
         raise UsageError(
-            f"{name}: seed {row.failures[0].seed} ended with {row.failures[0].status.value}, and no"
+            f"{name}: seed {first.seed} ended with {first.status.value}, and no"
             " mean is taken over what is left",
             fix="evaluate that seed again, or compare another entry",
         )
@@ -218,6 +230,7 @@ def _differences(
                 p=p,
                 p_holm=corrected,
                 verdict=better if corrected <= SIGNIFICANCE else "undecided",
+                member=key[2],
             )
         )
     return tuple(found)
@@ -259,8 +272,17 @@ def paper_sentence(comparison: PairComparison) -> str:
     )
 
 
-def _said(metric: MetricDifference, one: str, two: str, *, has_numbers: bool) -> str:
+def _name_of(metric: MetricDifference) -> str:
     name = NAMES.get(metric.metric, metric.metric)
+    if metric.member is None:
+        return name
+    return (
+        f"{name}, mean over the members" if metric.member == MEAN else f"{name} on {metric.member}"
+    )
+
+
+def _said(metric: MetricDifference, one: str, two: str, *, has_numbers: bool) -> str:
+    name = _name_of(metric)
     better, worse = (one, two) if metric.verdict == "first" else (two, one)
     if not has_numbers:
         if metric.verdict == "undecided":
@@ -293,7 +315,7 @@ def _seeds(comparison: PairComparison) -> str:
 COLUMNS = (
     "benchmark", "pack", "first", "second", "first_seeds", "second_seeds", "first_unranked",
     "second_unranked", "unit", "units", "metric", "grid", "first_mean", "second_mean", "difference",
-    "low", "high", "p", "p_holm", "verdict",
+    "low", "high", "p", "p_holm", "verdict", "member",
 )  # fmt: skip
 """Columns of `pair_csv`; means, differences and ends are shares from 0 to 1."""
 
@@ -319,7 +341,7 @@ def pair_latex(comparison: PairComparison) -> str:
         span = "--"
         if metric.low is not None and metric.high is not None:
             span = f"$[{100 * metric.low:.2f}, {100 * metric.high:.2f}]$"
-        name = latex_text(NAMES.get(metric.metric, metric.metric))
+        name = latex_text(_name_of(metric))
         p = f"${_p(metric.p_holm)}$" if metric.p_holm < 0.001 else f"{metric.p_holm:.3f}"
         rows.append([name, *values, f"${100 * metric.difference:+.2f}$", span, p])
     columns = ["Metric", one, two, "Difference", r"95\% interval", "$p$ (Holm)"]
@@ -331,14 +353,18 @@ def pair_text(comparison: PairComparison) -> str:
     one, two = comparison.entries
     units = f"{comparison.units} {comparison.unit}s"
     lines = [f"{one} and {two} on {comparison.benchmark}: {units}, {_seeds(comparison)}"]
-    width = max((len(metric.metric) for metric in comparison.metrics), default=0)
-    for metric in comparison.metrics:
+    names = [
+        metric.metric if metric.member is None else f"{metric.metric} ({metric.member})"
+        for metric in comparison.metrics
+    ]
+    width = max(map(len, names), default=0)
+    for name, metric in zip(names, comparison.metrics, strict=True):
         span = "no interval"
         if metric.low is not None and metric.high is not None:
             span = f"[{100 * metric.low:+.2f}, {100 * metric.high:+.2f}]"
         better = {"first": f"{one} is better", "second": f"{two} is better"}
         lines.append(
-            f"  {metric.metric:<{width}}  {100 * metric.first:6.2f} {100 * metric.second:6.2f}"
+            f"  {name:<{width}}  {100 * metric.first:6.2f} {100 * metric.second:6.2f}"
             f"  {100 * metric.difference:+6.2f} {span}  p {_p(metric.p)}, Holm {_p(metric.p_holm)}:"
             f" {better.get(metric.verdict, 'cannot be told apart')}"
         )

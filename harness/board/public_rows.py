@@ -39,12 +39,8 @@ def _withheld(row: Row) -> Row:
     """What a hidden pack may tell of a row."""
     return replace(
         row,
-        failures=tuple(
-            Failure(
-                each.seed, each.status, "", each.status.entry.sentence, each.status.entry.remedy
-            )
-            for each in row.failures
-        ),
+        failures=tuple(map(_bare, row.failures)),
+        not_applicable=tuple(map(_bare, row.not_applicable)),
         marks=(),
         metrics=tuple(_rounded(metric) for metric in row.metrics),
         seconds_per_image=digits(row.seconds_per_image),
@@ -54,6 +50,12 @@ def _withheld(row: Row) -> Row:
         peak_gpu_mib=digits(row.peak_gpu_mib),
         peak_ram_mib=digits(row.peak_ram_mib),
     )
+
+
+def _bare(failure: Failure) -> Failure:
+    """The status alone, with its own sentence and remedy."""
+    told = failure.status.entry
+    return Failure(failure.seed, failure.status, "", told.sentence, told.remedy)
 
 
 def _rounded(metric: MetricSummary) -> MetricSummary:

@@ -21,11 +21,13 @@ from harness.board.tracks import OWN_BACKBONE, UNPINNED, weights_of, weights_rea
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError
 from harness.engines.base import image_identity
-from harness.entries.campaign_grid import Campaign, EntryVariant, is_left_out, variants
+from harness.entries.campaign_grid import Campaign, EntryVariant, asks_for, is_left_out, variants
 from harness.entries.entry import Entry, Kind, Settings, SubmissionTable
 from harness.entries.reviewed import Reviewed, ReviewedFolder
-from harness.records.record import Record
+from harness.records.record import PackPart, Record
+from harness.records.regime import ONE_CLASS, Regime
 from harness.records.releases import claimed_name
+from harness.records.supervision import Supervision
 
 UNREVIEWED = "unreviewed"
 OWN_SETTINGS = "own settings"
@@ -41,6 +43,8 @@ class Review:
     """Where its contents were found, or what is missing, in one sentence."""
     folder: ReviewedFolder | None = None
     """The reviewed folder that ran, where it was one."""
+    declared: Supervision | None = None
+    """What the reviewed entry says that it had learned from, as the branch has it today."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,8 @@ def review(record: Record, reviewed: Reviewed, others: Iterable[Record] = ()) ->
         folder, entry, where = None, found, f"submissions/{found.name}.toml"
     if not _is_preset(record, entry) and not _is_chosen(record, folder, reviewed, others):
         told = f"its settings are no preset of {where}, and no committed campaign chose them"
-        return Review((OWN_SETTINGS,), told, folder)
-    return Review((), where, folder)
+        return Review((OWN_SETTINGS,), told, folder, entry.supervision)
+    return Review((), where, folder, entry.supervision)
 
 
 def with_reviews(records: Iterable[Record], reviewed: Reviewed) -> list[Record]:
@@ -126,16 +130,20 @@ def with_reviews(records: Iterable[Record], reviewed: Reviewed) -> list[Record]:
 
 
 def marked(record: Record, found: Review) -> Record:
-    """The record with what was found in the place of what it says of its own review, and of its
-    pretrained files: the table that lists them grows.
+    """The record with what was found in the place of what it says of itself: rank, supervision, and
+    its pretrained files: the table that lists them grows.
+
+    A declaration that was put right since holds for the runs that were there.
     """
     stored = [reason for reason in (record.unranked_reason or "").split(", ") if reason]
     derived = (UNREVIEWED, OWN_SETTINGS, UNPINNED, OWN_BACKBONE)
     kept = [reason for reason in stored if reason not in derived]
     reasons = [*kept, *weights_reasons(weights_of(record)), *found.reasons]
     ranked = not reasons and (record.ranked or bool(stored))
-    told = {"ranked": ranked, "unranked_reason": ", ".join(reasons) or None}
-    is_so = told == {"ranked": record.ranked, "unranked_reason": record.unranked_reason}
+    told: dict[str, object] = {"ranked": ranked, "unranked_reason": ", ".join(reasons) or None}
+    if found.declared not in (None, record.entry.supervision):
+        told["entry"] = record.entry.model_copy(update={"supervision": found.declared})
+    is_so = all(getattr(record, name) == value for name, value in told.items())
     return record if is_so else record.model_copy(update=told)
 
 
@@ -157,19 +165,25 @@ def _identity_problem(record: Record) -> str | None:
 # -- settings -----------------------------------------------------------------------------------
 
 
-def is_preset(settings: Settings, entry: Entry, benchmark: str) -> bool:
+def is_preset(
+    settings: Settings,
+    entry: Entry,
+    benchmark: str,
+    regime: Regime = ONE_CLASS,
+    members: Sequence[str] = (),
+) -> bool:
     """Whether settings are what an entry's own file gives under some preset.
 
     Args:
         settings: what a run is sent.
         entry: as it was reviewed.
-        benchmark: name of the benchmark whose settings apply.
+        benchmark, regime, members: whose settings apply, as `Entry.settings` takes them.
     """
     try:
-        own = entry.settings(benchmark, preset=settings.preset)
+        own = entry.settings(benchmark, preset=settings.preset, regime=regime, members=members)
     except HarnessError:
         return False
-    return (dict(own.params), own.training) == (dict(settings.params), settings.training)
+    return (dict(own.params), own.rule) == (dict(settings.params), settings.rule)
 
 
 def _is_preset(record: Record, entry: Entry) -> bool:
@@ -179,15 +193,25 @@ def _is_preset(record: Record, entry: Entry) -> bool:
 def _has_settings(
     record: Record, entry: Entry, preset: str | None, overrides: dict[str, str]
 ) -> bool:
-    # A pack takes the settings of the benchmark that it is, or is another cut of.
-    benchmark = record.pack.base or claimed_name(record.pack.benchmark)
+    members = [_settings_name(pack) for pack in record.members]
     try:
-        own = entry.settings(benchmark, preset=preset, overrides=overrides)
+        own = entry.settings(
+            _settings_name(record.pack),
+            preset=preset,
+            overrides=overrides,
+            regime=record.regime or ONE_CLASS,
+            members=members,
+        )
     except HarnessError:
         return False
     rule = record.entry.checkpoint_rule
-    is_its_rule = rule is None or rule == own.training.model_dump()
+    is_its_rule = rule is None or rule == own.rule
     return is_its_rule and dict(own.params) == record.entry.params
+
+
+def _settings_name(pack: PackPart) -> str:
+    """A pack takes the settings of the benchmark that it is, or is another cut of."""
+    return pack.base or claimed_name(pack.benchmark)
 
 
 def _is_chosen(
@@ -204,7 +228,8 @@ def _is_chosen(
     return any(
         _is_choice(record, folder.entry, campaign, tried, others)
         for campaign in reviewed.campaigns()
-        if (tried := _tried(campaign, folder, record.pack.benchmark))
+        if asks_for(campaign, record.regime or ONE_CLASS)
+        and (tried := _tried(campaign, folder, record.pack.benchmark))
     )
 
 
@@ -214,7 +239,7 @@ def _tried(campaign: Campaign, folder: ReviewedFolder, benchmark: str) -> list[E
     takes_part = any(fnmatch.fnmatchcase(folder.path, pattern) for pattern in campaign.entries)
     if not takes_part or is_left_out(campaign, name):
         return []
-    if campaign.benchmarks and benchmark not in campaign.benchmarks:
+    if campaign.benchmarks and benchmark not in (*campaign.benchmarks, *campaign.suites):
         return []
     own = tuple(
         grid
@@ -245,8 +270,8 @@ def _runs_of(
 ) -> Iterator[Record]:
     """The judged runs of one setting, of the same sources on the same images."""
     for other in others:
-        is_alike = (other.entry.source, other.pack.version, other.pack.benchmark) == (
-            like.entry.source, like.pack.version, like.pack.benchmark,
+        is_alike = (other.entry.source, other.pack.version, other.place) == (
+            like.entry.source, like.pack.version, like.place,
         )  # fmt: skip
         if (
             other.entry.name == variant.name

@@ -21,9 +21,13 @@ from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
 from harness.records.parts import OutcomePart, weights_in_key
 from harness.records.record import Grid, MetricValue, Record, Track
+from harness.records.regime import ONE_CLASS, Regime
+from harness.records.releases import claimed_name
+from harness.records.supervision import NOT_SAID, Contamination, Labels, Supervision
 
 Isolation = Literal["container", "none"]
 MARKED_PLACES = 3
+NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended by the entry's fault."""
+    """A run without a result: it ended by the entry's fault, or is not applicable."""
 
     seed: int
     """Seed of the run."""
@@ -102,7 +106,9 @@ class Row:
     """One entry on one benchmark, in one track and isolation: what a table shows."""
 
     benchmark: str
-    """Name of the benchmark."""
+    """Name of the benchmark, or of the suite."""
+    regime: Regime
+    """What the entry could learn from; of a few-shot row without the images that were drawn."""
     entry: str
     """Name of the entry on the board."""
     title: str
@@ -124,6 +130,8 @@ class Row:
     """Seeds that were run, failed ones included."""
     failures: tuple[Failure, ...]
     """The runs that failed."""
+    not_applicable: tuple[Failure, ...]
+    """The runs that cannot be done with this method: no failures, and no values."""
     metrics: tuple[MetricSummary, ...]
     """All metrics, in the order of the records."""
     maps: bool
@@ -136,6 +144,8 @@ class Row:
     """Pretrained files that the runs could read, each with its digest."""
     metadata: Mapping[str, Any]
     """What the entry declares of itself (paper, code, licence, family and so on)."""
+    supervision: Supervision | None
+    """What the entry had learned from before its runs, as it declares it; None: it says nothing."""
     identities: tuple[str, ...]
     """Identity of the entry; more than one means that the seeds ran different code."""
     packs: tuple[str, ...]
@@ -162,6 +172,27 @@ class Row:
     """Largest peak of RAM over seeds, in MiB."""
 
     @property
+    def place(self) -> str:
+        """Benchmark and regime, as in the results: rows of two places are never set side by side
+        as if they were of one."""
+        return self.regime.place(self.benchmark)
+
+    @property
+    def labels(self) -> Labels:
+        """What labels it had learned from, in one word."""
+        return (self.supervision or NOT_SAID).labels
+
+    @property
+    def contamination(self) -> Contamination:
+        """What its pretraining had seen of this benchmark."""
+        return (self.supervision or NOT_SAID).of_pack(claimed_name(self.benchmark))
+
+    @property
+    def without_result(self) -> tuple[Failure, ...]:
+        """The runs that left no value: those that failed, and those that cannot be done."""
+        return (*self.failures, *self.not_applicable)
+
+    @property
     def audit_marks(self) -> tuple[str, ...]:
         """The verdicts that a reader must know of: all but `passed`."""
         return tuple(verdict for verdict in self.audits if verdict != "passed")
@@ -177,22 +208,22 @@ class Row:
 def summarise(
     records: Iterable[Record], *, comparisons: Mapping[str, Comparison] | None = None
 ) -> tuple[Row, ...]:
-    """One row per entry and benchmark (and track, and isolation), exact.
+    """One row per entry, benchmark and regime (and track, and isolation), exact.
 
     Args:
         records: any records; a record that stands twice counts once, and runs that ended
             by the infrastructure's fault or were cancelled are left out.
-        comparisons: by benchmark, from `harness.compare`; one that was made of other records
+        comparisons: by benchmark and regime (`Record.place`), from `harness.compare`; one that was made of other records
             than these counts for nothing, and without one no row has a rank.
     Returns:
-        Rows sorted by benchmark, entry, track and isolation. The rows of hidden packs are
+        Rows sorted by benchmark, regime, entry, track and isolation. The rows of hidden packs are
         exact as well: pass them through `published` before they leave the machine.
     """
     groups = _groups(records)
     current = {
-        benchmark: comparison
-        for benchmark, comparison in (comparisons or {}).items()
-        if comparison.is_current(_ranked(groups).get(benchmark, ()))
+        place: comparison
+        for place, comparison in (comparisons or {}).items()
+        if comparison.is_current(_ranked(groups).get(place, ()))
     }
     echo = EchoTimes(record for group in groups for record in group)
     return with_places(_with_standings(_row(group, echo), current) for group in groups)
@@ -221,17 +252,18 @@ def with_withdrawals(records: Iterable[Record], withdrawn: Mapping[str, str]) ->
 
 
 def ranked_records(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
-    """The records of rows that may take a rank, by benchmark: what `harness.compare` compares."""
+    """The records of rows that may take a rank, by benchmark and regime: what `harness.compare`
+    compares."""
     return _ranked(_groups(records))
 
 
 def _groups(records: Iterable[Record]) -> list[list[Record]]:
-    """The records of each row by seed, rows by benchmark, entry, track and isolation."""
+    """The records of each row by seed, rows by benchmark, regime, entry, track and isolation."""
     groups: dict[tuple[str, str, str, str], dict[str, Record]] = {}
     for record in records:
         if record.is_publishable:
             key = (
-                record.pack.benchmark,
+                record.place,
                 record.entry.name,
                 record.track,
                 record.machine.isolation,
@@ -247,8 +279,8 @@ def _ranked(groups: Iterable[Sequence[Record]]) -> dict[str, tuple[Record, ...]]
     ranked: dict[str, tuple[Record, ...]] = {}
     for group in groups:
         if not _unranked_reasons(group):
-            benchmark = group[0].pack.benchmark
-            ranked[benchmark] = ranked.get(benchmark, ()) + tuple(group)
+            place = group[0].place
+            ranked[place] = ranked.get(place, ()) + tuple(group)
     return ranked
 
 
@@ -309,6 +341,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
     weights = first.entry.params.get("weights")
     return Row(
         benchmark=first.pack.benchmark,
+        regime=(first.regime or ONE_CLASS).without_draw(),
         entry=first.entry.name,
         title=first.entry.title,
         track=first.track,
@@ -319,7 +352,12 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         are_patients_independent=any(r.pack.patients_stated == "independent" for r in records),
         seeds=tuple(sorted({record.seed for record in records})),
         failures=tuple(
-            _failure(record.seed, record.outcome) for record in records if not record.is_ok
+            _failure(record.seed, record.outcome) for record in records if not record.is_settled
+        ),
+        not_applicable=tuple(
+            _failure(record.seed, record.outcome)
+            for record in records
+            if record.is_settled and not record.is_ok
         ),
         marks=_distinct(mark.value for record in records for mark in record.marks),
         metrics=_summaries(records),
@@ -327,6 +365,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         has_extra_map=any(has_extra_map(record.entry.params) for record in records),
         weights=weights if isinstance(weights, str) else None,
         metadata=first.entry.metadata,
+        supervision=first.entry.supervision,
         identities=_distinct(record.entry.identity for record in records),
         weight_files=_distinct(each.shown for record in records for each in record.weights or ()),
         packs=_distinct(record.pack.version for record in records),
@@ -361,8 +400,10 @@ def _failure(seed: int, outcome: OutcomePart) -> Failure:
 def _unranked_reasons(records: Sequence[Record]) -> list[str]:
     """Every reason for which the row takes no rank; empty when it may take one."""
     reasons = [reason for record in records for reason in why_unranked(record)]
-    if any(not record.is_ok for record in records):
+    if any(not record.is_settled for record in records):
         reasons.append("a run failed")
+    elif any(not record.is_ok for record in records):
+        reasons.append(NOT_APPLICABLE)
     if withdrawn := records[0].entry.metadata.get("withdrawn"):
         reasons.append(f"withdrawn: {withdrawn}")
     if mixture := _mixture(records):
@@ -391,7 +432,10 @@ def _mixture(records: Sequence[Record]) -> str | None:
 
 def _summaries(records: Sequence[Record]) -> tuple[MetricSummary, ...]:
     keys = dict.fromkeys(
-        (metric.id, metric.grid) for record in records for metric in record.metrics
+        (metric.id, metric.grid)
+        for record in records
+        for metric in record.metrics
+        if metric.member is None
     )
     mixture = _mixture(records)
     return tuple(_summary(metric_id, grid, records, mixture) for metric_id, grid in keys)
@@ -413,7 +457,8 @@ def _summary(
 def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
     if not record.is_ok:
         status = record.outcome.status.value
-        return SeedValue(record.seed, None, None, None, 0, f"the run failed: {status}")
+        reason = NOT_APPLICABLE if record.is_settled else f"the run failed: {status}"
+        return SeedValue(record.seed, None, None, None, 0, reason)
     if metric is None:
         return SeedValue(record.seed, None, None, None, 0, "not in the record")
     return SeedValue(
@@ -423,7 +468,7 @@ def _seed_value(record: Record, metric: MetricValue | None) -> SeedValue:
 
 def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | None:
     """Why a mean over these seeds would hide something, or None."""
-    failed = [record for record in records if not record.is_ok]
+    failed = [record for record in records if not record.is_settled]
     if failed:
         count = f"{len(failed)} of {len(records)} runs" if len(records) > 1 else "the run"
         return f"{count} failed: {', '.join(_distinct(r.outcome.status.value for r in failed))}"
@@ -437,7 +482,7 @@ def _missing(records: Sequence[Record], seeds: Sequence[SeedValue]) -> str | Non
 
 
 def _with_standings(row: Row, comparisons: Mapping[str, Comparison]) -> Row:
-    comparison = comparisons.get(row.benchmark)
+    comparison = comparisons.get(row.place)
     if comparison is None or not row.ranked:
         return row
     return replace(
@@ -453,7 +498,7 @@ def _with_standings(row: Row, comparisons: Mapping[str, Comparison]) -> Row:
 
 
 def _column(row: Row, metric: MetricSummary) -> tuple[object, ...]:
-    return (row.benchmark, row.track, metric.id, metric.grid)
+    return (row.place, row.track, metric.id, metric.grid)
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class Choice:
     entry: str
     """The entry."""
     benchmark: str
-    """The benchmark."""
+    """The benchmark, with its regime where that is not one-class (`Record.place`)."""
     chosen: str
     """Name on the board of the chosen variant."""
     value: float
@@ -37,7 +37,7 @@ def choices(variants: Sequence[EntryVariant], records: Iterable[Record]) -> list
     for record in records:
         value = validation_value(record)
         if value is not None:
-            values[record.entry.name, record.pack.benchmark][record.seed] = value
+            values[record.entry.name, record.place][record.seed] = value
     found = []
     benchmarks = dict.fromkeys(benchmark for _, benchmark in values)
     for entry in dict.fromkeys(variant.entry for variant in variants):

@@ -192,7 +192,7 @@ def team_counts(records: Iterable[Record]) -> tuple[TeamCount, ...]:
 
 
 def _name_of(record: Record) -> RunName:
-    return RunName(record.pack.benchmark, record.entry.name, record.seed)
+    return RunName(record.place, record.entry.name, record.seed)
 
 
 def _state(
@@ -209,7 +209,7 @@ def _state(
         if (missing := missing_archive(entry)) is not None:
             return "held", f"{missing.what} ({why})", since
         return "waiting", why, since
-    if record is None or record.is_ok:
+    if record is None or record.is_settled:
         return "finished", "its record is current", since
     return "failed", _told(record), since
 
@@ -222,7 +222,7 @@ def _why_again(
         return "never run on this pack"
     if changes := changes_since(record, entry, pack, versions):
         return "; ".join(changes)
-    if record.is_ok:
+    if record.is_settled:
         return ""
     if changed := _limits_since(record, entry):
         return f"{changed}, after {_told(record)}"

@@ -23,6 +23,7 @@ from harness.board.table_formats import Scalar
 from harness.common.errors import DataMissing
 from harness.common.foreign_text import one_line
 from harness.records.releases import claimed_name
+from harness.records.supervision import NOT_SAID
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,10 @@ TIDY_COLUMNS: Mapping[str, str] = MappingProxyType(
         "benchmark": "name of the benchmark",
         "entry": "name of the entry on the board",
         "title": "the method's name as its authors write it",
+        "regime": "one-class, unified, few-shot or zero-shot; empty for trivial rows and the canary",
+        "suite": "suite of a unified or zero-shot row, where it is on one",
+        "shots": "training images of a few-shot row",
+        "delivery": "native, or 256: every image of 256x256 and RGB",
         "track": "trained-here, sealed or open: how the row was made",
         "isolation": "container, or none: what stood between the entry and the machine",
         "ranked": "whether the row may take a rank",
@@ -62,6 +67,11 @@ TIDY_COLUMNS: Mapping[str, str] = MappingProxyType(
         "overrides": "those that --set changed, as JSON",
         "family": "kind of method, as the entry declares it",
         "pretraining": "as the entry declares it",
+        "labels": "what labels it had learned from: none, normal, abnormal, foreign or unknown",
+        "shots_normal": "normal images of a benchmark that it had learned from, as it declares it",
+        "shots_abnormal": "abnormal ones",
+        "foreign_labels": "other labelled data, as data set:split, separated by semicolons",
+        "contamination": "what its pretraining saw of the benchmark: none, images, labels or unknown",
         "audits": "verdicts of the audits, separated by spaces",
         "seconds_per_image": "mean over seeds of the median seconds per test image",
         "train_seconds": "mean over seeds of the training",
@@ -160,7 +170,7 @@ def tidy_rows(
     wanted = choice or LineChoice()
     rows, records = board_rows(root, wanted, known, reviewed)
     return [
-        _line(row, metric, records[row.benchmark, row.entry, row.track, row.isolation])
+        _line(row, metric, records[row.place, row.entry, row.track, row.isolation])
         for row in rows
         for metric in ([m for m in row.metrics if wanted.has_metric(m)] if row.metrics else [None])
     ]
@@ -180,7 +190,7 @@ def tidy_frame(
 
 def _key(record: Record) -> tuple[str, str, str, str]:
     return (
-        record.pack.benchmark, record.entry.name, record.track, record.machine.isolation,
+        record.place, record.entry.name, record.track, record.machine.isolation,
     )  # fmt: skip
 
 
@@ -190,13 +200,15 @@ def _line(row: Row, metric: MetricSummary | None, record: Record) -> Tidy:
     line |= {name: getattr(row, name) for name in _OF_A_ROW}
     line |= {
         "seeds": len(row.seeds),
-        "failures": _joined(failure.status.value for failure in row.failures),
+        "failures": _joined(each.status.value for each in row.without_result),
         "weight_files": "; ".join(row.weight_files),
         "preset": entry.preset,
         "settings": json.dumps(entry.params, sort_keys=True),
         "overrides": json.dumps(entry.overrides, sort_keys=True),
         "family": _text(row.metadata.get("family")),
         "pretraining": _text(row.metadata.get("pretraining")),
+        **supervision_cells(row),
+        **regime_cells(row),
         "audits": _joined(row.audits),
         "devices": "; ".join(row.devices),
         "identity": _joined(row.identities),
@@ -237,6 +249,30 @@ def _interval(metric: MetricSummary) -> tuple[float | None, float | None, str | 
     if len(metric.seeds) == 1 and metric.seeds[0].low is not None:
         return metric.seeds[0].low, metric.seeds[0].high, "the one seed"
     return None, None, None
+
+
+def supervision_cells(row: Row) -> dict[str, Scalar]:
+    """What the entry had learned from before its runs, in the columns of a table."""
+    declared = row.supervision or NOT_SAID
+    foreign = declared.foreign_labels
+    return {
+        "labels": row.labels.value,
+        "shots_normal": str(declared.shots_normal),
+        "shots_abnormal": str(declared.shots_abnormal),
+        "foreign_labels": foreign if isinstance(foreign, str) else "; ".join(foreign) or "none",
+        "contamination": row.contamination.value,
+    }
+
+
+def regime_cells(row: Row) -> dict[str, Scalar]:
+    """What the entry could learn from in its runs, in the columns of a table."""
+    regime = row.regime
+    return {
+        "regime": regime.name,
+        "suite": regime.suite,
+        "shots": regime.shots,
+        "delivery": regime.delivery,
+    }
 
 
 def _joined(values: Iterable[str]) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.kit.weight_files import WEIGHT_FILES
+from harness.benchmarks.suites import shipped_suites
 from harness.common.disclosure import is_sealed
 from harness.common.foreign_text import one_line
 from harness.common.source_files import list_source
@@ -20,6 +21,7 @@ from harness.entries.entry import DEMO_PRESET, Entry, Settings
 from harness.entries.weights import is_pinned
 from harness.records.parts import WeightsPart
 from harness.records.record import ModelPart, Parameter, Record, Track
+from harness.records.regime import ONE_CLASS, Regime
 from harness.records.releases import not_known
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine
 
 OPEN_TRACK = "open track"
+# Why an image that only predicts takes none among entries whose every file can be read.
+DECLARED_ZERO_SHOT = "declared zero-shot"
 # Why a run with `native_map` takes no rank.
 EXTRA_MAP = "a map that its paper does not give"
 # Why a run takes no rank for its pretrained files: none of the committed table, or a maintainer's.
@@ -43,7 +47,8 @@ def track_of(entry: Entry, pack: Pack, model: ModelPart | None = None) -> Track:
         pack: on which images.
         model: the trained model that answered, where the entry has one.
     """
-    if is_sealed(pack.card.visibility):
+    # One open member of a suite is enough for a stranger to know labels by heart.
+    if all(is_sealed(member.card.visibility) for member in pack.members):
         return "sealed"
     if is_foreign(model):
         return "open"
@@ -93,15 +98,18 @@ def ranking(
     track: Track,
     model: ModelPart | None = None,
     weights: Sequence[WeightsPart] | None = (),
+    regime: Regime = ONE_CLASS,
 ) -> tuple[bool, str | None]:
     """Whether a run of these settings may take a rank, and why not."""
     reasons = unranked_reasons(
         settings.params,
         preset=settings.preset,
         isolation=engine.isolation,
-        benchmark=pack.name,
+        benchmarks=(pack.name, *(member.name for member in pack.members)),
         track=track,
         has_given_model=is_foreign(model) and track != "sealed",
+        suite=regime.suite,
+        is_declared=regime.is_declared,
     ) + weights_reasons(weights)
     return not reasons, ", ".join(reasons) or None
 
@@ -111,13 +119,16 @@ def reasons_of(record: Record) -> list[str]:
 
     Records of harness 0.1 said nothing of the open track.
     """
+    regime = record.regime or ONE_CLASS
     return unranked_reasons(
         record.entry.params,
         preset=record.entry.preset,
         isolation=record.machine.isolation,
-        benchmark=record.pack.benchmark,
+        benchmarks=(record.pack.benchmark, *(pack.benchmark for pack in record.members)),
         track=record.track,
         has_given_model=is_foreign(record.model) and record.track != "sealed",
+        suite=regime.suite,
+        is_declared=regime.is_declared,
     ) + weights_reasons(weights_of(record))
 
 
@@ -165,11 +176,20 @@ def unranked_reasons(
     *,
     preset: str,
     isolation: str,
-    benchmark: str,
+    benchmarks: Sequence[str],
     track: Track,
     has_given_model: bool,
+    suite: str | None = None,
+    is_declared: bool = False,
 ) -> list[str]:
-    """The one place where it is decided whether a run may take a rank: everything against it."""
+    """The one place where it is decided whether a run may take a rank: everything against it.
+
+    Args:
+        params, preset, isolation, track, has_given_model: of the run.
+        benchmarks: names that its packs stand under, and the suite's, where it is of one.
+        suite: name of the suite.
+        is_declared: it is zero-shot by the word of whoever made the image.
+    """
     reasons = ["given model"] if has_given_model else []
     if has_random_weights(params):
         reasons.append("random weights")
@@ -179,10 +199,13 @@ def unranked_reasons(
         reasons.append("demo settings")
     if isolation == "none":
         reasons.append("not isolated")
-    if benchmark == "demo":
+    if "demo" in benchmarks:
         reasons.append("demonstration pack")
     if track == "open":
         reasons.append(OPEN_TRACK)
-    if reason := not_known(benchmark):
-        reasons.append(reason)
-    return reasons
+    if suite is not None and suite not in shipped_suites():
+        reasons.append("own suite")
+    if is_declared:
+        reasons.append(DECLARED_ZERO_SHOT)
+    reasons += filter(None, map(not_known, benchmarks))
+    return list(dict.fromkeys(reasons))

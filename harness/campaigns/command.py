@@ -21,7 +21,9 @@ class Command:
     name: str
     """Its name on the board."""
     place: tuple[str, ...]
-    """The options that name the images (`harness.console.data_options.places`)."""
+    """The options that name the images (`CampaignGrounds.places`)."""
+    regime: tuple[str, ...]
+    """The options that say what it may learn from; a suite is named with its images."""
     seed: int
     """Seed of the run."""
     device: str
@@ -48,7 +50,7 @@ class Command:
     def arguments(self) -> list[str]:
         """The argument vector of `harness.evaluate`."""
         told = [
-            self.source, "--as", self.name, *self.place, "--seed", str(self.seed),
+            self.source, "--as", self.name, *self.place, *self.regime, "--seed", str(self.seed),
             "--device", self.device, "--engine", self.engine, "--results", self.results,
             "--no-site", "--json",
         ]  # fmt: skip
@@ -69,6 +71,7 @@ def command_of(cell: Cell, device: str, plan: CampaignPlan, options: argparse.Na
         source=cell.variant.source,
         name=cell.variant.name,
         place=tuple(plan.places[cell.benchmark]),
+        regime=tuple(cell.regime.options),
         seed=cell.seed,
         device=device,
         engine=plan.engine,

@@ -1,7 +1,7 @@
 """What a run will take, judged by records of earlier runs, else by the table that ships.
 
-In this order: the same entry on the same benchmark, the same entry on another benchmark
-(its training scaled by the training images, its prediction by the test images), the shipped
+In this order: the same entry in the same place (benchmark and regime), the same entry in another
+of the same regime, the same entry anywhere (its training scaled by the training images, its prediction by the test images), the shipped
 table (`throughput`: measured on this kind of device, else estimated from counted
 operations), else unknown. Records count on the same kind of device alone.
 """
@@ -15,6 +15,7 @@ from statistics import mean
 from harness.campaigns import throughput
 from harness.campaigns.throughput import RunSize
 from harness.records.record import Parameter, Record
+from harness.records.regime import regime_label
 from harness.records.releases import claimed_name
 
 
@@ -48,6 +49,8 @@ class CostedMethod:
     """Name of the entry without its settings."""
     params: Mapping[str, Parameter]
     """Its hyper-parameters."""
+    benchmark: str
+    """What it runs on, whatever the regime."""
 
 
 UNKNOWN = Estimate(None, "no earlier record")
@@ -69,33 +72,34 @@ class Costs:
         self,
         entry: str,
         preset: str,
-        benchmark: str,
+        place: str,
         images: Images,
         method: CostedMethod | None = None,
     ) -> Estimate:
-        """What a run of this entry and preset on this benchmark takes.
+        """What a run of this entry and preset in this place takes.
 
         Args:
             entry: its name on the board.
             preset: name of its preset.
-            benchmark: name of the benchmark.
+            place: benchmark and regime (`Regime.place`).
             images: how many the run looks at.
             method: what runs; without it the shipped table is not asked.
         """
         own = [r for r in self._records if (r.entry.name, r.entry.preset) == (entry, preset)]
-        here = [r for r in own if r.pack.benchmark == benchmark]
-        if here:
+        if here := [r for r in own if r.place == place]:
             return Estimate(mean(r.times.total for r in here), f"{len(here)} earlier")
-        if own:
-            nearest = min(own, key=lambda r: abs(r.pack.train - images.train))
-            return Estimate(_scaled(nearest, images), f"scaled from {nearest.pack.benchmark}")
-        return self._by_table(method, benchmark, images) if method else UNKNOWN
+        label = regime_label(place)
+        # A few-shot run has steps of its own: one of the same regime tells more, however small.
+        if alike := [r for r in own if regime_label(r.place) == label] or own:
+            nearest = min(alike, key=lambda r: abs(r.pack.train - images.train))
+            return Estimate(_scaled(nearest, images), f"scaled from {nearest.place}")
+        return self._by_table(method, images) if method else UNKNOWN
 
-    def _by_table(self, method: CostedMethod, benchmark: str, images: Images) -> Estimate:
+    def _by_table(self, method: CostedMethod, images: Images) -> Estimate:
         asked = RunSize(
             method.entry,
             method.params,
-            claimed_name(benchmark),
+            claimed_name(method.benchmark),
             images.train,
             images.valid,
             images.test - images.valid,

@@ -1,6 +1,6 @@
 """How runs of a campaign end, whose fault that is, and what is tried again.
 
-A run's exit code says whose fault its end is: 0 done; 4 the entry's, and its record says
+A run's exit code says whose fault its end is: 0 done, or nothing that can be done; 4 the entry's, and its record says
 so; 2 and 3 the entry's too, before a run existed; 5 the machine's: tried again after a
 pause; anything else a bug, whose traceback stands in the log.
 """
@@ -30,7 +30,7 @@ class End(StrEnum):
 
 
 MEANINGS = {
-    End.FINISHED: "a record with its metrics",
+    End.FINISHED: "a record with its metrics, or of what the method cannot do",
     End.FAILED: "a record of the entry's own fault",
     End.REFUSED: "the entry or its settings cannot be run; no record",
     End.NOT_DONE: "a fault of the machine, or stopped; resume does it",

@@ -33,7 +33,11 @@ def reproduction(rows: Iterable[Row]) -> Reproduction:
         for key, value in by_cell(v for v in read_paper() if v.table == "Table 2").items()
         if value.mean is not None
     }
-    ranked = {(method_key(row.title), row.benchmark): row for row in rows if row.ranked}
+    ranked = {
+        (method_key(row.title), row.benchmark): row
+        for row in rows
+        if row.ranked and row.place == row.benchmark
+    }
     reproduced = measured = 0
     for (method, benchmark, metric), value in cells.items():
         row = ranked.get((method, benchmark))

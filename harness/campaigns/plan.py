@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.common.errors import StoreConflict, UsageError
-from harness.console import cli, data_options
+from harness.console import cli
 
 if TYPE_CHECKING:
     import argparse
 
     from harness.benchmarks import Pack
     from harness.campaigns.costs import Costs, Estimate
+    from harness.campaigns.grounds import CampaignGrounds
     from harness.campaigns.offer import Offer, OffersRuns
     from harness.engines.base import Limits
     from harness.entries.campaign_grid import Campaign, Cell, EntryVariant
     from harness.entries.entry import Entry
     from harness.records.record import Record
+    from harness.records.regime import Regime
     from harness.records.store import RunName, Store
     from harness.running.request import Request
 
@@ -67,7 +69,7 @@ class CampaignPlan:
     """All runs, in order."""
     store: Store
     places: Mapping[str, tuple[str, ...]]
-    """By benchmark, the options of `harness.evaluate` that name its images."""
+    """By benchmark or suite, the options of `harness.evaluate` that name its images."""
     slots: tuple[str, ...]
     """Where runs go, one at a time on each."""
     engine: str
@@ -115,6 +117,7 @@ def plan_campaign(
     from harness.benchmarks import check_cache, default_cache
     from harness.benchmarks.known import known_releases
     from harness.campaigns.costs import Costs
+    from harness.campaigns.grounds import check_entries, open_campaign_grounds
     from harness.common.paths import BASELINES
     from harness.entries import campaign_grid as grid
     from harness.entries.opening import open_entry
@@ -139,26 +142,27 @@ def plan_campaign(
     offer = host.offer(limits)
     cache = default_cache()
     check_cache(cache)
-    options.benchmarks = list(options.benchmarks or campaign.benchmarks)
-    opened = data_options.open_packs(options, cache, reporter)
-    packs = {pack.name: pack for pack in opened}
-    check_presets(list(entries.values()), opened, campaign.preset, reporter)
+    check_entries(campaign, entries)
+    grounds = open_campaign_grounds(campaign, options, cache, reporter)
+    seen = [ground.seen for ground in grounds.grounds.values()]
+    check_presets(list(entries.values()), seen, campaign.preset, reporter)
     store = Store(options.results)
     shown = under_known_names(store.records(), known_releases())
     records = {store.name_of(record): record for record in shown}
     weights = options.weights or default_weights_folder()
-    look_up = _LookUp(entries, packs, offer, limits, campaign.preset, records, weights)
+    look_up = _LookUp(entries, grounds, offer, limits, campaign.preset, records, weights)
     costs = Costs(records.values(), offer.device)
-    cells = grid.cells(variants, list(packs), campaign.seeds)
+    cells = grounds.cells(campaign, variants, entries)
     runs = tuple(look_up.planned(cell, costs) for cell in cells)
     if options.action in ("run", "resume"):
-        host.check([look_up.request(cell) for cell in look_up.of_entries()])
+        firsts = {(cell.variant.name, cell.place): cell for cell in reversed(cells)}
+        host.check([look_up.request(cell) for cell in firsts.values()])
     return CampaignPlan(
         campaign,
         tuple(variants),
         runs,
         store,
-        data_options.places(opened, options),
+        grounds.places,
         offer.slots,
         offer.engine.name,
         look_up.key_parts,
@@ -167,24 +171,28 @@ def plan_campaign(
 
 def _campaign(options: argparse.Namespace) -> Campaign:
     """The campaign that is named, with the changes of the options."""
-    from harness.entries.campaign_grid import Campaign, read_campaign
+    from harness.entries.campaign_grid import campaign_of, read_campaign
 
     changes = {
         key: tuple(value)
         for key, value in (
             ("entries", options.entries), ("leave_out", options.leave_out), ("seeds", options.seeds),
+            ("regimes", options.regimes), ("shots", options.shots), ("suites", options.suites),
         )
         if value
     }  # fmt: skip
     if options.preset:
         changes["preset"] = options.preset
     if options.campaign:
-        return read_campaign(options.campaign).model_copy(update=changes)
+        told = read_campaign(options.campaign).model_dump(exclude_unset=True)
+        if options.regimes:  # what the file says of others goes with them
+            told = {name: value for name, value in told.items() if name not in ("shots", "suites")}
+        return campaign_of({**told, **changes}, where=options.campaign)
     if not options.entries:
         raise UsageError(
             "no entry is named", fix="name a campaign (table2 ships), or give --entries ENTRY…"
         )
-    return Campaign(name="grid", **changes)
+    return campaign_of({"name": "grid", **changes}, where="the grid")
 
 
 def key_parts_of(request: Request) -> dict[str, object]:
@@ -215,6 +223,7 @@ def _hash(archive: Path) -> str:
 def request_for(
     entry: Entry,
     pack: Pack,
+    regime: Regime,
     *,
     seed: int,
     preset: str | None,
@@ -226,20 +235,27 @@ def request_for(
     """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is.
 
     Args:
-        entry, pack, seed, preset, overrides, limits: of the run.
-        offer: where it is going to happen.
+        entry, seed, preset, overrides, limits: as `harness.evaluate` takes them.
+        pack, regime: what the run sees (`CampaignGrounds.seen`).
+        offer: where it would run.
         weights: folder of pretrained files; what it lacks is left open in the run's key.
     """
     from harness.engines.base import Program
     from harness.entries.identity import folder_identity
     from harness.entries.weights import weights_at_hand
-    from harness.running.presets import base_of
+    from harness.running.regimes import members_of
     from harness.running.request import request_of
 
     identity = UNKNOWN_IMAGE
     if entry.kind == "folder":
         identity = offer.engine.folder_identity(folder_identity(entry.folder))
-    settings = entry.settings(base_of(pack), preset=preset, overrides=overrides)
+    settings = entry.settings(
+        pack.settings_name,
+        preset=preset,
+        overrides=overrides,
+        regime=regime,
+        members=members_of(pack),
+    )
     return request_of(
         entry,
         Program(entry.name, identity),
@@ -251,6 +267,7 @@ def request_for(
         engine=offer.engine,
         kind=offer.device,
         weights=weights_at_hand(entry.table, settings.params, weights),
+        regime=regime,
     )
 
 
@@ -259,7 +276,7 @@ class _LookUp:
     """Finds what the results folder knows of a run."""
 
     entries: Mapping[str, Entry]
-    packs: Mapping[str, Pack]
+    grounds: CampaignGrounds
     offer: Offer
     limits: Limits
     preset: str | None
@@ -276,9 +293,9 @@ class _LookUp:
         estimate = costs.estimate(
             cell.variant.name,
             request.settings.preset,
-            pack.name,
+            cell.place,
             Images(counts["train"], counts["valid"] + counts["test"], counts["valid"]),
-            CostedMethod(cell.variant.entry, request.settings.params),
+            CostedMethod(cell.variant.entry, request.settings.params, cell.benchmark),
         )
         record = self.records.get(request.name)
         if record is None:
@@ -287,9 +304,11 @@ class _LookUp:
 
     def request(self, cell: Cell) -> Request:
         """The run as `harness.evaluate` would ask for it."""
+        pack, regime = self.grounds.seen(cell)
         return request_for(
             self.entries[cell.variant.source].renamed(cell.variant.name),
-            self.packs[cell.benchmark],
+            pack,
+            regime,
             seed=cell.seed,
             preset=self.preset,
             overrides=dict(cell.variant.overrides),
@@ -297,16 +316,6 @@ class _LookUp:
             limits=self.limits,
             weights=self.weights,
         )
-
-    def of_entries(self) -> list[Cell]:
-        """One run of every entry on every pack."""
-        from harness.entries.campaign_grid import Cell, EntryVariant
-
-        return [
-            Cell(EntryVariant(source, entry.name), name, 0)
-            for source, entry in self.entries.items()
-            for name in self.packs
-        ]
 
     def key_parts(self, cell: Cell) -> dict[str, object]:
         """What decides the result of a run."""
@@ -329,4 +338,4 @@ class _LookUp:
         is_outdated = record.is_ok and record.metrics_version != METRICS_VERSION
         if not is_same or is_outdated:
             return RunState.ANOTHER
-        return RunState.FINISHED if record.is_ok else RunState.FAILED
+        return RunState.FINISHED if record.is_settled else RunState.FAILED

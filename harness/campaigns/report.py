@@ -25,16 +25,16 @@ def plan_text(plan: CampaignPlan) -> str:
     from rich import box
     from rich.table import Table
 
-    benchmarks = list(dict.fromkeys(planned.cell.benchmark for planned in plan.runs))
+    places = list(dict.fromkeys(planned.cell.place for planned in plan.runs))
     table = Table(title=cell(plan.campaign.title or plan.campaign.name), title_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
     table.add_column("entry", no_wrap=True)
-    for name in (*benchmarks, "left", "takes"):
+    for name in (*places, "left", "takes"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in dict.fromkeys(planned.cell.variant.name for planned in plan.runs):
         own = [planned for planned in plan.runs if planned.cell.variant.name == name]
         left = [planned for planned in own if planned.state is RunState.TO_DO]
-        cells = [_progress([p for p in own if p.cell.benchmark == b]) for b in benchmarks]
+        cells = [_progress([p for p in own if p.cell.place == b]) for b in places]
         table.add_row(cell(name), *cells, str(len(left)), expected(left, 1) if left else "")
     states = Counter(planned.state for planned in plan.runs)
     left = [planned for planned in plan.runs if planned.state is RunState.TO_DO]
@@ -118,14 +118,10 @@ def show(plan: CampaignPlan, done: Sequence[Ended], options: argparse.Namespace)
     from harness.records.releases import under_known_names
 
     names = {planned.cell.variant.name for planned in plan.runs}
-    benchmarks = {planned.cell.benchmark for planned in plan.runs}
+    places = {planned.cell.place for planned in plan.runs}
     shown = under_known_names(plan.store.records(), known_releases())
     records = with_reviews(
-        (
-            record
-            for record in shown
-            if record.entry.name in names and record.pack.benchmark in benchmarks
-        ),
+        (record for record in shown if record.entry.name in names and record.place in places),
         protected_branch(),
     )
     if options.json:

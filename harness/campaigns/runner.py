@@ -91,7 +91,7 @@ class Runner(ABC):
             self._done.put(error)
 
     def _try(self, cell: Cell, slot: str) -> Ended:
-        log = self._logs / cell.benchmark / cell.variant.name / f"seed-{cell.seed}.log"
+        log = self._logs / cell.place / cell.variant.name / f"seed-{cell.seed}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         tries: list[Try] = []

@@ -43,6 +43,7 @@ class Status(StrEnum):
     NON_FINITE = "non_finite"
     MISSING_ANSWER = "missing_answer"
     BAD_MODEL = "bad_model"
+    NOT_APPLICABLE = "not_applicable"
     CANCELLED = "cancelled"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     IMAGE_UNAVAILABLE = "image_unavailable"
@@ -58,6 +59,16 @@ class Status(StrEnum):
     def fault(self) -> Fault:
         """Whose fault this status is."""
         return STATUS_TABLE[self].fault
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the same run would end so again, and nobody has anything to mend."""
+        return self in (Status.OK, Status.NOT_APPLICABLE)
+
+    @property
+    def reaches_the_board(self) -> bool:
+        """Whether it says something of the entry: of itself, or that it cannot be asked for this."""
+        return self.is_settled or self.fault is Fault.ENTRY
 
 
 class Cause(StrEnum):
@@ -188,6 +199,12 @@ STATUS_TABLE: dict[Status, StatusEntry] = {
         "What the entry left in /model is not a bounded set of regular files.",
         "Write plain files only (no links, pipes or devices), with plain names, and stay within"
         " --limit model_bytes=N and --limit model_files=N.",
+    ),
+    Status.NOT_APPLICABLE: StatusEntry(
+        Fault.NOBODY,
+        "The method cannot learn from what this regime gives it: there is no result, and no failure.",
+        "Nothing to mend; where its paper says how, a smaller batch or another setting (--set) may"
+        " train on so few images.",
     ),
     Status.CANCELLED: StatusEntry(
         Fault.NOBODY,

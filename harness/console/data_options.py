@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,6 @@ from harness.common.errors import DataMissing, UsageError
 from harness.common.near_misses import did_you_mean
 
 if TYPE_CHECKING:
-    import argparse
-
     from harness.benchmarks import Pack
     from harness.console.cli import Reporter
 
@@ -35,6 +34,26 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="any folder in the pack layout",
     )  # fmt: skip
     add_reading(group)
+
+
+def add_regime(parser: argparse.ArgumentParser) -> None:
+    """What an entry may learn from, and how images reach it (docs/regimes.md)."""
+    group = parser.add_argument_group("regime (default: one model a benchmark, of all its images)")
+    group.add_argument(
+        "--suite", metavar="NAME", help="one model for several benchmarks: unified-3, or a .toml"
+    )
+    group.add_argument(
+        "--train",
+        default="all",
+        metavar="WHAT",
+        help="all, shots:K (K training images: 1, 2, 4, 8, 16), or none: an image that only"
+        " predicts is declared zero-shot",
+    )
+    group.add_argument(
+        "--delivery",
+        choices=("native", "256"),
+        help="each image in its own size (default), or all of 256x256 and RGB (always in a suite)",
+    )
 
 
 def add_reading(group: argparse._ActionsContainer) -> None:
@@ -174,6 +193,33 @@ def open_packs(options: argparse.Namespace, cache: Path, reporter: Reporter) -> 
     return packs
 
 
+def open_members(
+    options: argparse.Namespace, names: Sequence[str], cache: Path, reporter: Reporter
+) -> list[Pack]:
+    """The members of a suite in its order: folders of `--pack` by their card's name, else by name.
+
+    Raises:
+        DataMissing, PackInvalid: a pack is not there, or has problems.
+        UsageError: an unknown benchmark, or a folder that is no member.
+    """
+    given = argparse.Namespace(**{**vars(options), "benchmarks": []})
+    own = (
+        {pack.card.name: pack for pack in open_packs(given, cache, reporter)}
+        if options.packs
+        else {}
+    )
+    if strangers := sorted(set(own) - set(names)):
+        raise UsageError(
+            f"{strangers[0]} is no member of the suite",
+            where="--pack",
+            fix=f"its members are {', '.join(names)}; a folder's pack.toml says what it is",
+        )
+    rest = [name for name in names if name not in own]
+    named = argparse.Namespace(**{**vars(options), "benchmarks": rest, "packs": []})
+    found = dict(zip(rest, open_packs(named, cache, reporter), strict=True)) if rest else {}
+    return [(own | found)[name] for name in names]
+
+
 def tell_left_out(pack: Pack, reporter: Reporter) -> None:
     """One line for what a pack's folder holds and is not used; nothing where all of it is."""
     from harness.benchmarks.acceptance import ACCEPTABLE
@@ -216,7 +262,8 @@ def places(packs: Sequence[Pack], options: argparse.Namespace) -> dict[str, tupl
     """By the name of each opened pack, the options that name it alone to another verb.
 
     Args:
-        packs: what `open_packs` gave for these options: packs of one's own stand last.
+        packs: what `open_packs` gave for these options: packs of one's own stand last; the one
+            suite that a call names takes them all.
     """
     root = ("--data-root", str(options.data_root)) if options.data_root else ()
     named = len(packs) - len(options.packs)

@@ -6,6 +6,14 @@ copied into any image. harness/contract/README.md specifies it for other languag
 
 from .frames import CONTRACT_VERSION, Verdict
 from .lines import BadFrame
-from .serve import Checkpoint, Model, serve
+from .serve import Checkpoint, Model, NotApplicable, serve
 
-__all__ = ["CONTRACT_VERSION", "BadFrame", "Checkpoint", "Model", "Verdict", "serve"]
+__all__ = [
+    "CONTRACT_VERSION",
+    "BadFrame",
+    "Checkpoint",
+    "Model",
+    "NotApplicable",
+    "Verdict",
+    "serve",
+]

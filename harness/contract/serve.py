@@ -43,12 +43,21 @@ _DTYPE_NAMES = {(dtype.kind, dtype.itemsize): name for name, dtype in MAP_DTYPES
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_OUT_OF_GPU_MEMORY = 77
+EXIT_NOT_APPLICABLE = 78
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 # In the model folder of a training: its own state, which a resumed training goes on from.
 STATE_FOLDER = ".training"
 # There for the moment of a save.
 FRESH_FOLDER, OLD_FOLDER = ".saving", ".replaced"
+
+
+class NotApplicable(Exception):
+    """Raised by a model that cannot do what it is asked for: too few images for a single step, say.
+
+    Before the first image of a session it ends the run as `not_applicable`, which is no failure;
+    after it, as `crashed`: what an entry has seen of an image must not decide whether it counts.
+    """
 
 
 class Model(Protocol):
@@ -97,7 +106,7 @@ def serve(
     """Run one session of an entry over standard input and output, then end the process.
 
     Exit codes: 0 done, 1 the model raised (traceback on standard error), 2 unknown verb,
-    77 out of GPU memory, 143 after SIGTERM.
+    77 out of GPU memory, 78 `NotApplicable`, 143 after SIGTERM.
 
     Args:
         model: the author's class (see `Model`), or "module:Class", imported when it is needed.
@@ -124,8 +133,14 @@ def serve(
         _converse(model, hello, reader, writer, maps=maps, trains=trains)
     except Exception as error:  # noqa: BLE001 - whatever an author's code raises belongs in the log
         traceback.print_exc()
-        _leave(EXIT_OUT_OF_GPU_MEMORY if _is_out_of_gpu_memory(error) else EXIT_FAILED)
+        _leave(_exit_code_of(error))
     _leave(0)
+
+
+def _exit_code_of(error: Exception) -> int:
+    if isinstance(error, NotApplicable):
+        return EXIT_NOT_APPLICABLE
+    return EXIT_OUT_OF_GPU_MEMORY if _is_out_of_gpu_memory(error) else EXIT_FAILED
 
 
 class Checkpoint:

@@ -11,21 +11,35 @@ import fnmatch
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from harness.common.errors import UsageError
 from harness.common.foreign_text import one_line
 from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, read_toml
 from harness.records.record import Parameter
+from harness.records.regime import ONE_CLASS, SHOTS, Regime
+from harness.records.store import RunName
 
 CAMPAIGNS = "harness/campaigns"
 """Where those that ship lie, below the root of the repository."""
 ENTRY_LIMIT = 64  # characters of a name on the board
+
+
+CampaignRegime = Literal["one-class", "one-class-256", "few-shot", "unified"]
+"""What a campaign can ask for; an entry that trains nothing is zero-shot in each."""
 
 
 class GridSettings(BaseModel):
@@ -56,6 +70,13 @@ class Campaign(BaseModel):
     """Names; empty = all that are found."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of every entry on every benchmark."""
+    regimes: tuple[CampaignRegime, ...] = Field(default=("one-class",), min_length=1)
+    """What every entry may learn from, one after the other; `one-class-256` is one-class on the
+    images as a suite delivers them, so that a difference to unified is not one of resolution."""
+    shots: tuple[int, ...] = SHOTS
+    """Of few-shot: how many training images, one after the other."""
+    suites: tuple[str, ...] = ("unified-3", "unified-6")
+    """Of unified: suites by name, or their files."""
     preset: str | None = None
     """Preset of every entry; None = the entries' default."""
     limits: dict[str, float | int] = {}
@@ -64,6 +85,22 @@ class Campaign(BaseModel):
     """Variants beside the entries themselves."""
     compares_with_paper: bool = False
     """At the end, count the cells of the paper's Table 2 that are reproduced."""
+
+    @field_validator("regimes", "shots", "suites")
+    @classmethod
+    def _each_once(cls, told: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(told)) != len(told):
+            raise ValueError("one stands there twice")
+        return told
+
+    @model_validator(mode="after")
+    def _says_what_it_runs(self) -> Self:
+        for regime, told in (("few-shot", "shots"), ("unified", "suites")):
+            if told in self.model_fields_set and regime not in self.regimes:
+                raise ValueError(f"{told} is of {regime}, which is none of its regimes")
+        if unknown := sorted(set(self.shots) - set(SHOTS)):
+            raise ValueError(f"{unknown[0]} shots; it can be {', '.join(map(str, SHOTS))}")
+        return self
 
 
 def read_campaign(text: str) -> Campaign:
@@ -133,12 +170,24 @@ class Cell:
     variant: EntryVariant
     """What runs."""
     benchmark: str
-    """On which pack."""
+    """On which pack, or suite."""
     seed: int
     """With which seed."""
+    regime: Regime = ONE_CLASS
+    """In which regime, before anything is drawn for it."""
+
+    @property
+    def place(self) -> str:
+        """Benchmark and regime, as in the results."""
+        return self.regime.place(self.benchmark)
+
+    @property
+    def run(self) -> RunName:
+        """Where its record lies."""
+        return RunName(self.place, self.variant.name, self.seed)
 
     def __str__(self) -> str:
-        return f"{self.benchmark}/{self.variant.name}/seed-{self.seed}"
+        return str(self.run)
 
 
 def sources(campaign: Campaign) -> list[str]:
@@ -208,13 +257,13 @@ def _as_text(value: Parameter) -> str:
     return str(value)
 
 
-def cells(
-    variants_: Sequence[EntryVariant], benchmarks: Sequence[str], seeds: Sequence[int]
-) -> list[Cell]:
-    """All runs, seed by seed and benchmark by benchmark."""
-    return [
-        Cell(variant, benchmark, seed)
-        for seed in seeds
-        for benchmark in benchmarks
-        for variant in variants_
-    ]
+def asks_for(campaign: Campaign, regime: Regime) -> bool:
+    """Whether a campaign holds runs of this regime; what trains nothing takes part in all."""
+    if regime.name == "few-shot":
+        return "few-shot" in campaign.regimes and regime.shots in campaign.shots
+    if regime.name == "unified":
+        return "unified" in campaign.regimes and regime.suite in campaign.suites
+    if regime.name == "one-class":
+        name = "one-class" if regime.delivery == "native" else "one-class-256"
+        return name in campaign.regimes
+    return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,6 +23,8 @@ from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, parse_toml
 from harness.records.parts import Sha256
 from harness.records.record import Parameter
+from harness.records.regime import ONE_CLASS, Regime
+from harness.records.supervision import Supervision
 
 Kind = Literal["folder", "submission", "image", "archive"]
 Family = Literal[
@@ -122,6 +124,10 @@ class TrainingTable(_Table):
     """Checkpoints without improvement before the harness says stop; 0 = never."""
 
 
+NOT_JUDGED = TrainingTable(checkpoint_metric="none", patience=0)
+"""The rule of a few-shot training: the last state counts."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What one run of an entry is sent: resolved from defaults, preset, benchmark and `--set`."""
@@ -134,6 +140,18 @@ class Settings:
     """The ones that `--set` changed."""
     training: TrainingTable
     """How checkpoints are judged."""
+    member_metrics: Mapping[str, str] = field(default_factory=dict)
+    """Of a suite: by benchmark, what judges a checkpoint on that member."""
+
+    def checkpoint_metric(self, benchmark: str) -> str:
+        """What judges a checkpoint on a benchmark."""
+        return self.member_metrics.get(benchmark, self.training.checkpoint_metric)
+
+    @property
+    def rule(self) -> dict[str, Parameter]:
+        """The rule by which checkpoints are judged, for run keys and records."""
+        members = {f"checkpoint_metric.{name}": each for name, each in self.member_metrics.items()}
+        return self.training.model_dump() | dict(sorted(members.items()))
 
 
 @dataclass(frozen=True)
@@ -156,6 +174,8 @@ class Entry:
     """The submission file that it was opened by."""
     limits: Mapping[str, float | int] = field(default_factory=dict)
     """Limits that it asks for (`harness.entries.asked_limits`)."""
+    supervision: Supervision | None = None
+    """What it had learned from before any run, as it declares it; None where it says nothing."""
 
     @property
     def name(self) -> str:
@@ -211,15 +231,24 @@ class Entry:
         *,
         preset: str | None = None,
         overrides: Mapping[str, str] | None = None,
+        regime: Regime = ONE_CLASS,
+        members: Sequence[str] = (),
     ) -> Settings:
-        """Hyper-parameters for one benchmark: defaults < preset < benchmark < `--set`.
+        """Hyper-parameters for one benchmark: defaults < preset < benchmark < shots < `--set`.
+
+        Those of a suite are the same for all its members: defaults < preset < suite < `--set`.
 
         Args:
-            benchmark: name of the benchmark; `[benchmarks.<name>]` applies where it exists.
+            benchmark: name of the benchmark; `[benchmarks.<name>]` applies where it exists. Of a
+                suite its name, and `[suites.<name>]`.
             preset: `bmad` for the defaults, else the name of a `[presets.<name>]`; None is
                 `demo` on the demo pack and `bmad` elsewhere. On the demo pack `demo` is the
                 defaults of an entry that has no such preset.
             overrides: `--set name=value` as text; read by the type of the default.
+            regime: the run's; `[regimes.shots]` applies to a few-shot one, but for the preset
+                `demo`, which is sized for two CPU cores. No checkpoint of it is judged.
+            members: of a suite its benchmarks, each with a checkpoint metric of its own, as its
+                own table has it, unless the suite's table states one.
         Raises:
             EntryInvalid: the entry's own tables name an unknown parameter or another type.
             UsageError: the preset or an override is unknown or of another type.
@@ -230,7 +259,7 @@ class Entry:
             preset = DEFAULT_PRESET
         params: dict[str, Parameter] = dict(self.document.get("params", {}))
         training = dict(self.document.get("training", {}))
-        for where, layer in self._layers(benchmark, preset):
+        for where, layer in self._layers(benchmark, preset, regime):
             training |= layer.get("training", {})
             for name, value in layer.items():
                 if name == "training":
@@ -246,18 +275,32 @@ class Entry:
                 f"{one_line(', '.join(unsendable))} is NaN or infinite, which no frame can carry",
                 where=self.source,
             )
+        rule = parse(TrainingTable, training, f"{self.source}: [training]")
         return Settings(
             preset=preset,
             params=resolved,
             overrides=chosen,
-            training=parse(TrainingTable, training, f"{self.source}: [training]"),
+            training=NOT_JUDGED if regime.shots is not None else rule,
+            member_metrics=self._member_metrics(benchmark, members, preset, rule),
         )
+
+    def _member_metrics(
+        self, suite: str, members: Sequence[str], preset: str, rule: TrainingTable
+    ) -> dict[str, str]:
+        stated = self.document.get("suites", {}).get(suite, {}).get("training", {})
+        if "checkpoint_metric" in stated:
+            return dict.fromkeys(members, rule.checkpoint_metric)
+        return {
+            name: self.settings(name, preset=preset).training.checkpoint_metric for name in members
+        }
 
     def has_preset(self, preset: str) -> bool:
         """Whether the entry can be run with this preset; its defaults are one, `bmad`."""
         return preset == DEFAULT_PRESET or preset in self.document.get("presets", {})
 
-    def _layers(self, benchmark: str, preset: str) -> list[tuple[str, Mapping[str, Any]]]:
+    def _layers(
+        self, benchmark: str, preset: str, regime: Regime
+    ) -> list[tuple[str, Mapping[str, Any]]]:
         presets = self.document.get("presets", {})
         if not self.has_preset(preset):
             valid = one_line(", ".join([DEFAULT_PRESET, *sorted(presets)]), MAX_LISTED)
@@ -266,10 +309,13 @@ class Entry:
                 where="--preset",
                 fix=f"{did_you_mean(preset, [DEFAULT_PRESET, *presets])}choose one of: {valid}",
             )
-        layers = [(f"presets.{preset}", presets.get(preset, {}))]
-        layers.append(
-            (f"benchmarks.{benchmark}", self.document.get("benchmarks", {}).get(benchmark, {}))
-        )
+        kind = "benchmarks" if regime.suite is None else "suites"
+        layers = [
+            (f"presets.{preset}", presets.get(preset, {})),
+            (f"{kind}.{benchmark}", self.document.get(kind, {}).get(benchmark, {})),
+        ]
+        if regime.shots is not None and preset != DEMO_PRESET:
+            layers.append(("regimes.shots", self.document.get("regimes", {}).get("shots", {})))
         return layers
 
 
@@ -300,6 +346,17 @@ def check_name(name: str) -> None:
             f"{name!r} is not a name for an entry",
             fix="use lower-case letters, digits, '.', '_' and '-', at most 64, first a letter or digit",
         )
+
+
+def supervision_of(document: Mapping[str, Any], where: str) -> Supervision | None:
+    """The table `[supervision]` of an entry's file; None where it has none.
+
+    Raises:
+        EntryInvalid: it does not read as one; every problem at once.
+    """
+    if "supervision" not in document:
+        return None
+    return parse(Supervision, document["supervision"], f"{where}: [supervision]")
 
 
 def parse(kind: type[TableType], data: object, where: str) -> TableType:

@@ -97,6 +97,8 @@ def method_of(folder: Digests, document: Mapping[str, Any]) -> str:
     entry = document.get("entry", {})
     told = {name: entry.get(name) for name in ("model", "maps", "trains")}
     settings = {
-        name: table for name, table in document.items() if name not in ("entry", "deviations")
+        name: table
+        for name, table in document.items()
+        if name not in ("entry", "deviations", "supervision")
     }
     return content_hash([listing_hash(files), told, settings])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import UsageError
 from harness.common.source_files import copy_source
 from harness.console import cli
+from harness.records.releases import claimed_name
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
@@ -37,7 +39,15 @@ def write_canary(packs: Sequence[Pack], out: Path, reporter: cli.Reporter) -> in
     copy_source(_canary_folder(), out)
     (out / "README.md").unlink()
     toml = out / "entry.toml"
-    toml.write_text(toml.read_text().replace('name = "canary-lookup"', f'name = "{out.name}"'))
+    told = toml.read_text().replace('name = "canary-lookup"', f'name = "{out.name}"')
+    seen = ", ".join(f'{json.dumps(claimed_name(pack.name))} = "labels"' for pack in packs)
+    for fresh, given in (
+        ("shots_normal = 0", 'shots_normal = "all"'),
+        ("shots_abnormal = 0", 'shots_abnormal = "all"'),
+        ('{ default = "none" }', f'{{ default = "none", {seen} }}'),
+    ):
+        told = told.replace(fresh, given)
+    toml.write_text(told)
     table.save(out / model.TABLE)
     return len(table)
 

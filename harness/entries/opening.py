@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,9 +33,11 @@ from harness.entries.entry import (
     EntryTable,
     SubmissionTable,
     parse,
+    supervision_of,
 )
 from harness.entries.identity import submitted_folder_hash
 from harness.records.record import Parameter
+from harness.records.supervision import Supervision
 
 if TYPE_CHECKING:
     from harness.console.cli import Reporter
@@ -51,6 +53,9 @@ MAX_PARAMS_CHARACTERS = 32 * 1024
 # my-padim and padim are not.
 LIKELY_MEANT = 0.8
 
+_SETTINGS = ("presets", "benchmarks", "suites", "regimes")
+"""Tables that each hold tables of settings by name."""
+
 
 class _Sections(BaseModel):
     """The shape of an entry.toml's other tables: what they hold is checked where it is used."""
@@ -62,6 +67,8 @@ class _Sections(BaseModel):
     params: dict[str, Parameter] = {}
     presets: dict[str, dict[str, Any]] = {}
     benchmarks: dict[str, dict[str, Any]] = {}
+    suites: dict[str, dict[str, Any]] = {}
+    regimes: dict[Literal["shots"], dict[str, Any]] = {}
 
 
 def open_entry(text: str, *, known_folders: Path | None = None) -> Entry:
@@ -169,6 +176,9 @@ def read_folder(folder: Path) -> FolderReading:
     limits: dict[str, float | int] = {}
     with _noting(errors):
         limits = asked_limits(document.get("limits", {}), where)
+    supervision: Supervision | None = None
+    with _noting(errors):
+        supervision = supervision_of(document, where)
     listed = document.get("deviations", [])
     for item in listed if isinstance(listed, list) else ():
         with _noting(errors):
@@ -179,7 +189,10 @@ def read_folder(folder: Path) -> FolderReading:
     if errors or table is None:
         return FolderReading(None, tuple(errors), declared)
     name = folder.resolve().name
-    entry = Entry("folder", table, str(folder), tuple(deviations), document, name, limits=limits)
+    entry = Entry(
+        "folder", table, str(folder), tuple(deviations), document, name,
+        limits=limits, supervision=supervision,
+    )  # fmt: skip
     return FolderReading(entry, (), declared)
 
 
@@ -251,7 +264,14 @@ def open_submission(path: Path) -> Entry:
             where=where,
             fix='write image = "registry/name@sha256:<64 hex digits>"',
         )
+    supervision = supervision_of(document, str(path))
     if table.folder:
+        if supervision is not None:
+            raise EntryInvalid(
+                "a folder says itself what it had learned from",
+                where=f"{path}: [supervision]",
+                fix=f"move the table to {table.folder}/entry.toml",
+            )
         folder = _submitted_folder(path, table)
         return replace(folder, limits={**folder.limits, **limits})
     if table.archive:
@@ -259,7 +279,10 @@ def open_submission(path: Path) -> Entry:
     else:
         _check_digest(table.image or "", where)
     source = table.image or table.archive
-    return Entry("submission", table, source, (), document, submission=path, limits=limits)
+    return Entry(
+        "submission", table, source, (), document, submission=path,
+        limits=limits, supervision=supervision,
+    )  # fmt: skip
 
 
 def _check_texts(
@@ -276,7 +299,9 @@ def _check_texts(
             f"deviation {number}, {name}": text for name, text in deviation.model_dump().items()
         }
         problems += text_problems(texts)
-    for section in ("params", "presets", "benchmarks", "training"):
+    for section in (
+        "params", "presets", "benchmarks", "suites", "regimes", "training", "supervision",
+    ):  # fmt: skip
         problems += settings_problems(section, document.get(section, {}))
     if problems:
         raise EntryInvalid("; ".join(problems[:MAX_PROBLEMS]), where=where)
@@ -388,7 +413,7 @@ def _typed(path: Path) -> str:
 
 
 def _check_sections(document: Mapping[str, Any], where: str) -> None:
-    known = {"entry", "deviations", "training", "params", "presets", "benchmarks", "limits"}
+    known = {"entry", "deviations", "training", "params", "limits", "supervision", *_SETTINGS}
     if unknown := sorted(set(document) - known):
         raise EntryInvalid(
             f"unknown section{'s' if len(unknown) > 1 else ''}: {one_line(', '.join(unknown))}",
@@ -396,8 +421,8 @@ def _check_sections(document: Mapping[str, Any], where: str) -> None:
             fix=f"valid sections: {', '.join(sorted(known))}",
         )
     sections = parse(_Sections, document, where)
-    for group, tables in (("presets", sections.presets), ("benchmarks", sections.benchmarks)):
-        for name, table in tables.items():
+    for group in _SETTINGS:
+        for name, table in getattr(sections, group).items():
             place = f"{where}: [{group}.{one_line(name)}]"
             parse(_Sections, {"training": table.get("training", {})}, place)
     if len(json.dumps(sections.params)) > MAX_PARAMS_CHARACTERS:

@@ -35,7 +35,7 @@ from harness.common.paths import REPOSITORY
 from harness.common.source_files import SHARED_SOURCES
 from harness.common.toml_text import BadToml, parse_toml
 from harness.entries.campaign_grid import CAMPAIGNS, Campaign, campaign_of
-from harness.entries.entry import Entry, EntryTable, SubmissionTable, parse
+from harness.entries.entry import Entry, EntryTable, SubmissionTable, parse, supervision_of
 from harness.entries.identity import (
     ENTRY_FILE,
     Digests,
@@ -195,9 +195,10 @@ class ProtectedBranch(Reviewed):
         where = f"{SUBMISSION_FILES}/{name}.toml"
         try:
             table = parse(SubmissionTable, document.get("entry", {}), where)
+            declared = supervision_of(document, where)
         except EntryInvalid:
             return None
-        return Entry("submission", table, where, document=document)
+        return Entry("submission", table, where, document=document, supervision=declared)
 
     def campaigns(self) -> tuple[Campaign, ...]:
         """See `Reviewed`: those that the branch has now."""
@@ -261,9 +262,13 @@ def _folder(own: Digests, content: bytes | None, commit: str, path: str) -> Revi
         return None
     try:
         table = parse(EntryTable, document.get("entry", {}), path)
+        declared = supervision_of(document, path)
     except EntryInvalid:
         return None
-    entry = Entry("folder", table, path, document=document, folder_name=path.rpartition("/")[2])
+    entry = Entry(
+        "folder", table, path, document=document, folder_name=path.rpartition("/")[2],
+        supervision=declared,
+    )  # fmt: skip
     return ReviewedFolder(entry, commit, path, method_of(own, document))
 
 

@@ -29,7 +29,7 @@ from harness.common.lookalikes import key_of
 from harness.common.paths import BASELINES, REPOSITORY, SUBMISSIONS
 from harness.common.toml_text import BadToml, parse_toml, read_toml
 from harness.entries.asked_limits import asked_limits
-from harness.entries.entry import Entry, SubmissionTable, parse
+from harness.entries.entry import Entry, SubmissionTable, parse, supervision_of
 from harness.entries.identity import method_hash
 from harness.entries.opening import open_entry
 from harness.records import store
@@ -38,6 +38,7 @@ from harness.records.store import replacing
 if TYPE_CHECKING:
     from harness.engines.base import Engine, Program
     from harness.records.record import Record
+    from harness.records.supervision import Supervision
 
 ARCHIVES_VARIABLE = "BMAD_ARCHIVES"
 # In the order in which they are written; what an entry does not say is left out.
@@ -60,8 +61,12 @@ class Twin:
     """What is the same, in words."""
 
 
-def submission_text(table: SubmissionTable, limits: Mapping[str, float | int] | None = None) -> str:
-    """The file of a submission, with the limits that it asks for."""
+def submission_text(
+    table: SubmissionTable,
+    limits: Mapping[str, float | int] | None = None,
+    supervision: Supervision | None = None,
+) -> str:
+    """The file of a submission, with the limits that it asks for and what it had learned from."""
     values = table.model_dump()
     lines = [
         f"{name} = {json.dumps(values[name], ensure_ascii=False)}"
@@ -69,7 +74,19 @@ def submission_text(table: SubmissionTable, limits: Mapping[str, float | int] | 
         if values[name]
     ]
     asked = [f"{name} = {json.dumps(value)}" for name, value in (limits or {}).items()]
-    return "\n".join(["[entry]", *lines, *(["", "[limits]"] if asked else []), *asked]) + "\n"
+    told = [] if supervision is None else ["", *_supervision_lines(supervision)]
+    return (
+        "\n".join(["[entry]", *lines, *(["", "[limits]"] if asked else []), *asked, *told]) + "\n"
+    )
+
+
+def _supervision_lines(supervision: Supervision) -> list[str]:
+    """The table `[supervision]`."""
+    told = supervision.model_dump(mode="json")
+    seen = told.pop("contamination")
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in told.items()]
+    pairs = [f"{json.dumps(pack)} = {json.dumps(what)}" for pack, what in seen.items()]
+    return ["[supervision]", *lines, "", "[supervision.contamination]", *pairs]
 
 
 def write_new(path: Path, text: str) -> None:
@@ -112,6 +129,15 @@ def read_submission_limits(path: Path) -> dict[str, float | int]:
         EntryInvalid: they are none, or beyond what an entry may ask for.
     """
     return asked_limits(_document(path).get("limits", {}), str(path))
+
+
+def read_submission_supervision(path: Path) -> Supervision | None:
+    """The `[supervision]` of a submission file; None where it has none.
+
+    Raises:
+        EntryInvalid: it is no such table.
+    """
+    return supervision_of(_document(path), str(path))
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -189,10 +215,15 @@ def withdraw(path: Path, reason: str) -> None:
     rewrite(path, changed)
 
 
-def missing_fields(table: SubmissionTable) -> list[str]:
-    """Fields that a submission must fill and this one does not, one sentence each."""
-    needed = [*NEEDED, *(() if table.folder else ("content",))]
-    return [f"{name} is missing" for name in needed if not getattr(table, name)]
+def missing_fields(entry: Entry) -> list[str]:
+    """What a submission must say and this one does not, one sentence each."""
+    is_folder = entry.kind == "folder"
+    needed = [*NEEDED, *(() if is_folder else ("content",))]
+    missing = [f"{name} is missing" for name in needed if not getattr(entry.table, name)]
+    if entry.supervision is None:
+        where = " of its entry.toml" if is_folder else ""
+        missing.append(f"the table [supervision]{where} is missing")
+    return missing
 
 
 def marks(entry: Entry) -> dict[str, str]:

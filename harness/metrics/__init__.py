@@ -16,13 +16,14 @@ from harness.metrics.table import METRICS, METRICS_VERSION, Metric, find_metric
 
 if TYPE_CHECKING:
     from harness.metrics.evidence import Evidence
-    from harness.metrics.scorer import RunScorer, checkpoint_value
+    from harness.metrics.scorer import CheckpointScorer, RunScorer
     from harness.metrics.scores import Resampled, RunScores, resample, score
     from harness.metrics.truth import GroundTruth, TruthImage
 
 __all__ = [
     "METRICS",
     "METRICS_VERSION",
+    "CheckpointScorer",
     "Evidence",
     "GroundTruth",
     "Metric",
@@ -31,20 +32,19 @@ __all__ = [
     "RunScorer",
     "RunScores",
     "TruthImage",
-    "checkpoint_value",
     "find_metric",
     "resample",
     "score",
 ]
 
 _HOMES = {
+    "CheckpointScorer": "scorer",
     "Evidence": "evidence",
     "GroundTruth": "truth",
     "Resampled": "scores",
     "RunScorer": "scorer",
     "RunScores": "scores",
     "TruthImage": "truth",
-    "checkpoint_value": "scorer",
     "resample": "scores",
     "score": "scores",
 }

@@ -7,7 +7,7 @@ ones, or below. Each pooled metric of the run lies between its values there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +18,9 @@ from harness.metrics.estimate import dice_of, exact_statistics, sweeps_of
 from harness.metrics.evidence import Evidence, GridEvidence
 from harness.metrics.kernels.exact import Histograms, sweep_halves
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, KINDS, NORMAL_KINDS, WEIGHTS
-from harness.metrics.pro import FPR_LIMIT
+from harness.metrics.pro import LIMITS
 from harness.metrics.scores import score
+from harness.metrics.suites import score_suite
 from harness.metrics.table import PixelStatistics, Statistics, find_metric
 from harness.records.record import Grid, MetricValue
 
@@ -41,6 +42,8 @@ class Certified:
     """Least value that the evidence allows; None where the metric is undefined."""
     high: float | None
     """Largest value that it allows; equal to `low` where it is exact."""
+    where: str = ""
+    """Over what it is, in words (`MetricValue.where`)."""
 
     @property
     def agrees(self) -> bool:
@@ -67,8 +70,49 @@ def certify(evidence: Evidence, stored: Iterable[MetricValue]) -> tuple[Certifie
         if low is not None and metric.grid is not None and grid in bounds:
             function = find_metric(metric.id).function
             low, high = (float(function(Statistics(None, part))[0]) for part in bounds[grid])
-        rows.append(Certified(metric.id, metric.grid, metric.value, low, high))
+        rows.append(Certified(metric.id, metric.grid, metric.value, low, high, metric.where))
     return tuple(rows)
+
+
+def certify_suite(
+    members: Mapping[str, Evidence], stored: Sequence[MetricValue]
+) -> tuple[Certified, ...]:
+    """The same of a suite's record: each member's own, their means, and what is pooled.
+
+    A mean lies between the means of its members' bounds. What is pooled is held to what the
+    evidence gives anew: pairs of members have no bounds.
+
+    Args:
+        members: by name, the evidence.
+        stored: the record's metrics.
+    """
+    bounds: dict[tuple[str, str, Grid | None], Certified] = {}
+    for name, evidence in members.items():
+        keys = {(m.id, m.grid): m for m in stored if m.member == name}
+        for row in certify(evidence, keys.values()):
+            bounds[name, row.id, row.grid] = row
+    pooled = {(m.id, m.grid): m.value for m in score_suite(members, intervals=False).pooled}
+
+    def row_of(metric: MetricValue) -> Certified:
+        low = high = None
+        if metric.member in members:
+            return bounds[str(metric.member), metric.id, metric.grid]
+        if metric.member is None:
+            low = high = pooled.get((metric.id, metric.grid))
+        elif metric.value is not None:
+            over = [row for (_, *key), row in bounds.items() if key == [metric.id, metric.grid]]
+            low, high = _mean(row.low for row in over), _mean(row.high for row in over)
+        return Certified(metric.id, metric.grid, metric.value, low, high, metric.where)
+
+    return tuple(map(row_of, stored))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Without weights; None where one is undefined."""
+    known = list(values)
+    return (
+        None if None in known or not known else sum(v for v in known if v is not None) / len(known)
+    )
 
 
 def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics, PixelStatistics]:
@@ -77,7 +121,7 @@ def bounding_statistics(evidence: Evidence, grid: str) -> tuple[PixelStatistics,
     extremes = []
     for is_best in (False, True):
         histograms = _ordered_within_bins(part, is_best=is_best)
-        everywhere, foreground = sweeps_of(sweep_halves(histograms, FPR_LIMIT))
+        everywhere, foreground = sweeps_of(sweep_halves(histograms, LIMITS))
         if not is_best:
             least = _least_precision(part.pixels)
             everywhere = replace(everywhere, average_precision=np.array([least]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from harness.metrics.evidence import WEIGHT_UNIT, GridEvidence
 from harness.metrics.kernels import grouping
 from harness.metrics.kernels.keys import KEYS, key_from, values_of
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, KINDS, NORMAL_KINDS, WEIGHTS
-from harness.metrics.kernels.sweep import DICE_KEY
+from harness.metrics.pimo import edges_of, image_aupimo, normal_tail
 from harness.metrics.pixels import PixelCounts
 from harness.metrics.table import METRICS
+from harness.metrics.thresholds import Threshold
 
 RANGE_SHARES = tuple(
     metric.range_share for metric in METRICS.values() if metric.range_share is not None
@@ -22,33 +24,21 @@ RANGE_SHARES = tuple(
 """Shares of the run's score range at which some metric asks for Dice."""
 
 
-@dataclass(frozen=True)
-class ValidThreshold:
-    """The threshold that maximises Dice on the validation split."""
+class Units(NamedTuple):
+    """The images of a split, as the intervals see them."""
 
-    key: int | None
-    """Key of the smallest score that counts as found; None where there is none."""
-    reason: str | None
-    """Why there is none."""
-
-
-def valid_threshold(counts: PixelCounts | None) -> ValidThreshold:
-    """Best threshold of the validation split (the highest one of equals)."""
-    if counts is None:
-        return ValidThreshold(None, "there is no validation split with masks")
-    pixels, _ = counts.histograms
-    if not pixels[NORMAL_KINDS].any() or not pixels[ANOMALOUS_KINDS].any():
-        return ValidThreshold(None, "only one class among the validation pixels")
-    exact = counts.sweep(wants_edges=False)
-    if exact.levels == 1:
-        return ValidThreshold(None, "the maps are constant over the validation split")
-    return ValidThreshold(int(exact.states[0, DICE_KEY]), None)
+    number: int
+    """How many groups there are."""
+    group: NDArray[np.int64]
+    """[n] group of each image."""
+    is_normal: NDArray[np.bool_]
+    """[n] whether the image is labelled normal."""
 
 
 def distil(
     counts: PixelCounts,
-    valid: ValidThreshold,
-    groups: tuple[int, NDArray[np.int64]],
+    valid: Sequence[Threshold],
+    units: Units,
     *,
     wants_groups: bool,
 ) -> GridEvidence:
@@ -56,8 +46,8 @@ def distil(
 
     Args:
         counts: all images of the split.
-        valid: threshold from the validation split.
-        groups: number of groups, and the group of each image.
+        valid: thresholds from the validation split.
+        units: labels and groups of the images.
         wants_groups: whether to keep what the intervals need.
     """
     exact = counts.sweep(wants_edges=wants_groups)
@@ -67,11 +57,13 @@ def distil(
     thresholds = [
         key_from(float(low + (high - low) * share), counts.dtype) for share in RANGE_SHARES
     ]
-    if valid.key is not None:
-        thresholds.append(valid.key)
+    thresholds += [threshold.key for threshold in valid if threshold.key is not None]
     edges = np.union1d(exact.edges, np.array(thresholds, np.uint32)).astype(np.uint32)
+    tail, normal = normal_tail(counts, units.is_normal)
+    if wants_groups:
+        edges = np.union1d(edges, edges_of(tail, normal)).astype(np.uint32)
     places = np.searchsorted(edges, np.array(thresholds, np.uint32)) + 1
-    binned = _bin_images(counts, edges, groups, places[0])
+    binned = _bin_images(counts, edges, units, places[0])
     from_top = np.cumsum(binned.pixels.sum(axis=0)[:, ::-1], axis=1)[:, ::-1]
     return GridEvidence(
         pixels=pixels,
@@ -90,6 +82,8 @@ def distil(
         group_weights=np.rint(binned.weights / WEIGHT_UNIT).astype(np.int64),
         image_overlap=counts.image_overlap,
         image_dice=binned.image_dice,
+        image_aupimo=image_aupimo(counts, units.is_normal, tail, normal),
+        group_recall=binned.recall,
     )
 
 
@@ -132,20 +126,22 @@ class _Binned:
     pixels: NDArray[np.int64]
     weights: NDArray[np.float64]
     image_dice: NDArray[np.float64]
+    recall: NDArray[np.int64]
 
 
 def _bin_images(
     counts: PixelCounts,
     edges: NDArray[np.uint32],
-    groups: tuple[int, NDArray[np.int64]],
+    units: Units,
     half_range: Any,
 ) -> _Binned:
     """Bins of every group, and Dice of every image from bin `half_range` up."""
-    number, index = groups
+    number = units.number
     every_run = counts.truth.runs
     bins = edges.size + 1
     pixels = np.zeros((number, KINDS, bins), np.int64)
     weights = np.zeros((number, WEIGHTS, bins))
+    recall = np.zeros((number, 2, bins), np.int64)
     dice = np.full(len(counts.blocks), np.nan)
     shift = 16 if counts.is_bucketed else 0
     first_keys = np.arange(KEYS, dtype=np.uint32) << np.uint32(shift)
@@ -157,8 +153,10 @@ def _bin_images(
         for kind, block in enumerate(blocks):
             if block.keys.size:
                 grouping.bin_entries(block, counts.is_bucketed, edges, own[kind])
-        group = index[image]
+        group = units.group[image]
         pixels[group, NORMAL_KINDS] += own
+        if units.is_normal[image]:
+            recall[group, 0] += own.sum(axis=0)
         part, keys = counts.truth.runs_of(image), counts.anomalous_keys(image)
         if keys.size == 0:
             continue
@@ -170,7 +168,10 @@ def _bin_images(
         shown = anomalous[ANOMALOUS_KINDS]
         pixels[group, ANOMALOUS_KINDS] += shown.astype(np.int64)
         weights[group] += anomalous[KINDS:]
+        if not units.is_normal[image]:
+            each = shown.sum(axis=0) / keys.size
+            recall[group, 1] += np.rint(each / WEIGHT_UNIT).astype(np.int64)
         found = shown[:, half_range:].sum()
         alarms = own[:, half_range:].sum()
         dice[image] = 2 * found / (keys.size + found + alarms)
-    return _Binned(pixels, weights, dice)
+    return _Binned(pixels, weights, dice, recall)

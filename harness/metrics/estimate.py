@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,13 @@ from harness.metrics.kernels.sweep import (
     PRECISION,
     ROW_SIZE,
     ROWS,
+    STRICT_SIZE,
     sweep_histograms,
 )
-from harness.metrics.pro import FPR_LIMIT, overlap_of
-from harness.metrics.table import Bearer, Facts, PixelStatistics, Rows, Sweep
+from harness.metrics.needs import Facts
+from harness.metrics.pimo import binned_aupimo
+from harness.metrics.pro import FPR_LIMIT, LIMITS, STRICT_FPR_LIMIT, overlap_of
+from harness.metrics.table import Bearer, PixelStatistics, Rows, Sweep
 
 _EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (FOUR_ROW,)}
 _TILE = 256
@@ -59,6 +63,11 @@ def facts_of(evidence: Evidence, grid: str | None) -> Facts:
         regions_by_size=(small, medium, large),
         is_constant=part.is_constant,
         no_valid_threshold=evidence.no_valid_threshold.get(grid),
+        no_fpr_threshold=evidence.why_no_fpr_threshold(grid),
+        has_strict_area=evidence.dtype == "float16" or part.has_strict_area,
+        pixels_of_normal_images=(
+            None if part.group_recall is None else int(part.group_recall[:, 0].sum())
+        ),
     )
 
 
@@ -86,6 +95,9 @@ def pixel_bearers(part: GridEvidence) -> dict[Bearer, int]:
         "medium": (normal, regions[:, 1]),
         "large": (normal, regions[:, 2]),
     }
+    if part.group_recall is not None:
+        of_normal, of_anomalous = (part.group_recall.sum(axis=2) > 0).T
+        held["normal images"] = (of_normal, of_anomalous)
     return {name: min(int(kind.sum()) for kind in kinds) for name, kinds in held.items()}
 
 
@@ -98,28 +110,33 @@ def exact_statistics(evidence: Evidence, grid: str) -> PixelStatistics:
     counts = part.threshold_counts
     states = part.states
     if evidence.dtype == "float16":
-        states = sweep_halves(Histograms(part.pixels, part.weights), FPR_LIMIT)
+        states = sweep_halves(Histograms(part.pixels, part.weights), LIMITS)
         counts = np.stack([threshold_counts(part, int(key)) for key in part.thresholds])
     anomalous = part.pixels[ANOMALOUS_KINDS].sum(dtype=np.float64)
-    dice = {
-        name: dice_of(found, alarms, anomalous)
-        for name, (alarms, found) in zip(
-            evidence.threshold_names(grid), counts[..., None].astype(np.float64), strict=True
-        )
-    }
+    with np.errstate(invalid="ignore"):
+        dice = {
+            name: dice_of(found, alarms, anomalous)
+            for name, (alarms, found) in zip(
+                evidence.threshold_names(grid), counts[..., None].astype(np.float64), strict=True
+            )
+        }
     everywhere, foreground = sweeps_of(states)
+    aupimo = float("nan") if part.image_aupimo is None else _mean(part.image_aupimo)
     return PixelStatistics(
         everywhere=everywhere,
         foreground=foreground,
         dice_at=dice,
         image_overlap=np.array([_mean(part.image_overlap)]),
         image_dice=np.array([_mean(part.image_dice)]),
+        aupimo=np.array([aupimo]),
     )
 
 
 def sweeps_of(states: Rows) -> tuple[Sweep, Sweep]:
-    """Metrics over all pixels and over the foreground from their final states [2, 28]."""
-    return _sweep(states[:1], _EVERYWHERE), _sweep(states[1:], {"all": (FRONT_ROW,)})
+    """Metrics over all pixels and over the foreground from their final states [2, 30] (or 28)."""
+    has_strict = states.shape[1] > ROWS + ROW_SIZE * WEIGHTS
+    everywhere = _sweep_everywhere(states[:1], has_strict=has_strict)
+    return everywhere, _sweep(states[1:], {"all": (FRONT_ROW,)})
 
 
 def threshold_counts(part: GridEvidence, key: int) -> NDArray[np.int64]:
@@ -138,12 +155,15 @@ def resampled_statistics(
     """
     part = evidence.grids[grid]
     groups, _, bins = part.group_pixels.shape
-    whole = np.concatenate([part.group_pixels, part.group_weights], axis=1, dtype=np.float64)
-    whole[:, KINDS:] *= WEIGHT_UNIT
+    recall = part.group_recall
+    recall = np.zeros((groups, 2, bins), np.int64) if recall is None else recall
+    parts = [part.group_pixels, recall[:, :1], part.group_weights, recall[:, 1:]]
+    whole = np.concatenate(parts, axis=1, dtype=np.float64)
+    whole[:, KINDS + 1 :] *= WEIGHT_UNIT
     tiles = []
     for start in range(0, counts.shape[0], _TILE):
         drawn = counts[start : start + _TILE].astype(np.float64)
-        sums = (drawn @ whole.reshape(groups, -1)).reshape(-1, KINDS + WEIGHTS, bins)
+        sums = (drawn @ whole.reshape(groups, -1)).reshape(len(drawn), -1, bins)
         tiles.append(_resampled_tile(evidence, grid, drawn, sums))
     return PixelStatistics(
         everywhere=_joined_sweep([tile.everywhere for tile in tiles]),
@@ -151,15 +171,17 @@ def resampled_statistics(
         dice_at=_joined([tile.dice_at for tile in tiles]),
         image_overlap=np.concatenate([tile.image_overlap for tile in tiles]),
         image_dice=np.concatenate([tile.image_dice for tile in tiles]),
+        aupimo=np.concatenate([tile.aupimo for tile in tiles]),
     )
 
 
 def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> PixelStatistics:
-    """Statistics of resamples [B, G] whose pixels (4 kinds) and weights (5) are sums [B, 9, K]."""
+    """Statistics of resamples [B, G] whose sums [B, 11, K] are pixels by kind (4), those of normal
+    images, region weights (5) and weights by image."""
     part = evidence.grids[grid]
     normal = sums[:, NORMAL_BACKGROUND] + sums[:, NORMAL_FOREGROUND]
     anomalous = sums[:, ANOMALOUS_BACKGROUND] + sums[:, ANOMALOUS_FOREGROUND]
-    weights = sums[:, KINDS:]
+    of_normal, weights, by_image = sums[:, KINDS], sums[:, KINDS + 1 : -1], sums[:, -1]
     places = np.searchsorted(part.edges, part.thresholds) + 1
     every = anomalous.sum(axis=1)
     with np.errstate(invalid="ignore"):
@@ -168,7 +190,7 @@ def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> P
             for name, place in zip(evidence.threshold_names(grid), places, strict=True)
         }
     everywhere = sweep_histograms(
-        normal, anomalous, np.ascontiguousarray(weights[:, :FRONT_ROW]), FPR_LIMIT
+        normal, anomalous, np.ascontiguousarray(weights[:, :FRONT_ROW]), *LIMITS
     )
     foreground = sweep_histograms(
         np.ascontiguousarray(sums[:, NORMAL_FOREGROUND]),
@@ -178,11 +200,12 @@ def _resampled_tile(evidence: Evidence, grid: str, drawn: Rows, sums: Rows) -> P
     )
     _, index = evidence.test.group_index
     return PixelStatistics(
-        everywhere=_sweep(everywhere, _EVERYWHERE),
+        everywhere=_sweep_everywhere(everywhere, has_strict=True),
         foreground=_sweep(foreground, {"all": (0,)}),
         dice_at=dice,
         image_overlap=_resampled_mean(part.image_overlap, drawn, index),
         image_dice=_resampled_mean(part.image_dice, drawn, index),
+        aupimo=binned_aupimo(of_normal, by_image),
     )
 
 
@@ -205,6 +228,21 @@ def _sweep(states: Rows, kinds: Mapping[str, tuple[int, ...]]) -> Sweep:
         dice_max=dice,
         region_overlap=overlap,
     )
+
+
+def _sweep_everywhere(states: Rows, *, has_strict: bool) -> Sweep:
+    """The same over all pixels, with the one area to the strict limit where states hold it."""
+    sweep = _sweep(states, _EVERYWHERE)
+    strict = np.full(len(states), np.nan)
+    if has_strict:
+        area = _total(states, states.shape[1] - STRICT_SIZE)
+        cover = np.sum(
+            [_total(states, ROWS + ROW_SIZE * row) for row in _EVERYWHERE["all"]], axis=0
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            overlap = overlap_of(area, states[:, NORMAL], cover, STRICT_FPR_LIMIT)
+        strict = np.clip(overlap, 0.0, 1.0)
+    return replace(sweep, region_overlap={**sweep.region_overlap, "strict": strict})
 
 
 def _total(states: Rows, place: int) -> Rows:

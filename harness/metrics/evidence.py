@@ -10,7 +10,7 @@ labels that an entry wrote into them; never publish the evidence of a hidden pac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,14 @@ from numpy.typing import NDArray
 
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch
+from harness.metrics.kernels.layout import ANOMALOUS_KINDS, NORMAL_KINDS
+from harness.metrics.needs import OLDER_EVIDENCE
+from harness.metrics.thresholds import alarm_threshold_of_halves
 from harness.metrics.truth import GroundTruth
 
 FORMAT = "bmad-evidence-1"
+
+_OLDER_STATE = 28  # places of a state before the strict area came
 
 WEIGHT_UNIT = 2.0**-32
 """Resolution of the groups' region weights: whole numbers add up the same in any order."""
@@ -65,7 +70,8 @@ class GridEvidence:
     weights: NDArray[np.float64]
     """[5, 65536] region weights (`harness.metrics.kernels.layout.WEIGHT_ROWS`)."""
     states: NDArray[np.float64]
-    """[2, 28] exact final states of the sweeps."""
+    """[2, 30] exact final states of the sweeps; [2, 28] where an older harness wrote them, without
+    the area to the strict limit."""
     regions: NDArray[np.int64]
     """[6] 8-connected, 4-connected, lost by resizing, small, medium, large regions."""
     score_range: NDArray[np.float64]
@@ -86,6 +92,16 @@ class GridEvidence:
     """[n] PRO of each image by itself; NaN where it has no region or no normal pixel."""
     image_dice: NDArray[np.float64]
     """[n] Dice of each image at half of the run's range; NaN where nothing is anomalous."""
+    image_aupimo: NDArray[np.float64] | None = None
+    """[n] AUPIMO of each image (`harness.metrics.pimo`); None where an older harness wrote it."""
+    group_recall: NDArray[np.int64] | None = None
+    """[G, 2, E + 1] pixels of each group's normal images, and its anomalous pixels, each 1 / those
+    of its image in units of 2**-32; None as `image_aupimo`."""
+
+    @property
+    def has_strict_area(self) -> bool:
+        """Whether the states hold the area to the strict limit."""
+        return self.states.shape[1] > _OLDER_STATE
 
     @property
     def is_constant(self) -> bool:
@@ -116,12 +132,26 @@ class Evidence:
     range_shares: tuple[float, ...]
     """Shares of the run's score range at which the first thresholds lie."""
     no_valid_threshold: Mapping[str, str]
-    """By grid, why the validation split gives no threshold; no entry where it does."""
+    """By grid, why the validation split gives no threshold of best Dice; no entry where it does."""
+    no_fpr_threshold: Mapping[str, str] | None = None
+    """The same for the threshold of a false-positive rate; None where an older harness wrote the
+    evidence."""
+    misranked: Mapping[str, Mapping[str, int]] | None = None
+    """Of a member of a suite with float32 maps: by grid and other member, twice the pairs of an
+    anomalous pixel of that one and a normal pixel of this one above it, those of equal scores
+    once. None elsewhere: float16 histograms tell them."""
 
     def threshold_names(self, grid: str) -> tuple[str, ...]:
-        """Names of the grid's thresholds: shares of the range, and `valid` where there is one."""
+        """Names of the grid's thresholds: shares of the range, then `valid` and `fpr` where the
+        validation split gives them."""
         shares = tuple(f"{share:g}" for share in self.range_shares)
-        return shares if grid in self.no_valid_threshold else (*shares, "valid")
+        valid = () if grid in self.no_valid_threshold else ("valid",)
+        return (*shares, *valid, *(("fpr",) if self.why_no_fpr_threshold(grid) is None else ()))
+
+    def why_no_fpr_threshold(self, grid: str) -> str | None:
+        """Why there is no threshold of a false-positive rate; None if there is one."""
+        reasons = self.no_fpr_threshold
+        return OLDER_EVIDENCE if reasons is None else reasons.get(grid)
 
     def save(self, path: Path) -> None:
         """Write one .npz file, atomically; equal evidence gives equal bytes."""
@@ -135,6 +165,10 @@ class Evidence:
             "range_shares": self.range_shares,
             "no_valid_threshold": dict(self.no_valid_threshold),
         }
+        if self.no_fpr_threshold is not None:
+            header["no_fpr_threshold"] = dict(self.no_fpr_threshold)
+        if self.misranked is not None:
+            header["misranked"] = {grid: dict(pairs) for grid, pairs in self.misranked.items()}
         arrays: dict[str, NDArray[Any]] = {}
         for split, scores in (("test", self.test), ("valid", self.valid)):
             if scores is not None:
@@ -143,7 +177,8 @@ class Evidence:
                 arrays[f"{split}/scores"] = scores.scores
         for grid, evidence in self.grids.items():
             for field in fields(evidence):
-                arrays[f"test/{grid}/{field.name}"] = getattr(evidence, field.name)
+                if (array := getattr(evidence, field.name)) is not None:
+                    arrays[f"test/{grid}/{field.name}"] = array
         for grid, pixels in self.valid_pixels.items():
             arrays[f"valid/{grid}/pixels"] = pixels
         write_archive(path, header, arrays)
@@ -160,8 +195,9 @@ class Evidence:
         grids = {
             grid: GridEvidence(
                 **{
-                    field.name: arrays[f"test/{grid}/{field.name}"]
+                    field.name: arrays[name]
                     for field in fields(GridEvidence)
+                    if (name := f"test/{grid}/{field.name}") in arrays or field.default is MISSING
                 }
             )
             for grid in header["grids"]
@@ -171,7 +207,7 @@ class Evidence:
             for name, array in arrays.items()
             if name.startswith("valid/") and name.endswith("/pixels")
         }
-        return cls(
+        loaded = cls(
             dtype=header["dtype"],
             has_masks=header["has_masks"],
             test_digest=header["test_digest"],
@@ -182,7 +218,10 @@ class Evidence:
             valid_pixels=valid_pixels,
             range_shares=tuple(header["range_shares"]),
             no_valid_threshold=header["no_valid_threshold"],
+            no_fpr_threshold=header.get("no_fpr_threshold"),
+            misranked=header.get("misranked"),
         )
+        return loaded if "no_fpr_threshold" in header else _with_fpr_threshold(loaded)
 
     def check(self, test: GroundTruth, valid: GroundTruth | None) -> None:
         """Make sure that the evidence was scored against this ground truth.
@@ -196,6 +235,29 @@ class Evidence:
                 "the evidence was made with another ground truth than this pack's",
                 fix="use the pack version that the record names",
             )
+
+
+def _with_fpr_threshold(older: Evidence) -> Evidence:
+    """Evidence of an older harness with what its float16 histograms tell of today's threshold.
+
+    The threshold is no edge of the groups' bins: its interval is that of the next edge above.
+    """
+    if older.dtype != "float16":
+        return older
+    grids, reasons = dict(older.grids), {}
+    for grid, part in older.grids.items():
+        found = alarm_threshold_of_halves(older.valid_pixels.get(grid))
+        if found.key is None:
+            reasons[grid] = str(found.reason)
+            continue
+        above = part.pixels[:, found.key :].sum(axis=1)
+        at = [above[NORMAL_KINDS].sum(), above[ANOMALOUS_KINDS].sum()]
+        grids[grid] = replace(
+            part,
+            thresholds=np.append(part.thresholds, np.uint32(found.key)),
+            threshold_counts=np.concatenate([part.threshold_counts, [at]]),
+        )
+    return replace(older, grids=grids, no_fpr_threshold=reasons)
 
 
 def _scores_from(

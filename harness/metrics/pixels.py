@@ -24,7 +24,7 @@ from harness.metrics.kernels.grouping import Block, ScoreGroups
 from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, KINDS, NORMAL_KINDS, WEIGHT_ROWS
 from harness.metrics.kernels.spool import Pool, Spool
-from harness.metrics.pro import FPR_LIMIT, image_overlap
+from harness.metrics.pro import LIMITS, image_overlap
 from harness.metrics.truth import GridTruth
 
 _EMPTY = np.zeros(0, np.uint16)
@@ -188,16 +188,19 @@ class PixelCounts:
         grouping.tally_runs(self.anomalous, shift, self.truth.runs, totals, weights)
         return Histograms(totals, weights)
 
+    @property
+    def floats(self) -> FloatPixels:
+        """Every pixel of a float32 run."""
+        return FloatPixels(
+            blocks=self.blocks,
+            low=self.low,
+            low_offsets=self.low_offsets,
+            anomalous=self.anomalous,
+            runs=self.truth.runs,
+            is_spilled=self.is_spilled,
+        )
+
     def sweep(self, *, wants_edges: bool) -> ExactSweep:
         """The exact sweep over the whole split."""
-        floats = None
-        if self.is_bucketed:
-            floats = FloatPixels(
-                blocks=self.blocks,
-                low=self.low,
-                low_offsets=self.low_offsets,
-                anomalous=self.anomalous,
-                runs=self.truth.runs,
-                is_spilled=self.is_spilled,
-            )
-        return exact_sweep(self.histograms, floats, limit=FPR_LIMIT, wants_edges=wants_edges)
+        floats = self.floats if self.is_bucketed else None
+        return exact_sweep(self.histograms, floats, limits=LIMITS, wants_edges=wants_edges)

@@ -5,6 +5,8 @@ above it, x the false-positive rate over the normal pixels (MVTec AD, Bergmann e
 section 5.2). PRO is the area under this curve by trapezoids up to `FPR_LIMIT`, with linear
 interpolation there, divided by the limit: 1 is best, and a constant map has 0.15.
 
+`pro_05` is the same to `STRICT_FPR_LIMIT`, for curves that all are near 1 at 0.3.
+
 The area is added up score by score by `harness.metrics.kernels.sweep`, from the highest down:
 pixels that are found at a count F of false positives stay found up to the limit L, and add
 (L - F) times their weight, 1 / size of their region; pixels of a score that also has normal
@@ -19,25 +21,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.kernels.exact import SweepLimits
 from harness.metrics.kernels.grouping import Block, ScoreGroups, spread_normal
 from harness.metrics.kernels.sweep import area_of_gaps
 
 FPR_LIMIT = 0.3
 """False-positive rate up to which region overlap is integrated."""
+STRICT_FPR_LIMIT = 0.05
+"""The same of `pro_05`."""
+LIMITS = SweepLimits(FPR_LIMIT, STRICT_FPR_LIMIT)
+"""Both, for the sweeps."""
 
 Points = NDArray[np.float64]
 
 
-def overlap_of(area: Any, normal: Any, cover: Any) -> Any:
+def overlap_of(area: Any, normal: Any, cover: Any, limit: float = FPR_LIMIT) -> Any:
     """PRO from an area over counts; scalars or arrays float64 [B].
 
     Args:
         area: under the summed overlap of the regions against the count of false positives, up
-            to `FPR_LIMIT * normal` of them.
+            to `limit * normal` of them.
         normal: normal pixels.
         cover: summed weights of the anomalous pixels: the number of regions.
+        limit: false-positive rate up to which the area goes.
     """
-    return area / (FPR_LIMIT * normal * cover)
+    return area / (limit * normal * cover)
 
 
 def overlap_curve(normal: Points, overlap: Points) -> tuple[Points, Points]:

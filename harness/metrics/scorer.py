@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.distil import RANGE_SHARES, ValidThreshold, distil, valid_threshold
+from harness.metrics.distil import RANGE_SHARES, Units, distil
 from harness.metrics.errors import (
     ImagesMissing,
     MapMissing,
@@ -22,10 +23,17 @@ from harness.metrics.errors import (
     WrongShape,
 )
 from harness.metrics.evidence import Evidence, GridEvidence, ScoreEvidence
+from harness.metrics.kernels.exact import misranked_across
 from harness.metrics.kernels.resize import to_paper_grid
 from harness.metrics.kernels.spool import Spool
 from harness.metrics.pixels import PixelCounts
 from harness.metrics.scores import RunScores, score
+from harness.metrics.thresholds import (
+    NO_SPLIT,
+    Threshold,
+    alarm_threshold,
+    best_dice_threshold,
+)
 from harness.metrics.truth import GridTruth, GroundTruth
 
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -141,6 +149,7 @@ class RunScorer:
         maps: False for an entry without maps: pixel metrics are then absent.
         intervals: False skips the bootstrap (values alone).
         grids: grids to score.
+        why_no_valid: without `valid`, why there is no threshold of it.
     """
 
     def __init__(
@@ -153,6 +162,7 @@ class RunScorer:
         maps: bool,
         intervals: bool = True,
         grids: tuple[str, ...] = ("native", "paper"),
+        why_no_valid: str = NO_SPLIT,
     ) -> None:
         room = Spool(spool, memory_limit_bytes)
         self._splits = {"test": SplitScores(test, room, maps=maps, grids=grids)}
@@ -160,6 +170,7 @@ class RunScorer:
             self._splits["valid"] = SplitScores(valid, room, maps=maps, grids=grids)
         self._dtype: np.dtype[Any] | None = None
         self._intervals = intervals
+        self._why_no_valid = why_no_valid
 
     def add(self, split: str, key: str, score: float, anomaly_map: Map | None) -> None:
         """Take one answer. After an error the scorer is of no further use.
@@ -209,26 +220,31 @@ class RunScorer:
             scores.merge(other._splits[split])
 
     def finish(self) -> RunScores:
-        """Metrics, warnings and evidence of the whole run.
+        """Metrics, warnings and evidence of the whole run; errors as in `evidence`."""
+        return score(self.evidence(), intervals=self._intervals)
+
+    def evidence(self) -> Evidence:
+        """What the metrics of the whole run follow from.
 
         Raises:
             ImagesMissing: some image of some split was not answered.
         """
-        for name, scores in self._splits.items():
-            scores.check_complete(name)
-        return score(self._distil(), intervals=self._intervals)
-
-    def _distil(self) -> Evidence:
+        for name, answered in self._splits.items():
+            answered.check_complete(name)
         test, valid = self._splits["test"], self._splits.get("valid")
         scores = test.evidence()
-        groups = scores.group_index
-        if not self._intervals:
-            groups = (1, np.zeros_like(groups[1]))
+        number, group = scores.group_index if self._intervals else (1, 0 * scores.group_index[1])
+        units = Units(number, group, ~scores.is_anomalous)
         grids: dict[str, GridEvidence] = {}
-        thresholds: dict[str, ValidThreshold] = {}
+        best: dict[str, Threshold] = {}
+        alarms: dict[str, Threshold] = {}
         for grid, counts in test.counts.items():
-            thresholds[grid] = valid_threshold(valid.counts.get(grid) if valid else None)
-            grids[grid] = distil(counts, thresholds[grid], groups, wants_groups=self._intervals)
+            of_valid = valid.counts.get(grid) if valid else None
+            best[grid], alarms[grid] = best_dice_threshold(of_valid), alarm_threshold(of_valid)
+            if valid is None:
+                best[grid] = alarms[grid] = Threshold(None, self._why_no_valid)
+            both = (best[grid], alarms[grid])
+            grids[grid] = distil(counts, both, units, wants_groups=self._intervals)
         return Evidence(
             dtype=None if self._dtype is None or not grids else self._dtype.name,
             has_masks=test.truth.has_masks,
@@ -239,45 +255,102 @@ class RunScorer:
             grids=grids,
             valid_pixels=_histograms(valid),
             range_shares=RANGE_SHARES,
-            no_valid_threshold={
-                grid: threshold.reason
-                for grid, threshold in thresholds.items()
-                if threshold.reason is not None
-            },
+            no_valid_threshold=_reasons(best),
+            no_fpr_threshold=_reasons(alarms),
         )
+
+
+def evidence_of_suite(scorers: Mapping[str, RunScorer]) -> dict[str, Evidence]:
+    """Evidence of each member of a suite, with the pairs of pixels over two members: a float32
+    run's follow from the maps alone, so they are counted while all of them are at hand.
+
+    Args:
+        scorers: by member, of one run, each with all of its answers.
+
+    Raises:
+        ImagesMissing: as in `RunScorer.evidence`.
+    """
+    found = {name: scorer.evidence() for name, scorer in scorers.items()}
+    counts = {name: scorer._splits["test"].counts for name, scorer in scorers.items()}
+    shown = {name: of_grid for name, of_grid in counts.items() if of_grid}
+    for name, own in shown.items():
+        others = {other: of_grid for other, of_grid in shown.items() if other != name}
+        if others and own["native"].is_bucketed:
+            grids = sorted({grid for of_grid in shown.values() for grid in of_grid})
+            pairs = {
+                grid: _misranked(
+                    _on_grid(own, grid), {n: _on_grid(each, grid) for n, each in others.items()}
+                )
+                for grid in grids
+            }
+            found[name] = replace(found[name], misranked=pairs)
+    return found
+
+
+def _on_grid(counts: Mapping[str, PixelCounts], grid: str) -> PixelCounts:
+    """Counts on one grid; a pack of the paper's size has one alone."""
+    return counts.get(grid, counts["native"])
+
+
+def _misranked(own: PixelCounts, others: Mapping[str, PixelCounts]) -> dict[str, int]:
+    pairs = misranked_across(own.floats, [other.floats for other in others.values()])
+    return dict(zip(others, pairs.tolist(), strict=True))
+
+
+def _reasons(thresholds: Mapping[str, Threshold]) -> dict[str, str]:
+    """Why some grids have no threshold."""
+    return {grid: found.reason for grid, found in thresholds.items() if found.reason is not None}
 
 
 def _histograms(scores: SplitScores | None) -> dict[str, NDArray[np.int64]]:
     return {grid: counts.histograms[0] for grid, counts in scores.counts.items()} if scores else {}
 
 
-def checkpoint_value(
-    metric_id: str, valid: GroundTruth, answers: Iterable[tuple[str, float, Map | None]]
-) -> float | None:
-    """A checkpoint's metric on the validation split; None where it is undefined.
+class CheckpointScorer:
+    """A checkpoint's metric on the validation split of one pack; a context, for its spool.
 
     Args:
         metric_id: `image_auroc` or `pixel_auroc` (native grid).
         valid: ground truth of the validation split.
-        answers: key, image score and map of every validation image, in any order.
-
     Raises:
         ValueError: another metric.
-        ImagesMissing, and what `RunScorer.add` raises.
     """
-    if metric_id not in ("image_auroc", "pixel_auroc"):
-        raise ValueError(f"a checkpoint is not judged by {metric_id}")
-    with tempfile.TemporaryDirectory(prefix="bmad-valid-") as spool:
-        scorer = RunScorer(
+
+    def __init__(self, metric_id: str, valid: GroundTruth) -> None:
+        if metric_id not in ("image_auroc", "pixel_auroc"):
+            raise ValueError(f"a checkpoint is not judged by {metric_id}")
+        self._id = metric_id
+        self._spool = tempfile.TemporaryDirectory(prefix="bmad-valid-")
+        self._scorer = RunScorer(
             valid,
             None,
-            spool=Path(spool),
-            maps=metric_id == "pixel_auroc",
+            spool=Path(self._spool.name),
+            maps=self.wants_maps,
             intervals=False,
             grids=("native",),
         )
-        for key, image_score, anomaly_map in answers:
-            scorer.add("test", key, image_score, anomaly_map)
-        metrics = scorer.finish().metrics
-    grid = "native" if metric_id == "pixel_auroc" else None
-    return next(m.value for m in metrics if m.id == metric_id and m.grid == grid)
+
+    @property
+    def wants_maps(self) -> bool:
+        """Whether maps are looked at."""
+        return self._id == "pixel_auroc"
+
+    def add(self, key: str, score: float, anomaly_map: Map | None) -> None:
+        """Take one answer, in any order; errors as in `RunScorer.add`."""
+        self._scorer.add("test", key, score, anomaly_map)
+
+    def value(self) -> float | None:
+        """The metric; None where it is undefined.
+
+        Raises:
+            ImagesMissing: some image was not answered.
+        """
+        grid = "native" if self.wants_maps else None
+        metrics = self._scorer.finish().metrics
+        return next(m.value for m in metrics if m.id == self._id and m.grid == grid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.cleanup()

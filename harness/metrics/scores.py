@@ -27,7 +27,8 @@ from harness.metrics.jackknife import (
     left_out_counts,
 )
 from harness.metrics.kernels.bootstrap import Resamples
-from harness.metrics.table import FREEDOM_BELOW, METRICS, Bearer, Facts, Metric, Rows, Statistics
+from harness.metrics.needs import Facts
+from harness.metrics.table import FREEDOM_BELOW, METRICS, Bearer, Metric, Rows, Statistics
 from harness.records.record import Grid, MapsPart, MetricValue
 
 FEW_LEVELS = 2000
@@ -53,6 +54,8 @@ class RunScores:
     """From which all of this follows."""
     delong: Interval | None
     """95 % interval of image_auroc after DeLong, over images: a cross-check."""
+    spreads: Mapping[tuple[str, Grid | None], Spread]
+    """What moves each defined metric, by id and grid; empty without intervals."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,19 @@ def score(evidence: Evidence, *, intervals: bool = True) -> RunScores:
     """
     units, _ = evidence.test.group_index
     counts = left_out_counts(units) if intervals and units else None
-    metrics = [
-        _value(metric, name, grid, rows, evidence.test)
-        for metric, name, grid, rows in _statistics_of(evidence, counts)
-    ]
+    metrics, spreads = [], {}
+    for metric, name, grid, rows in _statistics_of(evidence, counts):
+        value, spread = _value(metric, name, grid, rows, evidence.test)
+        metrics.append(value)
+        if spread is not None:
+            spreads[name, grid] = spread
     return RunScores(
         metrics=tuple(metrics),
         maps=_maps_part(evidence),
         warnings=_warnings(evidence),
         evidence=evidence,
         delong=delong_interval(evidence.test),
+        spreads=spreads,
     )
 
 
@@ -198,20 +204,20 @@ def _spread(metric: Metric, rows: _Rows, value: float, moves: Rows) -> Spread:
 
 def _value(
     metric: Metric, name: str, grid: Grid | None, rows: _Rows, test: ScoreEvidence
-) -> MetricValue:
+) -> tuple[MetricValue, Spread | None]:
     units, _ = test.group_index
     value = _exact_value(metric, rows)
     if value is None:
         reason = next((reason for need in metric.needs if (reason := need(rows.facts))), None)
         reason = reason or "no image of the split gives it a value"
-        return MetricValue(id=name, grid=grid, value=None, n=units, reason=reason)
+        return MetricValue(id=name, grid=grid, value=None, n=units, reason=reason), None
     if rows.resampled is None:
-        return MetricValue(id=name, grid=grid, value=value, n=units)
+        return MetricValue(id=name, grid=grid, value=value, n=units), None
     coarse = float(metric.function(rows.coarse)[0])
     moves = coarse - metric.function(rows.resampled)
     spread = _spread(metric, rows, value, moves)
     interval = interval_of(spread)
-    return MetricValue(
+    told = MetricValue(
         id=name,
         grid=grid,
         value=value,
@@ -220,6 +226,7 @@ def _value(
         n=units,
         reason=_remark(spread, units, "patients" if test.has_patients else "images"),
     )
+    return told, spread
 
 
 def _remark(spread: Spread, units: int, kind: str) -> str | None:
@@ -231,6 +238,17 @@ def _remark(spread: Spread, units: int, kind: str) -> str | None:
         )
     if not spread.is_known:
         return f"no interval: it is undefined without some of the {kind}"
+    return remark_of_known(spread, units, kind)
+
+
+def remark_of_known(spread: Spread, units: int, kind: str) -> str | None:
+    """What a reader must know of an interval that there is.
+
+    Args:
+        spread: that it follows from.
+        units: how many units there are.
+        kind: what they are, `patients` or `images`.
+    """
     is_few = units < FEW_UNITS or spread.bearers < FEW_OF_A_CLASS
     remarks = [f"few {kind}"] * is_few
     if is_extreme(spread.value):

@@ -17,15 +17,31 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-METRICS_VERSION = "2"
+from harness.metrics.needs import (
+    Need,
+    both_foreground_classes,
+    both_image_classes,
+    both_pixel_classes,
+    needs_fpr_threshold,
+    needs_normal_images,
+    needs_strict_area,
+    needs_valid_threshold,
+    regions_of,
+    varied_maps,
+)
+
+METRICS_VERSION = "3"
 """Raised whenever a definition changes the value or the interval of any metric."""
 
 Rows = NDArray[np.float64]
 Level = Literal["image", "pixel", "region"]
 Direction = Literal["higher", "lower"]
-Bearer = Literal["images", "pixels", "foreground", "small", "medium", "large"]
-"""What a metric counts: labels of images, of pixels, of foreground pixels, or a third of the
-regions against normal pixels. As few units hold both kinds as hold the scarcer."""
+Bearer = Literal[
+    "images", "pixels", "foreground", "small", "medium", "large", "normal images"
+]  # fmt: skip
+"""What a metric counts: labels of images, of pixels, of foreground pixels, a third of the regions
+against normal pixels, or anomalous pixels against those of normal images. As few units hold both
+kinds as hold the scarcer."""
 
 
 FREEDOM_BELOW: Mapping[Level, float] = {"image": 1.5, "pixel": 0.6, "region": 0.6}
@@ -46,7 +62,8 @@ class Sweep:
     """Largest 2 TP / (2 TP + FP + FN) over all thresholds: best Dice, F1-max."""
     region_overlap: Mapping[str, Rows]
     """Normalised area under region overlap against FPR, for `all`, `small`, `medium`, `large`
-    (8-connected) and `four` (4-connected); `all` alone for the foreground."""
+    (8-connected) and `four` (4-connected); `all` alone for the foreground. `strict`: as `all`,
+    to a lower rate; NaN where older evidence does not hold it."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +75,14 @@ class PixelStatistics:
     foreground: Sweep
     """Over the pixels where some channel of the image is not zero."""
     dice_at: Mapping[str, Rows]
-    """Dice at the named thresholds: shares of the run's range, and `valid`."""
+    """Dice at the named thresholds: shares of the run's range, `valid` and `fpr`."""
     image_overlap: Rows
     """Mean over anomalous images of the image's own PRO."""
     image_dice: Rows
     """Mean over anomalous images of the image's Dice at half of the run's range."""
+    aupimo: Rows
+    """Mean over anomalous images of the area under recall against the false-positive rate of
+    normal images; NaN where older evidence does not hold it."""
 
 
 @dataclass(frozen=True)
@@ -74,83 +94,6 @@ class Statistics:
     all normal images and the anomalous ones of the subclass. None for pixel metrics."""
     pixels: PixelStatistics | None
     """One grid; None for image metrics."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is there to be scored, for the reasons of undefined values."""
-
-    normal_images: int
-    """Normal test images."""
-    anomalous_images: int
-    """Anomalous test images."""
-    has_masks: bool
-    """Whether the pack has masks."""
-    has_maps: bool
-    """Whether the entry gave maps."""
-    normal_pixels: int = 0
-    """Normal pixels of the grid."""
-    anomalous_pixels: int = 0
-    """Anomalous pixels of the grid."""
-    foreground_normal_pixels: int = 0
-    """Normal pixels where the image is not zero."""
-    foreground_anomalous_pixels: int = 0
-    """Anomalous pixels where the image is not zero."""
-    regions_by_size: tuple[int, int, int] = (0, 0, 0)
-    """8-connected regions in each third by size."""
-    is_constant: bool = False
-    """Whether every pixel of the run has one value."""
-    no_valid_threshold: str | None = None
-    """Why the validation split gives no threshold; None if it does."""
-
-
-Need = Callable[[Facts], str | None]
-
-
-def both_image_classes(facts: Facts) -> str | None:
-    """Normal and anomalous images."""
-    if facts.normal_images and facts.anomalous_images:
-        return None
-    return "only one class among the test images"
-
-
-def both_pixel_classes(facts: Facts) -> str | None:
-    """Maps, masks, and normal and anomalous pixels."""
-    if not facts.has_masks:
-        return "the pack has no masks"
-    if not facts.has_maps:
-        return "the method gives no anomaly maps"
-    if facts.normal_pixels and facts.anomalous_pixels:
-        return None
-    return "only one class among the test pixels"
-
-
-def both_foreground_classes(facts: Facts) -> str | None:
-    """Normal and anomalous pixels where the image is not zero."""
-    if facts.foreground_normal_pixels and facts.foreground_anomalous_pixels:
-        return None
-    return "only one class among the foreground pixels"
-
-
-def varied_maps(facts: Facts) -> str | None:
-    """At least two different scores."""
-    return "the maps are constant over the run" if facts.is_constant else None
-
-
-def needs_valid_threshold(facts: Facts) -> str | None:
-    """A validation split from which a threshold follows."""
-    return facts.no_valid_threshold
-
-
-def regions_of(third: int) -> Need:
-    """At least one region in this third by size."""
-
-    def need(facts: Facts) -> str | None:
-        if facts.regions_by_size[third]:
-            return None
-        return "no region falls into this third, for too many have one size"
-
-    return need
 
 
 @dataclass(frozen=True)
@@ -194,11 +137,20 @@ def _images(statistics: Statistics) -> Sweep:
 
 
 def _dice_at(name: str) -> Callable[[Statistics], Rows]:
-    return lambda statistics: _pixels(statistics).dice_at[name]
+    def function(statistics: Statistics) -> Rows:
+        pixels = _pixels(statistics)
+        return pixels.dice_at.get(name, np.full_like(pixels.image_dice, np.nan))
+
+    return function
 
 
 def _overlap(kind: str) -> Callable[[Statistics], Rows]:
     return lambda statistics: _pixels(statistics).everywhere.region_overlap[kind]
+
+
+def _iou_of(dice: Rows) -> Rows:
+    """Intersection over union of a Dice; it grows with it, so the best of one is that of the other."""
+    return np.asarray(dice / (2 - dice))
 
 
 _IMAGES = (both_image_classes,)
@@ -263,6 +215,30 @@ _TABLE = (
         "dice_max", "pixel", "higher",
         "Best Dice over all thresholds of the test split itself: an oracle, no method's result.",
         lambda s: _pixels(s).everywhere.dice_max, _DICE,
+    ),
+    Metric(
+        "dice_at_fpr", "pixel", "higher",
+        "Dice of all test pixels at the threshold above which 5 % of the normal validation pixels "
+        "lie.",
+        _dice_at("fpr"), (both_pixel_classes, needs_fpr_threshold, varied_maps),
+    ),
+    Metric(
+        "iou_max", "pixel", "higher",
+        "Best intersection over union over all thresholds of the test split itself: "
+        "D / (2 - D) of the best Dice D, an oracle like it.",
+        lambda s: _iou_of(_pixels(s).everywhere.dice_max), _DICE,
+    ),
+    Metric(
+        "pro_05", "region", "higher",
+        "pixel_pro to FPR 0.05, divided by 0.05.",
+        _overlap("strict"), (both_pixel_classes, needs_strict_area),
+    ),
+    Metric(
+        "aupimo", "pixel", "higher",
+        "Mean over anomalous images of the area under the image's recall against the "
+        "false-positive rate over normal images, on a log scale from 1e-5 to 1e-4, normalised.",
+        lambda s: _pixels(s).aupimo, (both_pixel_classes, needs_normal_images),
+        borne_by="normal images",
     ),
     Metric(
         "pixel_auroc_foreground", "pixel", "higher",

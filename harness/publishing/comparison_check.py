@@ -35,6 +35,7 @@ def comparison_problems(comparison: Comparison, ranked: Sequence[Record]) -> Ite
         yield "it is of a hidden pack and tells numbers"
     first = ranked[0]
     told = {
+        "place": (comparison.benchmark, first.place),
         "pack": (comparison.pack, first.pack.version),
         "metric definitions": (comparison.metrics, first.metrics_version),
         "resamples": (comparison.resamples, RESAMPLES),
@@ -46,7 +47,8 @@ def comparison_problems(comparison: Comparison, ranked: Sequence[Record]) -> Ite
             yield f"its {name} is {said}, and that of its records {known}"
     is_exact = may_leave(Artefact.COMPARISON_NUMBERS, visibility)
     for column in comparison.columns:
-        where = f"{column.metric} ({column.grid or 'image'}, {column.track})"
+        over = [column.member] if column.member else []
+        where = f"{column.metric} ({', '.join([*over, column.grid or 'image', column.track])})"
         yield from (f"{where}: {each}" for each in _of_column(column, ranked, is_exact=is_exact))
 
 
@@ -73,7 +75,7 @@ def _values(column: Column, ranked: Sequence[Record]) -> dict[str, list[float]]:
     found: dict[str, list[float | None]] = {}
     for record in ranked:
         if record.track == column.track:
-            metric = record.metric(column.metric, column.grid)
+            metric = record.metric(column.metric, column.grid, column.member)
             found.setdefault(record.entry.name, []).append(metric.value if metric else None)
     return {
         entry: [value for value in values if value is not None]

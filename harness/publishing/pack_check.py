@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.benchmarks.suites import shipped_suites
+from harness.benchmarks.version import content_digest
+from harness.common.disclosure import strictest
+from harness.records.members import MEAN
+from harness.records.record import Record
+from harness.records.regime import BOARD_SUITES
 from harness.records.releases import MARK, KnownReleases, claimed_name, unlisted_name
 
 
@@ -43,3 +49,33 @@ def name_problems(
             f"its images ({digest[:19]}…) are {'a' if is_known else 'no'} known release of {said}:"
             f" they stand as {' or '.join(names)}, not as {name}"
         )
+
+
+def suite_problems(record: Record) -> Iterator[str]:
+    """What in the record of a suite's run does not follow from its members.
+
+    Each member's own name is held to the list of known releases apart.
+    """
+    packs, regime = record.members, record.regime
+    named = [(claimed_name(pack.benchmark), pack) for pack in packs]
+    digest = content_digest(f"{name}|{pack.digest}" for name, pack in named)
+    if record.pack.digest != digest:
+        yield "the digest of its suite is not that of its members"
+    suite = regime.suite if regime is not None else None
+    shipped = shipped_suites().get(suite or "")
+    if suite is None:
+        yield "it has members, and its regime is of no suite"
+    elif shipped is None and suite.startswith(BOARD_SUITES):
+        yield f"{suite} is no suite of the board, and is called like one"
+    elif shipped is not None and shipped.members != tuple(name for name, _ in named):
+        yield f"the members of {suite} are {', '.join(shipped.members)}"
+    is_marked = shipped is not None and any(MARK in pack.benchmark for pack in packs)
+    name = unlisted_name(str(suite), digest) if is_marked else suite
+    if suite is not None and record.pack.benchmark != name:
+        yield f"its suite stands as {name}, not as {record.pack.benchmark}"
+    if record.pack.visibility != strictest(pack.visibility for pack in packs):
+        yield "one hidden member makes the whole record hidden"
+    members = {MEAN, *(name for name, _ in named)}
+    strangers = {metric.member for metric in record.metrics if metric.member} - members
+    if strangers:
+        yield f"it has metrics of {', '.join(sorted(strangers))}, which is no member"

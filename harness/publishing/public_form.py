@@ -52,6 +52,8 @@ def public_form(record: Record, salt: str | None = None) -> Record:
         run_key=record.run_key,
         entry=record.entry,
         pack=record.pack,
+        members=record.members,
+        regime=record.regime and record.regime.without_keys(),
         seed=record.seed,
         track=record.track,
         ranked=record.ranked,
@@ -92,6 +94,7 @@ def public_problems(record: Record) -> list[str]:
         return ["it is of a hidden pack and not in its public form"]
     problems = []
     told = {
+        "regime.drawn": record.regime and record.regime.drawn,
         "training": record.training,
         "model": None if _is_given(record) else record.model,
         "maps": record.maps,
@@ -143,6 +146,7 @@ def _rounded(metric: MetricValue) -> MetricValue:
     return MetricValue(
         id=metric.id,
         grid=metric.grid,
+        member=metric.member,
         value=to_step(metric.value, step),
         n=metric.n,
         reason=metric.reason if metric.value is None else None,

@@ -29,7 +29,7 @@ from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import StoreUnusable, UsageError
 from harness.entries.reviewed import Reviewed
 from harness.entries.submissions import withdrawals
-from harness.publishing.pack_check import name_problems
+from harness.publishing.pack_check import name_problems, suite_problems
 from harness.publishing.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record
 from harness.records.releases import KnownReleases, under_known_names
@@ -157,16 +157,19 @@ def record_problems(record: Record, found: Review, known: KnownReleases) -> list
         problems.append("it has a public form, and its pack is open")
     elif record.is_ok and record.evidence is None:
         problems.append("it names no evidence")
-    problems += name_problems(
-        record.pack.benchmark,
-        base=record.pack.base,
-        version=record.pack.version,
-        digest=record.pack.digest,
-        known=known,
-    )
-    if record.pack.patients_digest is None:
-        problems.append("it does not say whose its pack's images are: it is of an older harness")
+    for pack in record.members or (record.pack,):
+        problems += name_problems(
+            pack.benchmark, base=pack.base, version=pack.version, digest=pack.digest, known=known
+        )
+        if pack.patients_digest is None:
+            problems.append(
+                "it does not say whose its pack's images are: it is of an older harness"
+            )
+    if record.members:
+        problems += suite_problems(record)
     problems += _track_problems(record, found)
+    if found.declared is not None and record.entry.supervision != found.declared:
+        problems.append(f"its supervision is not what its entry declares ({found.told})")
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:
         problems.append("a run that ended well has metrics, and no other has")
@@ -203,13 +206,16 @@ def _track_problems(record: Record, found: Review) -> Iterator[str]:
 
 def _metric_problems(metric: MetricValue) -> Iterator[str]:
     from harness.metrics import find_metric
+    from harness.metrics.suite_table import SUITE_METRICS
 
-    where = f"metric {metric.id} ({metric.grid or 'image'})"
+    where = f"metric {metric.id} ({metric.where})"
     try:
-        level = find_metric(metric.id).level
+        level = (SUITE_METRICS.get(metric.id) or find_metric(metric.id)).level
     except KeyError:
         yield f"{where} is none of the harness's"
         return
+    if metric.id in SUITE_METRICS and metric.member is not None:
+        yield f"{where} is pooled, and of no member"
     if (metric.grid is None) != (level == "image"):
         yield f"{where} is given on the wrong grid"
     numbers = [number for number in (metric.low, metric.value, metric.high) if number is not None]

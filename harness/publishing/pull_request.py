@@ -57,12 +57,15 @@ MAX_FILE_BYTES = 32 * 1024**2
 STAYS = ("team", "submitted", "withdrawn")
 """What of a submission its author cannot change: who is counted, who came first, what was judged.
 (To withdraw what was not withdrawn is the author's to do.)"""
+PINS = ("image", "content", "archive_hash", "folder_hash")
+"""What says that an update brings another program."""
 _REGULAR = ("100644", "100755", "000000")  # modes of git; the last: there is no file
 _SAFE = r"[a-z0-9][a-z0-9._-]{0,63}"
 _PACK = rf"{_SAFE}(~[0-9a-f]{{6}})?"
-_RUN = re.compile(rf"(?P<benchmark>{_PACK})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
+_PLACE = rf"{_PACK}(@[a-z0-9-]{{1,40}})?"
+_RUN = re.compile(rf"(?P<benchmark>{_PLACE})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
 _CARD = re.compile(rf"(?P<benchmark>{_PACK})/datacard\.json")
-_COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE})\.json")
+_COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE}(@[a-z0-9-]{{1,40}})?)\.json")
 _OWN = re.compile(rf"{SUBMISSIONS}/(?P<name>{_SAFE})(\.toml|/.+)")
 
 
@@ -248,8 +251,17 @@ class PullRequest:
             own = _OWN.fullmatch(change.path)
             if own is None or change.kind != "changed" or own[2] != ".toml":
                 continue
-            before = _table_of(self._file_at(self.base, change.path))
-            now = _table_of((self.repository / change.path).read_bytes())
+            files = (
+                self._file_at(self.base, change.path),
+                (self.repository / change.path).read_bytes(),
+            )
+            before, now = map(_table_of, files)
+            declared = [_table_of(file, "supervision") for file in files]
+            if declared[0] != declared[1] and all(before.get(pin) == now.get(pin) for pin in PINS):
+                yield (
+                    f"{change.path}: [supervision] was changed, and what the file pins is the same: only"
+                    " a maintainer may say anew what it had learned from"
+                )
             for name in STAYS:
                 is_lifted = name == "withdrawn" and not before.get(name)
                 if before.get(name) != now.get(name) and not is_lifted:
@@ -303,7 +315,7 @@ class PullRequest:
             yield from _card_problems(path, match["benchmark"], self.known)
 
     def _of_record(self, record: Record, match: re.Match[str]) -> Iterator[str]:
-        told = (record.pack.benchmark, record.entry.name, str(record.seed))
+        told = (record.place, record.entry.name, str(record.seed))
         if told != (match["benchmark"], match["entry"], match["seed"]):
             yield f"it is of {'/'.join(told[:2])}/seed-{record.seed}"
         found = self._review(record)
@@ -383,6 +395,7 @@ class PullRequest:
             if first != record.entry.name and place in changed:
                 yield f"{record.entry.name}: the same program is on the board already, as {first}"
         yield from self._joins_published_rows(changed)
+        yield from self._declares_otherwise(changed)
         reasons = withdrawals(self.repository / SUBMISSIONS)
         ranked = ranked_records(with_withdrawals(under_known_names(records, self.known), reasons))
         for benchmark, comparison in read_comparisons(self.records.root).items():
@@ -390,6 +403,21 @@ class PullRequest:
                 yield from (
                     f"{RECORDS}/comparisons/{benchmark}.json: {problem}"
                     for problem in comparison_problems(comparison, ranked.get(benchmark, ()))
+                )
+
+    def _declares_otherwise(self, changed: set[str]) -> Iterator[str]:
+        """Seeds of one row declare one supervision: those that stay are published anew as well."""
+        rows: dict[tuple[str, str], list[Record]] = {}
+        for record in self._records:
+            rows.setdefault((record.place, record.entry.name), []).append(record)
+        for (benchmark, entry), records in sorted(rows.items()):
+            is_changed = any(self._place(record) in changed for record in records)
+            if is_changed and any(
+                record.entry.supervision != records[0].entry.supervision for record in records
+            ):
+                yield (
+                    f"{entry} on {benchmark}: its seeds declare different supervision; publish all of"
+                    " them anew (python -m harness.publish --replace)"
                 )
 
     def _place(self, record: Record) -> str:
@@ -488,10 +516,10 @@ def _classify(path: str) -> tuple[re.Match[str] | None, str]:
     return None, ""
 
 
-def _table_of(file: bytes) -> Mapping[str, object]:
-    """`[entry]` of a submission file; empty where it is none, which the check of files tells."""
+def _table_of(file: bytes, name: str = "entry") -> Mapping[str, object]:
+    """A table of a submission file; empty where it is none, which the check of files tells."""
     try:
-        table = parse_toml(file.decode()).get("entry", {})
+        table = parse_toml(file.decode()).get(name, {})
     except (UnicodeDecodeError, BadToml):
         return {}
     return table if isinstance(table, dict) else {}

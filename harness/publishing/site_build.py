@@ -115,12 +115,18 @@ def gather(
     folders = [folder for folder in (published, results) if folder.is_dir()]
     own = {folder: Store(folder).records() for folder in folders}
     # A record that was copied from one folder to the other is one run.
-    stored = {record.run_key: record for group in own.values() for record in group}
+    # The pages set rows of one benchmark side by side, so they hold those of the usual regime.
+    stored = {
+        record.run_key: record
+        for group in own.values()
+        for record in group
+        if record.place == record.pack.benchmark and not record.is_of_suite
+    }
     known = known or known_releases()
     records = under_known_names(stored.values(), known)
     ours = own.get(results, []) if results != published else []
     found = with_reviews(ours, reviewed or protected_branch()) if ours else []
-    derived = stored | {record.run_key: record for record in found}
+    derived = stored | {r.run_key: r for r in found if r.run_key in stored}
     marked = with_withdrawals(under_known_names(derived.values(), known), withdrawals(SUBMISSIONS))
     compared, outdated = _comparisons(folders, ranked_records(marked))
     rows = publishable(summarise(marked, comparisons=compared))
@@ -164,8 +170,10 @@ def gather(
 def metric_definitions() -> dict[str, str]:
     """The exact definition of every metric, by name."""
     from harness.metrics import METRICS
+    from harness.metrics.suite_table import SUITE_METRICS
 
-    return {name: metric.definition for name, metric in METRICS.items()}
+    every = {**METRICS, **SUITE_METRICS}
+    return {name: metric.definition for name, metric in every.items()}
 
 
 def _comparisons(

@@ -41,7 +41,7 @@ def check_files(folder: Path, first: frozenset[str] = frozenset()) -> list[str]:
     others = [*baselines(), *entries]
 
     def problems_of(entry: Entry) -> list[str]:
-        found = missing_fields(entry.table)  # type: ignore[arg-type]
+        found = missing_fields(entry)
         # What came first keeps its name: the others are compared with what stands before them.
         earlier = others[: others.index(entry)]
         if problem := name_problem(entry.name, published, (other.name for other in earlier)):

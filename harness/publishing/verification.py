@@ -115,7 +115,7 @@ def _record_problems(bundle: Bundle, record: Record) -> list[str]:
 
     from harness.publishing.public_form import public_problems
 
-    name = f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}"
+    name = f"{record.place}/{record.entry.name}/seed-{record.seed}"
     problems = (
         [] if name == bundle.run else [f"it is of {name}, and the manifest says {bundle.run}"]
     )
@@ -150,22 +150,21 @@ def _follow(content: bytes, record: Record) -> tuple[list[str], int, int]:
     """What does not follow from the evidence; how many metrics are exact, how many certified."""
     import tempfile
 
-    from harness.metrics import METRICS_VERSION, Evidence
-    from harness.metrics.certify import certify
+    from harness.metrics import METRICS_VERSION
     from harness.metrics.errors import TruthMismatch
-    from harness.metrics.scores import score
+    from harness.session import scoring
 
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:
         file.write(content)
         file.flush()
         try:
-            evidence = Evidence.load(Path(file.name))
-            scores = score(evidence)
-            certified = certify(evidence, record.metrics)
+            evidence = scoring.evidence_of_members(Path(file.name), record)
+            scores = scoring.scores_of(evidence)
+            certified = scoring.certified(evidence, record.metrics)
         except (TruthMismatch, ValueError, KeyError, TypeError, IndexError) as error:
             return [f"it cannot be read: {error}"], 0, 0
     problems = [
-        f"{row.id} ({row.grid or 'image'}) is {row.stored} in the record, and it allows"
+        f"{row.id} ({row.where}) is {row.stored} in the record, and it allows"
         f" {row.low} to {row.high}"
         for row in certified
         if not row.agrees
@@ -187,13 +186,13 @@ def _follow(content: bytes, record: Record) -> tuple[list[str], int, int]:
 
 def _differences(stored: Sequence[MetricValue], again: Sequence[MetricValue]) -> list[str]:
     """Metrics and intervals of the record that are not those of the evidence."""
-    wanted = {(m.id, m.grid): m for m in again}
-    missing = [f"{m.id} ({m.grid or 'image'}) is not in the record" for m in again
-               if (m.id, m.grid) not in {(s.id, s.grid) for s in stored}]  # fmt: skip
-    return missing + [
-        f"{metric.id} ({metric.grid or 'image'}) or its interval is not what it gives"
+    wanted = {(metric.id, metric.where): metric for metric in again}
+    there = {(metric.id, metric.where) for metric in stored}
+    missing = [f"{name} ({where}) is not in the record" for name, where in wanted.keys() - there]
+    return sorted(missing) + [
+        f"{metric.id} ({metric.where}) or its interval is not what it gives"
         for metric in stored
-        if not _is_equal(metric, wanted.get((metric.id, metric.grid)))
+        if not _is_equal(metric, wanted.get((metric.id, metric.where)))
     ]
 
 
@@ -204,12 +203,27 @@ def _is_equal(stored: MetricValue, again: MetricValue | None) -> bool:
     return all(a is b if a is None or b is None else abs(a - b) <= SLACK for a, b in pairs)
 
 
-def _count_problems(evidence: Evidence, record: Record) -> list[str]:
-    """The record's images are those that were scored."""
-    anomalous = int(evidence.test.is_anomalous.sum())
-    found = (len(evidence.test.keys) - anomalous, anomalous)
-    told = (record.pack.test_normal, record.pack.test_anomalous)
-    return [] if found == told else [f"it holds {found} normal and anomalous images, not {told}"]
+def _count_problems(evidence: Mapping[str, Evidence], record: Record) -> list[str]:
+    """The record's images are those that were scored, of every member."""
+    packs = record.members or (record.pack,)
+    problems = []
+    for pack, each in zip(packs, evidence.values(), strict=True):
+        anomalous = int(each.test.is_anomalous.sum())
+        found = (len(each.test.keys) - anomalous, anomalous)
+        told = (pack.test_normal, pack.test_anomalous)
+        if found != told:
+            of = f" of {pack.benchmark}" if record.members else ""
+            problems.append(f"it holds {found} normal and anomalous images{of}, not {told}")
+    if record.members and not _adds_up(record):
+        problems.append("the images of its members do not add up to those of the suite")
+    return problems
+
+
+def _adds_up(record: Record) -> bool:
+    return all(
+        getattr(record.pack, name) == sum(getattr(pack, name) for pack in record.members)
+        for name in ("train", "valid", "test_normal", "test_anomalous")
+    )
 
 
 def _compare_with_private(path: Path, record: Record, private: Path) -> None:

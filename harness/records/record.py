@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
-from harness.common.statuses import Fault, Status
+from harness.common.statuses import Status
 from harness.records.parts import (
     EngineFactsPart,
     Mark,
@@ -25,6 +25,8 @@ from harness.records.parts import (
     SourcesPart,
     WeightsPart,
 )
+from harness.records.regime import ONE_CLASS, Regime
+from harness.records.supervision import Supervision
 
 SCHEMA_VERSION = 1
 
@@ -53,6 +55,15 @@ class MetricValue(Part):
     """Why the value is undefined, or a remark such as `few patients`."""
     step: float | None = None
     """Precision to which a hidden pack's value was rounded; None where it is exact."""
+    member: str | None = None
+    """Of a suite's run: the benchmark whose images it is over, or `mean`, the mean over the members.
+    None over all images of the run: of one pack, or pooled over a suite's."""
+
+    @property
+    def where(self) -> str:
+        """Over what it is, in words: `image`, `native`, or `brain, native` of a suite's member."""
+        told = self.grid or "image"
+        return told if self.member is None else f"{self.member}, {told}"
 
     @model_validator(mode="after")
     def _undefined_has_a_reason(self) -> Self:
@@ -96,6 +107,8 @@ class EntryPart(Part):
     """The rule by which checkpoints were judged: a part of the run key."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Paper, code, authors, licence, family, pretraining, deviations, as the entry declares them."""
+    supervision: Supervision | None = None
+    """What it had learned from before the run, as it declares it; None where it says nothing."""
 
 
 class PackPart(Part):
@@ -216,8 +229,8 @@ class TrainingPart(Part):
     checkpoints: list[CheckpointPart] = Field(default_factory=list)
     """Every checkpoint, in order."""
     most_checkpoints: int | None = None
-    """How many could be judged at most, all parts together: fixed before the training. None where
-    an older harness wrote the record."""
+    """How many could be judged at most, all parts together: fixed before the training; 0 of a
+    few-shot one. None where an older harness wrote the record."""
     kept: int | None = None
     """Step of the checkpoint that was kept; None when the last state was."""
     stop_reason: str
@@ -320,6 +333,11 @@ class Record(Part):
     """Hash of everything that decides the result (`harness.records.run_key`)."""
     entry: EntryPart
     pack: PackPart
+    """Of a suite: all its members together, as open as the least open of them."""
+    members: tuple[PackPart, ...] = ()
+    """The packs of a suite, in its order; empty where the run is of one pack."""
+    regime: Regime | None = None
+    """What the entry could learn from; None where an older harness wrote the record: one-class."""
     seed: int
     track: Track
     ranked: bool
@@ -365,7 +383,7 @@ class Record(Part):
     @field_validator("metrics")
     @classmethod
     def _one_value_per_metric_and_grid(cls, metrics: list[MetricValue]) -> list[MetricValue]:
-        keys = [(metric.id, metric.grid) for metric in metrics]
+        keys = [(metric.id, metric.grid, metric.member) for metric in metrics]
         if len(keys) != len(set(keys)):
             raise ValueError("a metric stands twice in the record")
         return metrics
@@ -376,6 +394,11 @@ class Record(Part):
         return self.outcome.status is Status.OK
 
     @property
+    def is_settled(self) -> bool:
+        """The run would end so again, well or without a result, and is no failure."""
+        return self.outcome.status.is_settled
+
+    @property
     def metrics_version(self) -> str:
         """Version of the metric definitions that the metrics are of."""
         return (self.rescored or self.source).metrics
@@ -383,7 +406,7 @@ class Record(Part):
     @property
     def is_publishable(self) -> bool:
         """Infrastructure faults and interruptions never reach the board."""
-        return self.outcome.status.fault in (Fault.NONE, Fault.ENTRY)
+        return self.outcome.status.reaches_the_board
 
     @property
     def seconds_per_image(self) -> float | None:
@@ -392,12 +415,30 @@ class Record(Part):
             return self.public.seconds_per_image
         return self.times.latency.median if self.times.latency else None
 
-    def metric(self, metric_id: str, grid: Grid | None) -> MetricValue | None:
-        """The metric on that grid, or None when the record does not hold it."""
+    def metric(
+        self, metric_id: str, grid: Grid | None, member: str | None = None
+    ) -> MetricValue | None:
+        """The metric on that grid, or None when the record does not hold it.
+
+        Args:
+            metric_id: name of the metric.
+            grid: `native`, `paper`, or None for image metrics.
+            member: of a suite's run, whose; see `MetricValue.member`.
+        """
         for metric in self.metrics:
-            if metric.id == metric_id and metric.grid == grid:
+            if (metric.id, metric.grid, metric.member) == (metric_id, grid, member):
                 return metric
         return None
+
+    @property
+    def is_of_suite(self) -> bool:
+        """Whether the run is of several packs at once."""
+        return bool(self.members)
+
+    @property
+    def place(self) -> str:
+        """Folder of the record below the results: the benchmark, or suite, and the regime."""
+        return (self.regime or ONE_CLASS).place(self.pack.benchmark)
 
     def sealed(self) -> Record:
         """The same record with its hash over the canonical JSON of all other fields."""

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.records.regime import PLACE_MARK
+
 if TYPE_CHECKING:
-    from harness.records.record import Record
+    from harness.records.record import PackPart, Record
 
 MARK = "~"
 MARK_DIGITS = 6
@@ -34,6 +36,12 @@ def unlisted_name(base: str, digest: str) -> str:
 def claimed_name(name: str) -> str:
     """What a pack says it is: the name that a user types, and that its folder goes by."""
     return name.partition(MARK)[0]
+
+
+def is_asked(place: str, asked: str) -> bool:
+    """Whether a place is the one that is asked for: written out, or without its pack's mark."""
+    benchmark, mark, label = place.partition(PLACE_MARK)
+    return asked in (place, claimed_name(benchmark) + mark + label)
 
 
 def not_known(name: str) -> str | None:
@@ -87,20 +95,31 @@ def under_known_names(records: Iterable[Record], known: KnownReleases) -> list[R
 
 
 def _renamed(record: Record, known: KnownReleases) -> Record:
-    name = known.name_of(
-        record.pack.benchmark, record.pack.digest or version_digits(record.pack.version)
-    )
-    if name == record.pack.benchmark:
+    members = [_under_name(pack, _name_today(pack, known)) for pack in record.members]
+    name = record.pack.benchmark
+    if not members:
+        name = _name_today(record.pack, known)
+    elif not any(not_known(pack.benchmark) for pack in members):  # a suite, as all its members
+        name = claimed_name(name)
+    if (name, members) == (record.pack.benchmark, [*record.members]):
         return record
     told = (record.unranked_reason or "").split(", ")
     reasons = [reason for reason in told if reason and not reason.startswith(_NOT_KNOWN)]
     was_barred = any(reason.startswith(_NOT_KNOWN) for reason in told)
-    if bar := not_known(name):
-        reasons.append(bar)
+    reasons += filter(None, map(not_known, [name, *(pack.benchmark for pack in members)]))
     return record.model_copy(
         update={
-            "pack": record.pack.model_copy(update={"benchmark": name}),
+            "pack": _under_name(record.pack, name),
+            "members": tuple(members),
             "ranked": (record.ranked or was_barred) and not reasons,
-            "unranked_reason": ", ".join(reasons) or None,
+            "unranked_reason": ", ".join(dict.fromkeys(reasons)) or None,
         }
     )
+
+
+def _under_name(pack: PackPart, name: str) -> PackPart:
+    return pack.model_copy(update={"benchmark": name})
+
+
+def _name_today(pack: PackPart, known: KnownReleases) -> str:
+    return known.name_of(pack.benchmark, pack.digest or version_digits(pack.version))

@@ -47,6 +47,7 @@ class RunKey:
         made_of: SourcesPart | None = None,
         patients: str | None = None,
         weights: Sequence[WeightsPart] | None = (),
+        regime: Mapping[str, object] | None = None,
     ) -> RunKey:
         """The key of a run that this harness does.
 
@@ -63,6 +64,7 @@ class RunKey:
             made_of: what the identity of a folder is made of.
             patients: digest of the patients' assignment.
             weights: pretrained files that it can read; None: nothing is known of them here.
+            regime: what the regime adds (`Regime.key_part`); None: nothing.
         """
         parts: dict[str, object] = {
             "identity": identity,
@@ -77,6 +79,8 @@ class RunKey:
             "harness": harness.__version__,
         }
         parts |= weights_in_key(weights)
+        if regime is not None:
+            parts["regime"] = dict(regime)
         return cls(parts, model, made_of=made_of, patients=patients)
 
     def with_weights(self, weights: Sequence[WeightsPart] | None) -> RunKey:
@@ -114,9 +118,10 @@ class RunKey:
             old: the stored record.
             more: by name, what else is compared: its value in the record, and now.
         """
-        now = {"model": "trained", "patients": None, "weights": None, **self.parts}
+        now = {"model": "trained", "patients": None, "weights": None, "regime": None, **self.parts}
         before = {
             "weights": None,
+            "regime": None,
             **_parts_of(old),
             "model": _given_model(old) or "trained",
             "patients": old.pack.patients_digest,
@@ -149,7 +154,9 @@ def _in_words(weights: object) -> str:
 
 def _parts_of(record: Record) -> dict[str, object]:
     """What a record holds of its key's parts, but for the rule by which checkpoints were judged."""
-    return {
+    packs = record.members or (record.pack,)
+    regime = record.regime and record.regime.key_part(pack.version for pack in packs)
+    parts: dict[str, object] = {
         "identity": record.entry.identity,
         "params": dict(record.entry.params),
         "pack": record.pack.version,
@@ -161,6 +168,7 @@ def _parts_of(record: Record) -> dict[str, object]:
         "harness": record.source.version,
         **weights_in_key(record.weights),
     }
+    return parts | ({"regime": regime} if regime else {})
 
 
 def _given_model(record: Record) -> str | None:

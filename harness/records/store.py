@@ -1,6 +1,7 @@
 """The results folder: one record per run, written whole or not at all.
 
     results/<benchmark>/<entry>/seed-<n>.json            the record
+    results/<benchmark or suite>@<regime>/…              the same, of another regime than one-class
     results/<benchmark>/<entry>/seed-<n>.evidence.npz    histograms and private scores
     results/<benchmark>/<entry>/seed-<n>.log             the entry's log (open packs only)
     results/<benchmark>/<entry>/seed-<n>.maps.zip        anomaly maps (--keep-maps)
@@ -61,6 +62,7 @@ class RunName:
     """The place of a run in the store."""
 
     benchmark: str
+    """Of the benchmark, or suite, and its regime (`Record.place`)."""
     entry: str
     seed: int
 
@@ -86,7 +88,7 @@ class Store:
 
     def name_of(self, record: Record) -> RunName:
         """The place of a record."""
-        return RunName(record.pack.benchmark, record.entry.name, record.seed)
+        return RunName(record.place, record.entry.name, record.seed)
 
     def evidence_path(self, name: RunName) -> Path:
         """Where the evidence of this run lies or would lie."""
@@ -146,7 +148,7 @@ class Store:
             StoreUnusable: a file is not an intact record.
         """
         found = [read_record(path) for path in self.record_paths()]
-        return sorted(found, key=lambda r: (r.pack.benchmark, r.entry.name, r.seed))
+        return sorted(found, key=lambda r: (r.place, r.entry.name, r.seed))
 
     def history(self) -> list[Record]:
         """Records that were moved aside, sorted by path; what cannot be read any more is left out."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from harness.benchmarks import stage_training
+from harness.benchmarks import Pack, stage_training
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.base import Launch, Running
-from harness.metrics import METRICS_VERSION
+from harness.metrics import METRICS_VERSION, GroundTruth
 from harness.records.record import ModelPart, TrainingPart
 from harness.records.source import source
 from harness.running.recording import RunProgress, peak_mib
@@ -136,7 +136,7 @@ class RunModel:
             title=request.entry.table.title,
             licence=request.entry.table.licence,
             preset=request.settings.preset,
-            benchmark=request.pack.name,
+            benchmark=request.name.benchmark,
             visibility=request.pack.card.visibility,
             pack_licence=request.pack.card.licence,
             seed=request.seed,
@@ -162,9 +162,12 @@ class RunModel:
         staged = stage_training(request.pack, place.cache)
         launch = launch_of(request, place, "train", model=training.written, train=staged)
         launch = replace(launch, labels={**launch.labels, TRAINING_LABEL: home})
-        truth = partial(ground_truth, request.pack, "valid", place.cache, place.reporter.progress)
+
+        def truth(member: Pack) -> GroundTruth:
+            return ground_truth(member, "valid", place.cache, place.reporter.progress)
+
         judge = Judge(
-            request.settings.training,
+            request.settings,
             request.pack,
             training,
             truth=truth,

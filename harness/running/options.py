@@ -16,6 +16,7 @@ def add_run_options(parser: cli.Parser) -> None:
     """Entries, packs, seeds, engine, settings, trained models, and where results go."""
     parser.add_argument("entries", nargs="+", metavar="ENTRY", help="folder, .toml, image or .tar")
     data_options.add(parser)
+    data_options.add_regime(parser)
     parser.add_argument(
         "--seed",
         dest="seeds",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import InfrastructureFault, UsageError
 from harness.common.foreign_text import one_line
-from harness.console import cli, data_options
+from harness.console import cli
 from harness.running.presets import base_of, check_presets
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
     from harness.records.store import RunName, Store
+    from harness.running.regimes import AskedRegime, Ground
     from harness.running.request import Request, RunPlace
     from harness.trained.given_model import GivenModel
     from harness.trained.model_store import ModelStore
@@ -54,6 +56,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     from harness.entries.reviewed import protected_branch
     from harness.entries.weights import default_weights_folder
     from harness.records.store import Store
+    from harness.running.regimes import open_grounds, places_of, read_regime
     from harness.running.request import RunPlace
     from harness.running.run import sweep_work_folders
     from harness.trained.model_store import ModelStore, default_models
@@ -74,12 +77,14 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
     engine.check()
     cache = default_cache()
     check_cache(cache)
-    packs = data_options.open_packs(options, cache, reporter)
+    asked = read_regime(options)
+    grounds = open_grounds(options, asked, cache, reporter)
+    packs = [pack for ground in grounds for pack in ground.packs]
     refuse_leaks(entries, packs, engine)
-    check_presets(entries, packs, options.preset, reporter)
+    check_presets(entries, [ground.seen for ground in grounds], options.preset, reporter)
     reporter.event(
         f"evaluating {_listing([entry.name for entry in entries])}"
-        f" on {_listing([pack.name for pack in packs])}"
+        f" on {_listing([ground.seen.name for ground in grounds])}"
         f" · {options.device} · {engine.describe()}"
         + (" · NOT ISOLATED: run only code that you trust" if engine.isolation == "none" else "")
     )
@@ -102,18 +107,22 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
         retrain=options.retrain,
         reviewed=protected_branch(options.reviewed_branch),
     )
-    requests = tuple(_requests(entries, packs, options, place, overrides=overrides, given=given))
+    requests = tuple(
+        _requests(entries, grounds, asked, options, place, overrides=overrides, given=given)
+    )
     _tell_unreviewed(requests, place)
-    return RunPlan(requests, place, options.replace, data_options.places(packs, options))
+    return RunPlan(requests, place, options.replace, places_of(grounds, options))
 
 
 def _requests(
-    entries: Sequence[Entry], packs: Sequence[Pack], options: argparse.Namespace, place: RunPlace,
+    entries: Sequence[Entry], grounds: Sequence[Ground], asked: AskedRegime,
+    options: argparse.Namespace, place: RunPlace,
     *, overrides: dict[str, str], given: GivenModel | None,
 ) -> Iterator[Request]:  # fmt: skip
     from harness.entries.asked_limits import limits_for
     from harness.entries.program import prepare_program
     from harness.entries.weights import require_for
+    from harness.running.regimes import regime_of, settings_of, tell_idle
     from harness.running.request import device_kind, request_of
 
     for entry in entries if given is not None else ():
@@ -122,41 +131,41 @@ def _requests(
                 f"{entry.name} does not train here: there is no model to give it", where="--model"
             )
     device_kind(options.device)  # a GPU that is not there is an error before any image is built
-    settings = {
-        (entry.name, pack.name): entry.settings(
-            base_of(pack), preset=options.preset, overrides=overrides
+    read = partial(settings_of, asked=asked, preset=options.preset, overrides=overrides)
+    weights = {
+        (entry.name, ground.seen.name): require_for(
+            entry.table, read(entry, ground).params, place.weights
         )
         for entry in entries
-        for pack in packs
+        for ground in grounds
     }
-    weights = {
-        name: require_for(entry.table, settings[name].params, place.weights)
-        for entry in entries
-        for pack in packs
-        if (name := (entry.name, pack.name))
-    }
-    for entry in entries:
-        program = prepare_program(entry, place.engine)
-        limits = limits_for(entry.limits, options.limit)
+    described = []
+    for undescribed in entries:
+        program = prepare_program(undescribed, place.engine)
+        limits = limits_for(undescribed.limits, options.limit)
         place.engine.check_device(options.device, is_foreign=program.is_foreign)
         # A refused image is not even asked what it is; its runs end with `invalid_image`.
         is_asked = program.is_foreign and not program.refusal
-        described = _described(entry, program, place, limits) if is_asked else entry
-        for pack in packs:
+        entry = _described(undescribed, program, place, limits) if is_asked else undescribed
+        described.append(entry)
+        for ground in grounds:
             for seed in options.seeds:
+                pack, regime = ground.for_run(regime_of(entry, asked), seed, place.reporter)
                 yield request_of(
-                    described,
+                    entry,
                     program,
-                    settings[entry.name, pack.name],
+                    read(entry, ground),
                     pack,
                     seed=seed,
                     device=options.device,
                     limits=limits,
                     engine=place.engine,
-                    is_audited=is_audited(described, program, options.audit),
+                    is_audited=is_audited(entry, program, options.audit),
                     model=given,
-                    weights=weights[entry.name, pack.name],
+                    weights=weights[entry.name, ground.seen.name],
+                    regime=regime,
                 )
+    tell_idle(described, asked, place.reporter)
 
 
 def is_audited(entry: Entry, program: Program, wanted: bool | None) -> bool:
@@ -245,6 +254,7 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
     from harness.board.reviews import OWN_SETTINGS, UNREVIEWED, Contents, find_reviewed, is_preset
     from harness.entries.entry import SubmissionTable
     from harness.entries.reviewed import ReviewedFolder
+    from harness.running.regimes import members_of
 
     entry, program = request.entry, request.program
     pinned = entry.table.pinned if isinstance(entry.table, SubmissionTable) else ""
@@ -259,7 +269,9 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
     if found is None:
         return f"{UNREVIEWED}: {reviewed.why or f'no submission of {reviewed.branch} pins it'}"
     committed = found.entry if isinstance(found, ReviewedFolder) else found
-    if is_preset(request.settings, committed, base_of(request.pack)):
+    members = members_of(request.pack)
+    benchmark = base_of(request.pack)
+    if is_preset(request.settings, committed, benchmark, request.regime, members):
         return None
     own = ", ".join(f"{name}={value}" for name, value in request.settings.overrides.items())
     return f"{OWN_SETTINGS}: {one_line(own)} is no preset of {reviewed.branch}"
@@ -329,11 +341,16 @@ def _existing(request: Request, store: Store) -> tuple[RunName, Record | None]:
 
 
 def _is_finished(record: Record, request: Request) -> bool:
-    """Whether a record is whole: it ended well, by the metrics of today, and was audited if asked."""
+    """Whether a record is whole: it ended well, by the metrics of today, and was audited if asked.
+
+    What a method cannot do it can't do the second time.
+    """
     from harness.metrics import METRICS_VERSION
 
+    if not record.is_ok:
+        return record.is_settled
     is_audited = record.audit is not None or not request.is_audited
-    return record.is_ok and is_audited and record.metrics_version == METRICS_VERSION
+    return is_audited and record.metrics_version == METRICS_VERSION
 
 
 def _check_conflicts(plan: RunPlan) -> None:

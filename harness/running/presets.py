@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def base_of(pack: Pack) -> str:
     """The benchmark by whose settings a pack is run."""
-    return pack.base or pack.card.name
+    return pack.settings_name
 
 
 def check_presets(

@@ -16,7 +16,7 @@ from harness.board.reviews import marked, review
 from harness.board.tracks import ranking, track_of
 from harness.common.statuses import Status
 from harness.engines.base import EngineFacts
-from harness.metrics import METRICS_VERSION, RunScores
+from harness.metrics import METRICS_VERSION
 from harness.records.parts import OutcomePart
 from harness.records.record import (
     AuditPart,
@@ -35,7 +35,7 @@ from harness.running.machine import machine
 from harness.running.remarks import facts_part, remarks_of, remarks_on_weights
 from harness.running.request import Request, RunPlace
 from harness.session.one_image import Answer
-from harness.session.scoring import ground_truth
+from harness.session.scoring import MemberScores, ground_truth
 
 
 @dataclass
@@ -51,7 +51,7 @@ class RunProgress:
     predict_seconds: float | None = None
     warm_up_seconds: float | None = None
     latencies: list[float] = field(default_factory=list)
-    scores: RunScores | None = None
+    scores: MemberScores | None = None
     gallery: GalleryMaker | None = None
     peak_ram_bytes: list[int] = field(default_factory=list)
     peak_gpu_bytes: list[int] = field(default_factory=list)
@@ -95,6 +95,7 @@ def record_of(
         track=track,
         model=progress.model,
         weights=request.weights,
+        regime=request.regime,
     )
     facts = facts_part(progress.facts)
     remarks = remarks_of(
@@ -121,10 +122,13 @@ def record_of(
             params=dict(request.settings.params),
             overrides=dict(request.settings.overrides),
             made_of=request.key.made_of,
-            checkpoint_rule=request.settings.training.model_dump(),
+            checkpoint_rule=request.settings.rule,
             metadata=entry.metadata,
+            supervision=entry.supervision,
         ),
         pack=pack_part(request.pack, place),
+        members=_members(request.pack, place),
+        regime=request.regime,
         seed=request.seed,
         track=track,
         ranked=is_ranked,
@@ -158,10 +162,16 @@ def peak_mib(peaks: Sequence[int]) -> float | None:
 
 
 def pack_part(pack: Pack, place: RunPlace) -> PackPart:
-    """What the record says of the pack: counts and version, nothing of an image."""
-    test = pack.split("test")
-    truth = ground_truth(pack, "test", place.cache, place.reporter.progress)
-    anomalous = sum(sample.is_anomalous for sample in test)
+    """What the record says of the pack: counts and version, nothing of an image.
+
+    Of a suite it is all members together; what a regime leaves out of a pack counts in it.
+    """
+    truths = [
+        ground_truth(member, "test", place.cache, place.reporter.progress)
+        for member in pack.members
+    ]
+    masked = [truth for truth in truths if truth.native and truth.paper]
+    counts = pack.card.counts
     return PackPart(
         benchmark=pack.name,
         base=pack.base,
@@ -171,15 +181,26 @@ def pack_part(pack: Pack, place: RunPlace) -> PackPart:
         patients_stated=pack.card.patients,
         visibility=pack.card.visibility,
         images_may_be_shown=pack.card.images_may_be_shown,
-        train=len(pack.split("train")),
-        valid=len(pack.split("valid")),
-        test_normal=len(test) - anomalous,
-        test_anomalous=anomalous,
+        train=counts.train,
+        valid=counts.valid_normal + counts.valid_anomalous,
+        test_normal=counts.test_normal,
+        test_anomalous=counts.test_anomalous,
         patients=pack.card.groups.test,
         accepted=pack.card.accepted,
-        regions=len(truth.native.region_sizes[0]) if truth.native else None,
-        regions_lost=truth.paper.regions_lost if truth.paper else None,
+        regions=sum(len(truth.native.region_sizes[0]) for truth in masked if truth.native)
+        if masked
+        else None,
+        regions_lost=sum(truth.paper.regions_lost for truth in masked if truth.paper)
+        if masked
+        else None,
     )
+
+
+def _members(pack: Pack, place: RunPlace) -> tuple[PackPart, ...]:
+    """The packs of a suite; none of a run on one pack."""
+    if len(pack.members) == 1:
+        return ()
+    return tuple(pack_part(member, place) for member in pack.members)
 
 
 def _times(progress: RunProgress) -> TimesPart:

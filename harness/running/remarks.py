@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from harness.engines.base import EngineFacts
 from harness.entries.weights import is_pinned
-from harness.metrics import RunScores
 from harness.records.parts import EngineFactsPart, Mark, WeightsPart
 from harness.records.record import TrainingPart
+from harness.session.scoring import MemberScores
 
 FEWEST_EQUAL = 3  # two checkpoints that are worth the same may be so by chance
 _HINT = "; the method has probably collapsed"
@@ -41,7 +41,7 @@ def facts_part(facts: Sequence[EngineFacts]) -> EngineFactsPart | None:
 
 
 def remarks_of(
-    scores: RunScores | None,
+    scores: MemberScores | None,
     training: TrainingPart | None,
     facts: EngineFactsPart | None,
     *,
@@ -63,7 +63,7 @@ def remarks_of(
     found += [Remark(text) for text in scores.warnings]
     if has_scores_from_maps:
         found.append(Remark("the entry sends no score: its map's maximum is the image score"))
-    if 0 < 2 * constant_maps <= len(scores.evidence.test.scores):
+    if 0 < 2 * constant_maps <= len(scores.image_scores):
         found.append(Remark(f"{constant_maps} test images have a map of one and the same value"))
     collapses = [*_collapses(scores, constant_maps), *_equal_checkpoints(training)]
     return found + [Remark(text + _HINT, Mark.COLLAPSED) for text in collapses]
@@ -95,9 +95,9 @@ def _of_engine(facts: EngineFactsPart | None, *, is_ok: bool) -> Iterator[Remark
         yield Remark(f"{folder} was full (limit {limit})")
 
 
-def _collapses(scores: RunScores, constant_maps: int) -> Iterator[str]:
+def _collapses(scores: MemberScores, constant_maps: int) -> Iterator[str]:
     """What a method that learned nothing answers."""
-    told = scores.evidence.test.scores
+    told = scores.image_scores
     if len(told) > 1 and (told == told[0]).all():
         yield f"all {len(told)} test images have one and the same score"
     if 2 * constant_maps > len(told):

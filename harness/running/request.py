@@ -14,9 +14,11 @@ from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
 from harness.entries.reviewed import NOTHING_REVIEWED, Reviewed
 from harness.records.parts import SourcesPart, WeightsPart
+from harness.records.regime import Regime
 from harness.records.releases import unlisted_name
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
+from harness.running.regimes import regime_of
 from harness.trained import interrupted_training
 from harness.trained.given_model import GivenModel
 from harness.trained.model_store import ModelStore
@@ -32,9 +34,12 @@ class Request:
     program: Program
     settings: Settings
     pack: Pack
+    """As the run sees it in its regime (`harness.benchmarks.regime_pack`)."""
     seed: int
     device: str
     limits: Limits
+    regime: Regime
+    """What the entry may learn from, with what was drawn for it."""
     key: RunKey
     """What decides its result; derived with the request (`request_of`) and carried from there."""
     is_audited: bool = False
@@ -52,14 +57,14 @@ class Request:
     @property
     def name(self) -> RunName:
         """Its place in the store."""
-        return RunName(self.pack.name, self.entry.name, self.seed)
+        return RunName(self.regime.place(self.pack.name), self.entry.name, self.seed)
 
     @property
     def earlier_name(self) -> RunName:
         """Its place while the pack was no known release; on any other pack, the same once more."""
         is_listed = self.pack.name == self.pack.base
         pack = unlisted_name(self.pack.name, self.pack.digest) if is_listed else self.pack.name
-        return replace(self.name, benchmark=pack)
+        return replace(self.name, benchmark=self.regime.place(pack))
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def request_of(
     is_audited: bool = False,
     model: GivenModel | None = None,
     weights: tuple[WeightsPart, ...] | None = (),
+    regime: Regime | None = None,
 ) -> Request:
     """A run with its key.
 
@@ -111,14 +117,16 @@ def request_of(
             `Request`.
         engine: what starts the program.
         kind: kind of device, where it is not one of this machine; None = it is.
+        regime: what `in_regime` gave with the pack; None = the entry's own on that pack.
     Raises:
         UsageError: `device` names no device.
         DeviceUnavailable: this machine has no such GPU.
     """
+    regime = regime or regime_of(entry)
     key = RunKey.of_run(
         identity=program.identity,
         params=settings.params,
-        training=settings.training.model_dump(),
+        training=settings.rule,
         pack=pack.version,
         seed=seed,
         engine=engine.name,
@@ -128,9 +136,21 @@ def request_of(
         made_of=made_of(program),
         patients=pack.patients,
         weights=weights,
+        regime=regime.key_part(member.version for member in pack.members),
     )
     return Request(
-        entry, program, settings, pack, seed, device, limits, key, is_audited, model, weights
+        entry,
+        program,
+        settings,
+        pack,
+        seed,
+        device,
+        limits,
+        regime,
+        key,
+        is_audited,
+        model,
+        weights,
     )
 
 

@@ -73,6 +73,7 @@ def evaluate_call(
     record: Record, source: str, options: argparse.Namespace, results: Path
 ) -> list[str]:
     """The command line of `evaluate` that this run was, or could have been."""
+    from harness.records.regime import ONE_CLASS
     from harness.records.releases import claimed_name
 
     entry, is_cpu = record.entry, record.machine.device == "cpu"
@@ -85,10 +86,13 @@ def evaluate_call(
         call += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     for name, limit in record.limits.items():
         call += ["--limit", f"{name}={limit}"]
-    if options.pack:
-        call += ["--pack", str(options.pack)]
-    else:
+    regime = record.regime or ONE_CLASS
+    call += regime.options
+    if regime.suite is not None:
+        call += ["--suite", str(options.suite or regime.suite)]
+    elif not options.pack:
         call += ["--benchmark", claimed_name(record.pack.benchmark)]
+    call += ["--pack", *map(str, options.pack)] if options.pack else []
     if options.data_root:
         call += ["--data-root", str(options.data_root)]
     if record.pack.accepted:
@@ -100,15 +104,16 @@ def evaluate_call(
 
 def compare_records(record: Record, again: Record) -> list[Compared]:
     """Status, answers and every metric of the two runs."""
-    compared = [Compared("status", record.outcome.status, again.outcome.status, again.is_ok)]
+    status, now = record.outcome.status, again.outcome.status
+    compared = [Compared("status", status, now, status is now)]
     is_cpu = record.machine.device == "cpu"
     has_intervals = record.metrics_version == again.metrics_version
     if record.answers is not None and is_cpu:
         same = record.answers == again.answers
         compared.append(Compared("answers", record.answers, again.answers, same))
     for metric in record.metrics:
-        other = again.metric(metric.id, metric.grid)
-        name = f"{metric.id} ({metric.grid or 'image'})"
+        other = again.metric(metric.id, metric.grid, metric.member)
+        name = f"{metric.id} ({metric.where})"
         value = other.value if other else None
         same = other is not None and _is_same(
             metric, other, is_cpu=is_cpu, has_intervals=has_intervals

@@ -20,8 +20,8 @@ class Recomputed:
     """benchmark/entry/seed-n."""
     metric: str
     """Name of the metric."""
-    grid: str | None
-    """Grid of the metric."""
+    where: str
+    """Over what it is: `image`, its grid, or a suite's member and that."""
     stored: float | None
     """Value in the record."""
     low: float | None
@@ -39,24 +39,26 @@ def recompute(path: Path) -> list[Recomputed]:
         StoreUnusable: the record or its evidence was changed after it was written.
         DataMissing: the evidence is not there.
     """
-    from harness.metrics import Evidence
-    from harness.metrics.certify import certify
     from harness.records.store import evidence_of, read_record
+    from harness.session import scoring
 
     record = read_record(path)
     if not record.is_ok:
         return []
-    evidence = Evidence.load(evidence_of(path, record))
-    anew = rescore_maps(path.with_suffix(".maps.zip"), evidence, record.pack.version)
-    name = f"{record.pack.benchmark}/{record.entry.name}/seed-{record.seed}"
+    evidence = scoring.evidence_of_members(evidence_of(path, record), record)
+    anew = None
+    if len(evidence) == 1:  # the maps of a suite's run are of 256x256, and its truths native
+        (alone,) = evidence.values()
+        anew = rescore_maps(path.with_suffix(".maps.zip"), alone, record.pack.version)
+    name = f"{record.place}/{record.entry.name}/seed-{record.seed}"
     if anew is None:
         return [
-            Recomputed(name, row.id, row.grid, row.stored, row.low, row.high, row.agrees)
-            for row in certify(evidence, record.metrics)
+            Recomputed(name, row.id, row.where, row.stored, row.low, row.high, row.agrees)
+            for row in scoring.certified(evidence, record.metrics)
         ]
     return [
         Recomputed(
-            name, metric.id, metric.grid, metric.value, value, value, agrees=metric.value == value
+            name, metric.id, metric.where, metric.value, value, value, agrees=metric.value == value
         )
         for metric in record.metrics
         for value in (anew.get((metric.id, metric.grid)),)
@@ -66,8 +68,9 @@ def recompute(path: Path) -> list[Recomputed]:
 def renew(path: Path) -> bool:
     """Bring a finished record to today's metric definitions, from its evidence and without a run.
 
-    Its values stay, its intervals and remarks are computed anew; the record as it was goes to
-    history, and the new one says which harness did it.
+    Its values stay, its intervals and remarks are computed anew, and metrics that came since are
+    added: with the value that the evidence tells, or with the reason why it does not. The record
+    as it was goes to history, and the new one says which harness did it.
 
     Returns:
         Whether the record was of other definitions; False: nothing to do.
@@ -78,26 +81,29 @@ def renew(path: Path) -> bool:
         DataMissing: the evidence is not there.
     """
     from harness.common.errors import StoreUnusable
-    from harness.metrics import METRICS_VERSION, Evidence, score
+    from harness.metrics import METRICS_VERSION
     from harness.records.source import source
     from harness.records.store import Store, evidence_of, read_record
+    from harness.session import scoring
 
     record = read_record(path)
     if not record.is_ok or record.metrics_version == METRICS_VERSION:
         return False
     wrong = [row for row in recompute(path) if not row.agrees]
-    found = {(m.id, m.grid): m for m in score(Evidence.load(evidence_of(path, record))).metrics}
-    wanted = {(metric.id, metric.grid) for metric in record.metrics}
-    if wrong or set(found) != wanted:
-        told = [f"{row.metric} ({row.grid or 'image'})" for row in wrong] or ["another set"]
+    evidence = scoring.evidence_of_members(evidence_of(path, record), record)
+    found = {(metric.id, metric.where): metric for metric in scoring.scores_of(evidence).metrics}
+    wanted = {(metric.id, metric.where) for metric in record.metrics}
+    if wrong or not wanted <= set(found):
+        told = [f"{row.metric} ({row.where})" for row in wrong] or ["another set"]
         raise StoreUnusable(
             f"its metrics are not those of its evidence: {', '.join(told)}",
             where=str(path),
             fix="run the entry again with --replace",
         )
+    stored = {(metric.id, metric.where): metric.value for metric in record.metrics}
     metrics = [
-        found[metric.id, metric.grid].model_copy(update={"value": metric.value})
-        for metric in record.metrics
+        metric.model_copy(update={"value": stored.get(key, metric.value)})
+        for key, metric in found.items()
     ]
     new = record.model_copy(update={"metrics": metrics, "rescored": source(METRICS_VERSION)})
     Store.around(path).renew(path, record, new)

@@ -41,7 +41,7 @@ from harness.running.recording import RunProgress, record_of
 from harness.running.request import Request, RunPlace, by_uuid, launch_of
 from harness.session.conversation import Answer, Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
-from harness.session.scoring import ground_truth, new_scorer
+from harness.session.scoring import MemberScorers, ground_truth, native_answer
 from harness.trained import interrupted_training
 from harness.trained.interrupted_training import UnfinishedTraining
 
@@ -138,7 +138,8 @@ def _held_training(
     if not request.trains:
         return contextlib.nullcontext()
     root = place.trainings or place.cache
-    most = request.limits.checkpoints
+    # None of a few-shot training is judged, so no verdict tells anything.
+    most = 0 if request.regime.shots is not None else request.limits.checkpoints
     return interrupted_training.hold(
         root, request.key.training_hash, str(request.name), most_checkpoints=most
     )
@@ -247,36 +248,42 @@ class _Run:
         has_maps: bool,
     ) -> None:
         pack, place, progress = self.request.pack, self.place, self.progress
-        scorer = new_scorer(
+        scorers = MemberScorers(
             pack, place.cache, self.work, has_maps=has_maps, on_progress=place.reporter.progress
         )
         if pack.has_masks:
             samples = shuffled(pack.split("valid"))
             for sample, answer in self._answers(session, samples, "validation image"):
-                scorer.add("valid", sample.key, answer.score, answer.anomaly_map)
+                native = native_answer(pack, answer)
+                scorers.add("valid", native)
                 progress.answers.add(sample.key, answer)
                 progress.note_latency(answer.latency_seconds, is_test=False)
                 if keeper is not None:
-                    keeper.add("valid", sample.key, answer.anomaly_map)
-        progress.gallery = open_gallery(pack, place.cache, place.reporter.progress)
+                    keeper.add("valid", sample.key, native.anomaly_map)
+        if len(pack.members) == 1:  # pictures of a suite would be of one of its members
+            gallery = open_gallery(pack.members[0], place.cache, place.reporter.progress)
+            progress.gallery = gallery
         samples = shuffled(pack.split("test"))
         for sample, answer in self._answers(session, samples, "test image"):
-            scorer.add("test", sample.key, answer.score, answer.anomaly_map)
+            native = native_answer(pack, answer)
+            scorers.add("test", native)
             progress.answers.add(sample.key, answer)
             if audit is not None:
                 audit.see(sample, answer)
             if keeper is not None:
-                keeper.add("test", sample.key, answer.anomaly_map)
+                keeper.add("test", sample.key, native.anomaly_map)
             if progress.gallery is not None:
-                progress.gallery.offer(sample, answer.score, answer.anomaly_map)
+                progress.gallery.offer(native.origin.sample, native.score, native.anomaly_map)
             progress.note_answer(answer)
-        progress.scores = scorer.finish()
+        progress.scores = scorers.finish()
 
     def _compile_truth(self) -> None:
         """Before the clock of the session starts: the first run on a pack reads its masks."""
-        pack, place = self.request.pack, self.place
-        for split in ("valid", "test") if pack.has_masks else ("test",):
-            ground_truth(pack, split, place.cache, place.reporter.progress)
+        place, seen = self.place, self.request.pack
+        for pack in seen.members:
+            is_thresholded = pack.has_masks and seen.split("valid")
+            for split in ("valid", "test") if is_thresholded else ("test",):
+                ground_truth(pack, split, place.cache, place.reporter.progress)
 
     def _answers(
         self, session: PredictSession, samples: Sequence[Sample], what: str
@@ -329,7 +336,7 @@ def _store(request: Request, place: RunPlace, progress: RunProgress, record: Rec
     return place.store.save(
         request.name,
         record,
-        write_evidence=scores.evidence.save if scores else None,
+        write_evidence=scores.save_evidence if scores else None,
         write_gallery=partial(gallery.write, run_key=record.run_key) if gallery else None,
         write_maps=partial(shutil.copyfile, maps) if maps else None,
         log=log,

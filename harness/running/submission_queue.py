@@ -120,4 +120,4 @@ def _evaluate(arguments: Sequence[str], reporter: cli.Reporter) -> int:
             reporter.event(line.rstrip("\n"))
         reporter.event(f"  a bug ended this one ({type(error).__name__}); the queue goes on")
         return BUG
-    return 0 if all(record.is_ok for record in records) else EntryFailed.exit_code
+    return 0 if all(record.is_settled for record in records) else EntryFailed.exit_code

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from harness.engines.base import Engine, Program
     from harness.entries.entry import Entry, SubmissionTable
+    from harness.records.supervision import Supervision
 
 
 def submit(options: argparse.Namespace, reporter: cli.Reporter) -> str:
@@ -68,12 +69,16 @@ class Candidate:
     """What its file says today, where a corrected version takes its place."""
     limits: Mapping[str, float | int]
     """The limits that its file will ask for."""
+    supervision: Supervision | None
+    """What its file will declare; None of a folder, which says so itself."""
 
 
 def _open(options: argparse.Namespace) -> Candidate:
     from harness.common.paths import BASELINES
     from harness.engines import choose_engine
     from harness.entries.opening import open_entry
+    from harness.entries.submissions import read_submission_supervision
+    from harness.running.declaring import declared_supervision
 
     is_folder = Path(options.entry).is_dir()
     entry = _folder(options) if is_folder else open_entry(options.entry, known_folders=BASELINES)
@@ -100,7 +105,11 @@ def _open(options: argparse.Namespace) -> Candidate:
     table, problems = _table(options, entry, before)
     limits, more = _asked(options, table.name)
     entry = replace(entry, limits={**entry.limits, **limits})
-    return Candidate(entry, table, [*problems, *more], engine, before, limits)
+    path = options.submissions / f"{table.name}.toml"
+    earlier = read_submission_supervision(path) if before is not None else None
+    supervision, unsaid = declared_supervision(options, entry, earlier)
+    problems += [*more, *unsaid]
+    return Candidate(entry, table, problems, engine, before, limits, supervision)
 
 
 def _folder(options: argparse.Namespace) -> Entry:
@@ -394,7 +403,7 @@ def _write(options: argparse.Namespace, candidate: Candidate, kept: Path | None)
     path, target = options.submissions / f"{table.name}.toml", options.submissions / table.name
     if entry.kind == "folder" and target.resolve() != entry.folder.resolve():
         _copy_folder(entry.folder, target, table)
-    text = submissions.submission_text(table, candidate.limits)
+    text = submissions.submission_text(table, candidate.limits, candidate.supervision)
     if candidate.before is None:
         submissions.write_new(path, text)
     else:

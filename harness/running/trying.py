@@ -27,7 +27,7 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
     """Why a run failed, in lines: what it means, the end of its log or the rule that keeps it, a remedy.
 
     Args:
-        record: of a run that ended by the entry's fault.
+        record: of a run that ended without a result.
         results: the results folder that it lies in.
         call: what tries the same run again (`check_call`).
     """
@@ -39,11 +39,13 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
         lines += [BAR + one_line(line, _MAX_LINE) for line in outcome.log.lines]
         told = "the whole log" if outcome.log.lines else "it wrote nothing to its log"
         lines.append(f"{told}: {results / outcome.log.path}")
-    return "\n".join([*lines, f"to try it again: {shlex.join(call)}"])
+    if not record.is_settled:
+        lines.append(f"to try it again: {shlex.join(call)}")
+    return "\n".join(lines)
 
 
 def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[str]:
-    """The call of `harness.check` that does a run again, with the whole log.
+    """The call that does a run again: of `harness.check`, with the whole log, in the usual regime.
 
     Args:
         request: the run.
@@ -52,7 +54,9 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     """
     from harness.entries.weights import default_weights_folder
 
-    call = ["python", "-m", "harness.check", _source(request), *data]
+    regime = request.regime.options
+    verb = "evaluate" if request.regime.label else "check"
+    call = ["python", "-m", f"harness.{verb}", _source(request), *data, *regime]
     call += ["--seed", str(request.seed), "--preset", request.settings.preset]
     for name, value in request.settings.overrides.items():
         call += ["--set", f"{name}={_as_typed(value)}"]

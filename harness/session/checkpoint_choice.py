@@ -8,15 +8,21 @@ image raised, one label told); so `keep` is always true, and `stop`, once said, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 
 from harness.benchmarks import Pack
-from harness.entries.entry import TrainingTable
-from harness.metrics import GroundTruth, checkpoint_value
+from harness.entries.entry import Settings
+from harness.metrics import CheckpointScorer, GroundTruth
 from harness.records.record import CheckpointPart
 from harness.session.conversation import Answer, Question, Verdict
-from harness.session.order import questions_of, sample_of, shuffled
+from harness.session.order import questions_of, shuffled
+from harness.session.scoring import native_answer
 from harness.trained.interrupted_training import UnfinishedTraining
+
+MEAN_OF_MEMBERS = "mean of members"
+"""What the checkpoints of a suite's training are judged by."""
 
 
 class Judge:
@@ -29,27 +35,32 @@ class Judge:
     though it counts, and the state that it goes on from, where it was judged before, gets the
     same verdict again.
 
+    Of a suite each member is judged by its own metric, and what counts is their mean without
+    weights, undefined where a member's is. A few-shot training is judged by nothing: labels would
+    be supervision, so no image is sent, no verdict says stop, and the last state counts.
+
     Args:
-        rule: metric and patience, from the entry's `[training]`.
-        pack: the pack whose validation split decides.
+        settings: metrics and patience, from the entry's own tables.
+        pack: what the run sees; its validation split decides.
         training: takes each new checkpoint; saved before the entry is asked, and before the
             verdict is given.
-        truth: gives that split's compiled ground truth.
+        truth: gives the compiled ground truth of a member's validation split.
         tell: takes one line of news per checkpoint.
         may_tell_steps: whether that line may say the step that the entry named, and the value.
     """
 
     def __init__(
         self,
-        rule: TrainingTable,
+        settings: Settings,
         pack: Pack,
         training: UnfinishedTraining,
         *,
-        truth: Callable[[], GroundTruth],
+        truth: Callable[[Pack], GroundTruth],
         tell: Callable[[str], None],
         may_tell_steps: bool = True,
     ) -> None:
-        self._rule = rule
+        self._settings = settings
+        self._rule = settings.training
         self._pack = pack
         self._training = training
         self._truth = truth
@@ -85,14 +96,16 @@ class Judge:
 
     @property
     def _is_last_that_is_judged(self) -> bool:
-        return self._training.verdicts >= self._training.most_checkpoints
+        return 0 < self._training.most_checkpoints <= self._training.verdicts
 
     def _judged(self, step: int, value: float | None) -> CheckpointPart:
         earlier = (checkpoint.value for checkpoint in self._training.checkpoints)
         best = max((known for known in earlier if known is not None), default=None)
         return CheckpointPart(
             step=step,
-            metric=self._rule.checkpoint_metric,
+            metric=MEAN_OF_MEMBERS
+            if len(self._pack.members) > 1
+            else self._metric(self._pack.members[0]),
             value=value,
             kept=value is None or best is None or value > best,
         )
@@ -102,6 +115,9 @@ class Judge:
         decided = f"{'kept' if newest.kept else 'dropped'}{stop}"
         if not self._may_tell_steps:
             self._tell(f"  checkpoint {len(self._training.checkpoints)}: {decided}")
+            return
+        if newest.metric == "none":
+            self._tell(f"  checkpoint at step {newest.step}: not judged ({decided})")
             return
         shown = "undefined" if newest.value is None else f"{newest.value:.4f}"
         self._tell(f"  checkpoint at step {newest.step}: {newest.metric} {shown} ({decided})")
@@ -124,10 +140,30 @@ class Judge:
         since_best = len(self._training.checkpoints) - best if best else 0
         return 0 < self._rule.patience <= since_best
 
+    def _metric(self, member: Pack) -> str:
+        return self._settings.checkpoint_metric(member.settings_name)
+
     def _measure(self, ask: Callable[[Iterable[Question]], Iterator[Answer]]) -> float | None:
         samples = shuffled(self._pack.split("valid"))
-        if self._rule.checkpoint_metric == "none" or not samples:
+        members = self._pack.members
+        # Where one member is judged by nothing the mean is undefined, so nobody is asked.
+        if not samples or any(self._metric(member) == "none" for member in members):
             return None
-        answers = ask(questions_of(self._pack, samples))
-        told = ((sample_of(answer).key, answer.score, answer.anomaly_map) for answer in answers)
-        return checkpoint_value(self._rule.checkpoint_metric, self._truth(), told)
+        with ExitStack() as stack:
+            scorers = {
+                member.card.name: stack.enter_context(
+                    CheckpointScorer(self._metric(member), self._truth(member))
+                )
+                for member in members
+            }
+            for answer in ask(questions_of(self._pack, samples)):
+                told = native_answer(self._pack, answer)
+                scorer, key = scorers[told.origin.pack.card.name], told.origin.sample.key
+                scorer.add(key, told.score, told.anomaly_map)
+            return _mean([scorer.value() for scorer in scorers.values()])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean without weights; None where a value is undefined."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None

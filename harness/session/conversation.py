@@ -116,6 +116,7 @@ class _Conversation:
         self.limits = launch.limits
         self.time_limits = TimeLimits(launch.limits, seconds)
         self.pipe = EntryPipe(running, self.time_limits)
+        self.pipe.may_decline = True
         self._running = running
         self._hello = HelloFrame(
             verb=launch.verb,
@@ -189,6 +190,7 @@ class _Conversation:
 
     def _send(self, question: PreparedImage, which: str) -> Asked:
         self._asked += 1
+        self.pipe.may_decline = False
         where = f"{which}image {self._asked}" + (" of the session" if which else "")
         self.pipe.expect_silence(where)
         pixels = math.prod(question.size)

@@ -26,7 +26,7 @@ from harness.contract.lines import (
     decode_line,
     is_printed,
 )
-from harness.contract.serve import EXIT_OUT_OF_GPU_MEMORY
+from harness.contract.serve import EXIT_NOT_APPLICABLE, EXIT_OUT_OF_GPU_MEMORY
 from harness.engines.base import (
     DeadlinePassed,
     EngineFacts,
@@ -55,6 +55,9 @@ class EntryPipe:
 
     def __init__(self, running: Running, limits: TimeLimits) -> None:
         self._running, self.limits = running, limits
+        self.may_decline = False
+        """Whether the entry may still say that it cannot do what it is asked for: it knows the
+        regime and the training images, and has seen no image that is scored."""
 
     @contextlib.contextmanager
     def typed(self, where: str, deadline: Deadline) -> Iterator[None]:
@@ -135,7 +138,7 @@ class EntryPipe:
         with self.typed(where, deadline):
             ending = self._running.wait(deadline.at)
         if ending.code != 0:
-            raise _ended(ending, where, self._running.facts())
+            raise self._ended(ending, where)
         self.expect_silence(where)
 
     def _early_end(self, where: str) -> RunEnded:
@@ -150,7 +153,10 @@ class EntryPipe:
             return RunEnded(Status.MISSING_ANSWER, f"{where}: {what}", cause=cause)
         except LogFlood:
             return _log_flooded(where)
-        return _ended(ending, where, self._running.facts())
+        return self._ended(ending, where)
+
+    def _ended(self, ending: Exit, where: str) -> RunEnded:
+        return _ended(ending, where, self._running.facts(), may_decline=self.may_decline)
 
 
 def _is_banner(line: bytes, key: str) -> bool:
@@ -174,13 +180,15 @@ def _bad_frame(where: str, problem: BadFrame) -> RunEnded:
     return RunEnded(Status.BAD_FRAME, f"{where}: {problem}", of_entry=problem.came, cause=cause)
 
 
-def _ended(ending: Exit, where: str, facts: EngineFacts) -> RunEnded:
+def _ended(ending: Exit, where: str, facts: EngineFacts, *, may_decline: bool) -> RunEnded:
     """The status for an entry that exited when it should not have, or not with 0."""
     how = _words_of(ending)
     if ending.is_out_of_memory or facts.memory_kills:
         return _killed_for_memory(f"{where}: {how}", facts)
     if ending.code == EXIT_OUT_OF_GPU_MEMORY:
         return RunEnded(Status.OUT_OF_GPU_MEMORY, f"{where}: {how}")
+    if ending.code == EXIT_NOT_APPLICABLE and may_decline:
+        return RunEnded(Status.NOT_APPLICABLE, f"{where}: {how}")
     cause = _full_folder(facts)
     if ending.code == 0:
         return RunEnded(Status.MISSING_ANSWER, f"{where}: {how}", cause=cause)

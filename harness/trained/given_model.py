@@ -29,7 +29,7 @@ from harness.trained.model_card import (
 from harness.trained.model_store import ModelStore, StoredModel
 
 # Parts of a run key that make a model what it is; device, threads and versions do not count.
-DECISIVE = ("identity", "params", "training", "pack", "seed", "engine", "weights")
+DECISIVE = ("identity", "params", "training", "pack", "seed", "engine", "regime", "weights")
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,8 @@ def _flat(parts: Mapping[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name in DECISIVE:
         value = parts.get(name)
-        if isinstance(value, dict) and name != "weights":
-            flat |= value
-        else:
-            flat[name] = value
+        is_taken_apart = isinstance(value, dict) and name not in ("regime", "weights")
+        flat |= value if is_taken_apart else {name: value}
     return flat
 
 

@@ -80,7 +80,7 @@ class ModelCard(Part):
     preset: str
     """Hyper-parameter preset."""
     benchmark: str
-    """Name of the pack."""
+    """Name of the pack, or suite, with the regime where that is not one-class (`Record.place`)."""
     visibility: Visibility
     """The pack's."""
     pack_licence: str

@@ -7,10 +7,10 @@
   "use strict";
 
   var DEFAULTS = {
-    view: "localisation", rows: "all", bench: "", track: "", methods: "", family: "", pre: "", maps: "",
-    q: "", sort: "", dir: ""
+    view: "localisation", rows: "all", bench: "", track: "", methods: "", family: "", pre: "", labels: "",
+    seen: "", maps: "", q: "", sort: "", dir: ""
   };
-  var CHOICES = ["view", "rows", "bench", "track", "methods", "family", "pre", "maps", "q"];
+  var CHOICES = ["view", "rows", "bench", "track", "methods", "family", "pre", "labels", "seen", "maps", "q"];
   var form = document.getElementById("filters");
   var tables = list(document, "table[data-table]");
 
@@ -146,6 +146,8 @@
     if (state.methods && told.methods !== state.methods) { return false; }
     if (state.family && told.family !== state.family) { return false; }
     if (state.pre && told.pre !== state.pre) { return false; }
+    if (state.labels && told.labels !== state.labels) { return false; }
+    if (state.seen && told.seen !== state.seen) { return false; }
     if (state.maps && told.maps !== state.maps) { return false; }
     var text = line.textContent.toLowerCase();
     return words.every(function (word) { return text.indexOf(word) >= 0; });

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.contract import NotApplicable
 from harness.entries.opening import open_folder
 
 from .conftest import FOLDERS, Baseline, Listener, open_baseline
@@ -73,6 +76,7 @@ def test_a_folder_holds_what_a_reader_and_the_harness_need(folder: Path) -> None
         for benchmark in ("rsna", *entry.document.get("benchmarks", {})):
             entry.settings(benchmark, preset=preset)
     assert entry.table.description
+    assert entry.supervision is not None, "what it had learned from is declared ([supervision])"
     assert entry.deviations
     assert len((folder / "README.md").read_text().splitlines()) > 5
     assert not (folder / "Dockerfile").exists(), "what every folder gets does for baselines"
@@ -221,3 +225,38 @@ def test_training_ends_when_the_harness_says_stop(trained: Trained, training_fol
     assert listener.checkpoints == trained.listener.checkpoints[:1]
     last_step, steps, _ = listener.points[-1]
     assert last_step == (listener.checkpoints[0] if listener.checkpoints else steps)
+
+
+def learn_from(count: int, baseline: Baseline, training_folder: Path, few: Path) -> Any:
+    """The model that learned from the first images alone."""
+    few.mkdir()
+    for file in sorted(training_folder.iterdir())[:count]:
+        shutil.copy(file, few)
+    model, listener = make(baseline), Listener()
+    model.fit(few, listener)
+    assert listener.points, "no step was done, and nothing said so"
+    return model
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_with_one_image_it_learns_or_says_how_many_it_needs(
+    name: str, training_folder: Path, test_images: list[np.ndarray], tmp_path: Path
+) -> None:
+    baseline = open_baseline(next(path for path in FOLDERS if path.name == name))
+    try:
+        model = learn_from(1, baseline, training_folder, tmp_path / "one")
+    except NotApplicable as refusal:
+        needed = int(re.search(r"at least (\d+)", str(refusal))[1])
+        model = learn_from(needed, baseline, training_folder, tmp_path / "enough")
+    for anomaly_map, score in answers(model, test_images):
+        assert np.isfinite(score)
+        assert anomaly_map is None or np.isfinite(anomaly_map).all()
+
+
+@pytest.mark.parametrize("name", ["cutpaste", "deepsvdd", "padim"])
+def test_one_image_is_too_few_for_a_density_a_covariance_and_a_normalised_code(
+    name: str, training_folder: Path, tmp_path: Path
+) -> None:
+    baseline = open_baseline(next(path for path in FOLDERS if path.name == name))
+    with pytest.raises(NotApplicable, match="at least 2"):
+        learn_from(1, baseline, training_folder, tmp_path / "one")

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from harness import campaign
+from harness.benchmarks import demo_pack
 from harness.board.rows import summarise
 from harness.board.setting_choice import choices, validation_value
 from harness.campaigns import plan, report, slots
 from harness.campaigns.costs import CostedMethod, Costs, Images
 from harness.campaigns.faults import End, Ended, Try
+from harness.campaigns.grounds import CampaignGrounds, asked_of, check_entries
 from harness.campaigns.outcome import reproduction
 from harness.campaigns.runner import Runner
 from harness.common.errors import DeviceUnavailable, StoreConflict, UsageError
@@ -27,14 +29,16 @@ from harness.entries.campaign_grid import (
     Cell,
     EntryVariant,
     GridSettings,
-    cells,
+    asks_for,
     is_left_out,
     read_campaign,
     sources,
     variants,
 )
+from harness.entries.entry import Entry, EntryTable
 from harness.entries.opening import open_folder
 from harness.records.record import CheckpointPart, TrainingPart
+from harness.records.regime import Regime
 from harness.records.store import Store
 from leaderboard.paper import method_key, read_paper
 from tests.fake_nvml import FakeGpu
@@ -76,7 +80,82 @@ def test_the_papers_campaign_is_450_runs_of_the_fifteen_methods_of_its_tables() 
     titles = {method_key(entry.table.title) for entry in found.values()}
     assert titles == {method_key(value.method) for value in read_paper()}
     named = {source: entry.name for source, entry in found.items()}
-    assert len(cells(variants(table2, named), table2.benchmarks, table2.seeds)) == 450
+    assert len(cells(table2, variants(table2, named), found, table2.benchmarks)) == 450
+
+
+def cells(campaign, found, entries, benchmarks, suite=None) -> list[Cell]:
+    """The runs of a campaign on packs of these names, and on one suite."""
+    asked = tuple(
+        (each, ("own",) if each.suite else tuple(benchmarks)) for each, _ in asked_of(campaign)
+    )
+    return CampaignGrounds(asked, {}, {}).cells(campaign, found, entries)
+
+
+def trains(name: str, *, does: bool = True) -> Entry:
+    return Entry("folder", EntryTable(name=name, title=name, trains=does), name)
+
+
+def test_a_grid_over_regimes_has_each_run_once_and_in_a_place_of_its_own(tmp_path: Path) -> None:
+    suite = tmp_path / "own.toml"
+    suite.write_text('name = "own"\nmembers = ["brain", "liver"]\n')
+    made = Campaign(
+        name="grid", entries=("a",), seeds=(0, 1), shots=(1, 4), suites=(str(suite),),
+        regimes=("one-class", "one-class-256", "few-shot", "unified"),
+    )  # fmt: skip
+    entries = {"a": trains("a"), "z": trains("z", does=False)}
+    found = [str(cell) for cell in cells(made, variants(made, {"a": "a"}), entries, ["brain"])]
+    assert found[:5] == [
+        "brain/a/seed-0", "brain@one-class-256/a/seed-0", "brain@shots-1/a/seed-0",
+        "brain@shots-4/a/seed-0", "own@unified/a/seed-0",
+    ]  # fmt: skip
+    assert len(found) == 10
+    # What trains nothing is zero-shot whatever is asked: its runs of all shots are one.
+    found = [str(cell) for cell in cells(made, variants(made, {"z": "z"}), entries, ["brain"])]
+    assert found[:3] == [
+        "brain/z/seed-0", "brain@zero-shot-256/z/seed-0", "own@zero-shot/z/seed-0",
+    ]  # fmt: skip
+    assert len(found) == 6
+    image = Entry("archive", EntryTable(name="i", title="I"), "i.tar")
+    check_entries(made.model_copy(update={"regimes": ("one-class",)}), {"i.tar": image})
+    with pytest.raises(UsageError, match="i is an image, and whether it trains only its engine"):
+        check_entries(made, {"i.tar": image})
+
+
+def test_a_campaign_speaks_of_the_regimes_that_it_runs_alone() -> None:
+    plain, few, unified = map(read_campaign, ("table2", "few-shot", "unified"))
+    native, of_256 = Regime(name="one-class"), Regime(name="one-class", delivery="256")
+    four = Regime(name="few-shot", shots=4)
+    three = Regime(name="unified", suite="unified-3", delivery="256")
+    own = Regime(name="unified", suite="own", delivery="256")
+    asked = [
+        [asks_for(made, regime) for regime in (native, of_256, four, three, own)]
+        for made in (plain, few, unified)
+    ]
+    assert asked == [
+        [True, False, False, False, False],
+        [False, False, True, False, False],
+        [False, True, False, True, False],
+    ]
+    assert asks_for(plain, Regime(name="zero-shot"))
+    assert not asks_for(few.model_copy(update={"shots": (1,)}), four)
+
+
+@pytest.mark.parametrize("name", ["unified", "few-shot"])
+def test_the_campaigns_of_the_other_regimes_ship(name: str) -> None:
+    shipped = read_campaign(name)
+    assert shipped.benchmarks == read_campaign("table2").benchmarks
+    assert shipped.leave_out == read_campaign("table2").leave_out
+    assert len(shipped.seeds) == 5
+    asked = [each for each, _ in asked_of(shipped)]
+    if name == "few-shot":
+        assert [each.shots for each in asked] == [1, 2, 4, 8, 16]
+    else:
+        assert [each.suite and each.suite.name for each in asked] == [
+            None,
+            "unified-3",
+            "unified-6",
+        ]
+        assert {each.delivery for each in asked} == {"256"}
 
 
 def test_runs_come_seed_by_seed_and_each_setting_has_a_name_of_its_own() -> None:
@@ -92,7 +171,9 @@ def test_runs_come_seed_by_seed_and_each_setting_has_a_name_of_its_own() -> None
         "a", "b", "b.rate-0.1.layers-x-y", "b.rate-0.01.layers-x-y",
     ]  # fmt: skip
     assert found[2].overrides == (("rate", "0.1"), ("layers", '["x", "y"]'))
-    order = [str(cell) for cell in cells(found[:2], ["brain", "liver"], [0, 1])]
+    made = made.model_copy(update={"seeds": (0, 1)})
+    entries = {f"folder/{name}": trains(name) for name in "ab"}
+    order = [str(cell) for cell in cells(made, found[:2], entries, ["brain", "liver"])]
     assert order[:3] == ["brain/a/seed-0", "brain/b/seed-0", "liver/a/seed-0"]
     assert order[4] == "brain/a/seed-1"
 
@@ -112,6 +193,11 @@ def test_a_long_setting_gets_a_name_that_fits_and_no_two_are_equal() -> None:
         ("name = 'X Y'\nentries = ['a']\n", "name: String should match"),
         ("name = 'x'\nentries = ['a']\nseed = [1]\n", "seed: Extra inputs"),
         ("name = ", "not valid TOML"),
+        ("name = 'x'\nentries = ['a']\nregimes = ['few']\n", "regimes.0: Input should be"),
+        ("name = 'x'\nentries = ['a']\nshots = [4]\n", "shots is of few-shot, which is none"),
+        ("name = 'x'\nentries = ['a']\nsuites = ['unified-3']\n", "suites is of unified"),
+        ("name = 'x'\nentries = ['a']\nregimes = ['few-shot']\nshots = [3]\n", "3 shots"),
+        ("name = 'x'\nentries = ['a']\nregimes = ['unified', 'unified']\n", "stands there twice"),
     ],
 )
 def test_a_file_that_is_no_campaign_is_refused_with_all_its_problems(tmp_path, text, words) -> None:
@@ -150,6 +236,12 @@ def test_a_cost_is_that_of_earlier_runs_else_scaled_else_unknown(make_record) ->
     moving = (times.train or 0) + (times.predict or 0)
     assert scaled.seconds == pytest.approx(times.total + moving)
     assert scaled.basis == f"scaled from {pack.benchmark}"
+    few = here.model_copy(update={"regime": Regime(name="few-shot", shots=4), "seed": 2})
+    alike = Costs([here, few], here.machine.device)
+    told = alike.estimate("padim", here.entry.preset, "liver@shots-4", images)
+    assert told.basis == "scaled from brain@shots-4"
+    assert alike.estimate("padim", here.entry.preset, "brain@shots-4", images).basis == "1 earlier"
+    assert alike.estimate("padim", here.entry.preset, "brain", images).basis == "1 earlier"
     assert costs.estimate("padim", "official", pack.benchmark, images).seconds is None
     assert costs.estimate("rd4ad", here.entry.preset, pack.benchmark, images).seconds is None
     assert Costs([here], "another").estimate("padim", "bmad", "brain", images).seconds is None
@@ -158,11 +250,11 @@ def test_a_cost_is_that_of_earlier_runs_else_scaled_else_unknown(make_record) ->
 def test_without_a_record_the_shipped_table_tells_and_the_plan_says_so(make_record) -> None:
     entry = open_folder(REPOSITORY / "baselines" / "stfpm")
     images, nothing = Images(7500, 3798, 83), Costs([], "NVIDIA H200")
-    bmad = CostedMethod("stfpm", entry.settings("brain", preset="bmad").params)
+    bmad = CostedMethod("stfpm", entry.settings("brain", preset="bmad").params, "brain")
     found = nothing.estimate("stfpm", "bmad", "brain", images, bmad)
     assert found.seconds is not None
     assert found.basis == "estimated from FLOPs, not measured"
-    demo = CostedMethod("stfpm", entry.settings("demo").params)
+    demo = CostedMethod("stfpm", entry.settings("demo").params, "demo")
     assert nothing.estimate("stfpm", "demo", "demo", images, demo).seconds is None
     record = make_record(entry="stfpm")
     known = Costs([record], record.machine.device)
@@ -274,6 +366,32 @@ def test_an_entrys_fault_stops_nothing_and_the_counts_add_up(call, tmp_path: Pat
     _, plan, _ = call("plan", "--entries", ENTRIES / "honest", "--seed", 0, 1, 2)
     assert "3 runs: 1 to do, 2 finished" in plan
     assert "left: about" in plan
+
+
+def test_a_grid_over_regimes_is_run_resumed_and_told_apart(
+    call, cache: Path, tmp_path: Path
+) -> None:
+    suite = tmp_path / "twice.toml"
+    suite.write_text('name = "twice"\nmembers = ["demo", "other"]\n')
+    other = tmp_path / "other"
+    shutil.copytree(demo_pack(cache, seed="x", name="other").root, other)
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        f'name = "own"\nentries = ["{ENTRIES / "trainer"}"]\n'
+        f'regimes = ["few-shot", "unified"]\nshots = [2]\nsuites = ["{suite}"]\n'
+    )
+    options = (grid, "--benchmark", "demo", "--pack", other)
+    assert call("run", *options)[0] == 0
+    places = [record.place for record in Store(tmp_path / "results").records()]
+    assert places == ["demo@shots-2", "other@shots-2", "twice@unified"]
+    code, out, err = call("resume", *options)
+    assert (code, "0 of 3 runs to do" in err) == (0, True)
+    assert "3  finished before" in out
+    _, told, _ = call("plan", *options, "--seed", 0, 1, "--json")
+    bases = {run["run"]: run["basis"] for run in json.loads(told)}
+    assert bases["demo@shots-2/trainer/seed-1"] == "1 earlier"
+    _, told, _ = call("status", grid, "--regime", "few-shot", "--shots", 2, "--json")
+    assert [run["run"] for run in json.loads(told)] == ["demo@shots-2/trainer/seed-0"]
 
 
 def test_a_campaigns_limits_hold_for_its_runs_and_an_option_goes_before_them(

@@ -18,7 +18,7 @@ import pytest
 
 from harness import campaign
 from harness.benchmarks import demo_pack
-from harness.campaigns.command import Command
+from harness.campaigns.command import Command, command_of
 from harness.campaigns.faults import End
 from harness.campaigns.host import find_host
 from harness.campaigns.offer import Offer
@@ -149,7 +149,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> node_check.NodeJob:
     plan, _ = plan_of()
     run = plan.runs[0].cell
     command = Command(
-        "tests/sample_entries/honest", "honest", ("--benchmark", "demo"), 0, "cpu", "process", "", None,
+        "tests/sample_entries/honest", "honest", ("--benchmark", "demo"), (), 0, "cpu", "process", "", None,
         (), (), None, None, replace=False, keep_maps=False,
     )  # fmt: skip
     told = {
@@ -223,6 +223,35 @@ def test_a_node_uses_its_own_data_folder_where_it_has_been_told_of_one(
     assert told == ["pack", "patients"]  # their names differ, so whose they are does as well
 
 
+def test_a_node_works_out_the_regime_and_opens_every_member_of_a_suite(
+    job, cache: Path, tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(demo_pack(cache, seed="x", name="own").root, tmp_path / "own")
+    suite = tmp_path / "pair.toml"
+    suite.write_text('name = "pair"\nmembers = ["demo", "own"]\n')
+    monkeypatch.chdir(REPOSITORY)
+    plan, options = plan_of(
+        "--entries", "tests/sample_entries/trainer", "--pack", str(tmp_path / "own"),
+        "--benchmark", "demo", "--regime", "few-shot", "unified", "--shots", "2",
+        "--suite", str(suite),
+    )  # fmt: skip
+    cells = {planned.cell.place: planned.cell for planned in plan.runs}
+    assert sorted(cells) == ["demo@shots-2", "own@shots-2", "pair@unified"]
+    for cell in cells.values():
+        command = command_of(cell, "cpu", plan, options)
+        asked = node_check.NodeJob(
+            command, node_check.harness_facts(), plan.expected(cell), os.getpid()
+        )
+        sent = node_check.NodeJob.read(json.dumps(dataclasses.asdict(asked)))
+        verdict = node_check.check_job(sent)
+        assert verdict.problems == ()
+        shutil.rmtree(verdict.work)
+        told = json.loads(json.dumps(plan.expected(cell)))
+        told["regime"]["members"] = ["demo-000000000000"]
+        (problem,) = node_check.check_job(dataclasses.replace(sent, expected=told)).problems
+        assert problem.startswith("regime: members is ")
+
+
 def test_a_gpu_is_handed_on_by_its_uuid_and_its_model_counts(
     job, driver: Driver, monkeypatch
 ) -> None:
@@ -261,7 +290,7 @@ def test_an_image_is_there_by_its_digest_or_the_node_says_so(monkeypatch) -> Non
         plan, _ = plan_of("--entries", source, "--engine", "docker")
         run = plan.runs[0].cell
         command = Command(
-            source, "image", ("--benchmark", "demo"), 0, "cpu", "docker", "", None,
+            source, "image", ("--benchmark", "demo"), (), 0, "cpu", "docker", "", None,
             (), (), None, None, replace=False, keep_maps=False,
         )  # fmt: skip
         verdict = node_check.check_job(
@@ -624,6 +653,15 @@ def test_paths_are_sent_as_they_mean_the_same_elsewhere(job, tmp_path: Path, mon
     assert _for_nodes(inside).place == ("--benchmark", "demo", "--data-root", str(tmp_path))
     accepting = changed(job, place=("--benchmark", "brain", "--accept", "equal-names")).command
     assert _for_nodes(accepting).place[-2:] == ("--data-root", str(tmp_path))
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    suite = ("--suite", "own.toml", "--pack", "a", "b", "--accept", "equal-names")
+    assert _for_nodes(changed(job, place=suite).command).place == (
+        "--suite", str(tmp_path / "own.toml"), "--pack", str(tmp_path / "a"), str(tmp_path / "b"),
+        "--accept", "equal-names", "--data-root", str(tmp_path),
+    )  # fmt: skip
+    named = changed(job, place=("--suite", "unified-3", "--data-root", "a")).command
+    assert _for_nodes(named).place == ("--suite", "unified-3", "--data-root", str(tmp_path / "a"))
     image = changed(job, source="name@sha256:1").command
     assert _for_nodes(image).source == "name@sha256:1"
 

@@ -17,11 +17,13 @@ from harness.entries.submissions import (
     find_recorded_twin,
     find_twin,
     marks,
+    missing_fields,
     submission_text,
     title_problem,
     write_new,
 )
 from harness.publishing.submission_check import check_files
+from harness.records.supervision import Supervision
 from tests.publishing.pull_requests import git
 
 DIGEST = "sha256:" + "1" * 64
@@ -39,7 +41,9 @@ def table(name: str = "mine", **fields: object) -> SubmissionTable:
 
 def submit(parent: Path, name: str = "mine", **fields: object) -> Path:
     path = parent / f"{name}.toml"
-    write_new(path, submission_text(table(name, **fields)))
+    # A folder says itself what it had learned from.
+    declared = None if "folder" in fields else Supervision()
+    write_new(path, submission_text(table(name, **fields), supervision=declared))
     return path
 
 
@@ -48,10 +52,37 @@ def source_folder(parent: Path, name: str) -> Path:
     folder = parent / name
     folder.mkdir(parents=True)
     (folder / "entry.toml").write_text(
-        f'[entry]\nname = "{name}"\ntitle = "{name.upper()}"\n[params]\nradius = 3\n'
+        f'[entry]\nname = "{name}"\ntitle = "{name.upper()}"\n[params]\nradius = 3\n[supervision]\n'
     )
     (folder / "model.py").write_text("class Model: ...\n")
     return folder
+
+
+def test_what_it_had_learned_from_is_read_back_whole_and_a_folders_stands_with_it(tmp_path):
+    declared = Supervision(
+        shots_normal="all",
+        shots_abnormal=4,
+        foreign_labels=("MVTec AD:test", 'a "set":train'),
+        contamination={"default": "none", "rsna": "images"},
+    )
+    path = tmp_path / "mine.toml"
+    write_new(path, submission_text(table(content=OTHER), {"pids": 600}, declared))
+    assert open_entry(str(path)).supervision == declared
+    assert missing_fields(open_entry(str(path))) == []
+    path.unlink()
+    write_new(path, submission_text(table(content=OTHER)))
+    assert missing_fields(open_entry(str(path))) == ["the table [supervision] is missing"]
+    folder = source_folder(tmp_path, "own")
+    text = (folder / "entry.toml").read_text()
+    submit(tmp_path, "own", folder="own", folder_hash=submitted_folder_hash(folder))
+    assert open_entry(str(tmp_path / "own.toml")).supervision == Supervision()
+    with (tmp_path / "own.toml").open("a") as file:
+        file.write("[supervision]\nshots_normal = 0\n")
+    with pytest.raises(EntryInvalid, match="a folder says itself"):
+        open_entry(str(tmp_path / "own.toml"))
+    (folder / "entry.toml").write_text(text.replace("[supervision]", "[supervision]\nshots = 1"))
+    with pytest.raises(EntryInvalid, match=r"shots: Extra inputs"):
+        open_entry(str(folder))
 
 
 def test_what_is_written_is_read_back_whole(tmp_path):

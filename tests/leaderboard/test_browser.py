@@ -119,6 +119,8 @@ def test_the_first_tab_stop_leads_past_the_head(visit, example_site):
     [
         ("track", "open", "data-track"), ("family", "flow", "data-family"),
         ("methods", "bmad", "data-methods"), ("pre", "imagenet", "data-pre"), ("maps", "no", "data-maps"),
+        ("labels", "abnormal", "data-labels"), ("labels", "foreign", "data-labels"),
+        ("seen", "images", "data-seen"), ("seen", "none", "data-seen"),
     ],
 )  # fmt: skip
 def test_a_filter_leaves_the_rows_that_fit(visit, example_site, field, value, attribute):
@@ -184,7 +186,7 @@ def test_one_benchmark_can_be_looked_at_alone(visit, example_site):
     widths = page.eval_on_selector_all(
         SHOWN, "all => all.map(r => [...r.cells].filter(c => !c.hidden).length)"
     )
-    assert set(widths) == {9}  # method, average, four, track, seeds, status
+    assert set(widths) == {10}  # method, average, four, track, had learned from, seeds, status
     assert page.is_hidden("#demo")
     page.select_option("[name=bench]", "demo")
     assert page.is_visible("#demo")

@@ -13,6 +13,12 @@ from leaderboard.commands import rerun_command
 DEFAULTS = Limits().as_dict()
 
 
+def read_train(text):
+    """Number of shots, and whether an image is declared to have learned nothing."""
+    shots = int(text.removeprefix("shots:")) if text.startswith("shots:") else None
+    return shots, text == "none"
+
+
 def parsed(text):
     words = shlex.split(text.splitlines()[-1])
     assert words[:3] == ["python", "-m", "harness.evaluate"]
@@ -48,6 +54,29 @@ def test_the_command_repeats_what_was_changed(make_record):
     assert options.overrides == [
         "capped=true", 'layers=["layer2", "layer3"]', "weights=random x",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "regime", "asked"),
+    [
+        ("brain", {"name": "few-shot", "shots": 4}, "--benchmark brain --data-root DIR --train shots:4"),
+        ("brain", {"name": "one-class", "delivery": "256"},
+         "--benchmark brain --data-root DIR --delivery 256"),
+        ("unified-3", {"name": "unified", "suite": "unified-3", "delivery": "256"},
+         "--suite unified-3 --data-root DIR"),
+        ("own", {"name": "unified", "suite": "own", "delivery": "256"},
+         "--suite DIR/own.toml --pack DIR"),
+        ("own", {"name": "zero-shot", "suite": "own", "delivery": "256", "is_declared": True},
+         "--suite DIR/own.toml --train none --pack DIR"),
+    ],
+)  # fmt: skip
+def test_the_command_asks_for_the_runs_regime(make_record, benchmark, regime, asked):
+    record = make_record(benchmark=benchmark, regime=regime)
+    text = rerun_command([record], DEFAULTS)
+    assert f" baselines/patchcore {asked} --seed 0" in text
+    told, wanted = parsed(text), record.regime
+    assert read_train(told.train) == (wanted.shots, wanted.is_declared)
+    assert (told.suite is not None) == (wanted.suite is not None)
 
 
 @pytest.mark.parametrize(

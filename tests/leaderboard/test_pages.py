@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from dataclasses import replace
 from html import unescape
@@ -25,6 +27,7 @@ from harness.common.statuses import STATUS_TABLE, Fault, Status
 from harness.publishing.site_build import benchmark_cards
 from leaderboard import words
 from leaderboard.builder import build
+from leaderboard.downloads import SUPERVISION_COLUMNS
 from leaderboard.paper import read_paper
 from tests.record_factory import comparison
 
@@ -177,8 +180,54 @@ def test_every_way_to_fail_is_told_with_its_remedy_and_runs_that_failed_are_name
     assert "1 of 2 runs ended by the entry’s fault" in text
     assert "image 12 of 40" in text
     assert 'href="entries/bad.html#brain-trained-here-container"' in page
-    for told in STATUS_TABLE.values():
-        assert (told.remedy in text) == (told.fault is Fault.ENTRY)
+    for status, told in STATUS_TABLE.items():
+        is_told = told.fault is Fault.ENTRY or status is Status.NOT_APPLICABLE
+        assert (told.remedy in text) == is_told
+
+
+def test_what_a_method_had_learned_from_stands_in_its_line_and_on_its_page(build_site, make_record):
+    declared = {
+        "shots_normal": 4, "shots_abnormal": 4, "foreign_labels": ["VisA:test"],
+        "contamination": {"default": "none", "brain": "images"},
+    }  # fmt: skip
+    few = make_record(entry="few", title="Few", entry__supervision=declared)
+    silent = make_record(entry="silent", title="Silent")
+    site = build_site([few, silent])
+    front = (site / "index.html").read_text()
+    line = row_of(front, "six-localisation.few.trained-here.container")
+    assert 'data-labels="abnormal" data-seen="images"' in line
+    assert "abnormal images pretraining: saw its images" in text_of(line)
+    line = row_of(front, "six-localisation.silent.trained-here.container")
+    assert 'data-labels="unknown" data-seen="unknown"' in line
+    page = text_of((site / "entries" / "few.html").read_text())
+    assert "4 normal, 4 abnormal; foreign labels: VisA:test" in page
+    assert "images of brain, none of the others" in page
+    (told,) = [
+        row for row in csv.DictReader((site / "data/leaderboard.csv").read_text().splitlines())
+        if (row["entry"], row["metric"], row["grid"]) == ("few", "image_auroc", "")
+    ]  # fmt: skip
+    assert [told[name] for name in SUPERVISION_COLUMNS] == [
+        "abnormal", "4", "4", "VisA:test", "images",
+    ]  # fmt: skip
+    rows = json.loads((site / "data/leaderboard.json").read_text())["rows"]
+    assert [row["supervision"] for row in rows] == [declared, None]
+
+
+def test_what_a_method_cannot_do_is_na_in_its_cell_and_no_failed_run(build_site, make_record):
+    refused = make_record(
+        entry="deep", title="Deep", status=Status.NOT_APPLICABLE, detail="frame 1"
+    )
+    site = build_site([make_record(), refused])
+    line = text_of(
+        row_of((site / "index.html").read_text(), "six-localisation.deep.trained-here.container")
+    )
+    assert "NA not applicable" in line
+    assert "failed" not in line
+    page = text_of((site / "status.html").read_text())
+    assert "0 of 2 runs ended by the entry’s fault" in page
+    assert "frame 1" in page
+    entry = text_of((site / "entries" / "deep.html").read_text())
+    assert Status.NOT_APPLICABLE.entry.sentence in entry
 
 
 def test_of_a_hidden_pack_a_failure_has_no_detail(build_site, make_record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from harness.board.public_rows import published
 from harness.board.rows import place, ranked_records, summarise
 from harness.common.statuses import Status
+from harness.records.parts import Part
 from tests.record_factory import comparison
 
 ONE = {("image_auroc", None): 0.5}
@@ -53,6 +55,18 @@ def test_no_mean_is_taken_over_the_seeds_that_are_left_when_one_failed(make_reco
     assert [seed.value for seed in summary.seeds] == [0.91649, None]
     assert [(f.seed, f.status, f.detail) for f in row.failures] == [(1, Status.CRASHED, "image 12")]
     assert not row.ranked
+
+
+def test_what_a_method_cannot_do_is_no_failure_and_no_value(make_record):
+    records = [make_record(), make_record(seed=1, status=Status.NOT_APPLICABLE)]
+    row = summarise(records)[0]
+    summary = row.metric("image_auroc", None)
+    assert (summary.mean, summary.reason) == (None, "undefined for seed 1: not applicable")
+    assert row.failures == ()
+    assert [(each.seed, each.status) for each in row.not_applicable] == [(1, Status.NOT_APPLICABLE)]
+    assert (row.ranked, row.unranked_reason) == (False, "not applicable")
+    (alone,) = summarise(records[1:])
+    assert (alone.metrics, alone.unranked_reason) == ((), "not applicable")
 
 
 def test_no_mean_is_taken_when_a_seed_is_undefined(make_record):
@@ -247,4 +261,5 @@ def test_places_of_hidden_rows_follow_what_is_shown(make_record):
 
 def test_rows_are_plain_json_without_nan(make_record):
     rows = summarise([make_record(metrics={("pixel_pro", "native"): None} | ONE)])
-    json.dumps([asdict(row) for row in rows], allow_nan=False)
+    as_json = partial(Part.model_dump, mode="json")
+    json.dumps([asdict(row) for row in rows], allow_nan=False, default=as_json)

@@ -109,6 +109,8 @@ def test_pixel_metrics_of_a_resample_are_those_of_the_images_drawn(dtype: type) 
                 continue
             if metric.id.startswith("region_overlap"):
                 continue  # the thirds of the drawn regions are others
+            if metric.id == "aupimo":
+                continue  # its images are larger: `tests/metrics/test_few_alarms.py`
             shift = exact[metric.id, grid] - float(metric.function(coarse)[0])
             assert abs(shift) < 0.01, metric.id
             found = float(metric.function(resampled)[row]) + shift
@@ -201,10 +203,11 @@ def test_intervals_hold_the_value_and_are_the_same_every_time() -> None:
     cases = random_cases(np.random.default_rng(5), 40, (24, 20))
     first = scored(cases, cases, intervals=True)
     assert first.metrics == scored(cases, cases, intervals=True).metrics
-    for metric in first.metrics:
+    defined = [metric for metric in first.metrics if metric.id != "aupimo"]
+    for metric in defined:
         assert metric.low <= metric.value <= metric.high, metric.id
         assert metric.high - metric.low < 0.7
-    assert np.median([metric.high - metric.low for metric in first.metrics]) < 0.35
+    assert np.median([metric.high - metric.low for metric in defined]) < 0.35
     drawn, again, other = (resample(first.evidence, seed=seed) for seed in (0, 0, 1))
     for one, same, another in zip(drawn, again, other, strict=True):
         assert np.array_equal(one.rows, same.rows)

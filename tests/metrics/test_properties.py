@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics import METRICS, RunScorer, RunScores, find_metric
+from harness.metrics.suite_table import SUITE_METRICS
 from tests.metrics.oracles import Case, Split, random_cases, scored, slow_aupro, value, values
 
 DTYPES = [np.float16, np.float32]
 AT_ONE_THRESHOLD = ("dice_at_", "dice_per_image")
+LARGE_NORMAL = Case(np.zeros((320, 320), bool), np.zeros((320, 320), np.float32))
+"""As many normal pixels as AUPIMO takes."""
 
 
 def ranking_values(scores: RunScores) -> dict[tuple[str, str | None], float | None]:
@@ -47,7 +50,7 @@ def cases_of(seed: int, dtype: type, **options: object) -> list[Case]:
 def test_perfect_maps_score_one_and_inverted_ones_zero(dtype: type) -> None:
     perfect = [
         Case(c.mask, (c.mask + 0.25).astype(dtype), c.image, subclass="kind")
-        for c in cases_of(1, dtype, background=0.2)
+        for c in [*cases_of(1, dtype, background=0.2), LARGE_NORMAL]
     ]
     first = values(scored(perfect, perfect))
     assert len(first) > 30
@@ -209,8 +212,10 @@ def test_any_split_scores_within_zero_and_one_or_says_why_not(data: st.DataObjec
                 assert 0 <= metric.low <= metric.high <= 1
 
 
-def test_the_readers_table_is_the_table_of_the_code() -> None:
+def test_the_readers_tables_are_those_of_the_code() -> None:
     readme = Path(__file__).parents[2] / "harness" / "metrics" / "README.md"
-    table, _, _ = readme.read_text().partition("\n## ")
-    rows = [line for line in table.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{m.id}` | {m.level} | {m.definition} |" for m in METRICS.values()]
+    rows = [line for line in readme.read_text().splitlines() if line.startswith("| `")]
+    for metrics in (METRICS, SUITE_METRICS):
+        told = [f"| `{m.id}` | {m.level} | {m.definition} |" for m in metrics.values()]
+        first = rows.index(told[0])
+        assert rows[first : first + len(told)] == told

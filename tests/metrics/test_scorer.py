@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.common.errors import HarnessError, StoreUnusable
-from harness.metrics import MetricsInputError, RunScorer, checkpoint_value
+from harness.metrics import CheckpointScorer, MetricsInputError, RunScorer
 from harness.metrics.errors import (
     ImagesMissing,
     MapMissing,
@@ -156,15 +156,19 @@ def test_a_checkpoint_is_judged_by_the_same_metrics() -> None:
         for key, case in zip(split.keys, CASES, strict=True)
     ]
     for metric, grid in (("image_auroc", None), ("pixel_auroc", "native")):
-        assert checkpoint_value(metric, split.truth(), answers) == value(scores, metric, grid)
+        with CheckpointScorer(metric, split.truth()) as judged:
+            for answer in answers:
+                judged.add(*answer)
+            assert judged.value() == value(scores, metric, grid)
     with pytest.raises(ValueError, match="not judged by dice_max"):
-        checkpoint_value("dice_max", split.truth(), answers)
+        CheckpointScorer("dice_max", split.truth())
 
 
 def test_a_checkpoint_on_images_of_one_class_has_no_value() -> None:
     split = Split(CASES[:1])
-    answers = [("image-0000", 0.5, None)]
-    assert checkpoint_value("image_auroc", split.truth(), answers) is None
+    with CheckpointScorer("image_auroc", split.truth()) as judged:
+        judged.add("image-0000", 0.5, None)
+        assert judged.value() is None
 
 
 def test_few_levels_and_full_bins_are_warned_about() -> None:

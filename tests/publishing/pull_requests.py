@@ -31,6 +31,7 @@ def write_folder(repository: Path, name: str, title: str, model: str = "") -> Pa
     (folder / "entry.toml").write_text(
         f'[entry]\nname = "{name}"\ntitle = "{title}"\n[params]\nweights = "imagenet"\n'
         "coreset_ratio = 0.1\nk = 1\n[presets.nine]\nk = 9\n[presets.demo]\nk = 2\n"
+        "[supervision]\nshots_normal = 0\nshots_abnormal = 0\nforeign_labels = []\n"
     )
     (folder / "model.py").write_text(model or f"# {name}\nclass Model: ...\n")
     return folder

@@ -30,6 +30,7 @@ HIDDEN = {"visibility": "hidden", "track": "sealed", "benchmark": "harbour"}
 KEPT = {
     "schema_version", "run_key", "seed", "track", "ranked", "unranked_reason", "limits", "entry", "pack",
     "machine", "weights", "source", "rescored", "audit", "outcome.status", "metrics.id", "metrics.grid", "metrics.n",
+    "members", "metrics.member", "regime",  # of a few-shot regime not the names of its images
 }  # fmt: skip
 ROUNDED = {
     "metrics.value", "times.started", "times.total", "times.train", "times.start_up", "times.predict",

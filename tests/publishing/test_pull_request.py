@@ -26,6 +26,11 @@ def of_contributor(repository: Path, *owned: str) -> list[str]:
     return PullRequest(repository, "origin/main", owned=frozenset(owned)).problems()
 
 
+def with_field(file: str, line: str) -> str:
+    """A submission file with one more line of its `[entry]`."""
+    return file.replace("[entry]\n", f"[entry]\n{line}\n")
+
+
 @pytest.fixture
 def theirs(published: Path) -> Path:
     """A clone of a branch with a published row and the submission of a rival."""
@@ -44,7 +49,7 @@ def test_a_contributor_adds_a_submission(theirs: Path) -> None:
 
 def test_nobody_who_does_not_know_of_a_submission_changes_it(theirs: Path) -> None:
     file = theirs / "submissions/rival.toml"
-    file.write_text(file.read_text() + 'withdrawn = "by a stranger"\n')
+    file.write_text(with_field(file.read_text(), 'withdrawn = "by a stranger"'))
     (told,) = of_contributor(theirs)
     assert told.startswith("submissions/rival.toml: the submission rival is there already")
     assert of_contributor(theirs, "rival") == []
@@ -58,9 +63,8 @@ def test_an_authors_update_changes_what_runs_and_not_who_is_counted_or_came_firs
 ) -> None:
     file = theirs / "submissions/rival.toml"
     before = file.read_text()
-    file.write_text(
-        before.replace("5" * 64, "8" * 64) + f'updated = "2026-05-01"\nearlier = ["{DIGEST}"]\n'
-    )
+    told_of_it = f'updated = "2026-05-01"\nearlier = ["{DIGEST}"]'
+    file.write_text(with_field(before.replace("5" * 64, "8" * 64), told_of_it))
     assert of_contributor(theirs, "rival") == []
     (told,) = of_contributor(theirs)  # nobody says that it is his
     assert "not known as this author's" in told
@@ -79,12 +83,27 @@ def test_an_authors_update_changes_what_runs_and_not_who_is_counted_or_came_firs
 def test_what_a_maintainer_withdrew_its_author_does_not_bring_back(theirs: Path) -> None:
     file = theirs / "submissions/rival.toml"
     before = file.read_text()
-    file.write_text(before + 'withdrawn = "it looks images up"\n')
+    file.write_text(with_field(before, 'withdrawn = "it looks images up"'))
     commit(theirs)
     git(theirs, "update-ref", "refs/remotes/origin/main", "HEAD")
     file.write_text(before)
     (told,) = of_contributor(theirs, "rival")
     assert "withdrawn was 'it looks images up'" in told
+
+
+def test_what_it_had_learned_from_is_said_anew_of_another_program_or_by_a_maintainer(
+    theirs: Path,
+) -> None:
+    file = theirs / "submissions/rival.toml"
+    before = file.read_text()
+    fewer = before.replace('shots_abnormal = "unknown"', "shots_abnormal = 0")
+    assert fewer != before
+    file.write_text(fewer)
+    (told,) = of_contributor(theirs, "rival")
+    assert "[supervision] was changed, and what the file pins is the same" in told
+    assert problems(theirs) == []
+    file.write_text(fewer.replace("5" * 64, "8" * 64))
+    assert of_contributor(theirs, "rival") == []
 
 
 def touch(path: str) -> Callable[[Path], None]:

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from harness import publish
+from harness.board.reviews import with_reviews
+from harness.board.rows import summarise
 from harness.entries.reviewed import ReviewedSet, protected_branch
 from harness.publishing.pull_request import PullRequest
 from harness.publishing.site_build import gather
 from harness.records.record import Record
 from harness.records.run_key import RunKey
 from harness.records.store import Store, read_record
+from harness.records.supervision import Labels, Supervision
 from tests.entries.test_submissions import submit
 from tests.publishing.pull_requests import (
     RECORDS,
@@ -29,6 +32,7 @@ from tests.publishing.pull_requests import (
 )
 from tests.record_factory import KNOWN
 
+DECLARED = Supervision(shots_normal=0, shots_abnormal=0, foreign_labels=())
 ROW = f"{RECORDS}/brain/patchcore/seed-0.json"
 
 
@@ -172,6 +176,55 @@ def test_an_entry_is_called_as_its_committed_folder_says(fork, run, tmp_path) ->
     rewrite(fork / ROW, lambda data: data["entry"].update(title="RD4AD"))
     (told,) = problems(fork)
     assert told == f"{ROW}: its title is not 'PatchCore', as its entry is called in origin/main"
+
+
+def test_what_it_had_learned_from_is_as_its_committed_folder_says(fork, run, tmp_path) -> None:
+    path = run()
+    assert read_record(path).entry.supervision is None  # as an older harness left it
+    assert add(fork, tmp_path / "results") == 0
+    assert read_record(fork / ROW).entry.supervision == DECLARED
+    assert problems(fork) == []
+    rewrite(fork / ROW, lambda data: data["entry"]["supervision"].update(shots_abnormal=4))
+    (told,) = problems(fork)
+    assert told.startswith(f"{ROW}: its supervision is not what its entry declares")
+
+
+def test_a_declaration_that_was_put_right_holds_for_the_rows_that_are_there(
+    fork, run, tmp_path, capsys
+) -> None:
+    """Of a submission: its file says it, and what it pins stays the same."""
+    digest = "sha256:" + "5" * 64
+    file = submit(fork / "submissions", "mine", content=digest)
+
+    def merge() -> None:
+        commit(fork)
+        git(fork, "update-ref", "refs/remotes/origin/main", "HEAD")
+
+    merge()
+    for seed in (0, 1):
+        run(
+            seed, entry="mine", title="Mine", entry__kind="submission",
+            entry__identity="image:" + digest, track="open", ranked=False,
+            unranked_reason="open track", metadata={"pinned": digest, "source": "r.example/mine"},
+            entry__supervision=Supervision().model_dump(),
+        )  # fmt: skip
+    assert add(fork, tmp_path / "results") == 0
+    assert problems(fork) == []
+    merge()
+    file.write_text(file.read_text().replace('shots_abnormal = "unknown"', "shots_abnormal = 4"))
+    assert problems(fork) == []
+    merge()
+    first = tmp_path / "results/brain/mine/seed-0.json"
+    shown = with_reviews([read_record(first)], protected_branch("origin/main", root=fork))
+    assert summarise(shown)[0].labels is Labels.ABNORMAL
+    assert publish.main(
+        ["add", str(first), "--replace", "--results", str(tmp_path / "results"),
+         "--records", str(fork / RECORDS), "--repository", str(fork)], KNOWN
+    ) == 0  # fmt: skip
+    (told,) = problems(fork, "mine")
+    assert told.startswith("mine on brain: its seeds declare different supervision; publish all")
+    assert add(fork, tmp_path / "results", "--replace") == 0
+    assert problems(fork, "mine") == []
 
 
 def test_one_method_under_two_committed_names_is_found(published, run, tmp_path) -> None:

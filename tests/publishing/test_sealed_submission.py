@@ -17,6 +17,7 @@ from harness.entries.submissions import archive_file_hash, submission_text, writ
 from harness.publishing.publication import record_problems
 from harness.publishing.site_build import build_site
 from harness.records.store import Store
+from harness.records.supervision import Supervision
 from tests.engine_images import LightDockerEngine
 from tests.entries.test_submissions import table
 from tests.hostile.conftest import small_pack
@@ -45,7 +46,10 @@ def submit_archive(engine: LightDockerEngine, folder: Path, name: str) -> None:
     folder.mkdir(exist_ok=True)
     engine.save_archive(program, archive)
     pinned = {"archive_hash": archive_file_hash(archive), "content": program.content}
-    write_new(folder / f"{name}.toml", submission_text(table(name, archive=archive.name, **pinned)))
+    write_new(
+        folder / f"{name}.toml",
+        submission_text(table(name, archive=archive.name, **pinned), supervision=Supervision()),
+    )
 
 
 def test_a_submission_is_ranked_on_a_sealed_pack_and_published_in_its_public_form(

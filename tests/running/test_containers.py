@@ -28,6 +28,7 @@ from harness.engines.process import ProcessEngine
 from harness.entries.identity import folder_identity
 from harness.entries.opening import open_folder
 from harness.records.record import Record
+from harness.records.regime import Regime
 from harness.records.store import Store
 from harness.running.request import RunPlace, request_of
 from harness.running.run import execute
@@ -35,6 +36,7 @@ from tests.engine_images import LightDockerEngine
 from tests.engines.registry import image_config, tiny_layer
 from tests.fake_nvml import Driver, FakeGpu
 from tests.paths import BASELINES, ENTRIES, REPOSITORY
+from tests.suite_factory import PAIR, pair_pack
 
 THREE = ("rd4ad", "patchcore", "padim")
 # Short, because tests wait for them; long enough for an interpreter on a busy machine.
@@ -96,6 +98,30 @@ def test_both_engines_give_the_same_metrics_to_the_last_digit(
     assert isolated.run_key != plain.run_key
 
 
+def test_both_engines_give_the_same_metrics_on_a_suite(
+    docker_engine: Engine, cache: Path, tmp_path: Path
+) -> None:
+    entry = open_folder(ENTRIES / "counts_questions")
+    pack = pair_pack(cache)
+    regime = Regime(name="unified", suite=pack.name, delivery="256")
+    settings = entry.settings(pack.name, regime=regime, members=PAIR)
+    records = []
+    for engine in (docker_engine, ProcessEngine()):
+        program = engine.prepare_folder(entry.folder, entry.name, folder_identity(entry.folder))
+        place = RunPlace(engine, Store(tmp_path / engine.name), cache, None, Reporter())
+        request = request_of(
+            entry, program, settings, pack,
+            seed=0, device="cpu", limits=LIMITS, engine=engine, regime=regime,
+        )  # fmt: skip
+        records.append(execute(request, place))
+    isolated, plain = records
+    assert isolated.is_ok
+    assert isolated.place == "demo-pair@unified"
+    assert isolated.answers == plain.answers
+    assert isolated.metrics == plain.metrics
+    assert isolated.training.checkpoints == plain.training.checkpoints  # type: ignore[union-attr]
+
+
 def test_a_campaign_knows_the_runs_that_were_done_in_containers(
     run_on: RunOn, docker_engine: Engine, cache: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -124,6 +150,7 @@ def test_a_campaign_knows_the_runs_that_were_done_in_containers(
         ("bad_frame", Status.BAD_FRAME),
         ("bad_model", Status.BAD_MODEL),
         ("out_of_gpu_memory", Status.OUT_OF_GPU_MEMORY),
+        ("not_applicable", Status.NOT_APPLICABLE),
     ],
 )
 def test_a_misbehaving_container_is_a_record_with_its_status_and_leaves_nothing(

@@ -11,11 +11,13 @@ from harness.publishing.public_form import public_form, public_problems
 from harness.records.parts import EngineFactsPart, Mark
 from harness.records.record import CheckpointPart, TrainingPart, content_hash
 from harness.running.remarks import facts_part, remarks_of
+from harness.session.scoring import MemberScores
 from tests.record_factory import record
 from tests.run_factory import random_scores, scores_of
 
 
 def told(scores=None, training=None, facts=None, *, constant_maps=0, from_maps=False):
+    scores = scores and MemberScores({"demo": scores})
     return remarks_of(
         scores, training, facts, constant_maps=constant_maps, has_scores_from_maps=from_maps
     )

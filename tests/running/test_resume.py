@@ -25,6 +25,7 @@ from harness.records.store import Store
 from harness.running.plan import RunPlan, plan_runs, run_all
 from harness.trained import interrupted_training
 from tests.paths import REPOSITORY
+from tests.suite_factory import pair_file, second_pack
 
 RESUMING = REPOSITORY / "tests" / "sample_entries" / "resuming"
 # Checkpoints at 5, 10, 15 and 20; long enough between them for a kill to come before the next.
@@ -170,6 +171,23 @@ def test_a_training_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(
     assert whole.times.train is not None
     assert killed.times.train > whole.times.train
     assert interrupted_training.leftovers(cache) == []
+
+
+def test_a_training_on_a_suite_that_is_killed_ends_in_the_same_model(
+    run_killed: Callable[..., str], tmp_path: Path, cache: Path
+) -> None:
+    suite = ("--suite", pair_file(tmp_path), "--pack", second_pack(cache).root, *SETTINGS)
+    suite = (*suite, "--set", "steps=10")
+    run_killed(RESUMING, "whole", None, *suite)
+    run_killed(RESUMING, "killed", MOMENTS[5], *suite)
+    run_killed(RESUMING, "killed", None, *suite)
+    whole, killed = record_in(tmp_path / "whole"), record_in(tmp_path / "killed")
+    assert whole.place == "demo-pair@unified"
+    assert killed.training is not None
+    assert killed.training.resumed == 1
+    assert killed.training.model == whole.training.model  # type: ignore[union-attr]
+    assert killed.answers == whole.answers
+    assert outcome(killed) == outcome(whole)
 
 
 @pytest.mark.engine

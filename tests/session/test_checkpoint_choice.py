@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from harness.common.statuses import RunEnded, Status
 from harness.contract.frames import Verdict
 from harness.engines.base import Limits
-from harness.entries.entry import TrainingTable
+from harness.entries.entry import Settings, TrainingTable
 from harness.session.checkpoint_choice import Judge
 from harness.trained.interrupted_training import UnfinishedTraining, hold
 
@@ -40,8 +41,9 @@ def judge(training: UnfinishedTraining) -> Callable[..., list[Verdict]]:
     """`judge({step: value}, patience=…)`: one part of a training, each state saved and held."""
 
     def call(values: dict[int, float | None], *, patience: int = 0, saves: bool = True) -> Any:
-        rule = TrainingTable(patience=patience)
-        scripted = Scripted(rule, None, training, truth=None, tell=lambda _: None)  # type: ignore[arg-type]
+        settings = Settings("bmad", {}, {}, TrainingTable(patience=patience))
+        pack = SimpleNamespace(members=(SimpleNamespace(settings_name="demo"),))
+        scripted = Scripted(settings, pack, training, truth=None, tell=lambda _: None)  # type: ignore[arg-type]
         scripted.values = dict(values)
         verdicts = []
         for step in values:

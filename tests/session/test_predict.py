@@ -546,6 +546,8 @@ def test_details_never_repeat_what_the_entry_wrote(play_answers):
         (1, False, Status.CRASHED),
         (-9, False, Status.CRASHED),
         (77, False, Status.OUT_OF_GPU_MEMORY),
+        (78, False, Status.NOT_APPLICABLE),
+        (78, True, Status.OUT_OF_MEMORY),
         (-9, True, Status.OUT_OF_MEMORY),
         (1, True, Status.OUT_OF_MEMORY),
     ],
@@ -566,6 +568,8 @@ def test_an_early_end_is_judged_by_how_it_ended(
         if moment == "in an answer":
             entry.raw(line_of(header_of(frame)) + b"half")
 
+    if status is Status.NOT_APPLICABLE and moment in ("in an answer", "at an image"):
+        status = Status.CRASHED  # what it has seen of an image must not decide whether it counts
     outcome = play(program, exit_code=code, is_out_of_memory=is_out_of_memory)
     assert outcome.status is status
     if "exit code" in outcome.detail:
@@ -574,7 +578,13 @@ def test_an_early_end_is_judged_by_how_it_ended(
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [(0, Status.OK), (3, Status.CRASHED), (77, Status.OUT_OF_GPU_MEMORY), (-11, Status.CRASHED)],
+    [
+        (0, Status.OK),
+        (3, Status.CRASHED),
+        (77, Status.OUT_OF_GPU_MEMORY),
+        (78, Status.CRASHED),
+        (-11, Status.CRASHED),
+    ],
 )
 def test_after_the_last_answer_only_exit_code_0_is_success(play, code, status):
     outcome = play(exit_code=code)

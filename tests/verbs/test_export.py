@@ -79,6 +79,7 @@ def test_the_csv_that_pandas_reads_back_is_what_the_records_say(
     (broken,) = frame[frame["entry"] == "broken"].to_dict("records")
     assert broken["failures"] == "crashed"
     assert "a run failed" in broken["reason"]
+    assert (broken["labels"], broken["contamination"]) == ("unknown", "unknown")
     (undefined,) = frame[
         (frame["entry"] == "stfpm")
         & (frame["metric"] == "pixel_auroc")

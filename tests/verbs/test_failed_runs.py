@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from harness import check, evaluate
+from harness import campaign, check, evaluate, rerun
+from harness.campaigns.plan import RunState, plan_campaign
+from harness.campaigns.this_machine import ThisMachine
 from harness.common.errors import InfrastructureFault, UsageError
 from harness.common.statuses import Cause, RunEnded, Status
+from harness.console.cli import Reporter
 from harness.engines.process import ProcessEngine
 from harness.publishing.site_build import build_site
 from harness.records.parts import Mark
 from harness.records.record import Record
 from harness.records.store import read_record
 from tests.hostile.conftest import small_pack
+from tests.paths import ENTRIES
 
 FAILING = """
 import sys
@@ -46,6 +50,7 @@ class Model:
     def predict(self, image):
         return np.full(image.shape[:2], 0.25, np.float32), 0.25
 """
+DECLINES = ENTRIES / "not_applicable"
 TOML = '[entry]\nname = "{}"\ntitle = "Mine"\nmodel = "model.py:Model"\n[params]\nlayers = 3\n'
 
 
@@ -136,6 +141,33 @@ def test_a_collapsed_method_is_marked_in_its_row(entry, capsys) -> None:
     site = build_site(Path("results")).parent
     assert "has probably collapsed" in (site / "entries" / "collapsed.html").read_text()
     assert 'class="remark">has probably collapsed' in (site / "index.html").read_text()
+
+
+def test_what_a_method_cannot_do_is_na_no_failure_and_not_run_again(entry, capsys) -> None:
+    call = [str(DECLINES), "--engine", "process"]
+    assert evaluate.main(call) == 0
+    out, err = capsys.readouterr()
+    assert "not applicable" in out
+    assert "0/1" in out
+    assert Status.NOT_APPLICABLE.entry.sentence in err
+    assert "  | harness.contract.serve.NotApplicable: a million training images are needed" in err
+    assert "to try it again" not in err
+    (path,) = Path("results").glob("*/*/seed-0.json")
+    record = read_record(path)
+    assert (record.outcome.status, record.metrics) == (Status.NOT_APPLICABLE, [])
+    assert record.is_publishable
+    assert evaluate.main(call) == 0
+    assert "finished before, not run again" in capsys.readouterr().err
+    assert rerun.main([str(path)]) == 0
+    options = campaign.build_parser().parse_args(["status", "--entries", *call])
+    plan = plan_campaign(options, ThisMachine(options), Reporter())
+    assert [planned.state for planned in plan.runs] == [RunState.FINISHED]
+
+
+def test_who_declines_after_it_has_seen_an_image_has_crashed(entry) -> None:
+    assert evaluate.main([str(DECLINES), "--set", "when=image", "--engine", "process"]) == 4
+    (path,) = Path("results").glob("*/*/seed-0.json")
+    assert read_record(path).outcome.status is Status.CRASHED
 
 
 def test_check_refuses_two_packs_a_hidden_one_without_isolation_and_a_bad_seed(

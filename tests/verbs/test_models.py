@@ -254,6 +254,29 @@ def test_a_folder_with_a_model_that_was_trained_here_is_known_by_its_content(
     assert other.track == "open"
 
 
+def test_a_model_of_one_regime_is_another_training_in_the_next(
+    run: Evaluate, store: ModelStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = run("--train", "shots:2")
+    (model,) = store.models()
+    assert model.card.name == f"{few.place}/trainer/seed-0"
+    assert few.place.endswith("@shots-2")
+    whole = run()
+    assert whole.model is not None
+    assert (whole.model.origin, len(store.models())) == ("trained", 2)
+    assert models.main(["list"]) == 0
+    assert "@shots-2/trainer/seed-0" in capsys.readouterr().out
+    given = run("--stored-model", model.card.name, "--as", "given")
+    assert given.model is not None
+    assert given.model.hash == model.card.model
+    assert "regime was {'name': 'few-shot'" in (given.model.remark or "")
+    assert given.track == "open"
+    again = run("--stored-model", model.card.name, "--as", "again", "--train", "shots:2")
+    assert again.model is not None
+    assert again.model.trained_under == training_of(few)
+    assert again.track == "trained-here"
+
+
 def test_a_model_of_which_nothing_is_known_is_never_trained_here(
     run: Evaluate, tmp_path: Path
 ) -> None:

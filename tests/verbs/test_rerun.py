@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from harness import evaluate, rerun
+from harness.benchmarks import demo_pack
 from harness.common.errors import UsageError
 from harness.entries.opening import open_entry
 from harness.entries.submissions import find_archive
@@ -54,6 +55,34 @@ def test_the_same_run_gives_the_same_answers_and_digits(recorded, capsys) -> Non
     assert len(compared) > 10
     assert all(each["is_same"] for each in compared)
     assert recorded.read_bytes() == before
+
+
+@pytest.mark.parametrize("regime", ["few-shot", "unified"])
+def test_a_run_of_another_regime_is_done_again_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, regime: str
+) -> None:
+    monkeypatch.setenv("BMAD_CACHE", str(tmp_path / "cache"))
+    options = ["--engine", "process", "--results", str(tmp_path / "r"), "--no-site", "--seed", "3"]
+    asked, named = ["--train", "shots:2"], []
+    if regime == "unified":
+        suite, own = (
+            tmp_path / "pair.toml",
+            demo_pack(tmp_path / "cache", seed="x", name="own").root,
+        )
+        suite.write_text('name = "pair"\nmembers = ["demo", "own"]\n')
+        asked = named = ["--suite", str(suite), "--pack", str(own)]
+    assert evaluate.main([str(ENTRIES / "trainer"), *asked, "--set", "steps=4", *options]) == 0
+    (path,) = Store(tmp_path / "r").record_paths()
+    assert path.parent.parent.name in ("demo@shots-2", "pair@unified")
+    capsys.readouterr()
+    assert again(path, "--json", *named) == 0
+    compared = {each["name"]: each["is_same"] for each in json.loads(capsys.readouterr().out)}
+    assert all(compared.values())
+    if regime == "unified":
+        assert {"image_auroc (demo, image)", "image_auroc (own, image)"} < set(compared)
+        assert {"image_auroc (mean, image)", "pooled_image_auroc (image)"} < set(compared)
+        with pytest.raises(UsageError, match="there is no suite 'pair'"):
+            again(path)
 
 
 def test_what_was_accepted_of_a_pack_stands_in_the_record_and_is_accepted_again(

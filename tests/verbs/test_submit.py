@@ -24,6 +24,7 @@ from harness.entries.opening import open_entry
 from harness.entries.program import prepare_program
 from harness.entries.submissions import find_archive
 from harness.records.record import Record
+from harness.records.supervision import Supervision
 from tests import engine_images
 from tests.engine_images import LightDockerEngine
 from tests.engines.docker.test_images import (
@@ -36,6 +37,11 @@ from tests.engines.registry import Registry, local_registry
 from tests.paths import ENTRIES
 
 WHO = ["--authors", "A. Author", "--paper", "none", "--code", "none", "--licence", "MIT"]
+# What an image's author is asked besides; a folder says it in its entry.toml.
+HAD_LEARNED_FROM = [
+    "--shots-normal", "0", "--shots-abnormal", "0", "--foreign-labels", "none",
+    "--contamination", "default=none",
+]  # fmt: skip
 Submit = Callable[..., Path]
 
 pytestmark = pytest.mark.engine
@@ -62,7 +68,9 @@ def submit_to(
     monkeypatch.setattr("harness.engines.choose_engine", lambda _: engine)
 
     def call(entry: object, name: str, *more: object) -> Path:
-        options = [entry, "--name", name, *WHO, "--submissions", tmp_path / "submissions", *more]
+        asked = [] if Path(str(entry)).is_dir() else HAD_LEARNED_FROM
+        options = [entry, "--name", name, *WHO, *asked, "--submissions", tmp_path / "submissions"]
+        options += more
         assert submit.main([str(option) for option in options]) == 0
         return tmp_path / "submissions" / f"{name}.toml"
 
@@ -278,6 +286,41 @@ def test_all_problems_are_told_at_once_and_nothing_is_written(
     assert not (tmp_path / "submissions").exists()
 
 
+def test_what_an_image_had_learned_from_is_asked_and_a_folder_says_it_itself(
+    submit_to: Submit, engine: LightDockerEngine, honest: str, tmp_path: Path,
+    tagged: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("harness.running.submitting._check", lambda *_: None)
+    name, target = tagged(honest, "localhost/silent:1"), str(tmp_path / "submissions")
+    call = [name, "--name", "silent", *WHO, "--submissions", target]
+    call += ["--archive", str(tmp_path / "silent.tar")]
+    with pytest.raises(EntryInvalid) as caught:
+        submit.main([*call, "--shots-normal", "4"])
+    text = str(caught.value)
+    assert "--shots-abnormal, --foreign-labels, --contamination are missing" in text
+    assert "unknown" in text
+    wrong = [*HAD_LEARNED_FROM[:4], "--foreign-labels", "VisA", "--contamination", "brain=pixels"]
+    with pytest.raises(EntryInvalid) as caught:
+        submit.main([*call, *wrong])
+    for part in ("'VisA' does not read as 'data set:split'", "contamination.brain"):
+        assert part in str(caught.value)
+    told = ["--foreign-labels", "VisA:test", "--contamination", "default=unknown", "rsna=images"]
+    assert submit.main([*call, "--shots-normal", "4", "--shots-abnormal", "all", *told]) == 0
+    declared = open_entry(str(tmp_path / "submissions/silent.toml")).supervision
+    assert declared == Supervision.model_validate(
+        {"shots_normal": 4, "shots_abnormal": "all", "foreign_labels": ["VisA:test"],
+         "contamination": {"default": "unknown", "rsna": "images"}}
+    )  # fmt: skip
+    folder = tmp_path / "honest"
+    shutil.copytree(ENTRIES / "honest", folder)
+    with pytest.raises(EntryInvalid, match="--shots-normal is for images"):
+        submit_to(folder, "honest", "--shots-normal", "0")
+    text = (folder / "entry.toml").read_text()
+    (folder / "entry.toml").write_text(text.partition("[supervision]")[0])
+    with pytest.raises(EntryInvalid, match="it declares no supervision"):
+        submit_to(folder, "honest")
+
+
 def test_everything_about_a_folder_is_told_before_anything_is_built(
     submit_to: Submit, engine: LightDockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +399,10 @@ def test_a_corrected_version_takes_the_place_of_the_first(
     assert second.table.pretraining == "ImageNet"  # what is not given stays
     assert second.table.paper == "https://a.example"
     assert second.limits == {"memory_mib": 32768}
+    assert second.supervision == first.supervision == Supervision.model_validate(
+        {"shots_normal": 0, "shots_abnormal": 0, "foreign_labels": [],
+         "contamination": {"default": "none"}}
+    )  # fmt: skip
     # the first archive is kept under its hash, and is what the first file's pin finds
     assert find_archive(first.table, archive.with_suffix(".toml")).read_bytes() == content
     assert find_archive(second.table, archive.with_suffix(".toml")) == archive

@@ -20,6 +20,21 @@ NAMES = (
     "A Rather Long Method Name for Unsupervised Localisation",
 )  # fmt: skip
 FAMILIES = ("memory bank", "teacher-student", "reconstruction", "flow", "one-class")
+NOTHING = {
+    "shots_normal": 0, "shots_abnormal": 0, "foreign_labels": (),
+    "contamination": {"default": "none"},
+}  # fmt: skip
+SUPERVISION: dict[str, dict[str, Any] | None] = {
+    "Plover": NOTHING | {"shots_normal": 4, "shots_abnormal": 4},
+    "Otter": NOTHING | {"foreign_labels": ("VisA:test", "MVTec AD:test")},
+    "Lichen": NOTHING | {"contamination": {"default": "none", "rsna": "images"}},
+    "Birchbark": NOTHING | {"contamination": {"default": "unknown"}},
+    "Wren-S": None,
+    "Canary": NOTHING | {
+        "shots_normal": "all", "shots_abnormal": "all", "contamination": {"default": "labels"},
+    },
+}  # fmt: skip
+"""What some of them had learned from; all others from nothing."""
 PRETRAINING = ("ImageNet", "none", "ImageNet", "medical (RadImageNet)")
 
 
@@ -43,6 +58,11 @@ class Method:
     """What it declares of itself."""
     track: str = "trained-here"
     """How it was made."""
+
+    @property
+    def supervision(self) -> dict[str, Any] | None:
+        """What it had learned from, as it declares it."""
+        return SUPERVISION.get(self.title, NOTHING)
 
     @property
     def trains(self) -> bool:

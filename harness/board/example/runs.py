@@ -46,7 +46,7 @@ def record(method: Method, benchmark: str, seed: int, visibility: Visibility = "
         "entry": {
             "name": method.name, "title": method.title,
             "identity": "folder:" + content_hash(method.name), "maps": method.has_maps,
-            "metadata": method.metadata,
+            "metadata": method.metadata, "supervision": method.supervision,
             "params": {"weights": "imagenet", "image_size": 256, "batch_size": 8, "learning_rate": 1e-3},
         },
         "pack": _pack(benchmark, visibility),
@@ -134,6 +134,9 @@ def metrics(method: Method, benchmark: str, seed: int) -> list[dict[str, Any]]:
             ("dice_at_0.5", grid): moved**6 * 0.7 + shift,
             ("dice_at_valid", grid): moved**4 * 0.7 + shift,
             ("dice_max", grid): moved**4 * 0.72 + shift,
+            ("dice_at_fpr", grid): moved**5 * 0.7 + shift,
+            ("pro_05", grid): moved**4 * 0.9 + shift,
+            ("aupimo", grid): moved**8 * 0.6 + shift,
         }
     return [
         _metric(name, grid, value, units, has_maps=method.has_maps)

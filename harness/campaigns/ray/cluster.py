@@ -276,11 +276,16 @@ def _for_nodes(command: Command) -> Command:
     """The call with paths that mean the same elsewhere: in the checkout, else absolute."""
     place = list(command.place)
     root = os.environ.get("BMAD_DATA")
-    if place[0] == "--benchmark" and "--data-root" not in place and root:
+    if place[0] in ("--benchmark", "--suite") and "--data-root" not in place and root:
         place += ["--data-root", root]
-    for number in range(1, len(place)):
-        if place[number - 1] in ("--pack", "--data-root"):
-            place[number] = _portable(place[number])
+    option = ""
+    for number, text in enumerate(place):
+        option = text if text.startswith("--") else option
+        is_path = option in ("--pack", "--data-root") or (
+            option == "--suite" and text.endswith(".toml")
+        )
+        if is_path and text != option:
+            place[number] = _portable(text)
     return dataclasses.replace(
         command,
         source=_portable(command.source) if Path(command.source).exists() else command.source,

@@ -34,9 +34,9 @@ from harness.entries.identity import tree_hash
 from harness.records.source import source
 
 if TYPE_CHECKING:
-    from harness.benchmarks import Pack
     from harness.engines.base import Engine
     from harness.entries.entry import Entry
+    from harness.running.regimes import AskedRegime, Ground
 
 BUSY_SECONDS = 30.0  # a GPU may still be freed by the run before this one
 GPU_POLL_SECONDS = 1.0
@@ -61,7 +61,7 @@ class NodeJob:
         """From JSON."""
         told = json.loads(text)
         command = told["command"]
-        for name in ("place", "limits"):
+        for name in ("place", "regime", "limits"):
             command[name] = tuple(command[name])
         command["overrides"] = tuple(map(tuple, command["overrides"]))
         return cls(Command(**command), told["harness"], told["expected"], told["owner"])
@@ -146,8 +146,9 @@ def differences_in_words(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> l
 def _here(command: Command) -> Command:
     """The call with this machine's own folders, where it has been told of some."""
     place = command.place
-    if os.environ.get("BMAD_DATA") and place[0] == "--benchmark":
-        place = place[:2]
+    if os.environ.get("BMAD_DATA") and "--data-root" in place:
+        at = place.index("--data-root")
+        place = place[:at] + place[at + 2 :]
     weights = None if os.environ.get("BMAD_WEIGHTS") else command.weights
     return dataclasses.replace(command, place=place, weights=weights)
 
@@ -161,10 +162,12 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
     from harness.engines.gpu import nvidia
     from harness.entries.opening import open_entry
     from harness.entries.weights import default_weights_folder, require_for
+    from harness.running.regimes import AskedRegime, regime_of
 
     problems: list[str] = []
+    asked = AskedRegime()
     engine, device, kind = make_engine(command.engine), command.device, command.device
-    entry = pack = None
+    entry = ground = None
     with _noting(problems):
         engine.check()
     with _noting(problems):
@@ -174,16 +177,17 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
             engine.check_device(device, is_foreign=False)
     with _noting(problems):
         check_cache(default_cache())
-        pack = _pack(command)
+        ground, asked = _ground(command)
     with _noting(problems):
         entry = open_entry(command.source).renamed(command.name)
-    if entry is None or pack is None:
+    if entry is None or ground is None:
         return problems, "", device
     offer = Offer(engine, kind, ())
     folder = Path(command.weights) if command.weights else default_weights_folder()
     with _noting(problems):
+        pack, regime = ground.for_run(regime_of(entry, asked), command.seed, Reporter())
         request = request_for(
-            entry, pack, seed=command.seed, preset=command.preset, offer=offer,
+            entry, pack, regime, seed=command.seed, preset=command.preset, offer=offer,
             overrides=dict(command.overrides), limits=read_limits(command.limits), weights=folder,
         )  # fmt: skip
         own = key_parts_of(request)
@@ -208,14 +212,18 @@ def _noting(problems: list[str]) -> Iterator[None]:
         problems.append(" ".join(f"{error.what}{where}".split()))
 
 
-def _pack(command: Command) -> Pack:
-    """The pack that the call names, opened."""
+def _ground(command: Command) -> tuple[Ground, AskedRegime]:
+    """The pack, or the suite with its members, that the call names, opened; and its regime."""
     from harness.benchmarks import default_cache
+    from harness.running.regimes import open_grounds, read_regime
 
     parser = Parser("evaluate", "", "")
     data_options.add(parser)
-    (pack,) = data_options.open_packs(parser.parse_args(command.place), default_cache(), Reporter())
-    return pack
+    data_options.add_regime(parser)
+    options = parser.parse_args([*command.place, *command.regime])
+    asked = read_regime(options)
+    (ground,) = open_grounds(options, asked, default_cache(), Reporter())
+    return ground, asked
 
 
 def _find_image(entry: Entry, engine: Engine) -> None:

@@ -100,7 +100,7 @@ class Nodes:
         """A node has said that runs like this one cannot happen there."""
         reason = "; ".join(problems)
         self._unfit[_kind(cell)][node] = reason
-        self._tell_once(node, f"not fit for {cell.variant.name} on {cell.benchmark}: {reason}")
+        self._tell_once(node, f"not fit for {cell.variant.name} on {cell.place}: {reason}")
 
     def see(self, cell: Cell, node: str, end: End) -> None:
         """A run has ended there; after too many faults in a row the node is given up."""
@@ -144,4 +144,4 @@ class Nodes:
 
 def _kind(cell: Cell) -> tuple[str, str]:
     """What a node's fitness hangs on: a seed changes nothing."""
-    return cell.variant.name, cell.benchmark
+    return cell.variant.name, cell.place

@@ -32,7 +32,6 @@ from harness.common.errors import (
 from harness.common.statuses import Status
 from harness.console import cli
 from harness.console.ends import EXIT_INTERRUPTED
-from harness.records.store import RunName
 
 if TYPE_CHECKING:
     from harness.campaigns.plan import CampaignPlan
@@ -109,7 +108,7 @@ class RayRunner(Runner):
 
     def once(self, cell: Cell, slot: str, log: Path) -> Try:  # noqa: ARG002 - they are all alike
         """One try on some node, under the run's lock; its record is in the store at the end."""
-        name = RunName(cell.benchmark, cell.variant.name, cell.seed)
+        name = cell.run
         try:
             with self._plan.store.lock(name):
                 before = self._plan.store.find(name)
@@ -126,7 +125,7 @@ class RayRunner(Runner):
 
     def _is_finished(self, cell: Cell, before: Record | None) -> bool:
         """Whether another campaign has done it since this one was planned."""
-        if before is None or not before.is_ok:
+        if before is None or not before.is_settled:
             return False
         return not differences_of(before, self._plan.expected(cell))
 
@@ -145,7 +144,7 @@ class RayRunner(Runner):
                 if tried.end in (End.FINISHED, End.FAILED):
                     arrival.store(
                         self._plan.store,
-                        RunName(cell.benchmark, cell.variant.name, cell.seed),
+                        cell.run,
                         expected=self._plan.expected(cell),
                         before=before,
                         replace=self._replace,

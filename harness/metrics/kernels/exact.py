@@ -20,7 +20,7 @@ from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, FRONT_ROW, NORMAL_KINDS, WEIGHTS
 
 GATHER_BYTES = 64 << 20
-_STATE = sweep.ROWS + sweep.ROW_SIZE * WEIGHTS
+_STATE = sweep.ROWS + sweep.ROW_SIZE * WEIGHTS + sweep.STRICT_SIZE
 
 
 class Histograms(NamedTuple):
@@ -50,6 +50,15 @@ class FloatPixels:
     """Whether they lie on disk, where long stretches are read faster."""
 
 
+class SweepLimits(NamedTuple):
+    """False-positive rates up to which region overlap is integrated."""
+
+    every: float
+    """That of all areas."""
+    strict: float
+    """That of one more area over all pixels, of the 8-connected regions."""
+
+
 class Targets(NamedTuple):
     """Counts of pixels, from the top, at which a bin of the bootstrap shall begin."""
 
@@ -64,7 +73,7 @@ class ExactSweep:
     """What a sweep over all pixels of a split yields."""
 
     states: NDArray[np.float64]
-    """[2, 28] final states (`harness.metrics.kernels.sweep`) over all pixels and over the
+    """[2, 30] final states (`harness.metrics.kernels.sweep`) over all pixels and over the
     foreground; weight rows as in `WEIGHT_ROWS`, the last one filled in the foreground's alone."""
     edges: NDArray[np.uint32]
     """Ascending keys that begin the bins for the bootstrap; empty unless asked for."""
@@ -75,30 +84,30 @@ class ExactSweep:
 
 
 def exact_sweep(
-    histograms: Histograms, floats: FloatPixels | None, *, limit: float, wants_edges: bool
+    histograms: Histograms, floats: FloatPixels | None, *, limits: SweepLimits, wants_edges: bool
 ) -> ExactSweep:
     """Sweep over the whole split; every image has been given.
 
     Args:
         histograms: of all its pixels.
         floats: the pixels themselves; None for float16, whose histograms hold them.
-        limit: false-positive rate up to which region overlap is integrated.
+        limits: false-positive rates up to which region overlap is integrated.
         wants_edges: whether to note edges.
     """
     targets = _targets(histograms.pixels) if wants_edges else Targets(np.zeros(0), np.zeros(0))
     if floats is not None:
-        return _sweep_floats(floats, histograms.pixels, targets, limit)
+        return _sweep_floats(floats, histograms.pixels, targets, limits)
     every = histograms.pixels.sum(axis=0)
     return ExactSweep(
-        states=sweep_halves(histograms, limit),
+        states=sweep_halves(histograms, limits),
         edges=_edges_of_halves(histograms.pixels, targets),
         levels=int(np.count_nonzero(every)),
         largest=int(every.max()),
     )
 
 
-def sweep_halves(histograms: Histograms, limit: float) -> NDArray[np.float64]:
-    """States [2, 28] of histograms of any number of bins, to a false-positive rate `limit`."""
+def sweep_halves(histograms: Histograms, limits: SweepLimits) -> NDArray[np.float64]:
+    """States [2, 30] of histograms of any number of bins."""
     background, foreground, anomalous_background, anomalous_foreground = histograms.pixels
     weights = histograms.weights
     states = np.zeros((2, _STATE))
@@ -107,12 +116,16 @@ def sweep_halves(histograms: Histograms, limit: float) -> NDArray[np.float64]:
         background + foreground,
         anomalous_background + anomalous_foreground,
         weights[:FRONT_ROW],
-        limit,
+        *limits,
     )
-    (within,) = sweep.sweep_one(foreground, anomalous_foreground, weights[FRONT_ROW:], limit)
-    everywhere[: every.size] = every
+    (within,) = sweep.sweep_one(
+        foreground, anomalous_foreground, weights[FRONT_ROW:], limits.every, 0.0
+    )
+    rows = every.size - sweep.STRICT_SIZE
+    everywhere[:rows] = every[:rows]
+    everywhere[-sweep.STRICT_SIZE :] = every[rows:]
     front[: sweep.ROWS] = within[: sweep.ROWS]
-    front[_STATE - sweep.ROW_SIZE :] = within[sweep.ROWS :]
+    front[sweep.ROWS + sweep.ROW_SIZE * FRONT_ROW :] = within[sweep.ROWS :]
     return states
 
 
@@ -170,7 +183,7 @@ class _FloatSweep:
     """The running state of a float32 sweep."""
 
     def __init__(
-        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limit: float
+        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: SweepLimits
     ) -> None:
         self.normal = _normal_of(floats)
         self.anomalous = sweep.AnomalousPixels(
@@ -180,11 +193,12 @@ class _FloatSweep:
         self.states[:, sweep.DICE_KEY] = -1
         background, foreground, outside, inside = (float(count) for count in pixels.sum(axis=1))
         everywhere, front = self.states
+        normal = background + foreground
         self.sweeps = sweep.Sweeps(
             everywhere=everywhere,
             front=front,
-            of_everywhere=sweep.Whole(outside + inside, limit * (background + foreground)),
-            of_front=sweep.Whole(inside, limit * foreground),
+            of_everywhere=sweep.Whole(outside + inside, *(limit * normal for limit in limits)),
+            of_front=sweep.Whole(inside, limits.every * foreground, 0.0),
             has_background=background + outside > 0,
         )
         room = np.zeros(targets.normal.size + targets.anomalous.size, np.uint32)
@@ -247,9 +261,9 @@ class _FloatSweep:
 
 
 def _sweep_floats(
-    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limit: float
+    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: SweepLimits
 ) -> ExactSweep:
-    running = _FloatSweep(floats, pixels, targets, limit)
+    running = _FloatSweep(floats, pixels, targets, limits)
     sizes = pixels.sum(axis=0)
     buckets = np.flatnonzero(sizes)[::-1].astype(np.int64)
     if floats.is_spilled:
@@ -266,6 +280,26 @@ def _sweep_floats(
         levels=int(tallies[sweep.LEVELS]),
         largest=int(tallies[sweep.LARGEST]),
     )
+
+
+def misranked_across(normal: FloatPixels, others: Sequence[FloatPixels]) -> NDArray[np.int64]:
+    """Twice the pairs of a normal pixel of one split above an anomalous one of each other split,
+    those of equal scores once; int64 [splits]."""
+    blocks = _normal_of(normal)
+    ordered = [sort_anomalous(other.anomalous, other.runs) for other in others]
+    starts = np.cumsum([0, *(low.size for low, _, _ in ordered)])
+    offsets = np.stack(
+        [own + start for (_, _, own), start in zip(ordered, starts[:-1], strict=True)]
+    )
+    is_used = np.diff(offsets, axis=1).any(axis=0)
+    is_used[blocks.buckets] = True
+    misranked = np.zeros(len(others), np.int64)
+    sweep.count_misranked(
+        np.flatnonzero(is_used)[::-1].astype(np.int64), blocks,
+        np.concatenate([low for low, _, _ in ordered]), offsets,
+        np.zeros((2, KEYS), np.uint32), misranked,
+    )  # fmt: skip
+    return misranked
 
 
 def _parts(buckets: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

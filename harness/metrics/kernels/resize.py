@@ -1,4 +1,4 @@
-"""The paper's grid: maps to 256x256 by half-pixel bilinear sampling, masks by nearest-exact.
+"""Maps of another size by half-pixel bilinear sampling; the paper's grid of 256x256, masks by nearest-exact.
 
 Computed in float64 and rounded once to the map's own dtype. There is no
 antialiasing: it would be another smoothing that the method did not do.
@@ -24,7 +24,7 @@ def nearest_rows(size: int) -> NDArray[np.int64]:
 
 
 class _Taps(NamedTuple):
-    """What each of the 256 rows (or columns) is made of."""
+    """What each of the wanted rows (or columns) is made of."""
 
     first: NDArray[np.int64]
     """One source row."""
@@ -35,9 +35,9 @@ class _Taps(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _taps(size: int) -> _Taps:
-    """Taps from `size` rows or columns."""
-    place = (np.arange(PAPER_SIDE) + 0.5) * (size / PAPER_SIDE) - 0.5
+def _taps(size: int, wanted: int) -> _Taps:
+    """Taps of `wanted` rows or columns from `size`."""
+    place = (np.arange(wanted) + 0.5) * (size / wanted) - 0.5
     place = np.clip(place, 0.0, size - 1.0)
     first = np.floor(place).astype(np.int64)
     return _Taps(first, np.minimum(first + 1, size - 1), place - first)
@@ -67,8 +67,21 @@ def to_paper_grid(anomaly_map: NDArray[np.floating[Any]]) -> NDArray[np.floating
     Args:
         anomaly_map: finite float16 or float32 [H, W].
     """
-    height, width = anomaly_map.shape
-    resized = np.empty((PAPER_SIDE, PAPER_SIDE), np.float64)
+    return resized_map(anomaly_map, PAPER_SIDE, PAPER_SIDE)
+
+
+def resized_map(
+    anomaly_map: NDArray[np.floating[Any]], height: int, width: int
+) -> NDArray[np.floating[Any]]:
+    """The map at another size, in its own dtype.
+
+    Args:
+        anomaly_map: finite float16 or float32 [H, W].
+        height: wanted rows.
+        width: wanted columns.
+    """
+    rows, columns = anomaly_map.shape
+    resized = np.empty((height, width), np.float64)
     # Every float16 is a float32, so this widening changes nothing.
-    _bilinear(anomaly_map.astype(np.float32), _taps(height), _taps(width), resized)
+    _bilinear(anomaly_map.astype(np.float32), _taps(rows, height), _taps(columns, width), resized)
     return resized.astype(anomaly_map.dtype)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.kernels.arrays import Floats, Halves, Integers, Words
 from harness.metrics.kernels.jit import kernel
-from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, FRONT_ROW, WEIGHTS
+from harness.metrics.kernels.layout import BACKGROUND, FOREGROUND, FOUR_ROW, FRONT_ROW, WEIGHTS
 
 NORMAL = 0  # normal pixels so far (false positives)
 ANOMALOUS = 1  # anomalous pixels so far (true positives)
@@ -28,6 +28,7 @@ DICE_KEY = 7  # key at which it was met first
 ROWS = 8  # per weight row: cover, compensation, area, compensation
 ROW_SIZE = 4  # places of a weight row
 AREA = 2  # where in its row the area is
+STRICT_SIZE = 2  # last places: area of the thirds of regions to the strict limit, compensation
 
 # Tallies of a sweep over buckets.
 LEVELS = 0  # distinct scores
@@ -59,6 +60,8 @@ class Whole(NamedTuple):
     """All anomalous pixels."""
     limit: float
     """False positives up to which the areas are integrated."""
+    strict_limit: float
+    """The same for the one strict area; 0: there is none."""
 
 
 class NormalPixels(NamedTuple):
@@ -97,9 +100,9 @@ class Sweeps(NamedTuple):
     """The sweeps over all pixels and over the foreground."""
 
     everywhere: Floats
-    """[8 + 4 * 5] state of the first."""
+    """[8 + 4 * 5 + 2] state of the first."""
     front: Floats
-    """[8 + 4 * 5] state of the second."""
+    """[8 + 4 * 5 + 2] state of the second."""
     of_everywhere: Whole
     """What there is in all."""
     of_front: Whole
@@ -151,6 +154,17 @@ def _add(state: Floats, place: int, value: float) -> None:
 
 
 @kernel
+def _width(before: float, normal: Any, limit: float) -> float:
+    """False positives up to the limit over which a score counts as found: `before` of them were
+    above it, and over the `normal` ones of a tie it comes in linearly (`harness.metrics.pro`)."""
+    if before + normal <= limit:
+        return limit - (before + 0.5 * normal)
+    if before < limit:
+        return 0.5 * (limit - before) * ((limit - before) / normal)
+    return 0.0
+
+
+@kernel
 def _step(
     state: Floats,
     score: Score,
@@ -162,8 +176,7 @@ def _step(
 ) -> None:
     """Take all pixels of one score, at least one of them anomalous.
 
-    A weight that is covered from false-positive count F on adds (limit - F) to the area;
-    over the F of a tie it is covered linearly (`harness.metrics.pro`).
+    A weight that is covered from false-positive count F on adds (limit - F) to the area.
     """
     before = state[NORMAL]
     predicted_normal = before + score.normal
@@ -176,22 +189,25 @@ def _step(
     if dice > state[DICE]:
         state[DICE] = dice
         state[DICE_KEY] = score.key
-    width = 0.0
-    if predicted_normal <= whole.limit:
-        width = whole.limit - (before + 0.5 * score.normal)
-    elif before < whole.limit:
-        width = 0.5 * (whole.limit - before) * ((whole.limit - before) / score.normal)
+    width = _width(before, score.normal, whole.limit)
     for row in range(first_row, rows):
         weight = weights[row, column]
         if weight != 0.0:
             place = ROWS + ROW_SIZE * row
             _add(state, place, weight)
             _add(state, place + AREA, weight * width)
+    if before < whole.strict_limit:
+        total = 0.0
+        for row in range(first_row, min(rows, FOUR_ROW)):
+            total += weights[row, column]
+        if total != 0.0:
+            width = _width(before, score.normal, whole.strict_limit)
+            _add(state, state.size - STRICT_SIZE, total * width)
 
 
 @kernel
 def sweep_histograms(
-    normal: Floats, anomalous: Floats, weights: Floats, limit_share: float
+    normal: Floats, anomalous: Floats, weights: Floats, limit_share: float, strict_share: float = 0
 ) -> Floats:
     """Final states of one sweep per row of histograms.
 
@@ -199,23 +215,23 @@ def sweep_histograms(
         normal, anomalous: float64 [B, K], pixels per bin, bins in ascending order of score.
         weights: float64 [B, W, K], region-weighted anomalous pixels per bin.
         limit_share: false-positive rate up to which the areas are integrated.
+        strict_share: that of the one strict area, of the first three rows; 0: there is none.
 
     Returns:
-        float64 [B, 8 + 4 W]; `DICE_KEY` is a bin.
+        float64 [B, 8 + 4 W + 2]; `DICE_KEY` is a bin.
     """
     batch, bins = normal.shape
     rows = weights.shape[1]
-    states = np.zeros((batch, ROWS + ROW_SIZE * rows))
+    states = np.zeros((batch, ROWS + ROW_SIZE * rows + STRICT_SIZE))
     for item in range(batch):
         state = states[item]
         row_weights = weights[item]
         total_anomalous = 0.0
-        limit = 0.0
+        total_normal = 0.0
         for place in range(bins):
             total_anomalous += anomalous[item, place]
-            limit += normal[item, place]
-        limit *= limit_share
-        whole = Whole(total_anomalous, limit)
+            total_normal += normal[item, place]
+        whole = Whole(total_anomalous, total_normal * limit_share, total_normal * strict_share)
         state[DICE_KEY] = -1
         for place in range(bins):
             column = bins - 1 - place
@@ -449,6 +465,41 @@ def sweep_buckets(
 
 
 @kernel
+def count_misranked(
+    buckets: Integers,
+    normal: NormalPixels,
+    low: Halves,
+    offsets: Integers,
+    tables: Words,
+    misranked: Integers,
+) -> None:
+    """Count the pairs of a split's normal pixels above anomalous ones of other splits.
+
+    Args:
+        buckets: int64, every bucket with a pixel, descending.
+        normal: its `ends` and `cursors` move down.
+        low: lower halves of the anomalous pixels, split by split and bucket by bucket.
+        offsets: int64 [I, 65537], where each bucket of each split begins in `low`.
+        tables: uint32 [2, 65536] of zeros; zero afterwards.
+        misranked: int64 [I], added to: twice these pairs, those of equal scores once.
+    """
+    from_here = np.zeros(65537, np.int64)
+    above = np.int64(0)
+    for bucket in buckets:
+        _tally_bucket(bucket, normal, tables)
+        for step in range(65536):
+            score = 65535 - step
+            count = np.int64(tables[BACKGROUND, score]) + np.int64(tables[FOREGROUND, score])
+            from_here[score] = from_here[score + 1] + count
+            tables[BACKGROUND, score] = tables[FOREGROUND, score] = 0
+        for split in range(misranked.size):
+            for pixel in range(offsets[split, bucket], offsets[split, bucket + 1]):
+                score = np.int64(low[pixel])
+                misranked[split] += 2 * above + from_here[score] + from_here[score + 1]
+        above += from_here[0]
+
+
+@kernel
 def area_of_gaps(
     gaps: Integers, normal: Integers, anomalous: Integers, weights: Floats, limit: float
 ) -> tuple[float, float]:
@@ -470,7 +521,7 @@ def area_of_gaps(
     for place in range(count):
         total += anomalous[place]
         cover += weights[0, place]
-    whole = Whole(total, limit)
+    whole = Whole(total, limit, 0.0)
     for step in range(count):
         place = count - 1 - step
         state[NORMAL] += gaps[place + 1]
@@ -481,11 +532,14 @@ def area_of_gaps(
     return state[ROWS + AREA] + state[ROWS + AREA + 1], cover
 
 
-def sweep_one(normal: Any, anomalous: Any, weights: Any, limit_share: float) -> Floats:
+def sweep_one(
+    normal: Any, anomalous: Any, weights: Any, limit_share: float, strict_share: float
+) -> Floats:
     """`sweep_histograms` for a single histogram: [K], [K] and [W, K] give states [1, ...]."""
     return sweep_histograms(
         np.ascontiguousarray(normal, np.float64)[None],
         np.ascontiguousarray(anomalous, np.float64)[None],
         np.ascontiguousarray(weights, np.float64)[None],
         limit_share,
+        strict_share,
     )
