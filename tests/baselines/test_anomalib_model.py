@@ -35,7 +35,6 @@ def model_of(folder: Path, folder_of_weights: Path | None = None, **more: Any) -
     spec.loader.exec_module(module)
     params = dict(open_entry(str(folder)).settings("demo").params)
     params |= {name: value for name, value in SMALL.items() if name in params}
-    params |= {"input_size": [32, 32]} if "input_size" in params else {}
     return module.Model("cpu", 0, params | more, folder_of_weights)
 
 
