@@ -146,13 +146,16 @@ def _pretrained(
 
 
 def _compute_in(part: nn.Module, region: Region) -> None:
-    forward = part.forward
+    def wrapped(called: Callable[..., Any]) -> Callable[..., Any]:
+        def inside(*given: Any, **named: Any) -> Any:
+            with region():
+                return float32(called(*given, **named))
 
-    def inside(*given: Any, **named: Any) -> Any:
-        with region():
-            return float32(forward(*given, **named))
+        return inside
 
-    part.forward = inside  # type: ignore[method-assign]
+    for name in ("forward", "forward_intermediates"):  # the second: of timm's transformers
+        if hasattr(part, name):
+            setattr(part, name, wrapped(getattr(part, name)))
 
 
 def float32(found: Any) -> Any:

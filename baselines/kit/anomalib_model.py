@@ -133,14 +133,27 @@ class AnomalibModel:
             pixels: (B, 1 or 3, S, S) uint8.
         """
         found = self.forward(pixels)
-        criterion: nn.Module = getattr(library(f"models.image.{self.part}.loss"), self.loss)()
-        loss: Tensor = criterion(*found)
+        loss: Tensor = self.criterion(*found)
         return loss
 
-    def forward(self, pixels: Tensor) -> Any:
-        """What the network returns for (B, 1 or 3, S, S) uint8, in float32."""
+    @property
+    def criterion(self) -> nn.Module:
+        """The class `loss` of the library, made without arguments."""
+        made: nn.Module = getattr(library(f"models.image.{self.part}.loss"), self.loss)()
+        return made
+
+    def forward(self, pixels: Tensor, **more: Any) -> Any:
+        """What the network returns for (B, 1 or 3, S, S) uint8, in float32.
+
+        Args:
+            more: what it takes beside the images.
+        """
         with autocast(self.device, self._precision if self.is_mixed_beyond_backbone else "float32"):
-            return float32(self.model(images.normalise(pixels, self.normalisation)))
+            return float32(self.model(self.normalised(pixels), **more))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) float32 from (B, 1 or 3, S, S) uint8."""
+        return images.normalise(pixels, self.normalisation)
 
     def before_checkpoint(self, split: TrainingImages) -> None:
         """Before the harness asks, and at the end: what `predict` needs beside the weights.
