@@ -29,13 +29,11 @@ class WeightFile:
     into the file name (32 bits: enough against a mistake, not against an attacker)."""
     mebibytes: int
     """Its size, rounded."""
-    address: str = ""
-    """Where it is published; empty: among torchvision's files, under its name."""
 
     @property
     def url(self) -> str:
         """Where it is published."""
-        return self.address or PUBLISHER + self.file_name
+        return PUBLISHER + self.file_name
 
 
 WEIGHT_FILES: dict[str, WeightFile] = {
@@ -55,22 +53,6 @@ WEIGHT_FILES: dict[str, WeightFile] = {
             528,
         ),
         WeightFile("efficientnet_b5", "efficientnet_b5_lukemelas-1a07897c.pth", "1a07897c", 117),
-        # Digests as anomalib 2.7.0 states them (`efficient_ad/lightning_model.py`).
-        WeightFile(
-            "efficientad_teacher",
-            "efficientad_pretrained_weights.zip",
-            "c09aeaa2b33f244b3261a5efdaeae8f8284a949470a4c5a526c61275fe62684a",
-            40,
-            "https://github.com/open-edge-platform/anomalib/releases/download/"
-            "efficientad_pretrained_weights/efficientad_pretrained_weights.zip",
-        ),
-        WeightFile(
-            "imagenette2",
-            "imagenette2.tgz",
-            "6cbfac238434d89fe99e651496f0812ebc7a10fa62bd42d6874042bf01de4efd",
-            1485,
-            "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2.tgz",
-        ),
     )
 }
 
