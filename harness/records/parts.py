@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -56,6 +57,39 @@ class SourcesPart(Part):
             if is_same_folder
             else told
         )
+
+
+class WeightsPart(Part):
+    """A pretrained file that the entry could read, or the description of an own backbone."""
+
+    name: str
+    """What the entry and `python -m harness.weights` call it."""
+    file: str | None = None
+    """Its name in the weights folder; None where the network that is described has random
+    weights."""
+    sha256: Sha256 | None = None
+    """Its hash; None likewise."""
+    architecture: str | None = None
+    """Of an own backbone: its network in timm's words."""
+    description: Sha256 | None = None
+    """Of an own backbone: hash over what its description says of network and normalisation."""
+
+    @property
+    def shown(self) -> str:
+        """Name, network of an own one, and digest, for whoever reads of it."""
+        network = f" ({self.architecture})" if self.architecture else ""
+        return f"{self.name}{network} {self.sha256 or 'with random weights'}"
+
+
+def weights_in_key(weights: Sequence[WeightsPart] | None) -> dict[str, object]:
+    """What weight files add to a run key: `weights`, by name what decides a result; nothing where
+    there are none, or nothing is known of them.
+    """
+    told = {
+        part.name: part.model_dump(include={"sha256", "description"}, exclude_none=True)
+        for part in weights or ()
+    }
+    return {"weights": told} if told else {}
 
 
 class LogPart(Part):
