@@ -48,7 +48,8 @@ class AnomalibModel:
     weight_kinds: ClassVar[Sequence[str]] = ("imagenet", "random")
     """What the parameter `weights` may say; all but `random` take files of the weights folder."""
     normalisation: ClassVar[Normalisation] = "imagenet"
-    """Of the pixels that the network gets; `unit` where it normalises them itself."""
+    """Of the pixels that the network gets, where it is not its backbone's own; `unit` where it
+    normalises them itself."""
     loss: ClassVar[str] = ""
     """Class in its `loss.py`, called with what the network returns while it trains; empty: none."""
     finish: ClassVar[str] = ""
@@ -153,7 +154,7 @@ class AnomalibModel:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) float32 from (B, 1 or 3, S, S) uint8."""
-        return images.normalise(pixels, self.normalisation)
+        return images.normalise(pixels, self.frozen.spread or self.normalisation)
 
     def before_checkpoint(self, split: TrainingImages) -> None:
         """Before the harness asks, and at the end: what `predict` needs beside the weights.
