@@ -118,10 +118,10 @@ def reasons_of(record: Record) -> list[str]:
         benchmark=record.pack.benchmark,
         track=record.track,
         has_given_model=is_foreign(record.model) and record.track != "sealed",
-    ) + weights_reasons(_weights_of(record))
+    ) + weights_reasons(weights_of(record))
 
 
-def _weights_of(record: Record) -> Sequence[WeightsPart] | None:
+def weights_of(record: Record) -> Sequence[WeightsPart] | None:
     """Its pretrained files; None where it read one that it does not tell of."""
     metadata, params = record.entry.metadata, record.entry.params
     told = record.weights or ()

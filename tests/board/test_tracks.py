@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from baselines.kit.weight_files import WEIGHT_FILES
-from harness.board.reviews import Review
+from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
+from harness.board.reviews import Review, marked
 from harness.board.rows import ranked_records, summarise
 from harness.board.terminal_tables import result_tables
 from harness.board.tracks import OPEN_TRACK, ranking, reasons_of, why_unranked
@@ -93,6 +93,19 @@ def test_a_row_ranks_only_with_pretrained_files_of_the_committed_table(
 ) -> None:
     record = make_record(metadata=metadata, params=params, weights=weights)
     assert reasons_of(record) == why_unranked(record) == reasons
+
+
+def test_a_file_that_is_listed_later_ranks_from_then_on(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = make_record(
+        metadata={"backbones": ["toynet"]}, weights=[part("toynet", "0" * 64)],
+        ranked=False, unranked_reason="unpinned weights, unreviewed",
+    )  # fmt: skip
+    assert marked(stored, Review((), "")).unranked_reason == "unpinned weights"
+    monkeypatch.setitem(WEIGHT_FILES, "toynet", WeightFile("toynet", "toynet.pth", "0" * 64))
+    assert marked(stored, Review((), "")).ranked
+    assert marked(stored, Review(("unreviewed",), "")).unranked_reason == "unreviewed"
 
 
 def test_seeds_with_different_pretrained_files_are_no_mean(make_record: MakeRecord) -> None:

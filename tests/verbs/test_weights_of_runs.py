@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
-from harness import evaluate
+from harness import campaign, evaluate
 from harness.common.errors import StoreConflict
 from harness.records.record import Record
 from harness.records.run_key import RunKey
@@ -55,7 +55,19 @@ def test_a_file_without_a_stated_digest_is_used_and_shown_and_takes_no_rank(
     assert key is not None
     assert key.hash == record.run_key
 
+    def planned() -> list[str]:
+        call = ["status", "--entries", str(entry), "--benchmark", "demo", "--seed", "0", "--json"]
+        assert (
+            campaign.main([*call, "--engine", "process", "--results", f"{tmp_path}/results"]) == 0
+        )
+        return [each["state"] for each in json.loads(capsys.readouterr().out)]
+
+    assert planned() == ["finished"]
+    monkeypatch.setenv("BMAD_WEIGHTS", str(tmp_path / "nothing"))  # a plan needs no files
+    assert planned() == ["finished"]
+    monkeypatch.setenv("BMAD_WEIGHTS", str(tmp_path / "weights"))
     (tmp_path / "weights" / "toynet.pth").write_bytes(b"others")
+    assert planned() == ["taken by another run"]
     with pytest.raises(StoreConflict, match=f"weights was toynet .sha256:{DIGEST}. and is toynet"):
         run()
     (tmp_path / "weights" / "toynet.pth").write_bytes(b"tensors")
