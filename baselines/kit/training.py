@@ -194,17 +194,25 @@ class Training:
 
 
 def descend(
-    loss: Tensor, *optimisers: torch.optim.Optimizer, only: nn.Module | None = None
+    loss: Tensor,
+    *optimisers: torch.optim.Optimizer,
+    only: nn.Module | None = None,
+    clip_norm: float = 0,
 ) -> Tensor:
     """One step of every optimiser down the gradient of a loss; returns the loss, detached.
 
     Args:
         only: the one network that gets a gradient, where the loss went through others too.
+        clip_norm: largest norm of each optimiser's whole gradient; 0: as it is.
     """
     for optimiser in optimisers:
         optimiser.zero_grad()
     loss.backward(inputs=None if only is None else list(only.parameters()))
     for optimiser in optimisers:
+        if clip_norm:
+            groups = optimiser.param_groups
+            held = [each for group in groups for each in group["params"]]
+            nn.utils.clip_grad_norm_(held, clip_norm)
         optimiser.step()
     return loss.detach()
 

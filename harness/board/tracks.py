@@ -195,6 +195,8 @@ def unranked_reasons(
         reasons.append("random weights")
     if has_extra_map(params):
         reasons.append(EXTRA_MAP)
+    if params.get("penalty") == "none":  # EfficientAD without the images it is defined with
+        reasons.append("no penalty images")
     if preset == DEMO_PRESET:
         reasons.append("demo settings")
     if isolation == "none":

@@ -14,7 +14,7 @@ import ast
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -48,6 +48,8 @@ class Recipe:
     """Lines of the class that say how it learns."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Other parameters."""
+    derived: Sequence[str] = ()
+    """Arguments that the adapter gives by itself."""
     imports: str = ""
     """What those lines import."""
 
@@ -84,21 +86,19 @@ RECIPES: Mapping[str, Recipe] = {
         "stfpm", "STFPMModel", "teacher-student",
         {"backbone": "resnet18", "layers": PYRAMID},
         _by_loss("STFPMLoss", f"SGD(parameters, {RATE}, momentum=0.9, weight_decay=0.001)"),
-        {**DESCENT, "learning_rate": 0.4}, TORCH,
+        {**DESCENT, "learning_rate": 0.4}, imports=TORCH,
     ),
     "ReverseDistillation": Recipe(
         "reverse_distillation", "ReverseDistillationModel", "teacher-student",
-        {"backbone": "wide_resnet50_2", "layers": PYRAMID, "input_size": (256, 256),
-         "anomaly_map_mode": "add", "pre_trained": True},
+        {"backbone": "wide_resnet50_2", "layers": PYRAMID, "anomaly_map_mode": "add"},
         _by_loss("ReverseDistillationLoss", f"Adam(parameters, {RATE}, betas=(0.5, 0.99))"),
-        {**DESCENT, "learning_rate": 0.005}, TORCH,
+        {**DESCENT, "learning_rate": 0.005}, ("input_size",), TORCH,
     ),
     "Fastflow": Recipe(
         "fastflow", "FastflowModel", "flow",
-        {"backbone": "resnet18", "input_size": (256, 256), "flow_steps": 8,
-         "conv3x3_only": False, "hidden_ratio": 1.0, "pre_trained": True},
+        {"backbone": "resnet18", "flow_steps": 8, "conv3x3_only": False, "hidden_ratio": 1.0},
         _by_loss("FastflowLoss", f"Adam(parameters, {RATE}, weight_decay=0.00001)"),
-        {**DESCENT, "learning_rate": 0.001}, TORCH,
+        {**DESCENT, "learning_rate": 0.001}, ("input_size",), TORCH,
     ),
 }  # fmt: skip
 
@@ -152,12 +152,11 @@ def _anomalib(fresh: Path, folder: Path, name: str) -> None:
     demo: dict[str, Any] = {"image_size": 128, "batch_size": 8, "weights": "random"}
     demo |= {"backbone": "resnet18"} if backbone != "resnet18" else {}
     demo |= {"epochs": 2, "checkpoint_every_epochs": 1} if recipe.is_descent else {}
-    demo |= {"input_size": (128, 128)} if "input_size" in recipe.arguments else {}
     demo |= {"coreset_sampling_ratio": 0.02} if "coreset_sampling_ratio" in recipe.params else {}
     texts = {
         "class_name": name, "part": recipe.part, "network": recipe.network,
         "title": name, "imports": recipe.imports, "learning": recipe.learning,
-        "arguments": json.dumps(list(recipe.arguments))[1:-1],
+        "arguments": json.dumps([*recipe.arguments, *recipe.derived])[1:-1],
     }  # fmt: skip
     _fill("anomalib/model.py", fresh / "model.py", texts)
     _fill("anomalib/README.md", fresh / "README.md", texts)

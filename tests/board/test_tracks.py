@@ -34,6 +34,11 @@ def test_a_run_of_the_open_track_never_says_that_it_is_ranked() -> None:
     assert ranked_as("open", weights="random") == (False, "random weights, open track")
 
 
+def test_efficientad_without_the_images_that_it_is_defined_with_takes_no_rank() -> None:
+    assert ranked_as("trained-here", penalty="none") == (False, "no penalty images")
+    assert ranked_as("trained-here", penalty="imagenet") == (True, None)
+
+
 def test_an_old_record_that_says_so_is_read_and_takes_no_rank(
     make_record: MakeRecord, tmp_path
 ) -> None:
