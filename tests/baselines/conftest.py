@@ -45,6 +45,13 @@ SHRUNKEN_FOR: dict[str, dict[str, str]] = {
     "utrad": {"width": "32", "feed_forward": "64", "layers_per_level": "1"},
     "f-anogan": {"gan_epochs": "2", "width": "4", "code_size": "10"},
     "ganomaly": {"width": "8", "code_size": "10"},
+    "ae": {"hidden": "32"},
+    "ae-u": {"hidden": "32"},
+    "vae": {"hidden": "32"},
+    "dae": {"width": "4"},
+    "recontrast": {"image_size": "32"},
+    # Four tokens to a side: seven would hide all of them.
+    "uniad": {"neighbourhood": "3", "width": "16", "feed_forward": "32"},
 }
 
 
