@@ -9,7 +9,7 @@ passes; whether the trained encoder's BatchNorm sees batches decides much, and i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from harness.contract import Checkpoint
 
 # The scales that the bottleneck fuses and the decoder gives back; anomalib's files know these three.
 LAYERS = ("layer1", "layer2", "layer3")
+# The networks that anomalib has a mirrored decoder of, and the widths of the narrowest.
+MIRRORED = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2")
+RESNET18_WIDTHS = (64, 128, 256)
 BATCHNORMS = ("eval", "train", "guarded")
 # In standard deviations: where the share of points without a gradient begins and ends.
 FIRST_ALPHA, LAST_ALPHA = -3.0, 1.0
@@ -84,18 +87,31 @@ def guard(module: nn.Module, floor: float, epsilon: float) -> None:
 class Decoder(nn.Module):
     """The one-class bottleneck, RD4AD's decoder, and two sets of output convolutions behind it.
 
+    Of encoders that are no ResNet it is ResNet-18's: 1x1 convolutions bring their maps to its
+    widths, and the output convolutions bring what it makes to theirs.
+
     Args:
-        backbone: the encoders' network.
+        architecture: the encoders' network.
         channels: of its three feature maps.
     """
 
-    def __init__(self, backbone: str, channels: tuple[int, ...]) -> None:
+    def __init__(self, architecture: str, channels: Sequence[int]) -> None:
         super().__init__()
-        width = 128 if backbone.startswith("wide_") else 64
-        self.bottleneck = bottleneck_part.get_bottleneck_layer(backbone, width_per_group=width)
-        self.decoder = decoder_part.get_decoder(backbone)
+        is_mirrored = architecture in MIRRORED
+        mirrored = architecture if is_mirrored else "resnet18"
+        widths = channels if is_mirrored else RESNET18_WIDTHS
+        group = 128 if mirrored.startswith("wide_") else 64
+        self.entrance = nn.ModuleList(
+            nn.Identity() if is_mirrored else nn.Conv2d(theirs, ours, 1)
+            for theirs, ours in zip(channels, widths, strict=True)
+        )
+        self.bottleneck = bottleneck_part.get_bottleneck_layer(mirrored, width_per_group=group)
+        self.decoder = decoder_part.get_decoder(mirrored)
         self.outputs = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(count, count, 1) for count in channels) for _ in range(2)
+            nn.ModuleList(
+                nn.Conv2d(ours, theirs, 1) for theirs, ours in zip(channels, widths, strict=True)
+            )
+            for _ in range(2)
         )
         for layer in self.outputs.modules():
             if isinstance(layer, nn.Conv2d):
@@ -111,7 +127,10 @@ class Decoder(nn.Module):
         Returns:
             three from the trained encoder's features, three from the frozen one's.
         """
-        both = [torch.cat(pair) for pair in zip(trained, frozen, strict=True)]
+        both = [
+            enter(torch.cat(pair))
+            for enter, *pair in zip(self.entrance, trained, frozen, strict=True)
+        ]
         halves = [scale.chunk(2) for scale in self.decoder(self.bottleneck(both))]
         of_trained, of_frozen = (
             [output(half[which]) for output, half in zip(outputs, halves, strict=True)]
@@ -134,16 +153,12 @@ class ReContrast(OneNetwork, learned="network", frozen="frozen_encoder"):
             raise ValueError(f"image_size is {self.size}; it must be a multiple of 32")
         frozen = Backbone.of(params, LAYERS, folder=weights, seed=seed)
         encoder = FeatureMaps.of(params, LAYERS, folder=weights, seed=seed)  # the same weights
-        with torch.no_grad():
-            channels = tuple(layer.shape[1] for layer in frozen(torch.zeros(1, 3, 32, 32)))
         if params["encoder_batchnorm"] == "guarded":
             guard(encoder, params["variance_floor"], params["batchnorm_epsilon"])
         with determinism.seeded(seed, "decoder"):
-            decoder = Decoder(params["backbone"], channels)
+            decoder = Decoder(frozen.architecture, frozen.channels())
         self.frozen_encoder = placed(frozen, self.device)
-        self.network = placed(
-            nn.ModuleDict({"encoder": encoder, "decoder": decoder}), self.device
-        )
+        self.network = placed(nn.ModuleDict({"encoder": encoder, "decoder": decoder}), self.device)
 
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
         """AdamW on decoder and trained encoder; the frozen encoder stays as it is."""
@@ -201,7 +216,7 @@ class ReContrast(OneNetwork, learned="network", frozen="frozen_encoder"):
 
     def _pairs(self, pixels: Tensor) -> list[tuple[list[Tensor], list[Tensor]]]:
         """Crossed: what each half of the decoder is held to, and what it made of the other."""
-        normalised = images.normalise(pixels, "imagenet")
+        normalised = self.frozen_encoder.normalise(pixels)
         trained = self.network["encoder"](normalised)
         with torch.no_grad():
             frozen = self.frozen_encoder(normalised)

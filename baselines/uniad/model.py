@@ -205,16 +205,14 @@ class UniAd(OneNetwork, learned="transformer", frozen="backbone"):
         self.backbone = placed(
             Backbone.of(params, params["layers"], folder=weights, seed=seed), self.device
         )
-        blank = torch.zeros(1, 1, self.size, self.size, device=self.device)
-        channels = self.embed(blank).shape[1]
         with determinism.seeded(seed, "transformer"):
-            transformer = FeatureTransformer(channels, self.grid, params)
+            transformer = FeatureTransformer(sum(self.backbone.channels()), self.grid, params)
         self.transformer = placed(transformer, self.device)
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, C, G, G) float32: all layers brought to the tokens' grid, one behind the other."""
-        features = self.backbone(images.normalise(pixels, "imagenet"))
+        features = self.backbone(self.backbone.normalise(pixels))
         grid = (self.grid, self.grid)
         return torch.cat(
             [maps.resize(layer.float(), grid, align_corners=True) for layer in features], dim=1

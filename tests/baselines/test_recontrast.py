@@ -53,9 +53,9 @@ def test_easy_points_count_in_the_value_alone(module: Any) -> None:
             distances = 1 - functional.cosine_similarity(target, made, dim=1)
             is_easy = distances < distances.mean() + alpha * distances.std()
             made.register_hook(lambda slope, easy=is_easy: slope * ~easy[:, None])
-            plain = plain + 1 - functional.cosine_similarity(
-                target.flatten(1), made.flatten(1)
-            ).mean()
+            plain = (
+                plain + 1 - functional.cosine_similarity(target.flatten(1), made.flatten(1)).mean()
+            )
         plain.backward()
         torch.testing.assert_close(loss, plain)
         for one, other in zip(ours, theirs, strict=True):
@@ -168,9 +168,7 @@ def test_the_two_encoders_begin_alike(recontrast: Baseline) -> None:
 def test_adam_begins_anew_and_the_encoder_waits(
     recontrast: Baseline, training_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = recontrast.make(
-        steps_per_epoch=5, epochs=1, adam_reset_steps=2, encoder_rest_steps=1
-    )
+    model = recontrast.make(steps_per_epoch=5, epochs=1, adam_reset_steps=2, encoder_rest_steps=1)
     told: list[tuple[str, int]] = []
     step = torch.optim.AdamW.step
     rates = {model.params["learning_rate"]: "decoder"}
@@ -180,7 +178,7 @@ def test_adam_begins_anew_and_the_encoder_waits(
         part = rates.get(optimiser.param_groups[0]["lr"], "encoder")
         told.append((part, int(next(iter(optimiser.state.values()))["step"])))
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: listen(self))
+    monkeypatch.setattr(torch.optim.AdamW, "step", listen)
     model.fit(training_folder, Listener())
     assert [done for part, done in told if part == "decoder"] == [1, 2, 1, 2, 1]
     assert [done for part, done in told if part == "encoder"] == [1, 2, 3]
@@ -193,13 +191,13 @@ def test_a_killed_training_knows_how_far_the_threshold_was(
     whole = recontrast.make(**changes)
     whole.fit(training_folder, Listener())
     with pytest.raises(KeyboardInterrupt):
-        recontrast.make(**changes).fit(
-            training_folder, Listener(dies_at=1, state_folder=tmp_path)
-        )
+        recontrast.make(**changes).fit(training_folder, Listener(dies_at=1, state_folder=tmp_path))
     again = recontrast.make(**changes)
     again.fit(training_folder, Listener(state_folder=tmp_path))
     state = again.network.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in whole.network.state_dict().items())
+    assert all(
+        torch.equal(value, state[name]) for name, value in whole.network.state_dict().items()
+    )
 
 
 # --- BatchNorm ------------------------------------------------------------------------------

@@ -58,9 +58,7 @@ def test_a_feature_is_not_reconstructed_from_its_neighbourhood(module: Any, reac
     # One attention: the second one looks at tokens that have looked at all others.
     memory = network.reduce(features.flatten(2).transpose(1, 2))
     layer = network.decoder[0]
-    seen = layer.to_memory(
-        layer.queries.expand_as(memory), memory, network.places(), network.mask
-    )
+    seen = layer.to_memory(layer.queries.expand_as(memory), memory, network.places(), network.mask)
     (slopes,) = torch.autograd.grad(seen[0, 2 * 6 + 2].square().sum(), features)
     hangs = slopes[0].abs().sum(dim=0) > 0
     expected = torch.ones(6, 6, dtype=torch.bool)
@@ -154,7 +152,7 @@ def test_a_step_is_no_longer_than_its_bound_and_shrinks_at_a_milestone(
         rates.append(optimiser.param_groups[0]["lr"])
         step(optimiser)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: listen(self))
+    monkeypatch.setattr(torch.optim.AdamW, "step", listen)
     model.fit(training_folder, Listener())
     assert max(norms) <= 0.0101
     rate = model.params["learning_rate"]
