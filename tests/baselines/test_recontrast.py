@@ -73,7 +73,7 @@ def test_the_target_gets_no_gradient(module: Any) -> None:
 
 
 def test_the_threshold_rises_in_a_line_over_the_first_tenth(recontrast: Baseline) -> None:
-    model = recontrast.make()
+    model = recontrast.make(ramp_share=recontrast.entry.settings("brain").params["ramp_share"])
     assert [model._alpha(done, 1000) for done in (0, 25, 50, 75, 100, 999)] == [-3, -2, -1, 0, 1, 1]
     stable = recontrast.make(ramp_share=0.2)
     assert stable._alpha(100, 1000) == pytest.approx(-1)
