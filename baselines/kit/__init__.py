@@ -6,7 +6,8 @@ anomalib_parts  single network files of anomalib, without its Lightning engine
 determinism     seeds, threads, deterministic algorithms
 images          decoding, resizing, normalising; the training split in memory
 precision       mixed precision and channels-last on a GPU
-colour          jitter of brightness, contrast, saturation and hue
+colour          jitter of brightness, contrast, saturation and hue; luma
+autoencoders    an autoencoder of small images, and what reconstructing entries share
 settings        hyper-parameters that are words
 training        the one training loop: phases, progress, checkpoints, early stop, resuming
 perlin          noise, and masks of it

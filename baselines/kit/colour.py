@@ -45,13 +45,13 @@ def _brighten(pixels: Tensor, share: Tensor) -> Tensor:
 
 
 def _contrast(pixels: Tensor, share: Tensor) -> Tensor:
-    mean = _grey(pixels).mean(dim=(1, 2, 3), keepdim=True)
+    mean = grey(pixels).mean(dim=(1, 2, 3), keepdim=True)
     return (mean + (pixels - mean) * (1 + share)).clamp(0, WHITE)
 
 
 def _saturate(pixels: Tensor, share: Tensor) -> Tensor:
-    grey = _grey(pixels)
-    return (grey + (pixels - grey) * (1 + share)).clamp(0, WHITE)
+    luma = grey(pixels)
+    return (luma + (pixels - luma) * (1 + share)).clamp(0, WHITE)
 
 
 def _turn_hue(pixels: Tensor, share: Tensor) -> Tensor:
@@ -62,7 +62,8 @@ def _turn_hue(pixels: Tensor, share: Tensor) -> Tensor:
     return torch.stack(turned)
 
 
-def _grey(pixels: Tensor) -> Tensor:
+def grey(pixels: Tensor) -> Tensor:
+    """(B, 1, H, W): luma of (B, 3, H, W); one channel stays as it is."""
     if pixels.shape[1] == 1:
         return pixels
     weights = torch.tensor(GREY, device=pixels.device).view(1, 3, 1, 1)

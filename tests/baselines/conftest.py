@@ -51,6 +51,13 @@ SHRUNKEN_FOR: dict[str, dict[str, str]] = {
         "steps_per_epoch": "1",
         "teacher_out_channels": "8",
     },
+    "ae": {"hidden": "32"},
+    "ae-u": {"hidden": "32"},
+    "vae": {"hidden": "32"},
+    "dae": {"width": "4"},
+    "recontrast": {"image_size": "32"},
+    # Four tokens to a side: seven would hide all of them.
+    "uniad": {"neighbourhood": "3", "width": "16", "feed_forward": "32"},
 }
 
 
