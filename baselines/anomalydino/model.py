@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ from baselines.kit.anomalib_parts import library
 from baselines.kit.coreset import select_coreset
 from baselines.kit.images import TrainingImages
 from baselines.kit.settings import check_choice
+from baselines.kit.timm_vits import VitForm
 from harness.contract import Checkpoint
 
 SELECTION_STEPS = 100  # progress frames during the selection
@@ -55,19 +55,17 @@ class AnomalyDino(AnomalibModel):
         """
         kind = library(f"models.image.{self.part}.torch_model").AnomalyDINOModel
         name: str = self.params["backbone"]
-        with torch.device("meta"):  # its form alone, no weights
-            depth = len(timm.create_model(name).blocks)
+        form = VitForm.of(name)
+        form.check_size(self.size)
         # anomalib looks the number of blocks up in a table of DINOv2's sizes.
-        sized = type("Sized", (kind,), {"_last_block_index": staticmethod(lambda _: depth - 1)})
+        sized = type(
+            "Sized", (kind,), {"_last_block_index": staticmethod(lambda _: form.depth - 1)}
+        )
         with pretrained_backbones(self.params["weights"], weights, self.seed, self.frozen):
             made: nn.Module = sized(
                 num_neighbours=self.params["neighbours"],
                 encoder_name=name,
                 masking=self.params["foreground_mask"],
-            )
-        if self.size % made.patch_size:  # type: ignore[operator]
-            raise ValueError(
-                f"image_size is {self.size}; it must be a multiple of {made.patch_size}"
             )
         made.anomaly_map_generator = _Enlarged(self.params["upsample"])
         return made
@@ -76,7 +74,9 @@ class AnomalyDino(AnomalibModel):
         """Every image under `rotations` equal parts of a turn, the upright one first."""
         turns: int = self.params["rotations"]
         angles = [360 * turn / turns for turn in range(1, turns)]
-        turned = [torch.stack([_rotated(image, angle) for image in split.pixels]) for angle in angles]
+        turned = [
+            torch.stack([_rotated(image, angle) for image in split.pixels]) for angle in angles
+        ]
         return TrainingImages(torch.cat([split.pixels, *turned]))
 
     @torch.no_grad()
@@ -93,7 +93,9 @@ class AnomalyDino(AnomalibModel):
         parts, first = [], 0
         for step, pixels in enumerate(split.batches(batch_size, self.device), start=1):
             rows = self.embed(pixels).flatten(0, 1)
-            low, high = torch.searchsorted(wanted, torch.tensor([first, first + len(rows)])).tolist()
+            low, high = torch.searchsorted(
+                wanted, torch.tensor([first, first + len(rows)])
+            ).tolist()
             parts.append(rows[(wanted[low:high] - first).to(self.device)])
             first += len(rows)
             checkpoint.progress(step, steps, None)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -25,6 +24,7 @@ from baselines.kit.anomalib_backbones import float32, pretrained_backbones
 from baselines.kit.anomalib_model import AnomalibModel
 from baselines.kit.anomalib_parts import library
 from baselines.kit.precision import autocast
+from baselines.kit.timm_vits import VitForm
 
 # `trunc_normal_` of both authors: standard deviation and where it is cut off.
 INITIAL_DEVIATION, INITIAL_CUT = 0.01, 0.03
@@ -57,13 +57,12 @@ class TokenReconstruction(AnomalibModel):
         """
         if len(self.params["layers"]) != 2 * GROUP:
             raise ValueError(f"layers must name {2 * GROUP} blocks, one per block of the decoder")
+        form = VitForm.of(self.params["backbone"])
+        form.check_size(self.size)
         module = library(f"models.image.{self.part}.torch_model")
-        kind = _for_any_vit(getattr(module, self.network))
+        kind = _of_form(getattr(module, self.network), form)
         with pretrained_backbones(self.params["weights"], weights, self.seed, self.frozen):
             made: nn.Module = kind(**self.made_with())
-        patch: int = made.encoder.patch_size  # type: ignore[assignment, union-attr]
-        if self.size % patch:
-            raise ValueError(f"image_size is {self.size}; it must be a multiple of {patch}")
         if self.params["mlp_bias"]:
             _give_biases(made)
         for name in self.learned_parts:
@@ -145,18 +144,13 @@ def rate_at(step: int, steps: int, warmup: int, final: float) -> float:
     return final + 0.5 * (1 - final) * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def _for_any_vit(kind: type[nn.Module]) -> type[nn.Module]:
-    """anomalib looks width and heads up in a table of DINOv2's sizes: here timm says them."""
+def _of_form(kind: type[nn.Module], form: VitForm) -> type[nn.Module]:
+    """anomalib looks width and heads up in a table of DINOv2's sizes: here they are the ViT's own."""
 
-    class Sized(kind):  # type: ignore[misc, valid-type]
-        @staticmethod
-        def _get_architecture_config(name: str, layers: list[int]) -> dict[str, Any]:
-            with torch.device("meta"):  # its form alone, no weights
-                vit = timm.create_model(name)
-            heads = vit.blocks[0].attn.num_heads
-            return {"embed_dim": vit.embed_dim, "num_heads": heads, "target_layers": layers}
+    def looked_up(name: str, layers: list[int]) -> dict[str, Any]:  # noqa: ARG001 - anomalib's
+        return {"embed_dim": form.width, "num_heads": form.heads, "target_layers": layers}
 
-    return Sized
+    return type("OfForm", (kind,), {"_get_architecture_config": staticmethod(looked_up)})
 
 
 def _give_biases(network: nn.Module) -> None:

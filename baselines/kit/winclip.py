@@ -19,7 +19,16 @@ from torch import nn
 from baselines.kit.anomalib_model import AnomalibModel
 from baselines.kit.anomalib_parts import library
 from baselines.kit.backbones import weight_path
-from baselines.kit.weight_files import sha256_of
+from baselines.kit.weight_files import WEIGHT_FILES, sha256_of
+
+CLIP = WEIGHT_FILES["ViT-B-16-plus-240"]
+# A CLIP for trials, weights drawn at random: open_clip's smallest takes minutes on two cores.
+TRIAL = "clip_trial_patch8"
+TRIAL_FORM: dict[str, Any] = {
+    "embed_dim": 64,
+    "vision_cfg": {"layers": 3, "width": 128, "patch_size": 8},
+    "text_cfg": {"vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+}
 
 
 class WinClip(AnomalibModel):
@@ -33,14 +42,14 @@ class WinClip(AnomalibModel):
     part, network = "winclip", "WinClipModel"
     arguments = ("class_name", "scales")
     weight_kinds = ("pretrained", "random")
-    normalisation = "clip"
+    normalisation = (CLIP.mean, CLIP.deviation)
 
     def make(self, weights: Path | None) -> nn.Module:
         """anomalib's network around the CLIP of the weights folder, or a random one.
 
         Raises:
             WeightsNotFound: the folder does not hold the file.
-            ValueError: the harness knows no such file.
+            ValueError: the harness knows no such file, or open_clip no such network.
         """
         import open_clip  # seconds: `describe` must not wait for it
 
@@ -48,7 +57,9 @@ class WinClip(AnomalibModel):
         clip, identity = self._clip(weights)
         tokenize = partial(open_clip.tokenize, context_length=self.params["context_length"])
         with (
-            patch.object(open_clip, "create_model_and_transforms", lambda *_, **__: (clip, None, None)),
+            patch.object(
+                open_clip, "create_model_and_transforms", lambda *_, **__: (clip, None, None)
+            ),
             patch.object(module, "tokenize", tokenize),
         ):
             made: nn.Module = module.WinClipModel(**self.made_with())
@@ -59,15 +70,21 @@ class WinClip(AnomalibModel):
         """The network in evaluation mode, and the identity of its weights."""
         import open_clip
 
-        name: str = self.params["backbone"]
-        create = partial(
-            open_clip.create_model, name, force_image_size=self.size,
-            force_context_length=self.params["context_length"],
-        )  # fmt: skip
-        if self.params["weights"] == "random":
-            return create().eval(), f"random/{self.seed}"
-        path = weight_path(name, weights)
-        return create(pretrained=str(path)).eval(), f"sha256:{sha256_of(path)}"
+        name, length = self.params["backbone"], self.params["context_length"]
+        form = {"force_image_size": self.size, "force_context_length": length}
+        if self.params["weights"] != "random":
+            path = weight_path(name, weights)
+            clip: nn.Module = open_clip.create_model(name, str(path), **form)
+            return clip.eval(), f"sha256:{sha256_of(path)}"
+        if name == TRIAL:
+            vision = {**TRIAL_FORM["vision_cfg"], "image_size": self.size}
+            text = {**TRIAL_FORM["text_cfg"], "context_length": length}
+            clip = open_clip.CLIP(TRIAL_FORM["embed_dim"], vision, text)
+        elif name in open_clip.list_models():
+            clip = open_clip.create_model(name, **form)
+        else:
+            raise ValueError(f"backbone is {name!r}, which open_clip does not know")
+        return clip.eval(), f"random/{self.seed}"
 
     def made_with(self) -> dict[str, Any]:
         """Class name and window sizes."""

@@ -24,7 +24,9 @@ class FewShot(WinClip):
         """Keep patch and window embeddings of at most `max_references` images, drawn by the seed."""
         split = images.read_training_images(train, self.size)
         order = torch.randperm(len(split), generator=determinism.generator(self.seed, "references"))
-        chosen = order[: self.params["max_references"]].sort().values.split(self.params["batch_size"])
+        chosen = (
+            order[: self.params["max_references"]].sort().values.split(self.params["batch_size"])
+        )
         parts = []
         for step, indices in enumerate(chosen, start=1):
             pixels = images.normalise(split.batch(indices, self.device), self.normalisation)
