@@ -27,8 +27,8 @@ def test_the_loss_is_reconstruction_and_a_fifth_of_the_distance_to_the_nearest_p
     model: Any, pixels: Tensor
 ) -> None:
     model.model.train()
+    loss = float(model.loss_of(pixels).detach())
     with torch.no_grad():
-        loss = float(model.loss_of(pixels))
         encoded, decoded, coherence = model.reconstruct(pixels)
     distances = [
         1 - torch.cosine_similarity(one.flatten(1), two.flatten(1)).mean()
