@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.anomalib_backbones import Frozen, float32, pretrained_backbones
 from baselines.kit.anomalib_parts import library
-from baselines.kit.images import Normalisation, TrainingImages
+from baselines.kit.images import Normalisation, Spread, TrainingImages
 from baselines.kit.precision import autocast, placed
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
@@ -47,7 +47,7 @@ class AnomalibModel:
     are among them and no parameters, they are the image's size and true."""
     weight_kinds: ClassVar[Sequence[str]] = ("imagenet", "random")
     """What the parameter `weights` may say; all but `random` take files of the weights folder."""
-    normalisation: ClassVar[Normalisation] = "imagenet"
+    normalisation: ClassVar[Normalisation | Spread] = "imagenet"
     """Of the pixels that the network gets, where it is not its backbone's own; `unit` where it
     normalises them itself."""
     loss: ClassVar[str] = ""

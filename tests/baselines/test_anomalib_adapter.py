@@ -140,12 +140,11 @@ def test_the_adapter_gives_our_own_methods_maps(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Argument embeddings is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", CASES)
-def test_so_it_does_with_a_large_backbone_and_more_steps(
+def test_so_it_does_with_a_large_backbone(
     name: str, training_folder: Path, test_images: list[np.ndarray]
 ) -> None:
     size = {"image_size": 128, "backbone": "wide_resnet50_2"}
     size |= {"channels_wide_resnet50_2": 20} if name == "padim" else {}
-    size |= {"epochs": 4} if name in ("stfpm", "rd4ad") else {}
     found = largest_difference(name, training_folder, test_images, **size)
     print(f"{name}: {found:.1e}")
     assert found <= BOUND
