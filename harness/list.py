@@ -97,6 +97,7 @@ def _next_command(name: str, folder: Path | None, root: Path | None) -> str:
 def _baselines(_root: Path | None, _results: Path) -> Rows:
     from harness.common.paths import BASELINES
     from harness.entries.opening import open_folder
+    from leaderboard.words import METHOD_GROUPS, method_group
 
     rows: Rows = []
     for path in sorted(BASELINES.glob("*/entry.toml")):
@@ -105,6 +106,7 @@ def _baselines(_root: Path | None, _results: Path) -> Rows:
             {
                 "entry": f"baselines/{entry.name}",
                 "method": entry.table.title,
+                "group": METHOD_GROUPS.get(method_group(entry.table.title, entry.metadata), ""),
                 "family": entry.table.family,
                 "trains": "yes" if entry.table.trains else "no",
                 "maps": "yes" if entry.table.maps else "no",

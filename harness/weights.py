@@ -60,7 +60,7 @@ def _listed(file: WeightFile, folder: Path) -> str:
         remarks.append(f"own backbone: {file.architecture}, no rank")
     elif not file.sha256:
         remarks.append("its publisher states no digest: no rank")
-    remarks += [] if file.is_tried else ["address not tried"]
+    remarks += ["address not tried"] if file.url and not file.is_tried else []
     return f"{file.name:<29} {', '.join(remarks)}\n    {file.file_name}  {file.url}".rstrip()
 
 

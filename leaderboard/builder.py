@@ -247,6 +247,7 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         run_texts=TEXTS,
         tracks=words.TRACKS,
         families=words.FAMILIES,
+        method_groups=words.METHOD_GROUPS,
         pretrainings=words.PRETRAINING,
         metrics=words.METRICS,
         metric_key=guide.metric_key,

@@ -21,7 +21,8 @@ SCHEMA_VERSION = 1
 CSV_COLUMNS = (
     "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
     "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
-    "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "identity", "pack_version",
+    "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "weight_files",
+    "identity", "pack_version",
     "harness_commit",
 )  # fmt: skip
 Scalar = str | int | float | bool | None
@@ -139,6 +140,7 @@ def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> d
         "peak_gpu_mib": row.peak_gpu_mib,
         "peak_ram_mib": row.peak_ram_mib,
         "weights": row.weights,
+        "weight_files": "; ".join(row.weight_files),
         "identity": " ".join(row.identities),
         "pack_version": " ".join(row.packs),
         "harness_commit": " ".join(row.commits),

@@ -456,6 +456,7 @@ def _seed_cell(seed: SeedValue) -> SeedCell:
 
 def _facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:
     facts = [Fact("Identity", formats.plain(identity)) for identity in row.identities]
+    facts += [Fact("Pretrained file", formats.plain(each)) for each in row.weight_files]
     digests = dict.fromkeys(r.entry.image_digest for r in records if r.entry.image_digest)
     facts += [Fact("Image digest", formats.plain(digest)) for digest in digests]
     facts += [Fact("Pack version", formats.plain(version)) for version in row.packs]

@@ -81,7 +81,9 @@ _ROWS = (
         "Unranked",
         "The row takes no place, for the reason given beside it.",
         (
-            "Random weights test the machinery, not the method. Not isolated: the entry ran as a"
+            "Random weights test the machinery, not the method. Unpinned weights: the digest of a"
+            " pretrained file is none of the project’s table; own backbone: a maintainer’s, likewise."
+            " Not isolated: the entry ran as a"
             " plain process, with nothing between it and the machine. Not a known release: the images"
             " are not known as those of the benchmark that they are called; such rows stand under its"
             " name with six digits of their digest, and are not comparable with the paper."

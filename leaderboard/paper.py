@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.board.rows import Row, place
 from harness.board.site_data import Reported
 from harness.records.releases import claimed_name, not_known
+from leaderboard.words import method_key
 
 __all__ = ["Reported", "by_cell", "difference", "method_key", "read_paper", "why_not_comparable"]
 
@@ -40,11 +41,6 @@ def read_paper(path: Path = REFERENCE) -> tuple[Reported, ...]:
             for line in csv.DictReader(handle)
         )
     return _with_places(values)
-
-
-def method_key(title: str) -> str:
-    """What two spellings of a method's name have in common: letters and digits, lower case."""
-    return "".join(letter for letter in title.casefold() if letter.isalnum())
 
 
 def by_cell(paper: Iterable[Reported]) -> Mapping[tuple[str, str, str], Reported]:

@@ -66,6 +66,8 @@ class Line:
     """Its page; None for lines of the paper."""
     track: str
     """Key of the track; `paper` for lines of the paper."""
+    methods: str
+    """Key of the group of methods (`words.method_group`)."""
     track_title: str
     """The track in words."""
     family: str
@@ -95,6 +97,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Section:
+    """Lines of a table under one heading."""
+
+    heading: str
+    """Empty: none."""
+    lines: tuple[Line, ...]
+    """At least one, but for a table without any."""
+
+
+@dataclass(frozen=True)
 class Table:
     """One view of one board."""
 
@@ -110,6 +122,23 @@ class Table:
     """Whether any line has an average rank."""
     lines: tuple[Line, ...]
     """Measured lines first, then those that wait, then the paper's."""
+    is_grouped: bool = False
+    """Whether headings divide the measured lines by their groups of methods."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns of values and words."""
+        return sum(len(group.columns) for group in self.groups) + 4 + self.has_average
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The lines under their headings; without one where all are of one group."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(_heading(line), []).append(line)
+        if not self.is_grouped or len(found) < 2:
+            return (Section("", self.lines),)
+        return tuple(Section(heading, tuple(lines)) for heading, lines in found.items())
 
 
 @dataclass(frozen=True)
@@ -143,6 +172,9 @@ VIEWS = {
     "localisation": ("Detection and localisation", "Table 2", words.LOCALISATION_COLUMNS),
     "dice": ("Dice", "Table 3", words.DICE_COLUMNS),
 }
+
+METHODS_ORDER = (*words.METHOD_GROUPS, "")
+SOURCES = {"waiting": "Submissions that wait", "paper": "As the paper reports"}
 
 
 def boards(material: Material, paper: Sequence[Reported]) -> tuple[Board, ...]:
@@ -210,9 +242,17 @@ def _table(
     shown = {group.benchmark for group in groups}
     context = context_of(material, paper, view, has_overall=key == "six")
     measured = measured_lines([row for row in rows if row.benchmark in shown], groups, context)
-    lines = measured + _waiting_lines(waiting, groups) + paper_lines(values, groups)
+    by_group = sorted(measured, key=lambda line: METHODS_ORDER.index(line.methods))
+    lines = (*by_group, *_waiting_lines(waiting, groups), *paper_lines(values, groups))
     has_average = any(line.average.kind == "value" for line in measured)
-    return Table(f"{key}-{view}", view, caption, groups, has_average, lines)
+    return Table(f"{key}-{view}", view, caption, groups, has_average, lines, is_grouped=True)
+
+
+def _heading(line: Line) -> str:
+    """What a line of the front page stands under."""
+    if line.source != "measured":
+        return SOURCES[line.source]
+    return words.METHOD_GROUPS.get(line.methods, words.NO_METHOD)
 
 
 def context_of(
@@ -317,6 +357,7 @@ def _measured_line(
         page=entry_page(first.entry),
         track=first.track,
         track_title=words.TRACKS[first.track],
+        methods=words.method_group(first.title, first.metadata),
         family=words.family(first.metadata.get("family")),
         pretraining=words.pretraining(first.metadata.get("pretraining")),
         has_maps="yes" if any(row.maps for row in rows) else "no",
@@ -410,6 +451,7 @@ def _waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple
             page=None,
             track="waiting",
             track_title="waiting",
+            methods=words.method_group(each.title, each.metadata),
             family=words.family(each.metadata.get("family")),
             pretraining=words.pretraining(each.metadata.get("pretraining")),
             has_maps="",
@@ -443,6 +485,7 @@ def paper_lines(values: Sequence[Reported], groups: Sequence[Group]) -> tuple[Li
             page=None,
             track="paper",
             track_title="as reported",
+            methods="bmad",
             family=words.PAPER_FAMILIES.get(method_key(method), "other"),
             pretraining="",
             has_maps="",

@@ -6,8 +6,10 @@ appears on the site without an edit. Longer explanations are in `guide.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.board.site_data import is_trivial
 from harness.records.releases import MARK, claimed_name
 
 SITE_TITLE = "BMAD leaderboard"
@@ -162,6 +164,27 @@ PAPER_FAMILIES = {
     "stfpm": "teacher-student", "padim": "memory bank", "patchcore": "memory bank",
     "cfa": "memory bank", "cflow": "flow", "csflow": "flow",
 }  # fmt: skip
+
+# The methods of the board: those that the paper compares, and those that came after.
+METHOD_GROUPS = {"bmad": "BMAD’s fifteen", "since": "Since"}
+NO_METHOD = "Trivial baselines and look-ups"
+
+
+def method_group(title: str, metadata: Mapping[str, object]) -> str:
+    """Key of the group that a method belongs to, by its name; empty for what is no method.
+
+    Args:
+        title: the method's name, as its authors write it.
+        metadata: what its entry declares; a trivial baseline is no method.
+    """
+    if is_trivial(metadata):
+        return ""
+    return "bmad" if method_key(title) in PAPER_FAMILIES else "since"
+
+
+def method_key(title: str) -> str:
+    """What two spellings of a method's name have in common: letters and digits, lower case."""
+    return "".join(letter for letter in title.casefold() if letter.isalnum())
 
 
 def benchmark_title(name: str) -> str:

@@ -20,8 +20,11 @@ from unittest.mock import patch
 import timm
 from torch import Tensor, nn
 
-from baselines.kit.backbones import load_network, weight_path
-from baselines.kit.weight_files import sha256_of
+from baselines.kit.backbones import identity_of, load_network, weight_path
+from baselines.kit.images import Spread
+from baselines.kit.own_backbones import find_file
+from baselines.kit.timm_stages import STRIDES
+from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
 
 # Of timm's own forms, those whose tensors are named as torchvision's.
 TORCHVISION = ("resnet18", "wide_resnet50_2", "vgg16")
@@ -34,6 +37,9 @@ class Frozen:
     def __init__(self) -> None:
         self._parts: list[nn.Module] = []
         self._identities: list[str] = []
+
+    spread: Spread | None = None
+    """Mean and standard deviation that the last part's images are normalised with; None: unsaid."""
 
     def add(self, part: nn.Module, identity: str) -> None:
         """Take a part in.
@@ -115,12 +121,20 @@ def pretrained_backbones(
     create = timm.create_model
 
     def offline(name: str, pretrained: bool = False, **more: Any) -> nn.Module:
-        if not pretrained:
+        bare = name.partition(".")[0]  # timm's `wide_resnet50_2.tv_in1k`
+        is_unknown = weights == "random" and bare not in WEIGHT_FILES
+        if timm.is_model(bare) and (is_unknown or not pretrained):
             plain: nn.Module = create(name, pretrained=False, **more)
+            if pretrained:
+                frozen.add(plain, f"random/{seed}")
             return plain
-        asked = partial(create, **more)
-        network, identity = _pretrained(asked, name, weights, folder, seed)
+        file = find_file(bare, folder)
+        asked = partial(create, file.architecture or bare, **more)
+        if not pretrained:
+            return _named_by_stride(asked(pretrained=False))
+        network, identity = _pretrained(asked, file, weights, folder, seed)
         frozen.add(network, identity)
+        frozen.spread = (file.mean, file.deviation)
         return network
 
     with patch.object(timm, "create_model", offline):
@@ -128,31 +142,40 @@ def pretrained_backbones(
 
 
 def _pretrained(
-    create: Callable[..., nn.Module], name: str, weights: str, folder: Path | None, seed: int
+    create: Callable[..., nn.Module], file: WeightFile, weights: str, folder: Path | None, seed: int
 ) -> tuple[nn.Module, str]:
-    bare = name.partition(".")[0]  # timm's `wide_resnet50_2.tv_in1k`
-    if bare in TORCHVISION:
-        ours, identity = load_network(bare, weights=weights, folder=folder, seed=seed)
-        network = create(bare)
+    if file.name in TORCHVISION:
+        ours, identity = load_network(file.name, weights=weights, folder=folder, seed=seed)
+        network = create(pretrained=False)
         theirs = network.state_dict().keys()
         kept = {key: value for key, value in ours.state_dict().items() if key in theirs}
         network.load_state_dict(kept)
         return network, identity
     if weights == "random":
-        return create(name), f"random/{seed}"
-    path = weight_path(bare, folder)
-    filled = create(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    return filled, f"sha256:{sha256_of(path)}"
+        return create(pretrained=False), f"random/{seed}"
+    path = weight_path(file.name, folder)
+    filled = create(pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    return filled, identity_of(file, path)
+
+
+def _named_by_stride(network: nn.Module) -> nn.Module:
+    """Feature maps of an own backbone are `layer1` … `layer4` after their stride, as in the kit."""
+    for stage in getattr(network, "feature_info", ()):
+        stage["module"] = STRIDES.get(stage["reduction"], stage["module"])
+    return network
 
 
 def _compute_in(part: nn.Module, region: Region) -> None:
-    forward = part.forward
+    def wrapped(called: Callable[..., Any]) -> Callable[..., Any]:
+        def inside(*given: Any, **named: Any) -> Any:
+            with region():
+                return float32(called(*given, **named))
 
-    def inside(*given: Any, **named: Any) -> Any:
-        with region():
-            return float32(forward(*given, **named))
+        return inside
 
-    part.forward = inside  # type: ignore[method-assign]
+    for name in ("forward", "forward_intermediates"):  # the second: of timm's transformers
+        if hasattr(part, name):
+            setattr(part, name, wrapped(getattr(part, name)))
 
 
 def float32(found: Any) -> Any:

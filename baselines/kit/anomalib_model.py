@@ -48,7 +48,8 @@ class AnomalibModel:
     weight_kinds: ClassVar[Sequence[str]] = ("imagenet", "random")
     """What the parameter `weights` may say; all but `random` take files of the weights folder."""
     normalisation: ClassVar[Normalisation | Spread] = "imagenet"
-    """Of the pixels that the network gets; `unit` where it normalises them itself."""
+    """Of the pixels that the network gets, where it is not its backbone's own; `unit` where it
+    normalises them itself."""
     loss: ClassVar[str] = ""
     """Class in its `loss.py`, called with what the network returns while it trains; empty: none."""
     finish: ClassVar[str] = ""
@@ -133,14 +134,27 @@ class AnomalibModel:
             pixels: (B, 1 or 3, S, S) uint8.
         """
         found = self.forward(pixels)
-        criterion: nn.Module = getattr(library(f"models.image.{self.part}.loss"), self.loss)()
-        loss: Tensor = criterion(*found)
+        loss: Tensor = self.criterion(*found)
         return loss
 
-    def forward(self, pixels: Tensor) -> Any:
-        """What the network returns for (B, 1 or 3, S, S) uint8, in float32."""
+    @property
+    def criterion(self) -> nn.Module:
+        """The class `loss` of the library, made without arguments."""
+        made: nn.Module = getattr(library(f"models.image.{self.part}.loss"), self.loss)()
+        return made
+
+    def forward(self, pixels: Tensor, **more: Any) -> Any:
+        """What the network returns for (B, 1 or 3, S, S) uint8, in float32.
+
+        Args:
+            more: what it takes beside the images.
+        """
         with autocast(self.device, self._precision if self.is_mixed_beyond_backbone else "float32"):
-            return float32(self.model(images.normalise(pixels, self.normalisation)))
+            return float32(self.model(self.normalised(pixels), **more))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) float32 from (B, 1 or 3, S, S) uint8."""
+        return images.normalise(pixels, self.frozen.spread or self.normalisation)
 
     def before_checkpoint(self, split: TrainingImages) -> None:
         """Before the harness asks, and at the end: what `predict` needs beside the weights.

@@ -174,8 +174,13 @@ def _timm_network(
     if path is None:
         return network, f"random/{seed}"
     network.load(path)
+    return network, identity_of(file, path)
+
+
+def identity_of(file: WeightFile, path: Path) -> str:
+    """What a model depends on that was trained on a file: its digest, and what describes it."""
     told = [f"sha256:{sha256_of(path)}", *([file.description] if file.description else [])]
-    return network, " described by ".join(told)
+    return " described by ".join(told)
 
 
 def _check_weights(weights: str) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.board.setting_choice import choices, validation_value
+from harness.board.tracks import OWN_BACKBONE, UNPINNED, weights_of, weights_reasons
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError
 from harness.engines.base import image_identity
@@ -125,10 +126,13 @@ def with_reviews(records: Iterable[Record], reviewed: Reviewed) -> list[Record]:
 
 
 def marked(record: Record, found: Review) -> Record:
-    """The record with what was found in the place of what it says of its own review."""
+    """The record with what was found in the place of what it says of its own review, and of its
+    pretrained files: the table that lists them grows.
+    """
     stored = [reason for reason in (record.unranked_reason or "").split(", ") if reason]
-    kept = [reason for reason in stored if reason not in (UNREVIEWED, OWN_SETTINGS)]
-    reasons = [*kept, *found.reasons]
+    derived = (UNREVIEWED, OWN_SETTINGS, UNPINNED, OWN_BACKBONE)
+    kept = [reason for reason in stored if reason not in derived]
+    reasons = [*kept, *weights_reasons(weights_of(record)), *found.reasons]
     ranked = not reasons and (record.ranked or bool(stored))
     told = {"ranked": ranked, "unranked_reason": ", ".join(reasons) or None}
     is_so = told == {"ranked": record.ranked, "unranked_reason": record.unranked_reason}

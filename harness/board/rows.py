@@ -19,7 +19,7 @@ from harness.board.echo_times import EchoTimes
 from harness.board.tracks import has_extra_map, why_unranked
 from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
-from harness.records.parts import OutcomePart
+from harness.records.parts import OutcomePart, weights_in_key
 from harness.records.record import Grid, MetricValue, Record, Track
 
 Isolation = Literal["container", "none"]
@@ -132,6 +132,8 @@ class Row:
     """The map is the method's natural one, asked for by `native_map`; its paper gives none."""
     weights: str | None
     """The parameter `weights` of the entry, where it has one."""
+    weight_files: tuple[str, ...]
+    """Pretrained files that the runs could read, each with its digest."""
     metadata: Mapping[str, Any]
     """What the entry declares of itself (paper, code, licence, family and so on)."""
     identities: tuple[str, ...]
@@ -326,6 +328,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         weights=weights if isinstance(weights, str) else None,
         metadata=first.entry.metadata,
         identities=_distinct(record.entry.identity for record in records),
+        weight_files=_distinct(each.shown for record in records for each in record.weights or ()),
         packs=_distinct(record.pack.version for record in records),
         commits=_distinct(record.source.commit or "not in git" for record in records),
         devices=_distinct(record.machine.device for record in records),
@@ -372,6 +375,7 @@ def _mixture(records: Sequence[Record]) -> str | None:
     aspects: dict[str, Callable[[Record], object]] = {
         "code": lambda record: record.entry.identity,
         "parameters": lambda record: (record.entry.preset, sorted(record.entry.params.items())),
+        "pretrained weights": lambda record: weights_in_key(record.weights),
         "images": lambda record: record.pack.version,
         "metric versions": lambda record: record.metrics_version,
     }

@@ -56,6 +56,7 @@ TIDY_COLUMNS: Mapping[str, str] = MappingProxyType(
         "units": "resampled units behind a run's interval: patients, or images",
         "maps": "whether the entry answers with anomaly maps",
         "weights": "the parameter weights: imagenet, random, or empty",
+        "weight_files": "pretrained files that the runs could read, each with its SHA-256",
         "preset": "preset of the hyper-parameters",
         "settings": "all hyper-parameters, as JSON",
         "overrides": "those that --set changed, as JSON",
@@ -190,6 +191,7 @@ def _line(row: Row, metric: MetricSummary | None, record: Record) -> Tidy:
     line |= {
         "seeds": len(row.seeds),
         "failures": _joined(failure.status.value for failure in row.failures),
+        "weight_files": "; ".join(row.weight_files),
         "preset": entry.preset,
         "settings": json.dumps(entry.params, sort_keys=True),
         "overrides": json.dumps(entry.overrides, sort_keys=True),

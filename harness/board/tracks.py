@@ -8,14 +8,17 @@ published with labels (`sealed`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from baselines.kit.weight_files import WEIGHT_FILES
 from harness.common.disclosure import is_sealed
 from harness.common.foreign_text import one_line
 from harness.common.source_files import list_source
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
+from harness.entries.weights import is_pinned
+from harness.records.parts import WeightsPart
 from harness.records.record import ModelPart, Parameter, Record, Track
 from harness.records.releases import not_known
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 OPEN_TRACK = "open track"
 # Why a run with `native_map` takes no rank.
 EXTRA_MAP = "a map that its paper does not give"
+# Why a run takes no rank for its pretrained files: none of the committed table, or a maintainer's.
+UNPINNED, OWN_BACKBONE = "unpinned weights", "own backbone"
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
 REVIEWABLE_BYTES = 1024**2
 
@@ -87,6 +92,7 @@ def ranking(
     *,
     track: Track,
     model: ModelPart | None = None,
+    weights: Sequence[WeightsPart] | None = (),
 ) -> tuple[bool, str | None]:
     """Whether a run of these settings may take a rank, and why not."""
     reasons = unranked_reasons(
@@ -96,7 +102,7 @@ def ranking(
         benchmark=pack.name,
         track=track,
         has_given_model=is_foreign(model) and track != "sealed",
-    )
+    ) + weights_reasons(weights)
     return not reasons, ", ".join(reasons) or None
 
 
@@ -112,7 +118,40 @@ def reasons_of(record: Record) -> list[str]:
         benchmark=record.pack.benchmark,
         track=record.track,
         has_given_model=is_foreign(record.model) and record.track != "sealed",
-    )
+    ) + weights_reasons(weights_of(record))
+
+
+def weights_of(record: Record) -> Sequence[WeightsPart] | None:
+    """Its pretrained files; None where it read one that it does not tell of."""
+    metadata, params = record.entry.metadata, record.entry.params
+    told = record.weights or ()
+    names = set(metadata.get("backbones", ())) - set(metadata.get("needed_where", {}))
+    if not names or has_random_weights(params):
+        return told
+    chosen = {params.get("backbone")} & WEIGHT_FILES.keys() or names
+    return told if chosen & {each.name for each in told if each.sha256} or _has_own(told) else None
+
+
+def _has_own(weights: Sequence[WeightsPart]) -> bool:
+    return any(each.architecture and each.sha256 for each in weights)
+
+
+def weights_reasons(weights: Sequence[WeightsPart] | None) -> list[str]:
+    """What of a run's pretrained files is against its rank: a digest that the committed table lacks.
+
+    Args:
+        weights: the files; None: it read some, and nothing is known of them.
+    """
+    if weights is None:
+        return [UNPINNED]
+    unpinned = [each for each in weights if not is_pinned(each.name, each.sha256)]
+    reasons = [OWN_BACKBONE if each.architecture else UNPINNED for each in unpinned if each.sha256]
+    return list(dict.fromkeys(reasons))
+
+
+def has_random_weights(params: Mapping[str, object]) -> bool:
+    """Whether the entry's backbone has random weights, and reads no file."""
+    return params.get("weights") == "random"
 
 
 def why_unranked(record: Record) -> list[str]:
@@ -132,10 +171,12 @@ def unranked_reasons(
 ) -> list[str]:
     """The one place where it is decided whether a run may take a rank: everything against it."""
     reasons = ["given model"] if has_given_model else []
-    if params.get("weights") == "random":
+    if has_random_weights(params):
         reasons.append("random weights")
     if has_extra_map(params):
         reasons.append(EXTRA_MAP)
+    if params.get("penalty") == "none":  # EfficientAD without the images it is defined with
+        reasons.append("no penalty images")
     if preset == DEMO_PRESET:
         reasons.append("demo settings")
     if isolation == "none":

@@ -118,6 +118,7 @@ def plan_campaign(
     from harness.common.paths import BASELINES
     from harness.entries import campaign_grid as grid
     from harness.entries.opening import open_entry
+    from harness.entries.weights import default_weights_folder
     from harness.records.releases import under_known_names
     from harness.records.store import Store
     from harness.running.presets import check_presets
@@ -145,7 +146,8 @@ def plan_campaign(
     store = Store(options.results)
     shown = under_known_names(store.records(), known_releases())
     records = {store.name_of(record): record for record in shown}
-    look_up = _LookUp(entries, packs, offer, limits, campaign.preset, records)
+    weights = options.weights or default_weights_folder()
+    look_up = _LookUp(entries, packs, offer, limits, campaign.preset, records, weights)
     costs = Costs(records.values(), offer.device)
     cells = grid.cells(variants, list(packs), campaign.seeds)
     runs = tuple(look_up.planned(cell, costs) for cell in cells)
@@ -219,10 +221,18 @@ def request_for(
     overrides: Mapping[str, str],
     offer: Offer,
     limits: Limits,
+    weights: Path,
 ) -> Request:
-    """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is."""
+    """A run as `harness.evaluate` would ask for it; of an image, no engine is asked what it is.
+
+    Args:
+        entry, pack, seed, preset, overrides, limits: of the run.
+        offer: where it is going to happen.
+        weights: folder of pretrained files; what it lacks is left open in the run's key.
+    """
     from harness.engines.base import Program
     from harness.entries.identity import folder_identity
+    from harness.entries.weights import weights_at_hand
     from harness.running.presets import base_of
     from harness.running.request import request_of
 
@@ -240,6 +250,7 @@ def request_for(
         limits=limits,
         engine=offer.engine,
         kind=offer.device,
+        weights=weights_at_hand(entry.table, settings.params, weights),
     )
 
 
@@ -253,6 +264,7 @@ class _LookUp:
     limits: Limits
     preset: str | None
     records: Mapping[RunName, Record]
+    weights: Path
 
     def planned(self, cell: Cell, costs: Costs) -> Planned:
         """The run with its state and its cost."""
@@ -283,6 +295,7 @@ class _LookUp:
             overrides=dict(cell.variant.overrides),
             offer=self.offer,
             limits=self.limits,
+            weights=self.weights,
         )
 
     def of_entries(self) -> list[Cell]:
@@ -303,7 +316,10 @@ class _LookUp:
         from harness.metrics import METRICS_VERSION
 
         if request.entry.kind == "folder":
-            is_same = record.run_key == request.key.hash
+            key = request.key
+            if request.weights is None:  # not here: whoever did the run had them
+                key = key.with_weights(record.weights)
+            is_same = record.run_key == key.hash
         else:  # what an image is, only its engine can say; `harness.evaluate` will
             is_same = (record.pack.version, record.entry.params) == (
                 request.pack.version,

@@ -185,6 +185,8 @@ class Entry:
             key: list(value) if isinstance(value, tuple) else value for key, value in told.items()
         }
         told["source"] = _public_source(self)
+        if self.table.needed_where:
+            told["needed_where"] = self.table.needed_where
         if isinstance(self.table, SubmissionTable):
             told["pinned"] = self.table.pinned
         told["deviations"] = [deviation.model_dump() for deviation in self.deviations]

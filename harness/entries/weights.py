@@ -56,11 +56,7 @@ def needed_by(table: EntryTable, params: Mapping[str, Parameter], folder: Path |
     Raises:
         UsageError: a name that is neither in the table nor described, or a wrong description.
     """
-    always = [name for name in table.backbones if name not in table.needed_where]
-    chosen, is_random = params.get("backbone"), params.get("weights") == "random"
-    if isinstance(chosen, str) and (chosen in always or len(always) > 1):
-        always = [chosen]
-    network = files_of(always, folder)
+    network = files_of(_networks(table, params.get("backbone")), folder)
     others = files_of(
         [
             name
@@ -69,9 +65,21 @@ def needed_by(table: EntryTable, params: Mapping[str, Parameter], folder: Path |
         ],
         folder,
     )
-    if not is_random:
+    if params.get("weights") != "random":
         return Needed((*network, *others))
     return Needed(tuple(others), tuple(file for file in network if file.is_own))
+
+
+def _networks(table: EntryTable, chosen: object) -> list[str]:
+    """The networks that an entry reads, by name, where its parameter `backbone` is `chosen`."""
+    listed = [name for name in table.backbones if name not in table.needed_where]
+    if isinstance(chosen, str) and (chosen in listed or len(listed) > 1):
+        return [chosen]
+    if listed and chosen in WEIGHT_FILES:
+        raise UsageError(
+            f"{table.name} takes the backbone {listed[0]} alone, and not {chosen}", where="backbone"
+        )
+    return listed
 
 
 def require_for(
@@ -98,6 +106,16 @@ def require_for(
     found = [_part(file, digest) for file, digest in digests.items()]
     found += [_part(file, None) for file in needed.described]
     return tuple(sorted(found, key=lambda part: part.name))
+
+
+def weights_at_hand(
+    table: EntryTable, params: Mapping[str, Parameter], folder: Path | None
+) -> tuple[WeightsPart, ...] | None:
+    """As `require_for`; None where not all of it is there: a plan needs no weights."""
+    try:
+        return require_for(table, params, folder)
+    except (WeightsMissing, UsageError):
+        return None
 
 
 def _digest_in(folder: Path | None, file: WeightFile) -> str | None:

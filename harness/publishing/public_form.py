@@ -58,6 +58,7 @@ def public_form(record: Record, salt: str | None = None) -> Record:
         unranked_reason=record.unranked_reason,
         limits=record.limits,
         machine=record.machine,
+        weights=record.weights,
         source=record.source,
         rescored=record.rescored,
         times=TimesPart(

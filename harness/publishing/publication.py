@@ -177,7 +177,7 @@ def record_problems(record: Record, found: Review, known: KnownReleases) -> list
 
 
 def _track_problems(record: Record, found: Review) -> Iterator[str]:
-    from harness.board.tracks import OPEN_TRACK, is_foreign, reasons_of
+    from harness.board.tracks import OPEN_TRACK, UNPINNED, is_foreign, reasons_of
 
     is_hidden = is_sealed(record.pack.visibility)
     if (record.track == "sealed") != is_hidden:
@@ -188,8 +188,9 @@ def _track_problems(record: Record, found: Review) -> Iterator[str]:
     if is_nobodys:
         yield f"it is trained here, and unreviewed: {found.told}"
     reasons = [*reasons_of(record), *found.reasons]
-    # Records of harness 0.1 said nothing of the track.
-    said = [reasons, [reason for reason in reasons if reason != OPEN_TRACK]]
+    # Records of older harnesses said nothing of the track, or nothing of weight files.
+    unsaid = {OPEN_TRACK} | (set() if record.weights is not None else {UNPINNED})
+    said = [reasons, [reason for reason in reasons if reason not in unsaid]]
     if record.track == "trained-here" and is_foreign(record.model):
         yield "it is trained here, and its model may be another's"
     told = (record.ranked, record.unranked_reason or "")

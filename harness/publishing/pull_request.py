@@ -47,6 +47,12 @@ RECORDS = PurePosixPath("leaderboard/records")
 SUBMISSIONS = PurePosixPath("submissions")
 KEYS = PurePosixPath("leaderboard/keys")
 KNOWN = PurePosixPath("harness/benchmarks/known.toml")
+TABLES = {
+    KNOWN: "the known releases, by which rows are named and ranked",
+    PurePosixPath(
+        "baselines/kit/weight_files.py"
+    ): "the pretrained files, by which rows are ranked",
+}
 MAX_FILE_BYTES = 32 * 1024**2
 STAYS = ("team", "submitted", "withdrawn")
 """What of a submission its author cannot change: who is counted, who came first, what was judged.
@@ -183,9 +189,9 @@ class PullRequest:
             lines += self._derived(records)
         lines += [f"new: {each}" for each in self._new_rows()]
         lines += [
-            f"{change.kind}: the known releases, by which rows are named and ranked ({KNOWN})"
+            f"{change.kind}: {told} ({change.path})"
             for change in self.changes
-            if change.path == str(KNOWN)
+            if (told := TABLES.get(PurePosixPath(change.path)))
         ]
         lines += [
             f"{change.kind}: the key {change.path}: who holds it signs for the board"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -72,6 +73,23 @@ class WeightsPart(Part):
     """Of an own backbone: its network in timm's words."""
     description: Sha256 | None = None
     """Of an own backbone: hash over what its description says of network and normalisation."""
+
+    @property
+    def shown(self) -> str:
+        """Name, network of an own one, and digest, for whoever reads of it."""
+        network = f" ({self.architecture})" if self.architecture else ""
+        return f"{self.name}{network} {self.sha256 or 'with random weights'}"
+
+
+def weights_in_key(weights: Sequence[WeightsPart] | None) -> dict[str, object]:
+    """What weight files add to a run key: `weights`, by name what decides a result; nothing where
+    there are none, or nothing is known of them.
+    """
+    told = {
+        part.name: part.model_dump(include={"sha256", "description"}, exclude_none=True)
+        for part in weights or ()
+    }
+    return {"weights": told} if told else {}
 
 
 class LogPart(Part):

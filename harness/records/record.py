@@ -16,7 +16,15 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Fault, Status
-from harness.records.parts import EngineFactsPart, Mark, OutcomePart, Part, Sha256, SourcesPart
+from harness.records.parts import (
+    EngineFactsPart,
+    Mark,
+    OutcomePart,
+    Part,
+    Sha256,
+    SourcesPart,
+    WeightsPart,
+)
 
 SCHEMA_VERSION = 1
 
@@ -321,6 +329,9 @@ class Record(Part):
     limits: dict[str, float | int]
     """Limits of the run."""
     machine: MachinePart
+    weights: tuple[WeightsPart, ...] | None = None
+    """The pretrained files that the entry could read, by name; None where an older harness wrote the
+    record."""
     source: SourcePart
     times: TimesPart
     training: TrainingPart | None = None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import harness
 from harness.contract import CONTRACT_VERSION
+from harness.records.parts import weights_in_key
 from harness.records.record import Record, content_hash
 
 if TYPE_CHECKING:
-    from harness.records.parts import SourcesPart
+    from harness.records.parts import SourcesPart, WeightsPart
     from harness.records.record import Parameter
 
 
@@ -45,6 +46,7 @@ class RunKey:
         model: str | None = None,
         made_of: SourcesPart | None = None,
         patients: str | None = None,
+        weights: Sequence[WeightsPart] | None = (),
     ) -> RunKey:
         """The key of a run that this harness does.
 
@@ -60,8 +62,9 @@ class RunKey:
             model: hash of a model that is given.
             made_of: what the identity of a folder is made of.
             patients: digest of the patients' assignment.
+            weights: pretrained files that it can read; None: nothing is known of them here.
         """
-        parts = {
+        parts: dict[str, object] = {
             "identity": identity,
             "params": dict(params),
             "training": dict(training),
@@ -73,7 +76,12 @@ class RunKey:
             "contract": CONTRACT_VERSION,
             "harness": harness.__version__,
         }
+        parts |= weights_in_key(weights)
         return cls(parts, model, made_of=made_of, patients=patients)
+
+    def with_weights(self, weights: Sequence[WeightsPart] | None) -> RunKey:
+        """The key of the same run with these pretrained files."""
+        return replace(self, training={**self.training, **weights_in_key(weights)})
 
     @classmethod
     def of_record(cls, record: Record) -> RunKey | None:
@@ -106,13 +114,17 @@ class RunKey:
             old: the stored record.
             more: by name, what else is compared: its value in the record, and now.
         """
-        now = {"model": "trained", "patients": None, **self.parts}
+        now = {"model": "trained", "patients": None, "weights": None, **self.parts}
         before = {
+            "weights": None,
             **_parts_of(old),
             "model": _given_model(old) or "trained",
             "patients": old.pack.patients_digest,
         }
-        told = [(name, before[name], now[name]) for name in before if name != "params"]
+        told = [
+            (name, before[name], now[name]) for name in before if name not in ("params", "weights")
+        ]
+        told.append(("weights", _in_words(before["weights"]), _in_words(now["weights"])))
         told += [(name, was, new) for name, (was, new) in more.items()]
         mine, theirs = dict(now["params"]), old.entry.params  # type: ignore[call-overload]
         told += [
@@ -127,6 +139,14 @@ class RunKey:
         return "; ".join(found) or "the rule by which checkpoints are judged"
 
 
+def _in_words(weights: object) -> str:
+    """The `weights` of a key, each file with its digest."""
+    if not isinstance(weights, dict):
+        return "not told"
+    each = [f"{name} ({', '.join(told.values()) or 'random'})" for name, told in weights.items()]
+    return ", ".join(sorted(each))
+
+
 def _parts_of(record: Record) -> dict[str, object]:
     """What a record holds of its key's parts, but for the rule by which checkpoints were judged."""
     return {
@@ -139,6 +159,7 @@ def _parts_of(record: Record) -> dict[str, object]:
         "threads": record.machine.threads,
         "contract": record.source.contract,
         "harness": record.source.version,
+        **weights_in_key(record.weights),
     }
 
 

@@ -223,7 +223,7 @@ def _run(
     check_presets([entry], [pack], options.preset, reporter)
     settings = entry.settings(base_of(pack), preset=options.preset, overrides=overrides)
     weights = options.weights or default_weights_folder()
-    require_for(entry.table, settings.params, weights)
+    files = require_for(entry.table, settings.params, weights)
     with _temporary_store() as folder:
         place = RunPlace(engine, Store(folder), cache, weights, reporter, keep_log=True)
         request = request_of(
@@ -236,6 +236,7 @@ def _run(
             limits=limits_for(entry.limits, options.limit),
             engine=engine,
             is_audited=is_audited(entry, program, options.audit),
+            weights=files,
         )
         record = execute(request, place)
         verdict.log = NO_LOG

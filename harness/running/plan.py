@@ -129,9 +129,12 @@ def _requests(
         for entry in entries
         for pack in packs
     }
-    for entry in entries:
-        for pack in packs:
-            require_for(entry.table, settings[entry.name, pack.name].params, place.weights)
+    weights = {
+        name: require_for(entry.table, settings[name].params, place.weights)
+        for entry in entries
+        for pack in packs
+        if (name := (entry.name, pack.name))
+    }
     for entry in entries:
         program = prepare_program(entry, place.engine)
         limits = limits_for(entry.limits, options.limit)
@@ -152,6 +155,7 @@ def _requests(
                     engine=place.engine,
                     is_audited=is_audited(described, program, options.audit),
                     model=given,
+                    weights=weights[entry.name, pack.name],
                 )
 
 

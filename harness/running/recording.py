@@ -32,7 +32,7 @@ from harness.records.record import (
 from harness.records.source import source
 from harness.running.audit import AnswersHash
 from harness.running.machine import machine
-from harness.running.remarks import facts_part, remarks_of
+from harness.running.remarks import facts_part, remarks_of, remarks_on_weights
 from harness.running.request import Request, RunPlace
 from harness.session.one_image import Answer
 from harness.session.scoring import ground_truth
@@ -89,7 +89,12 @@ def record_of(
     entry, scores = request.entry, progress.scores if outcome.status is Status.OK else None
     track = track_of(entry, request.pack, progress.model)
     is_ranked, reason = ranking(
-        request.settings, request.pack, place.engine, track=track, model=progress.model
+        request.settings,
+        request.pack,
+        place.engine,
+        track=track,
+        model=progress.model,
+        weights=request.weights,
     )
     facts = facts_part(progress.facts)
     remarks = remarks_of(
@@ -99,6 +104,7 @@ def record_of(
         constant_maps=progress.constant_maps,
         has_scores_from_maps=progress.has_scores_from_maps,
     )
+    remarks += remarks_on_weights(request.weights or ())
     record = Record(
         run_key=request.key.hash,
         entry=EntryPart(
@@ -125,6 +131,7 @@ def record_of(
         unranked_reason=reason,
         limits=request.limits.as_dict(),
         machine=machine(place.engine, request.device, request.limits.threads),
+        weights=request.weights,
         source=source(METRICS_VERSION),
         times=_times(progress),
         training=progress.training,

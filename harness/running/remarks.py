@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.engines.base import EngineFacts
+from harness.entries.weights import is_pinned
 from harness.metrics import RunScores
-from harness.records.parts import EngineFactsPart, Mark
+from harness.records.parts import EngineFactsPart, Mark, WeightsPart
 from harness.records.record import TrainingPart
 
 FEWEST_EQUAL = 3  # two checkpoints that are worth the same may be so by chance
@@ -66,6 +67,18 @@ def remarks_of(
         found.append(Remark(f"{constant_maps} test images have a map of one and the same value"))
     collapses = [*_collapses(scores, constant_maps), *_equal_checkpoints(training)]
     return found + [Remark(text + _HINT, Mark.COLLAPSED) for text in collapses]
+
+
+def remarks_on_weights(weights: Sequence[WeightsPart]) -> list[Remark]:
+    """The pretrained files that no digest of the committed table vouches for, each with its own."""
+    return [
+        Remark(
+            f"{each.shown} is no pretrained file of the committed table"
+            " (baselines/kit/weight_files.py): the run takes no rank until a maintainer lists it"
+        )
+        for each in weights
+        if each.sha256 and not is_pinned(each.name, each.sha256)
+    ]
 
 
 def _of_engine(facts: EngineFactsPart | None, *, is_ok: bool) -> Iterator[Remark]:

@@ -13,7 +13,7 @@ from harness.engines.base import Engine, Launch, Limits, Program, Verb
 from harness.engines.gpu import nvidia
 from harness.entries.entry import Entry, Settings
 from harness.entries.reviewed import NOTHING_REVIEWED, Reviewed
-from harness.records.parts import SourcesPart
+from harness.records.parts import SourcesPart, WeightsPart
 from harness.records.releases import unlisted_name
 from harness.records.run_key import RunKey
 from harness.records.store import RunName, Store
@@ -41,6 +41,8 @@ class Request:
     """Ask two fresh starts about some test images once more (`harness.running.audit`)."""
     model: GivenModel | None = None
     """A trained model that the call gives: the run trains none."""
+    weights: tuple[WeightsPart, ...] | None = ()
+    """Pretrained files that the entry can read; None: not known here (a campaign's plan alone)."""
 
     @property
     def trains(self) -> bool:
@@ -100,11 +102,13 @@ def request_of(
     kind: str | None = None,
     is_audited: bool = False,
     model: GivenModel | None = None,
+    weights: tuple[WeightsPart, ...] | None = (),
 ) -> Request:
     """A run with its key.
 
     Args:
-        entry, program, settings, pack, seed, device, limits, is_audited, model: see `Request`.
+        entry, program, settings, pack, seed, device, limits, is_audited, model, weights: see
+            `Request`.
         engine: what starts the program.
         kind: kind of device, where it is not one of this machine; None = it is.
     Raises:
@@ -123,8 +127,11 @@ def request_of(
         model=model.hash if model else None,
         made_of=made_of(program),
         patients=pack.patients,
+        weights=weights,
     )
-    return Request(entry, program, settings, pack, seed, device, limits, key, is_audited, model)
+    return Request(
+        entry, program, settings, pack, seed, device, limits, key, is_audited, model, weights
+    )
 
 
 def made_of(program: Program) -> SourcesPart | None:

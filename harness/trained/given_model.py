@@ -29,7 +29,7 @@ from harness.trained.model_card import (
 from harness.trained.model_store import ModelStore, StoredModel
 
 # Parts of a run key that make a model what it is; device, threads and versions do not count.
-DECISIVE = ("identity", "params", "training", "pack", "seed", "engine")
+DECISIVE = ("identity", "params", "training", "pack", "seed", "engine", "weights")
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ def _flat(parts: Mapping[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name in DECISIVE:
         value = parts.get(name)
-        flat |= value if isinstance(value, dict) else {name: value}
+        is_table = isinstance(value, dict) and name != "weights"
+        flat |= value if is_table else {name: value}
     return flat
 
 

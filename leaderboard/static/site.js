@@ -7,10 +7,10 @@
   "use strict";
 
   var DEFAULTS = {
-    view: "localisation", rows: "all", bench: "", track: "", family: "", pre: "", maps: "", q: "",
-    sort: "", dir: ""
+    view: "localisation", rows: "all", bench: "", track: "", methods: "", family: "", pre: "", maps: "",
+    q: "", sort: "", dir: ""
   };
-  var CHOICES = ["view", "rows", "bench", "track", "family", "pre", "maps", "q"];
+  var CHOICES = ["view", "rows", "bench", "track", "methods", "family", "pre", "maps", "q"];
   var form = document.getElementById("filters");
   var tables = list(document, "table[data-table]");
 
@@ -57,7 +57,9 @@
   // ---- sorting --------------------------------------------------------------------------
 
   function prepare(table) {
-    table.lines = Array.prototype.slice.call(table.tBodies[0].rows);
+    table.lines = list(table, "tbody tr[data-source]");
+    table.headings = list(table, "tbody tr.heading");
+    table.lines.forEach(function (line) { line.section = line.parentNode; });
     table.sortable = list(table, "th[data-key]");
     table.places = positions(table);
     table.sortable.forEach(function (header) {
@@ -129,7 +131,9 @@
       });
       lines = keyed.map(function (entry) { return entry.line; });
     }
-    table.tBodies[0].append.apply(table.tBodies[0], lines);
+    // Sorted lines stand in one order across the sections; the page's own order is by section.
+    table.isSorted = Boolean(chosen);
+    lines.forEach(function (line) { (chosen ? table.tBodies[0] : line.section).append(line); });
   }
 
   // ---- filtering ------------------------------------------------------------------------
@@ -139,6 +143,7 @@
     if (state.rows === "paper" && told.source !== "paper") { return false; }
     if (state.rows === "measured" && told.source === "paper") { return false; }
     if (state.track && told.track !== state.track) { return false; }
+    if (state.methods && told.methods !== state.methods) { return false; }
     if (state.family && told.family !== state.family) { return false; }
     if (state.pre && told.pre !== state.pre) { return false; }
     if (state.maps && told.maps !== state.maps) { return false; }
@@ -152,6 +157,11 @@
     table.lines.forEach(function (line) {
       line.hidden = !isShown(line, state, words);
       if (!line.hidden) { shown += 1; }
+    });
+    table.headings.forEach(function (heading) {
+      heading.hidden = table.isSorted || table.lines.every(function (line) {
+        return line.hidden || line.section !== heading.parentNode;
+      });
     });
     return shown;
   }

@@ -49,6 +49,12 @@ SHRUNKEN_FOR: dict[str, dict[str, str]] = {
     "utrad": {"width": "32", "feed_forward": "64", "layers_per_level": "1"},
     "f-anogan": {"gan_epochs": "2", "width": "4", "code_size": "10"},
     "ganomaly": {"width": "8", "code_size": "10"},
+    "efficientad": {
+        "image_size": "128",
+        "batch_size": "1",
+        "steps_per_epoch": "1",
+        "teacher_out_channels": "8",
+    },
 }
 
 

@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from baselines.kit import backbones
-from baselines.kit.weight_files import WEIGHT_FILES
+from baselines.kit.weight_files import WEIGHT_FILES, sha256_of
 from harness.entries.opening import open_entry
 from harness.entries.starting import RECIPES, start_folder
 from tests.paths import REPOSITORY
 
 from . import kit_page
-from .conftest import Listener
+from .conftest import BASELINES, Listener, open_baseline
 
 SMALL = {"image_size": 32, "batch_size": 4, "epochs": 2, "checkpoint_every_epochs": 1,
          "coreset_sampling_ratio": 0.05, "n_features": 20, "flow_steps": 2}  # fmt: skip
@@ -99,6 +101,28 @@ def test_pretrained_weights_come_from_the_weights_folder_and_from_nowhere_else(
     (name,) = (each for each in teacher if each.endswith("layer1.0.conv1.weight"))
     torch.testing.assert_close(teacher[name], state["layer1.0.conv1.weight"])
     assert not torch.equal(student[name], state["layer1.0.conv1.weight"])
+
+
+def test_a_backbone_of_ones_own_comes_with_its_own_normalisation_and_stages_by_stride(
+    tmp_path: Path,
+) -> None:
+    network = timm.create_model("efficientnet_lite0", pretrained=False)
+    save_file(network.state_dict(), tmp_path / "mine.safetensors")
+    digest = sha256_of(tmp_path / "mine.safetensors")
+    (tmp_path / "mine.toml").write_text(
+        f'architecture = "efficientnet_lite0"\nsha256 = "{digest}"\n'
+        "mean = [0.0, 0.0, 0.0]\nstd = [0.5, 0.5, 0.25]\n"
+    )
+    entry = open_baseline(BASELINES / "supersimplenet")
+    params = entry.params(weights="imagenet", backbone="mine", layers=["layer1", "layer2"])
+    model = entry.model("cpu", 0, params, tmp_path)
+    white = model.normalised(torch.full((1, 1, 64, 64), 255, dtype=torch.uint8))
+    assert white[0, :, 0, 0].tolist() == [2, 2, 4]
+    extractor = model.model.feature_extractor.feature_extractor
+    assert list(extractor.reductions) == [4, 8]
+    for name, value in extractor.feature_extractor.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name])
+    assert model.frozen.identity.startswith(f"sha256:{digest} described by ")
 
 
 def test_a_checkpoint_of_ones_own_is_loaded_as_the_readme_says(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.board.reviews import Review
+from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
+from harness.board.reviews import Review, marked
 from harness.board.rows import ranked_records, summarise
 from harness.board.terminal_tables import result_tables
 from harness.board.tracks import OPEN_TRACK, ranking, reasons_of, why_unranked
@@ -34,6 +35,11 @@ def test_a_run_of_the_open_track_never_says_that_it_is_ranked() -> None:
     assert ranked_as("open", weights="random") == (False, "random weights, open track")
 
 
+def test_efficientad_without_the_images_that_it_is_defined_with_takes_no_rank() -> None:
+    assert ranked_as("trained-here", penalty="none") == (False, "no penalty images")
+    assert ranked_as("trained-here", penalty="imagenet") == (True, None)
+
+
 def test_an_old_record_that_says_so_is_read_and_takes_no_rank(
     make_record: MakeRecord, tmp_path
 ) -> None:
@@ -48,6 +54,69 @@ def test_an_old_record_that_says_so_is_read_and_takes_no_rank(
     assert ranked_records([record]) == {}
     assert f"unranked ({OPEN_TRACK})" in result_tables([record], width=400)
     assert "ok, unranked" in result_tables([record], width=400)
+
+
+def part(name: str = "resnet18", digest: str | None = None, **more: Any) -> dict[str, Any]:
+    known = WEIGHT_FILES["resnet18"].sha256
+    return {"name": name, "file": f"{name}.pth", "sha256": f"sha256:{digest or known}", **more}
+
+
+NET = {"backbones": ["resnet18", "wide_resnet50_2"]}
+OWN = part("mine", "0" * 64, architecture="resnet18", description="sha256:" + "1" * 64)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "params", "weights", "reasons"),
+    [
+        (NET, {}, [part()], []),
+        (NET, {"backbone": "resnet18"}, [part()], []),
+        (NET, {}, [part(digest="0" * 64)], ["unpinned weights"]),
+        (NET, {}, [part("vit_small_patch14_dinov2", "0" * 64)], ["unpinned weights"]),
+        (NET, {"backbone": "mine"}, [OWN], ["own backbone"]),
+        (NET, {"backbone": "mine"}, [part(), OWN], ["own backbone"]),
+        # It read a file, and tells of none, or of another one.
+        (NET, {}, None, ["unpinned weights"]),
+        (NET, {}, [], ["unpinned weights"]),
+        (NET, {"backbone": "wide_resnet50_2"}, [part()], ["unpinned weights"]),
+        # It read none.
+        (NET, {"weights": "random"}, None, ["random weights"]),
+        (NET, {"weights": "random"}, [OWN | {"sha256": None}], ["random weights"]),
+        ({}, {}, None, []),
+        (
+            {"backbones": ["imagenette2"], "needed_where": {"imagenette2": {"penalty": "imagenet"}}},
+            {}, [], [],
+        ),
+    ],
+)  # fmt: skip
+def test_a_row_ranks_only_with_pretrained_files_of_the_committed_table(
+    make_record: MakeRecord, metadata: Any, params: Any, weights: Any, reasons: list[str]
+) -> None:
+    record = make_record(metadata=metadata, params=params, weights=weights)
+    assert reasons_of(record) == why_unranked(record) == reasons
+
+
+def test_a_file_that_is_listed_later_ranks_from_then_on(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = make_record(
+        metadata={"backbones": ["toynet"]}, weights=[part("toynet", "0" * 64)],
+        ranked=False, unranked_reason="unpinned weights, unreviewed",
+    )  # fmt: skip
+    assert marked(stored, Review((), "")).unranked_reason == "unpinned weights"
+    monkeypatch.setitem(WEIGHT_FILES, "toynet", WeightFile("toynet", "toynet.pth", "0" * 64))
+    assert marked(stored, Review((), "")).ranked
+    assert marked(stored, Review(("unreviewed",), "")).unranked_reason == "unreviewed"
+
+
+def test_seeds_with_different_pretrained_files_are_no_mean(make_record: MakeRecord) -> None:
+    wide = (
+        part("wide_resnet50_2", "95faca4d" + "0" * 56),
+        part("wide_resnet50_2", "95faca4d" + "1" * 56),
+    )
+    runs = [make_record(seed=seed, weights=[each]) for seed, each in enumerate(wide)]
+    (row,) = summarise(runs)
+    assert row.unranked_reason == "the seeds ran with different pretrained weights"
+    assert row.weight_files == tuple(f"wide_resnet50_2 {each['sha256']}" for each in wide)
 
 
 def test_what_a_record_says_against_itself_counts_as_well(make_record: MakeRecord) -> None:

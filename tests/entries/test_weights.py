@@ -255,7 +255,6 @@ def test_an_entry_needs_only_the_files_that_its_parameters_name(tmp_path: Path) 
     assert needed(SEVERAL, weights="imagenet", backbone="resnet18") == ["resnet18"]
     assert needed(SEVERAL, weights="imagenet") == ["resnet18", "wide_resnet50_2"]
     assert needed(SEVERAL, weights="imagenet", backbone="vgg16") == ["vgg16"]
-    assert needed(table("resnet18"), backbone="vgg16") == ["resnet18"]  # it has no choice
     assert weights.require_for(table(), {}, None) == ()
     assert weights.require_for(SEVERAL, {"weights": "random"}, tmp_path) == ()
 
@@ -301,6 +300,72 @@ def test_the_list_says_what_is_there_and_what_is_known(
     assert verb.main(["list", "nodigest", "--json", "--weights", str(tmp_path)]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["is_there"], found["is_pinned"], found["is_address_tried"]) == (False,) * 3
+
+
+def describe(folder: Path, digest: str = DIGEST, address: str = "") -> Path:
+    """The description of an own backbone called mine, in a folder of its own."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "mine.toml"
+    path.write_text(
+        f'architecture = "resnet18"\nsha256 = "{digest}"\nmean = [0, 0, 0]\nstd = [1, 1, 1]\n'
+        + (f'address = "{address}"\n' if address else "")
+    )
+    return path
+
+
+def add(description: Path, folder: Path) -> int:
+    return verb.main(["add", str(description), "--weights", str(folder)])
+
+
+def test_an_own_backbone_is_taken_from_beside_its_description(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description, folder = describe(tmp_path / "here"), tmp_path / "weights"
+    (tmp_path / "here" / "mine.safetensors").write_bytes(CONTENT)
+    description.chmod(0o600)
+    assert add(description, folder) == 0
+    assert "--set backbone=mine" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.safetensors", "mine.toml"]
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir())
+    assert verb.main(["list", "mine", "--weights", str(folder)]) == 0
+    assert "there, own backbone: resnet18, no rank" in capsys.readouterr().out
+    (found,) = weights.require_for(SEVERAL, {"backbone": "mine"}, folder)
+    assert (found.sha256, found.architecture) == (f"sha256:{DIGEST}", "resnet18")
+    assert not weights.is_pinned(found.name, found.sha256)
+    (found,) = weights.require_for(SEVERAL, {"backbone": "mine", "weights": "random"}, folder)
+    assert (found.file, found.sha256) == (None, None)
+    assert found.description is not None
+
+
+def test_an_own_backbone_is_fetched_from_its_address(server: Server, tmp_path: Path) -> None:
+    description = describe(tmp_path / "here", address=server.url + FILE.file_name)
+    assert add(description, tmp_path / "weights") == 0
+    assert (tmp_path / "weights" / "mine.safetensors").read_bytes() == CONTENT
+
+
+def test_an_own_backbone_that_cannot_be_had_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    with pytest.raises(WeightsMissing, match="its description names no address"):
+        add(describe(tmp_path / "here"), folder)
+    (tmp_path / "here" / "mine.safetensors").write_bytes(b"another")
+    with pytest.raises(WeightsMissing, match=r"mine\.safetensors has SHA-256"):
+        add(tmp_path / "here" / "mine.toml", folder)
+    with pytest.raises(UsageError, match="sha256 must be 64 hex digits"):
+        add(describe(tmp_path / "here", digest="12"), folder)
+    with pytest.raises(UsageError, match="cannot be read"):
+        add(tmp_path / "there.toml", folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_an_entry_without_a_choice_takes_no_other_backbone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="takes the backbone resnet18 alone"):
+        weights.require_for(table("resnet18"), {"backbone": "vgg16"}, tmp_path)
+    describe(tmp_path, digest="12")
+    with pytest.raises(UsageError, match="sha256 must be 64 hex digits"):
+        weights.require_for(SEVERAL, {"backbone": "mine"}, tmp_path)
+    with pytest.raises(UsageError, match=r"no weights for 'moon'") as caught:
+        weights.require_for(SEVERAL, {"backbone": "moon"}, tmp_path)
+    assert "weights add FILE.toml" in caught.value.fix
 
 
 def test_a_digest_is_pinned_by_the_committed_table_alone() -> None:

@@ -17,7 +17,7 @@ PAGES = (
 )  # fmt: skip
 TABLE = "table[data-table='six-localisation']"
 IN_VIEW = ".view:not([hidden]) table[data-table]"
-SHOWN = f"{TABLE} tbody tr:not([hidden])"
+SHOWN = f"{TABLE} tbody tr[data-source]:not([hidden])"
 
 
 def names(page, selector=SHOWN):
@@ -118,7 +118,7 @@ def test_the_first_tab_stop_leads_past_the_head(visit, example_site):
     ("field", "value", "attribute"),
     [
         ("track", "open", "data-track"), ("family", "flow", "data-family"),
-        ("pre", "imagenet", "data-pre"), ("maps", "no", "data-maps"),
+        ("methods", "bmad", "data-methods"), ("pre", "imagenet", "data-pre"), ("maps", "no", "data-maps"),
     ],
 )  # fmt: skip
 def test_a_filter_leaves_the_rows_that_fit(visit, example_site, field, value, attribute):
@@ -128,12 +128,33 @@ def test_a_filter_leaves_the_rows_that_fit(visit, example_site, field, value, at
     rows = page.locator(SHOWN)
     assert 0 < rows.count() < everything
     assert {rows.nth(n).get_attribute(attribute) for n in range(rows.count())} == {value}
-    total = page.locator(f"{IN_VIEW} tbody tr").count()
-    shown = page.locator(f"{IN_VIEW} tbody tr:not([hidden])").count()
+    total = page.locator(f"{IN_VIEW} tbody tr[data-source]").count()
+    shown = page.locator(f"{IN_VIEW} tbody tr[data-source]:not([hidden])").count()
     assert page.inner_text("#count") == f"{shown} of {total} rows"
     page.click("button[type=reset]")
     assert page.locator(SHOWN).count() == everything
     assert "#" not in page.url
+
+
+def test_headings_stand_over_what_is_shown_of_their_group_in_the_pages_own_order(
+    visit, build_site, make_record
+):
+    titles = {"padim": "PaDiM", "dinomaly": "Dinomaly", "stfpm": "STFPM"}
+    records = [make_record(entry=name, title=title) for name, title in titles.items()]
+    page = visit().open(build_site(records) / "index.html")
+    heading = f"{TABLE} tr.heading:not([hidden])"
+    groups = ["BMAD’s fifteen", "Since", "As the paper reports"]
+    assert page.locator(heading).all_inner_texts() == groups
+    assert names(page)[:3] == ["PaDiM", "STFPM", "Dinomaly"]
+    press(page, "method")
+    assert page.locator(heading).count() == 0
+    assert names(page) == sorted(names(page), key=str.lower)
+    press(page, "method")
+    press(page, "method")
+    assert page.locator(heading).all_inner_texts() == groups
+    page.select_option("[name=methods]", "since")
+    assert page.locator(heading).all_inner_texts() == ["Since"]
+    assert names(page) == ["Dinomaly"]
 
 
 def test_rows_views_and_texts_are_filtered(visit, example_site):
@@ -203,7 +224,7 @@ def test_every_row_has_an_address_that_shows_it(visit, example_site):
     links = page.eval_on_selector_all(
         ".here", "all => all.map(a => a.getAttribute('href').slice(1))"
     )
-    assert len(links) == page.locator("table[data-table] tbody tr").count()
+    assert len(links) == page.locator("table[data-table] tbody tr[data-source]").count()
     for link in (links[0], next(link for link in links if link.startswith("six-dice."))):
         page = visit().open(example_site / "index.html", link)
         row = page.locator(f"[id='{link}']")

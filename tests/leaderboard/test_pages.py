@@ -23,7 +23,9 @@ from harness.board.site_data import (
 )
 from harness.common.statuses import STATUS_TABLE, Fault, Status
 from harness.publishing.site_build import benchmark_cards
+from leaderboard import words
 from leaderboard.builder import build
+from leaderboard.paper import read_paper
 from tests.record_factory import comparison
 
 ONE = ("image_auroc", None)
@@ -328,3 +330,38 @@ def test_the_data_card_of_a_pack_that_is_hidden_now_is_not_shown(build_site, mak
     assert not (folder / "data/datacards/clinic.md").exists()
     assert "secret" not in (folder / "benchmarks/clinic.html").read_text()
     assert [p.parent.name for p in folder.parent.rglob("*up--*.md")] == ["datacards"]
+
+
+def test_the_methods_of_the_board_are_the_papers_and_those_since():
+    paper = {value.method for value in read_paper()}
+    assert len(paper) == len(words.PAPER_FAMILIES) == 15
+    assert {words.method_group(title, {}) for title in paper} == {"bmad"}
+    assert words.method_group("patch core", {"family": "memory bank"}) == "bmad"
+    assert words.method_group("Dinomaly", {"family": "other"}) == "since"
+    assert words.method_group("Mean grey", {"family": "trivial"}) == ""
+    assert words.method_group("PatchCore", {"family": "trivial"}) == ""
+
+
+def test_headings_divide_the_front_page_where_there_is_more_than_one_group(build_site, make_record):
+    def headings(*made):
+        page = (build_site(made, paper=()) / "index.html").read_text()
+        table = re.search(
+            r'<table class="board" data-table="six-localisation">.*?</table>', page, re.S
+        )[0]
+        found = re.findall(
+            r'class="heading">.*?<span>(.*?)</span>|class="name">.*?>([^<]+)</a>', table
+        )
+        return [heading or f"- {name}" for heading, name in found]
+
+    old = make_record(entry="stfpm", title="STFPM", metrics={ONE: 0.7})
+    new = make_record(entry="dinomaly", title="Dinomaly", metrics={ONE: 0.9})
+    grey = make_record(
+        entry="trivial-mean-grey",
+        title="Mean grey",
+        metadata={"family": "trivial"},
+        metrics={ONE: 0.6},
+    )
+    assert headings(old) == ["- STFPM"]
+    assert headings(new, old, grey) == [
+        "BMAD’s fifteen", "- STFPM", "Since", "- Dinomaly", "Trivial baselines and look-ups", "- Mean grey",
+    ]  # fmt: skip

@@ -29,7 +29,7 @@ HIDDEN = {"visibility": "hidden", "track": "sealed", "benchmark": "harbour"}
 # Every field of a record, and what becomes of it. A new field must be decided on here.
 KEPT = {
     "schema_version", "run_key", "seed", "track", "ranked", "unranked_reason", "limits", "entry", "pack",
-    "machine", "source", "rescored", "audit", "outcome.status", "metrics.id", "metrics.grid", "metrics.n",
+    "machine", "weights", "source", "rescored", "audit", "outcome.status", "metrics.id", "metrics.grid", "metrics.n",
 }  # fmt: skip
 ROUNDED = {
     "metrics.value", "times.started", "times.total", "times.train", "times.start_up", "times.predict",

@@ -84,6 +84,9 @@ def test_a_hidden_record_in_full_is_refused(fork, run):
     assert "not in its public form" in told
 
 
+UNPINNED = {"name": "mine", "file": "mine.pth", "sha256": "sha256:" + "0" * 64}
+
+
 def change(name: str, value: object) -> Callable[[dict], None]:
     def made(data: dict) -> None:
         *parents, last = name.split(".")
@@ -112,6 +115,8 @@ def change(name: str, value: object) -> Callable[[dict], None]:
         (change("machine.isolation", "none"), "its run key"),
         (change("entry.kind", "image"), "not built from a folder"),
         (change("entry.preset", "demo"), "whether it may take a rank is wrong"),
+        (change("weights", [UNPINNED]), "its run key is not that of its own parts"),
+        (change("entry.metadata.backbones", ["resnet18"]), "against it: unpinned weights"),
         (change("ranked", False), "whether it may take a rank is wrong"),
         (change("evidence", None), "names no evidence"),
         (change("outcome.status", "gpu_lost"), "which is no result"),

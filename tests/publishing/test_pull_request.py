@@ -190,11 +190,13 @@ def test_what_a_maintainer_changes_is_told_in_lines(
     run(folder="new", benchmark="liver", seed=1, scores=2)
     assert add(published, tmp_path / "new") == 0
     touch("leaderboard/keys/me.pem")(published)
+    touch("baselines/kit/weight_files.py")(published)
     request = PullRequest(published, "origin/main", is_maintainers=True)
     assert request.problems() == []
     told = request.proofs()
     assert "new: patchcore on liver, an entry of the base" in told
     assert any("the key leaderboard/keys/me.pem" in line for line in told)
+    assert any("the pretrained files, by which rows are ranked" in line for line in told)
     assert any("other files, which nothing here judges" in line for line in told)
 
 

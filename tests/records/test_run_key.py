@@ -7,7 +7,7 @@ from typing import Any
 import harness
 from harness.contract import CONTRACT_VERSION
 from harness.entries.entry import TrainingTable
-from harness.records.parts import SourcesPart
+from harness.records.parts import SourcesPart, WeightsPart
 from harness.records.record import Record, content_hash
 from harness.records.run_key import RunKey
 from tests.record_factory import record
@@ -79,6 +79,32 @@ def test_whose_the_images_are_counts_for_the_run_and_not_for_a_training() -> Non
     known = finished(record())
     told = of_record(known, patients="none").difference(known)
     assert f"patients was {known.pack.patients_digest} and is none" in told
+
+
+WEIGHTS = (WeightsPart(name="resnet18", file="resnet18.pth", sha256="sha256:" + "a" * 64),)
+
+
+def test_a_pretrained_file_counts_for_the_run_and_for_its_training() -> None:
+    plain, one = (RunKey.of_run(**DECISIVE, weights=each) for each in ((), WEIGHTS))
+    other = WEIGHTS[0].model_copy(update={"sha256": "sha256:" + "b" * 64})
+    described = WEIGHTS[0].model_copy(update={"description": "sha256:" + "c" * 64})
+    keys = [
+        plain,
+        one,
+        *(RunKey.of_run(**DECISIVE, weights=(each,)) for each in (other, described)),
+    ]
+    assert len({key.hash for key in keys}) == len({key.training_hash for key in keys}) == 4
+    assert plain.hash == RunKey.of_run(**DECISIVE, weights=None).hash
+    assert plain.with_weights(WEIGHTS).hash == one.hash
+
+
+def test_a_record_with_a_pretrained_file_gives_its_key_again_and_tells_the_difference() -> None:
+    known = finished(record(weights=[each.model_dump() for each in WEIGHTS]))
+    key = RunKey.of_record(known)
+    assert key is not None
+    assert key.hash == known.run_key == of_record(known, weights=WEIGHTS).hash
+    told = of_record(known).difference(known)
+    assert told == f"weights was resnet18 ({WEIGHTS[0].sha256}) and is not told"
 
 
 def test_a_key_from_before_the_patients_were_told_still_follows_from_its_record() -> None:
