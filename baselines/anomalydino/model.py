@@ -106,7 +106,7 @@ class AnomalyDino(AnomalibModel):
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Patch tokens (B, N, D) of length 1 from (B, 1 or 3, S, S) uint8, DINOv2's last norm done."""
-        normalised = images.normalise(pixels, self.normalisation)
+        normalised = self.normalised(pixels)
         found: Tensor = self.model.extract_features(normalised)  # type: ignore[operator]
         return functional.normalize(found, dim=-1)
 

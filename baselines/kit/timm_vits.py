@@ -43,7 +43,7 @@ class VitForm:
         with torch.device("meta"):
             vit = timm.create_model(name)
         if not isinstance(vit, VisionTransformer):
-            raise ValueError(f"backbone is {name!r}, which is no vision transformer")
+            raise ValueError(f"backbone is {name!r}, which is no vision transformer")  # noqa: TRY004
         patch = vit.patch_embed.patch_size[0]
         return cls(vit.embed_dim, vit.blocks[0].attn.num_heads, len(vit.blocks), patch)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from baselines.kit import images, maps
+from baselines.kit import maps
 from baselines.kit.anomalib_backbones import float32, pretrained_backbones
 from baselines.kit.anomalib_model import AnomalibModel
 from baselines.kit.anomalib_parts import library
@@ -121,9 +121,7 @@ class TokenReconstruction(AnomalibModel):
             pixels: (B, 1 or 3, S, S) uint8.
         """
         with autocast(self.device, self._precision):
-            found = getattr(self.model, self.reconstruction)(
-                images.normalise(pixels, self.normalisation)
-            )
+            found = getattr(self.model, self.reconstruction)(self.normalised(pixels))
         result: tuple[Any, ...] = float32(found)
         return result
 

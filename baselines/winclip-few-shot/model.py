@@ -29,12 +29,12 @@ class FewShot(WinClip):
         )
         parts = []
         for step, indices in enumerate(chosen, start=1):
-            pixels = images.normalise(split.batch(indices, self.device), self.normalisation)
+            pixels = self.normalised(split.batch(indices, self.device))
             _, windows, patches = self.model.encode_image(pixels)  # type: ignore[operator]
             parts.append((*windows, patches))
             checkpoint.progress(step, len(chosen), None)
         *windows, patches = (torch.cat(same) for same in zip(*parts, strict=True))
-        self.model._visual_embeddings, self.model._patch_embeddings = windows, patches  # noqa: SLF001
+        self.model._visual_embeddings, self.model._patch_embeddings = windows, patches
         self.model.k_shot = len(patches)
 
     def load(self, folder: Path) -> None:
