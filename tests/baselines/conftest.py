@@ -36,6 +36,10 @@ SHRUNKEN = {
 }
 # What single methods need otherwise, by entry.
 SHRUNKEN_FOR: dict[str, dict[str, str]] = {
+    "dinomaly": {"image_size": "32", "map_size": "32", "mining_steps": "2"},
+    "inp-former": {"image_size": "32", "map_size": "32"},
+    # More tokens than the bank may hold.
+    "anomalydino": {"bank_size": "200"},
     # Three scales, the coarsest a quarter, each through a backbone of stride 32.
     "cs-flow": {"image_size": "128"},
     "draem": {"reconstruction_width": "2", "segmentation_width": "2"},
