@@ -21,6 +21,7 @@ from harness.common.foreign_text import in_lines, one_line
 from harness.common.near_misses import did_you_mean
 from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, parse_toml
+from harness.entries.images_wanted import ImagesWanted
 from harness.records.parts import Sha256
 from harness.records.record import Parameter
 
@@ -75,6 +76,8 @@ class EntryTable(_Table):
     """`none`, `ImageNet`, `medical` or a named other."""
     backbones: tuple[str, ...] = ()
     """Pretrained weight files that it may need, by name in `harness.weights`."""
+    images_wanted: ImagesWanted | None = None
+    """How many training images its settings need; a row with fewer is marked."""
     external_data: str = ""
     """Other data than the pack's training split, named."""
     description: str = ""
