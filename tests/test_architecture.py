@@ -196,7 +196,7 @@ def test_the_entries_import_the_contract_and_the_kit_alone() -> None:
             assert all(one.startswith(("harness.contract", "baselines.kit")) for one in ours), name
 
 
-def test_the_harness_imports_two_modules_of_the_kit() -> None:
+def test_the_harness_imports_three_modules_of_the_kit() -> None:
     tree = sources()
     used = {
         target
@@ -205,7 +205,11 @@ def test_the_harness_imports_two_modules_of_the_kit() -> None:
         for each in imports(name, source)
         if (target := module_of(each.name, tree)) and target.startswith("baselines.")
     }
-    assert used == {"baselines.kit.trivial", "baselines.kit.weight_files"}
+    assert used == {
+        "baselines.kit.own_backbones",
+        "baselines.kit.trivial",
+        "baselines.kit.weight_files",
+    }
 
 
 # -- the door -----------------------------------------------------------------------------------

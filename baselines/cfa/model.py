@@ -42,6 +42,11 @@ class LeakyEnds:
     """
 
     def __init__(self, backbone: Backbone) -> None:
+        if backbone.timm_network is not None:
+            raise ValueError(
+                f"activation is leaky_relu, which is for ResNets of torchvision;"
+                f" {backbone.name} is of timm: it can be relu there"
+            )
         self._layers = backbone.layers
         self._sums: dict[str, Tensor] = {}
         for layer in backbone.layers:
@@ -161,7 +166,7 @@ class CoupledHyperspheres:
     def embed(self, pixels: Tensor) -> Tensor:
         """Patch features (B, C, h, w) of the frozen backbone."""
         with torch.no_grad():
-            features = self.backbone(images.normalise(pixels, "imagenet"))
+            features = self.backbone(self.backbone.normalise(pixels))
             if self.ends:
                 features = self.ends.features()
         return patches.mean_patches(features)

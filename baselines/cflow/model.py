@@ -148,6 +148,11 @@ class Cflow:
         check_choice(params, "reference", ("training", "image"))
         check_choice(params, "padding", ("zeros", "reflect"))
         backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
+        if params["padding"] != "zeros" and backbone.timm_network is not None:
+            raise ValueError(
+                f"padding is {params['padding']}, and {params['backbone']} is of timm, whose"
+                " convolutions pad by themselves; it can be zeros there"
+            )
         set_padding(backbone, params["padding"])
         self.backbone = placed(backbone, self.device)
         probe = self.backbone(torch.zeros(1, 3, self.size, self.size, device=self.device))
@@ -210,7 +215,7 @@ class Cflow:
     def _layers(self, pixels: Tensor) -> Iterator[tuple[SequenceINN, Tensor, Tensor]]:
         """Per layer its decoder, fibres (B * h * w, C) and position code (h * w, D)."""
         with torch.no_grad():
-            features = self.backbone(images.normalise(pixels, "imagenet"))
+            features = self.backbone(self.backbone.normalise(pixels))
         fibres = [fibres_of(layer.float()) for layer in features]
         return zip(self.decoders, fibres, self.conditions, strict=True)
 

@@ -27,7 +27,7 @@ from baselines.kit.training import Schedule, Training
 from harness.contract import Checkpoint
 
 # The end of the sixth stage (the 36th block): 304 channels.
-LAYER = "features.6"
+LAYERS = {"efficientnet_b5": "features.6"}  # of any other, its stage of the same stride
 STRIDE = 32
 # The image, half of it, a quarter of it.
 SCALES = 3
@@ -185,8 +185,9 @@ class CsFlow:
                 f"image_size is {self.size}; it must be a multiple of {COARSEST_STRIDE}"
             )
         self.maps: bool = params["native_map"]
+        layer = LAYERS.get(params["backbone"], "layer4")
         self.backbone = placed(
-            Backbone.of(params, [LAYER], folder=weights, seed=seed),
+            Backbone.of(params, [layer], folder=weights, seed=seed),
             self.device,
         )
         probe = self.backbone(torch.zeros(1, 3, STRIDE, STRIDE, device=self.device))
@@ -204,7 +205,7 @@ class CsFlow:
 
     def extract(self, pixels: Tensor) -> Scales:
         """Frozen features of the image at its three sizes, from (B, 1 or 3, S, S) uint8."""
-        picture = images.normalise(pixels, "imagenet")
+        picture = self.backbone.normalise(pixels)
         scales = []
         with torch.no_grad():
             for scale in range(SCALES):

@@ -194,7 +194,7 @@ class CutPaste:
         kinds = 1 + len(self.params["anomalies"])
         labels = torch.arange(kinds, device=self.device).repeat_interleave(len(views) // kinds)
         with autocast(self.device, self.params["precision"]):
-            logits = self.network(images.normalise(views, "imagenet"))
+            logits = self.network(self.network.backbone.normalise(views))
         loss = functional.cross_entropy(logits.float(), labels)
         return descend(loss, optimiser)
 
@@ -206,7 +206,7 @@ class CutPaste:
 
         self.network.eval()
         embeddings = [
-            self._direction(self.network.features(images.normalise(pixels, "imagenet")))
+            self._direction(self.network.features(self.network.backbone.normalise(pixels)))
             for pixels in split.batches(self.params["batch_size"], self.device)
         ]
         density = LedoitWolf().fit(torch.cat(embeddings).cpu().numpy())
@@ -227,7 +227,7 @@ class CutPaste:
         self.network.eval()
         pixels = images.from_array(image, self.size).to(self.device)
         with torch.no_grad():
-            features = self.network.features(images.normalise(pixels, "imagenet"))
+            features = self.network.features(self.network.backbone.normalise(pixels))
             score = float(self._square_distance(features).clamp(min=0).sqrt())
         if not self.maps:
             return None, score

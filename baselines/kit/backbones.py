@@ -1,22 +1,31 @@
-"""Feature extractors: torchvision's networks with its V1 weights, or random ones.
+"""Feature extractors: torchvision's networks with its V1 weights, timm's networks, or random ones.
 
-Nothing is ever downloaded here. Traps: timm's default weights of the same names are
-other files; a network with random weights is a stated choice (`weights = "random"`),
-never what a missing file leads to; a random EfficientNet-B5 gives features near zero.
+Nothing is ever downloaded here. Which network and which file a name means stands in
+`WEIGHT_FILES`, or in a description in the weights folder (`own_backbones.py`). Traps: timm's
+default weights of the same names are other files; a network with random weights is a stated
+choice (`weights = "random"`), never what a missing file leads to; a random EfficientNet-B5
+gives features near zero; images are normalised as the file wants it (`FeatureMaps.normalise`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from baselines.kit import images as kit_images
 from baselines.kit.determinism import seeded
-from baselines.kit.weight_files import WEIGHT_FILES, problem_with, sha256_of
+from baselines.kit.own_backbones import find_file
+from baselines.kit.weight_files import WeightFile, problem_with, sha256_of
+
+if TYPE_CHECKING:
+    from baselines.kit.timm_stages import TimmStages
+
+TORCHVISIONS = ("resnet18", "wide_resnet50_2", "vgg16", "efficientnet_b5")
 
 
 class WeightsNotFound(FileNotFoundError):
@@ -27,13 +36,14 @@ class FeatureMaps(nn.Module):
     """The feature maps of chosen layers; a network that can be trained, such as a student.
 
     Layer names are torchvision's: `layer1` … `layer4` of a ResNet, `features.<i>` of
-    VGG16 and EfficientNet-B5. Layers after the last chosen one are left out.
+    VGG16 and EfficientNet-B5; of timm's networks `layer1` … `layer4` are the stages of stride
+    4, 8, 16, 32 (`timm_stages.py`). Layers after the last chosen one are left out.
 
     Args:
-        name: a key of `WEIGHT_FILES`.
+        name: a key of `WEIGHT_FILES`, or of a description in the weights folder.
         layers: the layers whose outputs are wanted, in the network's order.
-        weights: `imagenet` (the file of `WEIGHT_FILES`) or `random`.
-        folder: the weights folder; not read for `random`.
+        weights: `imagenet` (the backbone's file) or `random`.
+        folder: the weights folder; for `random` only an own backbone's description is read there.
         seed: gives the random weights; the same seed, the same network.
     Raises:
         WeightsNotFound: the file is missing, or its hash is wrong.
@@ -44,6 +54,17 @@ class FeatureMaps(nn.Module):
         self, name: str, layers: Sequence[str], *, weights: str, folder: Path | None, seed: int
     ) -> None:
         super().__init__()
+        file = find_file(name, folder)
+        self.name, self.architecture = name, file.architecture or name
+        self.spread = (file.mean, file.deviation)
+        self.layers = tuple(layers)
+        self.timm_network: TimmStages | None = None
+        self.stages = nn.ModuleDict()
+        if file.architecture:
+            self.timm_network, self.identity = _timm_network(
+                file, layers, weights=weights, folder=folder, seed=seed
+            )
+            return
         network, self.identity = load_network(name, weights=weights, folder=folder, seed=seed)
         stages = _stages(network)
         names = [stage for stage, _ in stages]
@@ -51,13 +72,16 @@ class FeatureMaps(nn.Module):
             raise ValueError(f"{name} has no layer {unknown[0]!r}; it has: {', '.join(names)}")
         if list(layers) != sorted(layers, key=names.index):
             raise ValueError(f"layers must stand in the network's order: {', '.join(layers)}")
-        self.layers = tuple(layers)
-        self.stages = nn.ModuleDict(
-            {_key(stage): module for stage, module in stages[: names.index(layers[-1]) + 1]}
-        )
+        for stage, module in stages[: names.index(layers[-1]) + 1]:
+            self.stages[_key(stage)] = module
 
     identity: str
-    """`random/<seed>` or `sha256:<hex>` of the weight file: what a trained model depends on."""
+    """`random/<seed>`, or `sha256:<hex>` of the weight file (and what an own description says of
+    it): what a trained model depends on."""
+    architecture: str
+    """The network in timm's words, or torchvision's name."""
+    spread: kit_images.Spread
+    """Mean and standard deviation that images are normalised with."""
 
     @classmethod
     def of(
@@ -67,14 +91,29 @@ class FeatureMaps(nn.Module):
         name, weights = params["backbone"], params["weights"]
         return cls(name, layers, weights=weights, folder=folder, seed=seed)
 
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Float32 (B, 3, S, S) as the weights want it, from uint8 (B, 1 or 3, S, S)."""
+        return kit_images.normalise(pixels, self.spread)
+
+    @torch.no_grad()
+    def channels(self) -> tuple[int, ...]:
+        """How many channels each chosen layer has; the batch statistics stay as they are."""
+        was_training = self.training
+        self.eval()
+        probe = self(torch.zeros(1, 3, 64, 64, device=next(self.parameters()).device))
+        self.train(was_training)
+        return tuple(layer.shape[1] for layer in probe)
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Feature maps of the chosen layers.
 
         Args:
-            images: (B, 3, H, W), normalised as the weights want it.
+            images: (B, 3, H, W), normalised as the weights want it (`normalise`).
         Returns:
             one (B, C, h, w) per layer, in the order of `layers`.
         """
+        if self.timm_network is not None:
+            return self.timm_network(images)
         wanted = {_key(layer) for layer in self.layers}
         found = []
         for key, stage in self.stages.items():
@@ -108,10 +147,9 @@ def load_network(
         WeightsNotFound: as in `Backbone`.
         ValueError: as in `Backbone`.
     """
-    if name not in WEIGHT_FILES:
-        raise ValueError(f"unknown backbone {name!r}; known: {', '.join(WEIGHT_FILES)}")
-    if weights not in {"imagenet", "random"}:
-        raise ValueError(f"weights is {weights!r}; it can be 'imagenet' or 'random'")
+    if name not in TORCHVISIONS:
+        raise ValueError(f"unknown backbone {name!r}; torchvision's: {', '.join(TORCHVISIONS)}")
+    _check_weights(weights)
     with seeded(seed, f"backbone/{name}"):
         network = VggFeatures() if name == "vgg16" else models.get_model(name, weights=None)
     if weights == "random":
@@ -121,6 +159,28 @@ def load_network(
     known = network.state_dict().keys()
     network.load_state_dict({name: value for name, value in state.items() if name in known})
     return network, f"sha256:{sha256_of(path)}"
+
+
+def _timm_network(
+    file: WeightFile, layers: Sequence[str], *, weights: str, folder: Path | None, seed: int
+) -> tuple[TimmStages, str]:
+    """One of timm's networks with the file's tensors, or random ones; and its identity."""
+    from baselines.kit.timm_stages import TimmStages  # timm takes a second to import
+
+    _check_weights(weights)
+    path = None if weights == "random" else weight_path(file.name, folder)
+    with seeded(seed, f"backbone/{file.name}"):
+        network = TimmStages(file.architecture, layers)
+    if path is None:
+        return network, f"random/{seed}"
+    network.load(path)
+    told = [f"sha256:{sha256_of(path)}", *([file.description] if file.description else [])]
+    return network, " described by ".join(told)
+
+
+def _check_weights(weights: str) -> None:
+    if weights not in {"imagenet", "random"}:
+        raise ValueError(f"weights is {weights!r}; it can be 'imagenet' or 'random'")
 
 
 class VggFeatures(nn.Module):
@@ -144,11 +204,9 @@ def weight_path(name: str, folder: Path | None) -> Path:
 
     Raises:
         WeightsNotFound: it is not there, or another file under its name.
-        ValueError: the harness knows no file of this backbone.
+        ValueError: neither the committed table nor the folder knows the name.
     """
-    if name not in WEIGHT_FILES:
-        raise ValueError(f"unknown backbone {name!r}; known: {', '.join(WEIGHT_FILES)}")
-    file = WEIGHT_FILES[name]
+    file = find_file(name, folder)
     fix = f"python -m harness.weights fetch {name}, or --set weights=random for a trial"
     if folder is None:
         raise WeightsNotFound(f"no weights folder was given for {file.file_name}; fix: {fix}")

@@ -19,11 +19,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from baselines.kit.weight_files import IMAGENET_DEVIATION, IMAGENET_MEAN
+
+# Mean and standard deviation of pixels in [0, 1], one per channel each.
+Spread = tuple[tuple[float, ...], tuple[float, ...]]
 Normalisation = Literal["imagenet", "unit", "symmetric"]
-# (mean, standard deviation) of pixels in [0, 1]. ImageNet's are those of torchvision's
-# weights; `symmetric` gives [-1, 1], the range of a tanh decoder.
-NORMALISATIONS: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+# `symmetric` gives [-1, 1], the range of a tanh decoder. A backbone has its own: see
+# `FeatureMaps.normalise`.
+NORMALISATIONS: dict[Normalisation, Spread] = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_DEVIATION),
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
@@ -95,11 +99,11 @@ def from_array(image: np.ndarray, size: int) -> Tensor:
     return torch.from_numpy(_square(Image.fromarray(image), size, channels))[None]
 
 
-def normalise(pixels: Tensor, how: Normalisation) -> Tensor:
+def normalise(pixels: Tensor, how: Normalisation | Spread) -> Tensor:
     """Float32 (B, 3, S, S) from uint8 (B, C, S, S); grey is repeated over the three channels."""
+    spread = NORMALISATIONS[how] if isinstance(how, str) else how
     mean, deviation = (
-        torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
-        for values in NORMALISATIONS[how]
+        torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in spread
     )
     normalised = (pixels.float() / 255 - mean) / deviation
     if pixels.device.type == "cuda":  # the layout of `precision.placed`

@@ -125,7 +125,7 @@ class MultiresolutionDistillation(OneNetwork, learned="cloner", frozen="teacher"
 
         def step(pixels: Tensor) -> Tensor:
             self.cloner.train()
-            inputs = images.normalise(pixels, "imagenet")
+            inputs = self.teacher.normalise(pixels)
             with autocast(self.device, self.params["precision"]):
                 with torch.no_grad():
                     teacher = self.teacher(inputs)
@@ -157,7 +157,7 @@ class MultiresolutionDistillation(OneNetwork, learned="cloner", frozen="teacher"
         self.cloner.eval()
         relu = Guided.apply if self.params["gradient"] == "guided" else functional.relu
         with torch.enable_grad():
-            inputs = images.normalise(pixels, "imagenet").requires_grad_()
+            inputs = self.teacher.normalise(pixels).requires_grad_()
             teacher, cloner = self.teacher(inputs)[SCORED], self.cloner(inputs, relu)[SCORED]
             scores = discrepancy(teacher, cloner, self.params["value_weight"])
             (gradient,) = torch.autograd.grad(scores.sum(), inputs)

@@ -49,9 +49,15 @@ class Padim:
         self.mean = torch.empty(0)  # (C, P)
         self.inverse = torch.empty(0)  # (P, C, C)
 
+    @property
+    def _channels_parameter(self) -> str:
+        """The parameter that says how many channels of this backbone are kept."""
+        known = f"channels_{self.params['backbone']}"
+        return known if known in self.params else "channels_other"
+
     def _choose_channels(self, seed: int) -> Tensor:
         """A random subset of the channels: as good as PCA, and free (section IV-A)."""
-        wanted: int = self.params[f"channels_{self.params['backbone']}"]
+        wanted: int = self.params[self._channels_parameter]
         with torch.inference_mode():
             probe = torch.zeros(1, 3, self.size, self.size, device=self.device)
             total = sum(layer.shape[1] for layer in self.backbone(probe))
@@ -61,7 +67,7 @@ class Padim:
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, C, h, w) from (B, 1 or 3, S, S) uint8: the chosen channels on layer 1's grid."""
         chosen, first = [], 0
-        for layer in self.backbone(images.normalise(pixels, "imagenet")):
+        for layer in self.backbone(self.backbone.normalise(pixels)):
             last = first + layer.shape[1]
             inside = (self.channels >= first) & (self.channels < last)
             chosen.append(layer[:, self.channels[inside] - first])
@@ -105,7 +111,7 @@ class Padim:
             raise ValueError(
                 f"memory_mib is {self.params['memory_mib']}, and the model of {positions} "
                 f"positions with {channels} channels needs at least {least}: raise it, or "
-                f"take fewer channels (--set channels_{self.params['backbone']}=…)"
+                f"take fewer channels (--set {self._channels_parameter}=…)"
             )
         most = blocks * BLOCK
         return [slice(start, min(start + most, positions)) for start in range(0, positions, most)]

@@ -52,7 +52,7 @@ class PatchCore:
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Patch descriptors (B, D, h, w) from (B, 1 or 3, S, S) uint8."""
-        features = self.backbone(images.normalise(pixels, "imagenet"))
+        features = self.backbone(self.backbone.normalise(pixels))
         if self.params["descriptor"] == "pooled":
             return patches.pooled_patches(features, self.params["pooled_dims"])
         return patches.mean_patches(features)

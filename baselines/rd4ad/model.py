@@ -7,7 +7,7 @@ Trap: image sizes must be multiples of 32, or decoder and teacher disagree in si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from harness.contract import Checkpoint
 
 # The scales that the one-class embedding fuses; the bottleneck is built for these three.
 LAYERS = ("layer1", "layer2", "layer3")
+# The networks that anomalib has a mirrored decoder of, and the widths of the narrowest.
+MIRRORED = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2")
+RESNET18_WIDTHS = (64, 128, 256)
 
 bottleneck_part = load_part("models/image/reverse_distillation/components/bottleneck.py")
 decoder_part = load_part("models/components/backbone/resnet_decoder.py")
@@ -34,22 +37,34 @@ decoder_part = load_part("models/components/backbone/resnet_decoder.py")
 class Student(nn.Module):
     """One-class bottleneck embedding and the decoder that mirrors the teacher.
 
+    Of a teacher that is no ResNet the student is ResNet-18's: a 1x1 convolution brings each of
+    the teacher's maps to its widths, and another one what it decodes to the teacher's.
+
     Args:
-        backbone: the teacher's network.
+        architecture: the teacher's network.
+        widths: channels of the teacher's three maps.
         is_wide: the bottleneck of a wide teacher is as wide as it, as in the authors' code;
             anomalib's is half as wide.
     """
 
-    def __init__(self, backbone: str, *, is_wide: bool) -> None:
+    def __init__(self, architecture: str, widths: Sequence[int], *, is_wide: bool) -> None:
         super().__init__()
-        width = 128 if is_wide and backbone.startswith("wide_") else 64
-        self.bottleneck = bottleneck_part.get_bottleneck_layer(backbone, width_per_group=width)
-        self.decoder = decoder_part.get_decoder(backbone)
+        mirrored = architecture if architecture in MIRRORED else "resnet18"
+        width = 128 if is_wide and mirrored.startswith("wide_") else 64
+        self.bottleneck = bottleneck_part.get_bottleneck_layer(mirrored, width_per_group=width)
+        self.decoder = decoder_part.get_decoder(mirrored)
+        pairs = () if mirrored == architecture else list(zip(widths, RESNET18_WIDTHS, strict=True))
+        self.entrance = nn.ModuleList(nn.Conv2d(theirs, ours, 1) for theirs, ours in pairs)
+        self.exit = nn.ModuleList(nn.Conv2d(ours, theirs, 1) for theirs, ours in pairs)
 
     def forward(self, teacher: list[Tensor]) -> list[Tensor]:
         """The teacher's three feature maps, decoded; same shapes, same order."""
-        decoded: list[Tensor] = self.decoder(self.bottleneck(teacher))
-        return decoded
+        if not self.entrance:
+            decoded: list[Tensor] = self.decoder(self.bottleneck(teacher))
+            return decoded
+        entering = [layer(one) for layer, one in zip(self.entrance, teacher, strict=True)]
+        leaving = self.decoder(self.bottleneck(entering))
+        return [layer(one) for layer, one in zip(self.exit, leaving, strict=True)]
 
 
 class ReverseDistillation(OneNetwork, learned="student", frozen="teacher"):
@@ -68,7 +83,11 @@ class ReverseDistillation(OneNetwork, learned="student", frozen="teacher"):
             self.device,
         )
         with determinism.seeded(seed, "student"):
-            student = Student(params["backbone"], is_wide=params["wide_bottleneck"])
+            student = Student(
+                self.teacher.architecture,
+                self.teacher.channels(),
+                is_wide=params["wide_bottleneck"],
+            )
         self.student = placed(student, self.device)
 
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
@@ -94,7 +113,7 @@ class ReverseDistillation(OneNetwork, learned="student", frozen="teacher"):
 
     def _teach(self, pixels: Tensor) -> list[Tensor]:
         with torch.no_grad():
-            features: list[Tensor] = self.teacher(images.normalise(pixels, "imagenet"))
+            features: list[Tensor] = self.teacher(self.teacher.normalise(pixels))
         return features
 
     @torch.inference_mode()

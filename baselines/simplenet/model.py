@@ -104,7 +104,7 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
     def _embed(self, pixels: Tensor) -> tuple[Tensor, torch.Size]:
         """Patch descriptors (B*h*w, D) of (B, 1 or 3, S, S) uint8, and the grid (h, w)."""
         with torch.no_grad(), autocast(self.device, self.params["precision"]):
-            features = self.backbone(images.normalise(pixels, "imagenet"))
+            features = self.backbone(self.backbone.normalise(pixels))
         pooled = patches.pooled_patches(
             [layer.float() for layer in features], self.params["pooled_dims"]
         )

@@ -41,7 +41,7 @@ class FeaturePyramidMatching(OneNetwork, learned="student", frozen="teacher"):
         teacher = Backbone(name, layers, weights=params["weights"], folder=weights, seed=seed)
         # A seed of its own: a random teacher's would make the student its equal.
         own_seed = determinism.seed_for(seed, "student")
-        student = FeatureMaps(name, layers, weights="random", folder=None, seed=own_seed)
+        student = FeatureMaps(name, layers, weights="random", folder=weights, seed=own_seed)
         self.teacher, self.student = placed(teacher, self.device), placed(student, self.device)
 
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
@@ -69,7 +69,7 @@ class FeaturePyramidMatching(OneNetwork, learned="student", frozen="teacher"):
 
     def _both(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The teacher's and the student's pyramid."""
-        normalised = images.normalise(pixels, "imagenet")
+        normalised = self.teacher.normalise(pixels)
         return self.teacher(normalised), self.student(normalised)
 
     def _loss(self, teacher: list[Tensor], student: list[Tensor]) -> Tensor:

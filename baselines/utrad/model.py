@@ -178,7 +178,7 @@ class Utrad(OneNetwork, learned="transformer", frozen="backbone"):
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, C, G, G): the backbone's layers on the first one's grid."""
-        features = self.backbone(images.normalise(pixels, "imagenet"))
+        features = self.backbone(self.backbone.normalise(pixels))
         return patches.concatenate(features, "nearest")
 
     def fit(self, train: Path, checkpoint: Checkpoint) -> None:

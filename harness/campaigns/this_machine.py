@@ -50,7 +50,7 @@ class ThisMachine:
 
         weights = self._options.weights or default_weights_folder()
         for request in requests:
-            require_for(request.entry.table.backbones, request.settings.params, weights)
+            require_for(request.entry.table, request.settings.params, weights)
 
     def runs(self, plan: CampaignPlan, cells: Sequence[Cell]) -> Iterator[Ended]:
         """Every cell once; yields each as it ends."""

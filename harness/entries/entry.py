@@ -75,6 +75,10 @@ class EntryTable(_Table):
     pretraining: str = "none"
     """`none`, `ImageNet`, `medical` or a named other."""
     backbones: tuple[str, ...] = ()
+    """Pretrained files that it may need, by name in `harness.weights`. Where there are several, the
+    parameter `backbone` chooses, and may name another one of the table or a maintainer's own."""
+    needed_where: dict[str, dict[str, Parameter]] = Field(default_factory=dict)
+    """Of a file that is no backbone: the values of parameters under which it is needed."""
     """Pretrained weight files that it may need, by name in `harness.weights`."""
     images_wanted: ImagesWanted | None = None
     """How many training images its settings need; a row with fewer is marked."""

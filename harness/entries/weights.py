@@ -1,55 +1,37 @@
-"""Pretrained backbone files: what an entry needs, whether it is there as published, and fetching it."""
+"""Pretrained files: what an entry needs, and whether it is there as published.
+
+Which file a name means stands in the committed table (`baselines/kit/weight_files.py`), or in a
+maintainer's own description in the weights folder (`baselines/kit/own_backbones.py`).
+"""
 
 from __future__ import annotations
 
-import http.client
 import os
-import shutil
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from baselines.kit.weight_files import (
-    BLOCK_BYTES,
-    PUBLISHER,
-    WEIGHT_FILES,
-    WeightFile,
-    problem_with,
-    sha256_of,
-)
+from baselines.kit.own_backbones import BadDescription, description_path, find_file, own_names
+from baselines.kit.weight_files import WEIGHT_FILES, WeightFile, mismatch, sha256_of
 from harness.common.errors import UsageError, WeightsMissing
-from harness.console import cli
+from harness.common.near_misses import did_you_mean
+from harness.records.parts import WeightsPart
 
-ATTEMPTS = 4
-
-
-FIRST_PAUSE_SECONDS = 1.0
-
-
-SOCKET_SECONDS = 30.0
-
-
-RANGE_NOT_SATISFIABLE = 416
-
-
-SERVER_ERRORS = 500  # this and above may pass; below, asking again does not help
-
-
-MEBIBYTE = 1024**2
+if TYPE_CHECKING:
+    from harness.entries.entry import EntryTable
+    from harness.records.record import Parameter
 
 
 @dataclass(frozen=True)
-class MissingWeights:
-    """A file that the weights folder does not hold."""
+class Needed:
+    """What an entry reads of the weights folder under its parameters."""
 
-    file: WeightFile
-    """Which."""
-    problem: str
-    """Why it does not count, in a few words."""
+    files: tuple[WeightFile, ...]
+    """The files."""
+    described: tuple[WeightFile, ...] = ()
+    """Own backbones whose description alone is read: their weights are random."""
 
 
 def default_weights_folder() -> Path:
@@ -60,173 +42,174 @@ def default_weights_folder() -> Path:
     return Path(stated).expanduser() if stated else default_cache() / "weights"
 
 
-def missing_weights(backbones: Iterable[str], folder: Path | None) -> list[MissingWeights]:
-    """The files among those of `backbones` that `folder` does not hold as published.
+def needed_by(table: EntryTable, params: Mapping[str, Parameter], folder: Path | None) -> Needed:
+    """What an entry needs under these parameters.
 
+    `weights = "random"` needs no file, and a parameter `backbone` says which one of several. An
+    entry that lists several takes others too: any of the table, or a maintainer's own. A file that
+    `[entry] needed_where` names is needed where its parameters have these values, and only there.
+
+    Args:
+        table: the entry's own.
+        params: its resolved parameters.
+        folder: the weights folder, for descriptions of own backbones.
     Raises:
-        UsageError: a backbone is not in the table.
+        UsageError: a name that is neither in the table nor described, or a wrong description.
     """
-    missing = []
-    for file in files_of(backbones):
-        problem = "is not there" if folder is None else problem_with(file, folder)
-        if problem:
-            missing.append(MissingWeights(file, problem))
-    return missing
-
-
-def require_weights(backbones: Iterable[str], folder: Path | None) -> dict[str, str]:
-    """The SHA-256 of every file of `backbones`, as 64 hex digits.
-
-    Raises:
-        WeightsMissing: at least one is missing or wrong; the fix names the command.
-        UsageError: a backbone is not in the table.
-    """
-    names = list(backbones)
-    missing = missing_weights(names, folder)
-    if missing or folder is None:
-        listed = "; ".join(f"{item.file.file_name} {item.problem}" for item in missing)
-        command = " ".join(item.file.backbone for item in missing)
-        option = "" if folder in (None, default_weights_folder()) else f" --weights {folder}"
-        raise WeightsMissing(
-            f"pretrained weights: {listed}",
-            where=str(folder or "no weights folder"),
-            fix=f"python -m harness.weights fetch {command}{option}"
-            "  (or, for a trial that takes no rank: --set weights=random)",
-        )
-    return {file.backbone: sha256_of(folder / file.file_name) for file in files_of(names)}
+    always = [name for name in table.backbones if name not in table.needed_where]
+    chosen, is_random = params.get("backbone"), params.get("weights") == "random"
+    if isinstance(chosen, str) and (chosen in always or len(always) > 1):
+        always = [chosen]
+    network = files_of(always, folder)
+    others = files_of(
+        [
+            name
+            for name, wanted in table.needed_where.items()
+            if all(params.get(each) == value for each, value in wanted.items())
+        ],
+        folder,
+    )
+    if not is_random:
+        return Needed((*network, *others))
+    return Needed(tuple(others), tuple(file for file in network if file.is_own))
 
 
 def require_for(
-    backbones: Sequence[str], params: Mapping[str, Any], folder: Path | None
-) -> dict[str, str]:
-    """The same for one entry: only the files that it needs under these parameters.
+    table: EntryTable, params: Mapping[str, Parameter], folder: Path | None
+) -> tuple[WeightsPart, ...]:
+    """What an entry is going to read of the weights folder, each file there and as it should be.
 
     Args:
-        backbones: `[entry] backbones`: the files it may need.
-        params: its resolved parameters; `weights = "random"` needs none, and a parameter
-            `backbone` says which one of several.
-        folder: the weights folder.
+        table, params, folder: as in `needed_by`.
+    Returns:
+        for record and run key, sorted by name: files with their SHA-256, and own descriptions.
     Raises:
-        WeightsMissing: as `require_weights`.
+        WeightsMissing: at least one file is missing or wrong; the fix names the command.
+        UsageError: as in `needed_by`.
     """
-    return require_weights(needed_backbones(backbones, params), folder) if backbones else {}
+    needed = needed_by(table, params, folder)
+    digests = {file: _digest_in(folder, file) for file in needed.files}
+    missing = {}
+    for file, digest in digests.items():
+        if problem := mismatch(file, digest) if digest else "is not there":
+            missing[file] = problem
+    if missing:
+        raise _weights_missing(missing, folder)
+    found = [_part(file, digest) for file, digest in digests.items()]
+    found += [_part(file, None) for file in needed.described]
+    return tuple(sorted(found, key=lambda part: part.name))
 
 
-def needed_backbones(backbones: Sequence[str], params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those of `backbones` whose files an entry with these parameters reads."""
-    if params.get("weights") == "random":
-        return ()
-    chosen = params.get("backbone")
-    return tuple(name for name in backbones if name == chosen) or tuple(backbones)
+def _digest_in(folder: Path | None, file: WeightFile) -> str | None:
+    """SHA-256 of the file in the folder; None where it is not there."""
+    path = folder / file.file_name if folder else None
+    if path is None or not path.is_file():
+        return None
+    state = path.stat()
+    return _digest(path, (state.st_ino, state.st_size, state.st_mtime_ns))
 
 
-def fetch(file: WeightFile, folder: Path, reporter: cli.Reporter, source: str = PUBLISHER) -> Path:
-    """Bring one file into `folder`; goes on where an earlier try broke off.
+@lru_cache(maxsize=64)
+def _digest(path: Path, _state: tuple[int, int, int]) -> str:
+    """Of a file as it is: half a gigabyte takes a second, and a campaign asks for each run."""
+    return sha256_of(path)
 
-    Args:
-        file: which.
-        folder: made when it is not there.
-        reporter: told how far it is.
-        source: address of a folder that holds the file under its published name.
+
+def _part(file: WeightFile, digest: str | None) -> WeightsPart:
+    return WeightsPart(
+        name=file.name,
+        file=file.file_name if digest else None,
+        sha256=f"sha256:{digest}" if digest else None,
+        architecture=file.architecture if file.is_own else None,
+        description=file.description,
+    )
+
+
+def _weights_missing(missing: Mapping[WeightFile, str], folder: Path | None) -> WeightsMissing:
+    listed = "; ".join(f"{file.file_name} {problem}" for file, problem in missing.items())
+    command = " ".join(file.name for file in missing)
+    option = "" if folder in (None, default_weights_folder()) else f" --weights {folder}"
+    return WeightsMissing(
+        f"pretrained weights: {listed}",
+        where=str(folder or "no weights folder"),
+        fix=f"python -m harness.weights fetch {command}{option}"
+        "  (or, for a trial that takes no rank: --set weights=random)",
+    )
+
+
+def files_of(names: Iterable[str], folder: Path | None) -> list[WeightFile]:
+    """The files of these names.
+
     Raises:
-        WeightsMissing: it cannot be had, or what came is another file.
+        UsageError: a name is neither in the table nor described, or its description is wrong.
     """
-    path, part = folder / file.file_name, folder / f"{file.file_name}.part"
-    if problem_with(file, folder) is None:
-        reporter.event(f"{file.file_name} is there already")
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    _download_with_retries(file, part, reporter, source)
-    digest = sha256_of(part)
-    if not digest.startswith(file.sha256):
-        part.unlink()
-        raise WeightsMissing(
-            f"what came as {file.file_name} has SHA-256 {digest[:8]}…,"
-            f" not {file.sha256[:8]}…; it was removed",
-            where=source,
-            fix="try again; if it stays so, something between here and there changes files",
-        )
-    part.replace(path)
-    reporter.event(f"{file.file_name} sha256:{digest}")
-    return path
+    return [_file_of(name, folder) for name in names]
 
 
-def _download_with_retries(
-    file: WeightFile, part: Path, reporter: cli.Reporter, source: str
-) -> None:
-    pause = FIRST_PAUSE_SECONDS
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _download(file, part, reporter, source.rstrip("/") + "/" + file.file_name)
-        except (OSError, http.client.HTTPException) as error:
-            is_final = isinstance(error, urllib.error.HTTPError) and error.code < SERVER_ERRORS
-            if is_final or attempt == ATTEMPTS:
-                raise WeightsMissing(
-                    f"{file.file_name} could not be fetched: {error}",
-                    where=source,
-                    fix="run the command again: it goes on where it stopped. Without a way to the"
-                    f" internet, copy the file to {part.parent}, or name a mirror with --source",
-                ) from error
-            reporter.event(f"{file.file_name}: {error}; trying again in {pause:.0f} s")
-            time.sleep(pause)
-            pause *= 2
-    return None
-
-
-def _download(file: WeightFile, part: Path, reporter: cli.Reporter, url: str) -> None:
-    """One try: asks for what is not there yet and appends it to `part`."""
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http alone, see _fetch_all
+def _file_of(name: str, folder: Path | None) -> WeightFile:
     try:
-        answer = urllib.request.urlopen(request, timeout=SOCKET_SECONDS)  # noqa: S310 - same
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code != RANGE_NOT_SATISFIABLE:
-            raise
-        if not sha256_of(part).startswith(file.sha256):
-            part.unlink()  # longer than the file, or another file: start again
-            raise ConnectionError("the part that was there is not of this file") from error
-        return
-    with answer:
-        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
-            have = 0  # the server sends the whole file whatever was asked
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        _check_space(part.parent, (total or file.mebibytes * MEBIBYTE) - have)
-        with part.open("ab" if have else "wb") as stream:
-            while block := answer.read(BLOCK_BYTES):
-                stream.write(block)
-                have += len(block)
-                reporter.progress(
-                    f"{file.backbone} MiB", have // MEBIBYTE, (total or 0) // MEBIBYTE or None
-                )
-            stream.flush()
-            os.fsync(stream.fileno())
-    if total is not None and have < total:
-        raise ConnectionError(f"the connection ended after {have} of {total} bytes")
-
-
-def _check_space(folder: Path, needed_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise WeightsMissing(
-            f"{needed_bytes // MEBIBYTE} MiB are needed and {free // MEBIBYTE} MiB are free",
-            where=str(folder),
-            fix="free some space, or name another folder with --weights or $BMAD_WEIGHTS",
-        )
-
-
-def files_of(backbones: Iterable[str]) -> list[WeightFile]:
-    """The files of these backbones.
-
-    Raises:
-        UsageError: a backbone is not in the table.
-    """
-    names = list(backbones)
-    if unknown := [name for name in names if name not in WEIGHT_FILES]:
+        return find_file(name, folder)
+    except BadDescription as error:
+        raise UsageError(str(error), where=str(folder)) from None
+    except ValueError:
+        known = [*WEIGHT_FILES, *own_names(folder)]
+        own = str(description_path(name, folder)) if folder else f"{name}.toml"
         raise UsageError(
-            f"there are no weights for {unknown[0]!r}",
-            fix="backbones: " + ", ".join(WEIGHT_FILES),
-        )
-    return [WEIGHT_FILES[name] for name in names]
+            f"there are no weights for {name!r}",
+            where=str(folder or "no weights folder"),
+            fix=f"{did_you_mean(name, known)}known: {', '.join(known)}; an own backbone is described"
+            f" by {own} (python -m harness.weights add FILE.toml)",
+        ) from None
+
+
+def files_for(
+    entries: Iterable[str],
+    folder: Path | None,
+    *,
+    preset: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> list[WeightFile]:
+    """The files that entries need, each once, in the order in which they are first needed.
+
+    Args:
+        entries: as `evaluate` takes them: names, folders, submissions.
+        folder: the weights folder, for descriptions of own backbones.
+        preset: whose settings count; None: those of every benchmark's own table, `bmad`.
+        overrides: `--set name=value`; one that an entry does not know is left out for it.
+    Raises:
+        HarnessError: an entry cannot be opened, or has no such preset.
+        UsageError: as in `needed_by`, or no entry knows an override.
+    """
+    from harness.common.paths import BASELINES
+    from harness.entries.entry import DEFAULT_PRESET
+    from harness.entries.opening import open_entry
+
+    opened = [open_entry(text, known_folders=BASELINES) for text in entries]
+    given = dict(overrides or {})
+    for name in given:
+        if not any(name in entry.document.get("params", {}) for entry in opened):
+            raise UsageError(f"no entry has a parameter {name!r}", where="--set")
+    found: dict[str, WeightFile] = {}
+    for entry in opened:
+        own = {
+            name: value for name, value in given.items() if name in entry.document.get("params", {})
+        }
+        # A benchmark's own settings may ask for another backbone; "" has none.
+        for benchmark in ("", *entry.document.get("benchmarks", {})):
+            settings = entry.settings(benchmark, preset=preset or DEFAULT_PRESET, overrides=own)
+            needed = needed_by(entry.table, settings.params, folder)
+            found |= {file.name: file for file in needed.files}
+    return list(found.values())
+
+
+def is_pinned(name: str, digest: str | None) -> bool:
+    """Whether the committed table knows this file by a digest, and this digest is its.
+
+    Args:
+        name: of the file.
+        digest: `sha256:…` of what was read; None: ask of the table alone.
+    """
+    file = WEIGHT_FILES.get(name)
+    if file is None or not file.sha256:
+        return False
+    return digest is None or digest.removeprefix("sha256:").startswith(file.sha256)

@@ -59,6 +59,22 @@ class SourcesPart(Part):
         )
 
 
+class WeightsPart(Part):
+    """A pretrained file that the entry could read, or the description of an own backbone."""
+
+    name: str
+    """What the entry and `python -m harness.weights` call it."""
+    file: str | None = None
+    """Its name in the weights folder; None where the network that is described has random
+    weights."""
+    sha256: Sha256 | None = None
+    """Its hash; None likewise."""
+    architecture: str | None = None
+    """Of an own backbone: its network in timm's words."""
+    description: Sha256 | None = None
+    """Of an own backbone: hash over what its description says of network and normalisation."""
+
+
 class LogPart(Part):
     """The end of what the entry wrote to standard error (open packs alone)."""
 

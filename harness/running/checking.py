@@ -223,7 +223,7 @@ def _run(
     check_presets([entry], [pack], options.preset, reporter)
     settings = entry.settings(base_of(pack), preset=options.preset, overrides=overrides)
     weights = options.weights or default_weights_folder()
-    require_for(entry.table.backbones, settings.params, weights)
+    require_for(entry.table, settings.params, weights)
     with _temporary_store() as folder:
         place = RunPlace(engine, Store(folder), cache, weights, reporter, keep_log=True)
         request = request_of(

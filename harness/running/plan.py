@@ -131,9 +131,7 @@ def _requests(
     }
     for entry in entries:
         for pack in packs:
-            require_for(
-                entry.table.backbones, settings[entry.name, pack.name].params, place.weights
-            )
+            require_for(entry.table, settings[entry.name, pack.name].params, place.weights)
     for entry in entries:
         program = prepare_program(entry, place.engine)
         limits = limits_for(entry.limits, options.limit)

@@ -82,7 +82,7 @@ def test_a_size_that_the_decoder_cannot_meet_is_refused(rd4ad: Baseline) -> None
 def test_the_bottleneck_of_a_wide_teacher_has_the_width_asked_for(
     rd4ad: Baseline, is_wide: bool, width: int
 ) -> None:
-    student = module_of(rd4ad).Student("wide_resnet50_2", is_wide=is_wide)
+    student = module_of(rd4ad).Student("wide_resnet50_2", (256, 512, 1024), is_wide=is_wide)
     assert student.bottleneck.bn_layer[0].conv1.out_channels == width
-    narrow = module_of(rd4ad).Student("resnet18", is_wide=is_wide)
+    narrow = module_of(rd4ad).Student("resnet18", (64, 128, 256), is_wide=is_wide)
     assert narrow.bottleneck.bn_layer[0].conv1.out_channels == 512

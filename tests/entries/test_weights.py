@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from baselines.kit import weight_files
+from baselines.kit import backbones, weight_files
 from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
 from harness import weights as verb
 from harness.common.errors import UsageError, WeightsMissing
-from harness.entries import weights
+from harness.entries import weights, weights_fetching
+from harness.entries.entry import EntryTable
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 FILE = WeightFile("toynet", "toynet.pth", hashlib.sha256(CONTENT).hexdigest()[:8], 1)
+SEVERAL = EntryTable(name="several", title="S", backbones=("resnet18", "wide_resnet50_2"))
 
 
 @dataclass
@@ -70,8 +73,8 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """One small file in the table, no pauses, no proxy between us and the server."""
-    monkeypatch.setitem(WEIGHT_FILES, FILE.backbone, FILE)
-    monkeypatch.setattr(weights, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setitem(WEIGHT_FILES, FILE.name, FILE)
+    monkeypatch.setattr(weights_fetching, "FIRST_PAUSE_SECONDS", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -159,7 +162,7 @@ def test_a_full_disk_is_told_before_the_download(
     class Usage:
         free = 10
 
-    monkeypatch.setattr(weights.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(weights_fetching.shutil, "disk_usage", lambda _: Usage)
     with pytest.raises(WeightsMissing, match="MiB are needed"):
         fetch(server, tmp_path)
 
@@ -205,10 +208,16 @@ def test_the_folder_is_the_option_then_the_environment_then_the_cache(
     ]
 
 
+def table(*backbones: str, **more: object) -> EntryTable:
+    return EntryTable.model_validate(
+        {"name": "one", "title": "One", "backbones": backbones, **more}
+    )
+
+
 def test_missing_weights_are_one_error_that_names_the_command(tmp_path: Path) -> None:
     (tmp_path / WEIGHT_FILES["vgg16"].file_name).write_bytes(b"wrong")
     with pytest.raises(WeightsMissing) as caught:
-        weights.require_weights(["resnet18", "vgg16"], tmp_path)
+        weights.require_for(table("resnet18", "vgg16"), {}, tmp_path)
     assert "resnet18-f37072fd.pth is not there" in caught.value.what
     assert "vgg16-397923af.pth has SHA-256" in caught.value.what
     assert f"weights fetch resnet18 vgg16 --weights {tmp_path}" in caught.value.fix
@@ -217,35 +226,92 @@ def test_missing_weights_are_one_error_that_names_the_command(tmp_path: Path) ->
 
 
 def test_weights_that_are_there_are_given_with_their_full_hash(tmp_path: Path) -> None:
-    (tmp_path / FILE.file_name).write_bytes(CONTENT)
-    found = weights.require_weights(["toynet"], tmp_path)
-    assert found == {"toynet": hashlib.sha256(CONTENT).hexdigest()}
-    assert weights.missing_weights(["toynet"], tmp_path) == []
-    assert [item.file for item in weights.missing_weights(["toynet"], None)] == [FILE]
+    path = tmp_path / FILE.file_name
+    path.write_bytes(CONTENT)
+    (found,) = weights.require_for(table("toynet"), {}, tmp_path)
+    assert (found.name, found.file) == ("toynet", FILE.file_name)
+    assert found.sha256 == "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+    path.write_bytes(CONTENT + b"x")  # what was hashed before counts no more
+    with pytest.raises(WeightsMissing, match="has SHA-256"):
+        weights.require_for(table("toynet"), {}, tmp_path)
+    with pytest.raises(WeightsMissing, match="is not there"):
+        weights.require_for(table("toynet"), {}, None)
 
 
 def test_an_unknown_backbone_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="resnet19") as caught:
-        weights.require_weights(["resnet19"], None)
+        weights.require_for(table("resnet19"), {}, None)
     assert "wide_resnet50_2" in caught.value.fix
 
 
+def needed(entry: EntryTable, folder: Path | None = None, **params: object) -> list[str]:
+    return [file.name for file in weights.needed_by(entry, params, folder).files]
+
+
 def test_an_entry_needs_only_the_files_that_its_parameters_name(tmp_path: Path) -> None:
-    both = ("resnet18", "wide_resnet50_2")
-    assert weights.needed_backbones(both, {"weights": "random", "backbone": "resnet18"}) == ()
-    assert weights.needed_backbones(both, {"weights": "imagenet", "backbone": "resnet18"}) == (
-        "resnet18",
-    )
-    assert weights.needed_backbones(both, {"weights": "imagenet"}) == both
-    assert weights.require_for((), {}, None) == {}
-    assert weights.require_for(both, {"weights": "random"}, tmp_path) == {}
+    assert needed(SEVERAL, weights="random", backbone="resnet18") == []
+    assert needed(SEVERAL, weights="imagenet", backbone="resnet18") == ["resnet18"]
+    assert needed(SEVERAL, weights="imagenet") == ["resnet18", "wide_resnet50_2"]
+    assert needed(SEVERAL, weights="imagenet", backbone="vgg16") == ["vgg16"]
+    assert needed(table("resnet18"), backbone="vgg16") == ["resnet18"]  # it has no choice
+    assert weights.require_for(table(), {}, None) == ()
+    assert weights.require_for(SEVERAL, {"weights": "random"}, tmp_path) == ()
+
+
+def test_a_file_that_is_no_backbone_is_needed_where_the_entry_says_so() -> None:
+    entry = table("resnet18", "toynet", needed_where={"toynet": {"penalty": "imagenet"}})
+    assert needed(entry, weights="imagenet", penalty="none") == ["resnet18"]
+    assert needed(entry, weights="imagenet", penalty="imagenet") == ["resnet18", "toynet"]
+    assert needed(entry, weights="random", penalty="imagenet") == ["toynet"]
+
+
+def test_the_files_of_entries_are_those_of_their_settings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def paths(*arguments: str) -> list[str]:
+        assert verb.main(["path", "--weights", str(tmp_path), *arguments]) == 0
+        return [Path(line).name.partition("-")[0] for line in capsys.readouterr().out.splitlines()]
+
+    assert paths("--for", "patchcore", "padim") == ["wide_resnet50_2", "resnet18"]
+    assert paths("--preset", "official", "--for", "padim") == ["wide_resnet50_2"]
+    assert paths("--preset", "demo", "--for", "padim") == []
+    assert paths("--set", "backbone=resnet18", "--for", "patchcore", "ganomaly") == ["resnet18"]
+    for wrong in (["--preset", "demo"], ["resnet18", "--for", "padim"]):
+        with pytest.raises(UsageError):
+            paths(*wrong)
+    with pytest.raises(UsageError, match="no entry has a parameter 'backbome'"):
+        paths("--set", "backbome=resnet18", "--for", "patchcore")
+
+
+def test_the_list_says_what_is_there_and_what_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE.file_name).write_bytes(b"unread")
+    unknown = WeightFile("nodigest", "no.pth", "", 3, "https://e.org/no.pth", is_tried=False)
+    monkeypatch.setitem(WEIGHT_FILES, "nodigest", unknown)
+    assert verb.main(["list", "--weights", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"toynet +there, 1 MiB\n", told)
+    assert re.search(
+        r"nodigest +not there, 3 MiB, its publisher states no digest: no rank, address not tried\n"
+        r" +no.pth +https://e.org/no.pth\n", told
+    )  # fmt: skip
+    assert verb.main(["list", "nodigest", "--json", "--weights", str(tmp_path)]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["is_there"], found["is_pinned"], found["is_address_tried"]) == (False,) * 3
+
+
+def test_a_digest_is_pinned_by_the_committed_table_alone() -> None:
+    whole = hashlib.sha256(CONTENT).hexdigest()
+    assert weights.is_pinned("toynet", f"sha256:{whole}")
+    assert not weights.is_pinned("toynet", f"sha256:{whole[::-1]}")
+    assert not weights.is_pinned("mine", f"sha256:{whole}")
 
 
 def test_the_table_agrees_with_torchvision() -> None:
     models = pytest.importorskip("torchvision.models")
-    for name, file in WEIGHT_FILES.items():
-        if name == FILE.backbone:
-            continue
+    for name in backbones.TORCHVISIONS:
+        file = WEIGHT_FILES[name]
         published = models.get_model_weights(name).IMAGENET1K_V1
         assert file.url == published.url
         assert file.sha256[:8] in file.file_name

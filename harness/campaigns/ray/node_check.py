@@ -187,7 +187,7 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
         )  # fmt: skip
         problems += differences_in_words(key_parts_of(request), expected)
         folder = Path(command.weights) if command.weights else default_weights_folder()
-        require_for(entry.table.backbones, request.settings.params, folder)
+        require_for(entry.table, request.settings.params, folder)
     if not problems and entry.kind in ("image", "submission"):
         with _noting(problems):
             _find_image(entry, engine)
