@@ -79,7 +79,6 @@ class EntryTable(_Table):
     parameter `backbone` chooses, and may name another one of the table or a maintainer's own."""
     needed_where: dict[str, dict[str, Parameter]] = Field(default_factory=dict)
     """Of a file that is no backbone: the values of parameters under which it is needed."""
-    """Pretrained weight files that it may need, by name in `harness.weights`."""
     images_wanted: ImagesWanted | None = None
     """How many training images its settings need; a row with fewer is marked."""
     external_data: str = ""
