@@ -87,7 +87,9 @@ def write_backbone(folder: Path) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{NAME}.safetensors"
-    save_file({timm_name(name): tensor for name, tensor in published().items()}, path)
+    # Published as they were laid out in TensorFlow; the file holds them in torch's order.
+    tensors = {timm_name(name): tensor.contiguous() for name, tensor in published().items()}
+    save_file(tensors, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder / f"{NAME}.toml").write_text(
         f'architecture = "{ARCHITECTURE}"\n'
