@@ -5,8 +5,8 @@
 
 Random backbones say nothing of a method. Here each is evaluated twice by the harness, over the
 same network: EfficientNet-Lite0 with its published ImageNet weights (`true_features.py`), and
-with random ones. The settings are the method's own but for what `SETTINGS` shortens, so that a run
-takes minutes on one core. A finished run is not run again, so that the command may be cut short
+with random ones. The settings are the method's own but for what `exchangeable.py` shortens, so
+that a run takes minutes on one core. A finished run is not run again, so that the command may be cut short
 and repeated; seed by seed, true before random. `--write` brings the runs into baselines/README.md.
 Trap: whatever images are used, the numbers are theirs alone, and no result of a benchmark.
 """
@@ -26,9 +26,10 @@ from statistics import mean, stdev
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the command is run as a script, from anywhere
 
-from harness.entries.opening import open_folder  # noqa: E402
+from harness.entries.entry import Entry  # noqa: E402
 from harness.records.record import Record  # noqa: E402
 from harness.records.store import Store  # noqa: E402
+from tests.baselines.exchangeable import as_text, exchangeable, shortened  # noqa: E402
 from tests.baselines.true_features import NAME, write_backbone  # noqa: E402
 
 PLACE = ROOT / "build" / "bench-features"
@@ -40,36 +41,6 @@ COLUMNS = {
     "pixel AUROC": ("pixel_auroc", "native"),
     "PRO": ("pixel_pro", "native"),
     "best Dice": ("dice_max", "native"),
-}
-# Of every method that has the parameter.
-SHORTENED = {"image_size": 128, "epochs": 6, "checkpoint_every_epochs": 3}
-# Of single methods: what a run of minutes on one core needs otherwise.
-SETTINGS: dict[str, dict[str, object]] = {
-    "padim": {"image_size": 224},
-    "patchcore": {"image_size": 224, "cpu_max_patches": 10000},
-    "cfa": {"epochs": 4, "checkpoint_every_epochs": 2},
-    "stfpm": {"epochs": 12},
-    "simplenet": {"passes_per_epoch": 1, "pooled_dims": 256},
-    # Batches of 64 vectors are made for a GPU; larger ones, and larger steps.
-    "cflow": {"coupling_blocks": 4, "fibre_batch_size": 1024, "learning_rate": 0.001},
-    "cs-flow": {
-        "native_map": True,
-        "batch_size": 16,
-        "hidden_channels": 128,
-        "learning_rate": 0.001,
-        "epochs": 12,
-    },
-    "utrad": {
-        "image_size": 64,
-        "levels": 2,
-        "width": 128,
-        "heads": 4,
-        "feed_forward": 256,
-        "layers_per_level": 1,
-        "epochs": 30,
-        "checkpoint_every_epochs": 15,
-        "learning_rate": 0.001,
-    },
 }
 
 
@@ -99,40 +70,25 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
 }
 
 
-def exchangeable() -> list[str]:
-    """The baselines that `--set backbone=…` can give a backbone of one's own."""
-    found = []
-    for table in sorted((ROOT / "baselines").glob("*/entry.toml")):
-        entry = open_folder(table.parent)
-        if len(entry.table.backbones) > 1 and "backbone" in entry.document["params"]:
-            found.append(entry.name)
-    return found
-
-
-def runs(entries: Sequence[str], seeds: Sequence[int]) -> Iterator[Run]:
+def runs(entries: Sequence[Entry], seeds: Sequence[int]) -> Iterator[Run]:
     """Every run, the first seed of all methods first."""
     for seed in seeds:
         for entry in entries:
-            params = open_folder(ROOT / "baselines" / entry).document["params"]
-            shortened = {name: value for name, value in SHORTENED.items() if name in params}
-            own = {**shortened, **SETTINGS.get(entry, {})}
-            for variant, more in {entry: {}, **VARIANTS.get(entry, {})}.items():
+            settings = shortened(entry)
+            for variant, more in {entry.name: {}, **VARIANTS.get(entry.name, {})}.items():
                 for kind in KINDS:
-                    yield Run(entry, variant, kind, seed, {**own, **more})
+                    yield Run(entry.name, variant, kind, seed, {**settings, **more})
 
 
 def command(run: Run, pack: Path, place: Path) -> list[str]:
     """The harness's own command line."""
-    settings = {**run.settings, "backbone": NAME, "weights": KINDS[run.kind]}
-    told = [
-        f"--set={name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in settings.items()
-    ]
+    settings = as_text({**run.settings, "backbone": NAME, "weights": KINDS[run.kind]})
     return [
         *(sys.executable, "-m", "harness.evaluate", f"baselines/{run.entry}"),
         *("--pack", str(pack), "--weights", str(place / "weights"), "--seed", str(run.seed)),
         *("--engine", "process", "--limit", "threads=1", "--no-site", "--no-keep-model"),
-        *("--results", str(place / "results"), "--as", run.name, *told),
+        *("--results", str(place / "results"), "--as", run.name),
+        *(f"--set={name}={value}" for name, value in settings.items()),
     ]
 
 
@@ -153,7 +109,8 @@ def main() -> int:
         parser.error("--pack names the images to run on")
     write_backbone(options.place / "weights")
     began, failed = time.monotonic(), 0
-    for run in runs(options.only or exchangeable(), options.seeds):
+    chosen = [each for each in exchangeable() if not options.only or each.name in options.only]
+    for run in runs(chosen, options.seeds):
         if time.monotonic() - began > options.stop_after:
             print("out of time: the same command goes on from here", file=sys.stderr)
             return 0
