@@ -67,9 +67,11 @@ def anomalous(pack: Pack) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def pixel_auroc(entry: Entry, kind: str, weights: Path, normal: Path, anomalous: list) -> float:
     settings = {**shortened(entry), "backbone": NAME, "weights": kind}
-    settings |= {name: value for name, value in SMALLER.items() if name in settings}
-    if entry.name == "utrad":  # its windows tile a grid of their own
-        settings["image_size"] = 64
+    settings |= {
+        name: min(largest, int(str(settings[name])))
+        for name, largest in SMALLER.items()
+        if name in settings
+    }
     params = entry.settings("brain", overrides=as_text(settings)).params
     model = open_baseline(entry.folder).model(device="cpu", seed=0, params=params, weights=weights)
     model.fit(normal, Listener())
