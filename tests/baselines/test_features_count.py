@@ -25,6 +25,7 @@ SIDE = 128  # of the images as they are given here
 SMALLER = {"image_size": SIDE, "cpu_max_patches": 3000}
 EXPLAINED = {
     "simplenet": "its noise is small beside true features: see its README",
+    "cflow": "in so few steps a flow scores vectors by their length: see baselines/README.md",
 }
 
 
