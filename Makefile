@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.from-lock
 IN_TWO := -n 2 --dist loadgroup
 
 .PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines cost-page \
-        kit-page schema clean
+        bench-features features-table bench-protocols protocols-page kit-page schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +51,19 @@ bench-baselines: env  ## what every baseline costs on DEVICE=cpu|cuda:0 (8 minut
 
 cost-page: env  ## bring it into the table that campaigns plan with, and into docs/cost.md
 	@$(RUN) tests/benchmarks/bench_baselines.py --write
+
+PACK ?=
+bench-features: env  ## every baseline on true and on random features, on the images of PACK=DIR (hours: repeat until nothing is left)
+	@$(RUN) tests/benchmarks/bench_features.py --pack '$(PACK)' $(ARGS)
+
+features-table: env  ## bring what there is of it into baselines/README.md
+	@$(RUN) tests/benchmarks/bench_features.py --write
+
+bench-protocols: env  ## what the way of counting does to the numbers, on the images of PACK=DIR (half an hour: repeat until nothing is left)
+	@$(RUN) tests/benchmarks/bench_protocols.py --pack '$(PACK)' $(ARGS)
+
+protocols-page: env  ## bring what there is of it into docs/protocol-effects.md
+	@$(RUN) tests/benchmarks/bench_protocols.py --write
 
 kit-page: env  ## write the kit's signatures to docs/kit.md
 	@$(RUN) tests/baselines/kit_page.py --write

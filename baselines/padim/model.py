@@ -4,7 +4,8 @@ Defard et al., "PaDiM: a patch distribution modeling framework for anomaly detec
 localization" (2021). The fit streams: sums instead of all embeddings, which would take up
 to 182 GB on the paper's data. Trap: with WideResNet-50 features the sums of all positions
 take 7.6 GB and the model 3.8 GB, so that the sums are made of as many positions at a time as
-`memory_mib` leaves room for, in as many passes over the images.
+`memory_mib` leaves room for, in as many passes over the images. Shrinkage: Ledoit and Wolf, "A
+well-conditioned estimator for large-dimensional covariance matrices" (2004).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import placed
+from baselines.kit.settings import check_choice
 from harness.contract import Checkpoint, NotApplicable
 
 # Positions in one matrix product or inversion: the same in every pass, so that no digit depends
@@ -28,6 +30,7 @@ BLOCK = 16
 # Float64 copies of a block's matrices that its inversion holds at once.
 BLOCK_COPIES = 6
 MIB = 1024**2
+SHRINKAGES = ("none", "ledoit-wolf")
 
 
 class Padim:
@@ -38,6 +41,7 @@ class Padim:
     ) -> None:
         self.device = determinism.set_up(device, seed)
         self.params = params
+        check_choice(params, "shrinkage", SHRINKAGES)
         self.size: int = params["image_size"]
         backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
         self.backbone = placed(backbone, self.device)
@@ -89,7 +93,7 @@ class Padim:
         self.inverse = torch.empty(positions, channels, channels, device=self.device)
         step, steps = 0, len(passes) * -(-len(split) // size)
         for part in passes:
-            sums = GaussianSums()
+            sums = GaussianSums(shrinks=self.params["shrinkage"] == "ledoit-wolf")
             for pixels in split.batches(size, self.device):
                 sums.add(self.embed(pixels).flatten(2)[:, :, part])
                 step += 1
@@ -141,12 +145,19 @@ class Padim:
 
 
 class GaussianSums:
-    """Sum and sum of outer products per position, in float64; batches in any sizes."""
+    """Sum and sum of outer products per position, in float64; batches in any sizes.
 
-    def __init__(self) -> None:
+    Args:
+        shrinks: covariances are Ledoit and Wolf's; takes two more sums.
+    """
+
+    def __init__(self, *, shrinks: bool = False) -> None:
         self.count = 0
+        self.shrinks = shrinks
         self.sum = torch.empty(0)  # (P, C)
         self.outer = torch.empty(0)  # (P, C, C)
+        self.cubes = torch.empty(0)  # (P, C): of a vector's squared length times the vector
+        self.fourths = torch.empty(0)  # (P,): of its length's fourth power
 
     def add(self, embeddings: Tensor) -> None:
         """Count a batch (B, C, P) in."""
@@ -154,11 +165,16 @@ class GaussianSums:
         if not self.count:
             self.sum = embeddings.new_zeros(positions, channels, dtype=torch.float64)
             self.outer = embeddings.new_zeros(positions, channels, channels, dtype=torch.float64)
+            self.cubes, self.fourths = torch.zeros_like(self.sum), self.sum.new_zeros(positions)
         self.count += len(embeddings)
         for part in _blocks(positions):
             vectors = embeddings[:, :, part].permute(2, 0, 1).double()  # (block, B, C)
             self.sum[part] += vectors.sum(dim=1)
             self.outer[part].baddbmm_(vectors.transpose(1, 2), vectors)
+            if self.shrinks:
+                squares = vectors.square().sum(dim=2)  # (block, B)
+                self.cubes[part] += torch.bmm(squares[:, None], vectors)[:, 0]
+                self.fourths[part] += squares.square().sum(dim=1)
 
     def finish(self, mean: Tensor, inverse: Tensor, regularisation: float) -> None:
         """Fill in means (C, P) and inverse covariances (P, C, C), float32.
@@ -172,9 +188,48 @@ class GaussianSums:
         for part in _blocks(len(self.sum)):
             means = self.sum[part] / self.count  # (block, C)
             spread = self.outer[part] - self.count * means[:, :, None] * means[:, None, :]
-            covariance = spread.div_(self.count - 1).add_(diagonal)
+            if self.shrinks:
+                covariance = self._shrunken(part, means, spread).add_(diagonal)
+            else:
+                covariance = spread.div_(self.count - 1).add_(diagonal)
             inverse[part] = torch.linalg.inv(covariance).float()
             mean[:, part] = means.T.float()
+
+    def _shrunken(self, part: slice, means: Tensor, spread: Tensor) -> Tensor:
+        """Ledoit and Wolf's covariances of some positions, with their own scaling by 1 / n.
+
+        Their words (lemmas 3.2 to 3.4): m the mean variance, d2 the distance of the sample
+        covariance S from m times the identity, b2 what of it is the sample's error.
+
+        Args:
+            part: the positions.
+            means: (block, C).
+            spread: (block, C, C), the centred sums of outer products; overwritten.
+        """
+        dims = means.shape[1]
+        sample = spread.div_(self.count)
+        m = sample.diagonal(dim1=1, dim2=2).mean(dim=1)  # (block,)
+        total = sample.square().sum(dim=(1, 2))
+        d2 = total - dims * m.square()
+        b2 = (self._fourth_moments(part, means) - total).div(self.count).clamp(min=0)
+        share = torch.where(d2 > 0, (b2 / d2).clamp(max=1), 0.0)[:, None, None]
+        identity = torch.eye(dims, dtype=sample.dtype, device=sample.device)
+        return (1 - share) * sample + share * m[:, None, None] * identity
+
+    def _fourth_moments(self, part: slice, means: Tensor) -> Tensor:
+        """Mean of the fourth power of a vector's distance from its mean (block,), from the sums."""
+        outer, cubes = self.outer[part], self.cubes[part]
+        squared = means.square().sum(dim=1)  # of the mean's length
+        lengths = outer.diagonal(dim1=1, dim2=2).sum(dim=1)
+        along = torch.bmm(torch.bmm(means[:, None], outer), means[:, :, None])[:, 0, 0]
+        fourths = (
+            self.fourths[part]
+            - 4 * (cubes * means).sum(dim=1)
+            + 4 * along
+            + 2 * squared * lengths
+            - 3 * self.count * squared.square()
+        )
+        return fourths / self.count
 
 
 def _blocks(positions: int) -> list[slice]:

@@ -22,8 +22,11 @@ from baselines.kit import determinism, images, maps, patches
 from baselines.kit.backbones import Backbone
 from baselines.kit.precision import autocast, placed
 from baselines.kit.saved import OneNetwork
+from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
+
+NOISE_UNITS = ("absolute", "spread")
 
 
 class Head(nn.Module):
@@ -62,6 +65,7 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
         self.device = determinism.set_up(device, seed)
         self.seed, self.params = seed, params
         self.size: int = params["image_size"]
+        check_choice(params, "noise_unit", NOISE_UNITS)
         backbone = Backbone.of(params, params["layers"], folder=weights, seed=seed)
         self.backbone = placed(backbone, self.device)
         with determinism.seeded(seed, "head"):
@@ -114,7 +118,10 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
         """Hinge on both sides of the margin (equation 5), noise on the adapted features."""
         normal = self.head.adaptor(features)
         # Drawn on the device: 16 million numbers a step take longer on a CPU than all the rest.
-        noisy = normal + self.params["noise"] * torch.randn_like(normal)
+        noise = self.params["noise"] * torch.randn_like(normal)
+        if self.params["noise_unit"] == "spread":
+            noise = noise * normal.detach().std(dim=0)
+        noisy = normal + noise
         scores = self.head.discriminator(torch.cat([normal, noisy]))
         above, below = scores.chunk(2)
         margin: float = self.params["margin"]

@@ -21,6 +21,7 @@ from harness.common.foreign_text import in_lines, one_line
 from harness.common.near_misses import did_you_mean
 from harness.common.paths import REPOSITORY
 from harness.common.toml_text import BadToml, parse_toml
+from harness.entries.images_wanted import ImagesWanted
 from harness.records.parts import Sha256
 from harness.records.record import Parameter
 from harness.records.regime import ONE_CLASS, Regime
@@ -80,6 +81,8 @@ class EntryTable(_Table):
     parameter `backbone` chooses, and may name another one of the table or a maintainer's own."""
     needed_where: dict[str, dict[str, Parameter]] = Field(default_factory=dict)
     """Of a file that is no backbone: the values of parameters under which it is needed."""
+    images_wanted: ImagesWanted | None = None
+    """How many training images its settings need; a row with fewer is marked."""
     external_data: str = ""
     """Other data than the pack's training split, named."""
     description: str = ""

@@ -18,6 +18,7 @@ class Mark(StrEnum):
 
     KILLED_FOR_MEMORY = "went on after a kill for memory"
     COLLAPSED = "has probably collapsed"
+    FEW_IMAGES = "few training images for its settings"
 
 
 class Part(BaseModel):

@@ -104,6 +104,7 @@ def record_of(
         facts,
         constant_maps=progress.constant_maps,
         has_scores_from_maps=progress.has_scores_from_maps,
+        shortage=_shortage(request),
     )
     remarks += remarks_on_weights(request.weights or ())
     record = Record(
@@ -159,6 +160,14 @@ def record_of(
 def peak_mib(peaks: Sequence[int]) -> float | None:
     """The highest of the sessions' peaks, given in bytes; None where none is known."""
     return max(peaks) / 1024**2 if peaks else None
+
+
+def _shortage(request: Request) -> str | None:
+    """What is told where the training split is small for the entry's settings."""
+    wanted = request.entry.table.images_wanted
+    if wanted is None:
+        return None
+    return wanted.shortage(request.pack.card.counts.train, request.settings.params)
 
 
 def pack_part(pack: Pack, place: RunPlace) -> PackPart:

@@ -47,6 +47,7 @@ def remarks_of(
     *,
     constant_maps: int,
     has_scores_from_maps: bool,
+    shortage: str | None = None,
 ) -> list[Remark]:
     """Everything to know of a run; of a failed one what the engine saw alone.
 
@@ -56,6 +57,7 @@ def remarks_of(
         facts: what the engine saw.
         constant_maps: test images whose map holds one value.
         has_scores_from_maps: some image's score was its map's maximum.
+        shortage: of training images, in words (`ImagesWanted.shortage`).
     """
     found = list(_of_engine(facts, is_ok=scores is not None))
     if scores is None:
@@ -63,6 +65,8 @@ def remarks_of(
     found += [Remark(text) for text in scores.warnings]
     if has_scores_from_maps:
         found.append(Remark("the entry sends no score: its map's maximum is the image score"))
+    if shortage:
+        found.append(Remark(shortage, Mark.FEW_IMAGES))
     if 0 < 2 * constant_maps <= len(scores.image_scores):
         found.append(Remark(f"{constant_maps} test images have a map of one and the same value"))
     collapses = [*_collapses(scores, constant_maps), *_equal_checkpoints(training)]

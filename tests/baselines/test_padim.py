@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.covariance import ledoit_wolf
 
 from .conftest import (
     BASELINES,
@@ -36,6 +37,56 @@ def test_streamed_gaussians_are_numpys(padim: Baseline) -> None:
         covariance = np.cov(embeddings[:, :, position].astype(np.float64).T)
         expected = np.linalg.inv(covariance + (0.01 + 1e-5) * np.eye(6))
         np.testing.assert_allclose(inverse[position], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("images", [4, 23, 400])
+def test_shrunken_covariances_are_scikit_learns(padim: Baseline, images: int) -> None:
+    random = np.random.default_rng(0)
+    mixing = random.normal(size=(6, 6))
+    embeddings = 5 + random.normal(size=(images, 6, 20)).transpose(0, 2, 1) @ mixing
+    embeddings = np.ascontiguousarray(embeddings.transpose(0, 2, 1), np.float32)  # (B, C, P)
+    sums = module_of(padim).GaussianSums(shrinks=True)
+    for part in np.array_split(embeddings, 3):
+        sums.add(torch.from_numpy(part))
+    inverse = torch.empty(20, 6, 6)
+    sums.finish(torch.empty(6, 20), inverse, 0.0)
+    for position in range(20):
+        expected, _ = ledoit_wolf(embeddings[:, :, position].astype(np.float64))
+        found = np.linalg.inv(inverse[position].double().numpy())
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_vectors_that_never_change_need_no_shrinkage(padim: Baseline) -> None:
+    sums = module_of(padim).GaussianSums(shrinks=True)
+    sums.add(torch.full((3, 2, 1), 4.0))
+    inverse = torch.empty(1, 2, 2)
+    sums.finish(torch.empty(2, 1), inverse, 0.5)
+    torch.testing.assert_close(inverse[0], 2 * torch.eye(2))
+
+
+def test_a_shrunken_model_answers_too(padim: Baseline, training_folder: Path) -> None:
+    image = slice_image(50, 64, 64)
+    maps = []
+    for shrinkage in ("none", "ledoit-wolf"):
+        model = padim.make(shrinkage=shrinkage)
+        model.fit(training_folder, Listener())
+        maps.append(model.predict(image)[0])
+    # Ten images of twenty channels: without it nothing but 0.01 holds the small directions.
+    assert maps[1].max() < maps[0].max()
+    with pytest.raises(ValueError, match="shrinkage is 'some'; it can be none or ledoit-wolf"):
+        padim.make(shrinkage="some")
+
+
+def test_ten_images_a_channel_are_wanted(padim: Baseline) -> None:
+    wanted = padim.entry.table.images_wanted
+    assert wanted is not None
+    params = padim.entry.settings("liver").params
+    told = wanted.shortage(999, params)
+    assert told is not None
+    assert told.startswith("999 training images for 100 channels, fewer than 10 for each: the cov")
+    assert wanted.shortage(1000, params) is None
+    wide = {**params, "backbone": "wide_resnet50_2"}
+    assert wanted.shortage(1542, wide) is not None
 
 
 def test_padims_map_is_the_mahalanobis_distance(padim: Baseline, training_folder: Path) -> None:

@@ -39,6 +39,21 @@ def test_without_noise_normal_and_anomalous_are_one(simplenet: Baseline) -> None
     assert float(loss.detach()) == pytest.approx(200.0, rel=1e-5)
 
 
+def test_noise_can_follow_the_spread_of_each_adapted_channel(simplenet: Baseline) -> None:
+    model = simplenet.make(noise_unit="spread", noise=0.5)
+    scale = torch.logspace(-2, 2, model.params["pooled_dims"])
+    features = torch.randn(4000, len(scale)) * scale
+    given: list[torch.Tensor] = []
+    model.head.discriminator.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    model._loss(features)
+    normal, noisy = given[0].chunk(2)
+    torch.testing.assert_close(
+        (noisy - normal).std(dim=0), 0.5 * normal.std(dim=0), rtol=0.1, atol=0.0
+    )
+    with pytest.raises(ValueError, match="noise_unit is 'some'"):
+        simplenet.make(noise_unit="some")
+
+
 def test_an_epoch_is_so_many_passes(simplenet: Baseline, training_folder: Path) -> None:
     listener = Listener()
     simplenet.make(passes_per_epoch=3).fit(training_folder, listener)

@@ -102,3 +102,26 @@ def test_training_images_are_staged_under_opaque_names(packs: dict[str, Pack], c
         files = list(stage_training(pack, cache).iterdir())
         assert len(files) == pack.card.counts.train
         assert not any("TCGA" in path.name or "NORMAL" in path.name for path in files)
+
+
+def saturation(pixels: np.ndarray) -> float:
+    """Mean saturation, 0 to 1: what a stain does first of all to a patch."""
+    return float(np.asarray(Image.fromarray(pixels).convert("HSV"))[..., 1].mean() / 255)
+
+
+def test_camelyons_normal_test_slide_is_stained_unlike_the_training_slides(
+    packs: dict[str, Pack],
+) -> None:
+    """Why most methods lie below chance there (baselines/README.md)."""
+    pack = packs["camelyon16"]
+    by_slide: dict[tuple[str, bool], list[float]] = {}
+    for split in ("train", "test"):
+        for sample in pack.split(split):
+            found = by_slide.setdefault((sample.group, sample.is_anomalous), [])
+            found.append(saturation(pack.image(sample)))
+    means = {slide: np.mean(values) for slide, values in by_slide.items()}
+    training = means["tumor_004", False], means["tumor_064", False]
+    assert training == pytest.approx((0.34, 0.24), abs=0.01)
+    assert means["tumor_073", False] == pytest.approx(0.49, abs=0.01)
+    assert means["tumor_001", True] == pytest.approx(0.33, abs=0.01)
+    assert [s.group for s in pack.split("test") if not s.is_anomalous] == ["tumor_073"] * 16

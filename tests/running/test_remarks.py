@@ -16,10 +16,17 @@ from tests.record_factory import record
 from tests.run_factory import random_scores, scores_of
 
 
-def told(scores=None, training=None, facts=None, *, constant_maps=0, from_maps=False):
+def told(
+    scores=None, training=None, facts=None, *, constant_maps=0, from_maps=False, shortage=None
+):
     scores = scores and MemberScores({"demo": scores})
     return remarks_of(
-        scores, training, facts, constant_maps=constant_maps, has_scores_from_maps=from_maps
+        scores,
+        training,
+        facts,
+        constant_maps=constant_maps,
+        has_scores_from_maps=from_maps,
+        shortage=shortage,
     )
 
 
@@ -72,6 +79,13 @@ def test_checkpoints_that_score_the_same_every_time_are_a_collapse() -> None:
     assert marks(told(scores, trained(0.5, 0.5, 0.5))) == [Mark.COLLAPSED]
     for values in ((0.5, 0.5), (0.5, 0.5, 0.6), (1.0, 1.0, 1.0), (None, None, None)):
         assert marks(told(scores, trained(*values))) == []
+
+
+def test_few_training_images_are_a_remark_and_a_mark() -> None:
+    remarks = told(random_scores(), shortage="9 training images for 1 channels")
+    assert marks(remarks) == [Mark.FEW_IMAGES]
+    assert remarks[-1].text == "9 training images for 1 channels"
+    assert marks(told(None, shortage="9 training images")) == [], "a failed run says it otherwise"
 
 
 def test_a_mark_stands_on_the_row_and_leaves_no_hidden_pack() -> None:

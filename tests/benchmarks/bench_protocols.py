@@ -1,0 +1,215 @@
+"""Measures what the way of counting does to a method's numbers, and writes docs/protocol-effects.md.
+
+    python tests/benchmarks/bench_protocols.py --pack DIR [--only padim] [--seeds 0 1]
+    python tests/benchmarks/bench_protocols.py --write
+
+Three of the baselines answer real images with true features (`true_features.py`); the same
+answers are then counted in every way of `protocol_ways.py`. Images and masks are brought to
+240x240 first, the size of BMAD's Brain, so that 256 is another size than the native one. What is
+measured of one method and seed is kept at once and not measured again.
+Trap: the numbers are those of the images at hand, and no result of a benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # the command is run as a script, from anywhere
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch reads it
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from sklearn.metrics import roc_auc_score  # noqa: E402
+
+from harness.benchmarks import Pack, open_pack  # noqa: E402
+from harness.contract import Verdict  # noqa: E402
+from tests.baselines.conftest import BASELINES, open_baseline  # noqa: E402
+from tests.baselines.exchangeable import as_text, shortened  # noqa: E402
+from tests.baselines.true_features import NAME, write_backbone  # noqa: E402
+from tests.benchmarks.protocol_ways import (  # noqa: E402
+    METRICS,
+    REFERENCE,
+    WAYS,
+    Answers,
+    measured,
+)
+
+PLACE = ROOT / "build" / "bench-protocols"
+PAGE = ROOT / "docs" / "protocol-effects.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+SIDE = 240
+METHODS: dict[str, dict[str, object]] = {
+    "patchcore": {},
+    "padim": {"shrinkage": "ledoit-wolf"},
+    "stfpm": {},
+}
+ON_TEST = "checkpoint chosen on the test images"
+HEADS = ("image AUROC", "pixel AUROC", "pixel AP", "PRO", "Dice@0.5", "best Dice")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of a pack at 240x240."""
+
+    images: list[np.ndarray]
+    """Each uint8 [240, 240], or with three channels."""
+    masks: np.ndarray
+    """(N, 240, 240) uint8, 0 or 255."""
+    is_anomalous: np.ndarray
+    """(N,) bool."""
+
+    @classmethod
+    def of(cls, pack: Pack, name: str) -> Split:
+        """One split of a pack."""
+        samples = pack.split(name)
+        masks = [
+            _brought(pack.mask(each).astype(np.uint8) * 255, Image.Resampling.NEAREST)
+            if name != "train"
+            else np.zeros((SIDE, SIDE), np.uint8)
+            for each in samples
+        ]
+        images = [_brought(pack.image(each), Image.Resampling.BILINEAR) for each in samples]
+        return cls(images, np.stack(masks), np.array([each.is_anomalous for each in samples]))
+
+    def answered(self, model: Any) -> Answers:
+        """A model's maps of all of it."""
+        maps = np.stack([model.predict(image)[0] for image in self.images])
+        return Answers(maps, self.masks, self.is_anomalous)
+
+
+@dataclass
+class Checkpoints:
+    """Keeps the answers of every checkpoint, on the validation and on the test split."""
+
+    model: Any
+    valid: Split
+    test: Split
+    answers: list[Answers] = field(default_factory=list)
+    on_valid: list[float] = field(default_factory=list)
+    on_test: list[float] = field(default_factory=list)
+    state_folder: Path | None = None
+
+    def progress(self, step: int, steps: int, loss: float | None = None) -> None:
+        """Nothing is told."""
+
+    def __call__(self, step: int) -> Verdict:
+        """Image AUROC on both splits."""
+        self.answers.append(self.test.answered(self.model))
+        self.on_valid.append(_image_auroc(self.valid.answered(self.model)))
+        self.on_test.append(_image_auroc(self.answers[-1]))
+        print(f"  step {step}: valid {self.on_valid[-1]:.3f}, test {self.on_test[-1]:.3f}")
+        return Verdict(keep=True, stop=False)
+
+
+def measure(method: str, seed: int, splits: dict[str, Split], place: Path) -> dict[str, Any]:
+    """Every way of counting one method's answers: metrics by way."""
+    baseline = open_baseline(BASELINES / method)
+    settings = {**shortened(baseline.entry), **METHODS[method], "backbone": NAME}
+    params = baseline.entry.settings("brain", overrides=as_text(settings)).params
+    model = baseline.model(device="cpu", seed=seed, params=params, weights=place / "weights")
+    checkpoints = Checkpoints(model, splits["valid"], splits["test"])
+    with tempfile.TemporaryDirectory() as folder:
+        for number, image in enumerate(splits["train"].images):
+            Image.fromarray(image).save(Path(folder) / f"{number:05}.png")
+        model.fit(Path(folder), checkpoints)
+    if not checkpoints.answers:
+        chosen = splits["test"].answered(model)
+    else:
+        chosen = checkpoints.answers[int(np.argmax(checkpoints.on_valid))]
+    found = {way: measured(counted(chosen)) for way, counted in WAYS.items()}
+    if checkpoints.answers:
+        best = checkpoints.answers[int(np.argmax(checkpoints.on_test))]
+        found[ON_TEST] = measured(best)
+    return found
+
+
+def page_part(kept: dict[str, dict[str, Any]]) -> str:
+    """A table for each method: the reference, and what every other way adds to it, in points."""
+    parts = []
+    for method in METHODS:
+        runs = [found for name, found in sorted(kept.items()) if name.split("/")[0] == method]
+        if not runs:
+            continue
+        reference = _means(runs, REFERENCE)
+        lines = [
+            f"`{method}`, {len(runs)} seed{'s' if len(runs) > 1 else ''}:\n",
+            "| counted | " + " | ".join(HEADS) + " |",
+            "|---" * (1 + len(HEADS)) + "|",
+            _line(REFERENCE, [f"{100 * reference[each]:.1f}" for each in METRICS]),
+        ]
+        for way in (*list(WAYS)[1:], ON_TEST):
+            if values := _means(runs, way):
+                cells = [
+                    f"{100 * (values[each] - reference[each]):+.1f}" if each in values else "–"
+                    for each in METRICS
+                ]
+                lines.append(_line(way, cells))
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Measure what is left, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pack", type=Path, help="images with masks, in BMAD's layout")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--only", nargs="+", metavar="METHOD", default=list(METHODS))
+    parser.add_argument("--place", type=Path, default=PLACE, help="weights and measurements")
+    parser.add_argument("--write", action="store_true", help="the tables, into the page")
+    options = parser.parse_args()
+    file = options.place / "measured.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if options.write:
+        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+        text = f"{before}{BEGIN}\n{page_part(kept)}{END}{rest.split(END)[1]}"
+        PAGE.write_text(text, encoding="utf-8")
+        return 0
+    if options.pack is None:
+        parser.error("--pack names the images to run on")
+    write_backbone(options.place / "weights")
+    pack = open_pack(options.pack, options.place / "cache", benchmark="brain")
+    splits = {name: Split.of(pack, name) for name in ("train", "valid", "test")}
+    for seed in options.seeds:
+        for method in options.only:
+            if f"{method}/{seed}" not in kept:
+                print(f"{method}, seed {seed}", flush=True)
+                kept[f"{method}/{seed}"] = measure(method, seed, splits, options.place)
+                fresh = file.with_suffix(".fresh")
+                fresh.write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
+                fresh.replace(file)
+    return 0
+
+
+def _brought(pixels: np.ndarray, how: Image.Resampling) -> np.ndarray:
+    return np.array(Image.fromarray(pixels).resize((SIDE, SIDE), how))
+
+
+def _image_auroc(answers: Answers) -> float:
+    return float(roc_auc_score(answers.is_anomalous, answers.maps.max(axis=(1, 2))))
+
+
+def _means(runs: Sequence[dict[str, Any]], way: str) -> dict[str, float]:
+    """Mean of each metric over the seeds that have it."""
+    return {
+        metric: mean(values)
+        for metric in METRICS
+        if (values := [run[way][metric] for run in runs if metric in run.get(way, {})])
+    }
+
+
+def _line(first: str, cells: Sequence[str]) -> str:
+    return f"| {first} | " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
