@@ -167,7 +167,7 @@ def _shortage(request: Request) -> str | None:
     wanted = request.entry.table.images_wanted
     if wanted is None:
         return None
-    return wanted.shortage(request.pack.card.counts.train, request.settings.params)
+    return wanted.shortage(len(request.pack.split("train")), request.settings.params)
 
 
 def pack_part(pack: Pack, place: RunPlace) -> PackPart:
