@@ -36,7 +36,7 @@ MOST_BLOCKS = 400
 
 FREEDOM_ABOVE = 3.0
 """Degrees of freedom per unit that bears a value, for the upper end of its interval; for the
-lower one see `harness.metrics.table.FREEDOM_BELOW`."""
+lower one see `harness.metrics.table.Metric.freedom`."""
 FREEDOM_OF_DIFFERENCES = 4.0
 """The same for a difference, both ways."""
 
