@@ -35,12 +35,13 @@ LEAST_AUPIMO_PIXELS = 100_000
 OLDER_EVIDENCE = "the evidence is of an older harness, which did not keep what this takes"
 
 
-RANKED, SWEPT, REGIONS, FIXED, FEW_ALARMS = 1.5, 0.6, 0.7, 0.9, 0.4
+RANKED, SWEPT, REGIONS, FIXED, FEW_ALARMS = 1.5, 0.6, 0.7, 0.9, 0.35
 """Degrees of freedom of Student's t, per unit that truly bears a value, for the lower end of its
 interval (`harness.metrics.jackknife`): of scores of images; of all pixels, over all thresholds; of
 regions, and at the best threshold of the validation split; at other fixed thresholds, and of means
-over images; of what hangs on the few highest normal pixels. All pixels of a patient err together: what a few bad patients cost is more skewed there, and
-needs the longer tail. Chosen by simulation (`make bench-intervals`)."""
+over images; of what hangs on the few highest normal pixels. All pixels of a patient err together:
+what a few bad patients cost is more skewed there, and needs the longer tail. Chosen by simulation
+(`make bench-intervals`)."""
 
 
 @dataclass(frozen=True)
