@@ -117,6 +117,7 @@ def _baselines(_root: Path | None, _results: Path) -> Rows:
 
 def _metrics(_root: Path | None, _results: Path) -> Rows:
     from harness.metrics import METRICS
+    from harness.metrics.suite_table import SUITE_METRICS
 
     return [
         {
@@ -125,7 +126,7 @@ def _metrics(_root: Path | None, _results: Path) -> Rows:
             "better": metric.direction,
             "definition": metric.definition,
         }
-        for metric in METRICS.values()
+        for metric in (*METRICS.values(), *SUITE_METRICS.values())
     ]
 
 

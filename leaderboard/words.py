@@ -76,6 +76,29 @@ METRICS = {
         "Overlap at the best threshold of the test split itself: an upper bound that no"
         " method could have known.",
     ),
+    "dice_at_fpr": MetricWords(
+        "Dice at 5 % false alarms",
+        "Dice at 5 % FPR",
+        "Overlap at the threshold above which 5 % of the normal validation pixels lie: it takes no"
+        " anomalous image to set.",
+    ),
+    "iou_max": MetricWords(
+        "Best IoU (oracle)",
+        "IoU, oracle",
+        "Intersection over union at the best threshold of the test split itself. It ranks as the"
+        " best Dice D does, for it is D / (2 - D).",
+    ),
+    "pro_05": MetricWords(
+        "PRO to 0.05",
+        "PRO 0.05",
+        "PRO over false-positive rates up to 0.05: strict where all are near 100 at 0.3.",
+    ),
+    "aupimo": MetricWords(
+        "AUPIMO",
+        "AUPIMO",
+        "Mean over anomalous images of the share of the lesion that is found while hardly a pixel"
+        " of a normal image is: one of 100,000 to one of 10,000.",
+    ),
     "image_ap": MetricWords(
         "Image AP", "Image AP", "Average precision of the image scores, as a step sum."
     ),
@@ -109,6 +132,28 @@ METRICS = {
     "region_overlap_large": MetricWords(
         "PRO, large lesions", "PRO large", "PRO over the largest third of the lesions."
     ),
+    "pooled_image_auroc": MetricWords(
+        "Image AUROC, pooled",
+        "Image AUROC, pooled",
+        "Over a suite: an abnormal image of any benchmark against a normal one of any, each pair of"
+        " benchmarks counted the same.",
+    ),
+    "pooled_image_auroc_across": MetricWords(
+        "Image AUROC, across benchmarks",
+        "Image AUROC, across",
+        "The same where the two images are of different benchmarks: does a score mean the same"
+        " everywhere?",
+    ),
+    "pooled_pixel_auroc": MetricWords(
+        "Pixel AUROC, pooled",
+        "Pixel AUROC, pooled",
+        "The pooled AUROC of pixels, over the benchmarks with masks.",
+    ),
+    "pooled_pixel_auroc_across": MetricWords(
+        "Pixel AUROC, across benchmarks",
+        "Pixel AUROC, across",
+        "The same where the two pixels are of different benchmarks.",
+    ),
 }
 
 LOCALISATION_COLUMNS = ("image_auroc", "pixel_auroc", "pixel_pro")
@@ -116,7 +161,8 @@ DICE_COLUMNS = ("dice_at_0.5", "dice_at_valid", "dice_max")
 # What a benchmark's own table shows, where some entry has it.
 BENCHMARK_COLUMNS = (
     "image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_auroc_foreground", "pixel_ap",
-    "pixel_pro", "pixel_pro_foreground", "dice_at_0.5", "dice_at_valid", "dice_max",
+    "pixel_pro", "pixel_pro_foreground", "pro_05", "aupimo", "dice_at_0.5", "dice_at_valid",
+    "dice_at_fpr", "dice_max", "iou_max",
 )  # fmt: skip
 
 INDEPENDENT = (

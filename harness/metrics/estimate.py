@@ -35,9 +35,10 @@ from harness.metrics.kernels.sweep import (
     STRICT_SIZE,
     sweep_histograms,
 )
+from harness.metrics.needs import Facts
 from harness.metrics.pimo import binned_aupimo
 from harness.metrics.pro import FPR_LIMIT, LIMITS, STRICT_FPR_LIMIT, overlap_of
-from harness.metrics.table import Bearer, Facts, PixelStatistics, Rows, Sweep
+from harness.metrics.table import Bearer, PixelStatistics, Rows, Sweep
 
 _EVERYWHERE = {"small": (0,), "medium": (1,), "large": (2,), "all": (0, 1, 2), "four": (FOUR_ROW,)}
 _TILE = 256

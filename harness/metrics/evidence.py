@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from harness.metrics.archive import read_archive, write_archive
 from harness.metrics.errors import TruthMismatch
 from harness.metrics.kernels.layout import ANOMALOUS_KINDS, NORMAL_KINDS
-from harness.metrics.table import OLDER_EVIDENCE
+from harness.metrics.needs import OLDER_EVIDENCE
 from harness.metrics.thresholds import alarm_threshold_of_halves
 from harness.metrics.truth import GroundTruth
 
@@ -136,6 +136,10 @@ class Evidence:
     no_fpr_threshold: Mapping[str, str] | None = None
     """The same for the threshold of a false-positive rate; None where an older harness wrote the
     evidence."""
+    misranked: Mapping[str, Mapping[str, int]] | None = None
+    """Of a member of a suite with float32 maps: by grid and other member, twice the pairs of an
+    anomalous pixel of that one and a normal pixel of this one above it, those of equal scores
+    once. None elsewhere: float16 histograms tell them."""
 
     def threshold_names(self, grid: str) -> tuple[str, ...]:
         """Names of the grid's thresholds: shares of the range, then `valid` and `fpr` where the
@@ -163,6 +167,8 @@ class Evidence:
         }
         if self.no_fpr_threshold is not None:
             header["no_fpr_threshold"] = dict(self.no_fpr_threshold)
+        if self.misranked is not None:
+            header["misranked"] = {grid: dict(pairs) for grid, pairs in self.misranked.items()}
         arrays: dict[str, NDArray[Any]] = {}
         for split, scores in (("test", self.test), ("valid", self.valid)):
             if scores is not None:
@@ -213,6 +219,7 @@ class Evidence:
             range_shares=tuple(header["range_shares"]),
             no_valid_threshold=header["no_valid_threshold"],
             no_fpr_threshold=header.get("no_fpr_threshold"),
+            misranked=header.get("misranked"),
         )
         return loaded if "no_fpr_threshold" in header else _with_fpr_threshold(loaded)
 

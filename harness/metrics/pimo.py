@@ -1,6 +1,6 @@
 """AUPIMO, the area under per-image overlap: recall of an image against strictly few false alarms.
 
-Bertoldo et al. 2024 (arXiv 2401.01984, sections 3 and 4): the recall of one anomalous image, as
+Bertoldo et al. 2024 (arXiv 2401.01984): the recall of one anomalous image, as
 a function of the false-positive rate over normal images alone, is integrated over the logarithm
 of that rate from 1e-5 to 1e-4, and divided by the integral of a perfect recall; the metric is
 the mean over anomalous images. No pixel of an anomalous image counts as a false alarm.
@@ -15,7 +15,6 @@ them are above it.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,9 @@ from numpy.typing import NDArray
 
 from harness.metrics.kernels.keys import KEYS
 from harness.metrics.kernels.tail import sum_shares
+from harness.metrics.needs import LEAST_AUPIMO_PIXELS
 from harness.metrics.pixels import PixelCounts
-from harness.metrics.table import LEAST_AUPIMO_PIXELS, Rows
+from harness.metrics.table import Rows
 from harness.metrics.tails import Tail, tail_of
 
 FPR_BOUNDS = (1e-5, 1e-4)
@@ -50,7 +50,7 @@ def recall_shares(above: Any, tied: Any, normal: Any) -> Rows:
         rising = (width - above * np.log1p(width / start)) / (found - above)
         flat = np.log(high / np.maximum(found, low))
     area = np.where(width > 0, rising, 0.0) + np.where(found < high, flat, 0.0)
-    return np.clip(area / math.log(FPR_BOUNDS[1] / FPR_BOUNDS[0]), 0.0, 1.0)
+    return np.clip(area / np.log(high / low), 0.0, 1.0)
 
 
 def normal_tail(counts: PixelCounts, is_normal: NDArray[np.bool_]) -> tuple[Tail, int]:

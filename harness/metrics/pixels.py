@@ -188,16 +188,19 @@ class PixelCounts:
         grouping.tally_runs(self.anomalous, shift, self.truth.runs, totals, weights)
         return Histograms(totals, weights)
 
+    @property
+    def floats(self) -> FloatPixels:
+        """Every pixel of a float32 run."""
+        return FloatPixels(
+            blocks=self.blocks,
+            low=self.low,
+            low_offsets=self.low_offsets,
+            anomalous=self.anomalous,
+            runs=self.truth.runs,
+            is_spilled=self.is_spilled,
+        )
+
     def sweep(self, *, wants_edges: bool) -> ExactSweep:
         """The exact sweep over the whole split."""
-        floats = None
-        if self.is_bucketed:
-            floats = FloatPixels(
-                blocks=self.blocks,
-                low=self.low,
-                low_offsets=self.low_offsets,
-                anomalous=self.anomalous,
-                runs=self.truth.runs,
-                is_spilled=self.is_spilled,
-            )
+        floats = self.floats if self.is_bucketed else None
         return exact_sweep(self.histograms, floats, limits=LIMITS, wants_edges=wants_edges)

@@ -1,9 +1,11 @@
 """AUROC between two members of a suite: does a score mean the same in both of them?
 
 The share of pairs, an abnormal score of one member and a normal one of another, in the right
-order; ties count as half. Of image scores it is exact. Of pixels it is exact where maps are
-float16; float32 histograms know the upper 16 bits of a score, so that pixels of different
-members in one bucket count as ties, and the value can be off by half of their share at most.
+order; ties count as half. Exact for image scores, for float16 maps by their histograms, and for
+float32 maps by the pairs that were counted when all members were at hand
+(`harness.metrics.scorer.evidence_of_suite`). Without that count float32 histograms know the upper
+16 bits of a score alone: pixels of two members in one bucket are ties then, and the value can be
+off by half of their share.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.errors import TruthMismatch
 from harness.metrics.evidence import Evidence, GridEvidence, ScoreEvidence
 from harness.metrics.intervals import sweep_images
 from harness.metrics.jackknife import left_out_counts
@@ -74,7 +77,7 @@ def all_pairs(
         coarse = (
             float(_pair_rows(*pair, once[one], once[other])[0]) if wants_moves or draws else 0.0
         )
-        exact = _exact_pair(*pair)
+        exact = _exact_pair(*pair, name=one)
         values[one, other] = exact
         if wants_moves:
             moves[one] += coarse - _pair_rows(*pair, left_out[one], once[other])
@@ -133,12 +136,18 @@ def pixel_pair(
         return np.asarray(ordered / (bad.sum(axis=1) * good.sum(axis=1)))
 
 
-def exact_pixel_pair(abnormal: GridEvidence, normal: GridEvidence, dtype: str) -> PairValue:
+def exact_pixel_pair(
+    abnormal: GridEvidence, normal: GridEvidence, dtype: str, misranked: int | None
+) -> PairValue:
     """AUROC of a run's abnormal pixels of one member against the normal ones of another.
 
     Args:
         abnormal, normal: the members' evidence on one grid.
         dtype: `float16` or `float32`, of the run's maps.
+        misranked: twice the pairs in the wrong order, where they were counted.
+
+    Raises:
+        TruthMismatch: the count is none that the histograms allow.
     """
     bad = abnormal.pixels[ANOMALOUS_KINDS].sum(axis=0)
     good = normal.pixels[NORMAL_KINDS].sum(axis=0)
@@ -146,7 +155,16 @@ def exact_pixel_pair(abnormal: GridEvidence, normal: GridEvidence, dtype: str) -
     # Twice the pairs in the right order, in whole numbers: a sum of floats would depend on BLAS.
     ordered = int(bad @ (2 * np.cumsum(good) - good))
     in_one_bin = 0 if dtype == "float16" else int(bad @ good)
-    return PairValue(0.5 * ordered / pairs, 0.5 * in_one_bin / pairs)
+    binned = PairValue(0.5 * ordered / pairs, 0.5 * in_one_bin / pairs)
+    if misranked is None:
+        return binned
+    value = 1.0 - 0.5 * misranked / pairs
+    if abs(value - binned.value) > binned.doubt + 1e-12:
+        raise TruthMismatch(
+            "the pairs of pixels over two members are none that the histograms allow",
+            fix="restore the evidence from a copy, or run the entry again",
+        )
+    return PairValue(value, 0.0)
 
 
 def _pair_rows(
@@ -158,11 +176,14 @@ def _pair_rows(
     return pixel_pair(*parts, str(one.dtype), counts, other_counts)
 
 
-def _exact_pair(one: Evidence, other: Evidence, grid: Grid | None) -> PairValue:
+def _exact_pair(one: Evidence, other: Evidence, grid: Grid | None, *, name: str) -> PairValue:
+    """`name`: of the one, in whose abnormal scores the pair begins."""
     if grid is None:
         once = (np.ones((1, each.test.group_index[0]), np.uint16) for each in (one, other))
         return PairValue(float(image_pair(one.test, other.test, *once)[0]), 0.0)
-    return exact_pixel_pair(_on_grid(one, grid), _on_grid(other, grid), str(one.dtype))
+    counted = other.misranked
+    pairs = None if counted is None else counted.get(grid, counted["native"]).get(name)
+    return exact_pixel_pair(_on_grid(one, grid), _on_grid(other, grid), str(one.dtype), pairs)
 
 
 def _on_grid(evidence: Evidence, grid: Grid) -> GridEvidence:

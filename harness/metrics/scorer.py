@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from harness.metrics.errors import (
     WrongShape,
 )
 from harness.metrics.evidence import Evidence, GridEvidence, ScoreEvidence
+from harness.metrics.kernels.exact import misranked_across
 from harness.metrics.kernels.resize import to_paper_grid
 from harness.metrics.kernels.spool import Spool
 from harness.metrics.pixels import PixelCounts
@@ -210,16 +212,17 @@ class RunScorer:
             scores.merge(other._splits[split])
 
     def finish(self) -> RunScores:
-        """Metrics, warnings and evidence of the whole run.
+        """Metrics, warnings and evidence of the whole run; errors as in `evidence`."""
+        return score(self.evidence(), intervals=self._intervals)
+
+    def evidence(self) -> Evidence:
+        """What the metrics of the whole run follow from.
 
         Raises:
             ImagesMissing: some image of some split was not answered.
         """
-        for name, scores in self._splits.items():
-            scores.check_complete(name)
-        return score(self._distil(), intervals=self._intervals)
-
-    def _distil(self) -> Evidence:
+        for name, answered in self._splits.items():
+            answered.check_complete(name)
         test, valid = self._splits["test"], self._splits.get("valid")
         scores = test.evidence()
         number, group = scores.group_index if self._intervals else (1, 0 * scores.group_index[1])
@@ -245,6 +248,43 @@ class RunScorer:
             no_valid_threshold=_reasons(best),
             no_fpr_threshold=_reasons(alarms),
         )
+
+
+def evidence_of_suite(scorers: Mapping[str, RunScorer]) -> dict[str, Evidence]:
+    """Evidence of each member of a suite, with the pairs of pixels over two members: a float32
+    run's follow from the maps alone, so they are counted while all of them are at hand.
+
+    Args:
+        scorers: by member, of one run, each with all of its answers.
+
+    Raises:
+        ImagesMissing: as in `RunScorer.evidence`.
+    """
+    found = {name: scorer.evidence() for name, scorer in scorers.items()}
+    counts = {name: scorer._splits["test"].counts for name, scorer in scorers.items()}
+    shown = {name: of_grid for name, of_grid in counts.items() if of_grid}
+    for name, own in shown.items():
+        others = {other: of_grid for other, of_grid in shown.items() if other != name}
+        if others and own["native"].is_bucketed:
+            grids = sorted({grid for of_grid in shown.values() for grid in of_grid})
+            pairs = {
+                grid: _misranked(
+                    _on_grid(own, grid), {n: _on_grid(each, grid) for n, each in others.items()}
+                )
+                for grid in grids
+            }
+            found[name] = replace(found[name], misranked=pairs)
+    return found
+
+
+def _on_grid(counts: Mapping[str, PixelCounts], grid: str) -> PixelCounts:
+    """Counts on one grid; a pack of the paper's size has one alone."""
+    return counts.get(grid, counts["native"])
+
+
+def _misranked(own: PixelCounts, others: Mapping[str, PixelCounts]) -> dict[str, int]:
+    pairs = misranked_across(own.floats, [other.floats for other in others.values()])
+    return dict(zip(others, pairs.tolist(), strict=True))
 
 
 def _reasons(thresholds: Mapping[str, Threshold]) -> dict[str, str]:

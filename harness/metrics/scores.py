@@ -27,7 +27,8 @@ from harness.metrics.jackknife import (
     left_out_counts,
 )
 from harness.metrics.kernels.bootstrap import Resamples
-from harness.metrics.table import METRICS, Bearer, Facts, Metric, Rows, Statistics
+from harness.metrics.needs import Facts
+from harness.metrics.table import METRICS, Bearer, Metric, Rows, Statistics
 from harness.records.record import Grid, MapsPart, MetricValue
 
 FEW_LEVELS = 2000

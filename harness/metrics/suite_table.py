@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.metrics.table import Level
+from harness.metrics.table import Direction, Level
 
 MEAN = "mean"
 """Stands for a member where a value is the unweighted mean over the members."""
@@ -18,7 +18,7 @@ LEAST_PATIENTS = 10
 
 @dataclass(frozen=True)
 class SuiteMetric:
-    """One pooled metric of a suite; higher is better."""
+    """One pooled metric of a suite."""
 
     id: str
     """Name in records, files and pages."""
@@ -28,6 +28,8 @@ class SuiteMetric:
     """One sentence for readers."""
     is_across: bool
     """Whether pairs within one member are left out."""
+    direction: Direction = "higher"
+    """Which way is better."""
 
 
 _TABLE = (

@@ -8,14 +8,15 @@ guessing how common anomalies are in each member.
 
 Units are left out within members, which are independent: the variances of the jackknife add up
 (`mean_of_members`). What comes out is an ordinary `Spread`, so that intervals, means over seeds,
-differences and ranks follow as everywhere. Trap: its moves stand member by member in the suite's
-order; two spreads can be compared where both have the same members in one order.
+differences and ranks follow as everywhere. Trap: its moves stand member by member in the order of
+their names, so two such spreads can be compared where both are of the same members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from harness.metrics.table import METRICS, Level, Rows
 from harness.records.record import Grid, MetricValue
 
 Key = tuple[str, Grid | None]
+Value = TypeVar("Value")
 _GRIDS: tuple[Grid, ...] = ("native", "paper")
 
 
@@ -37,7 +39,7 @@ class SuiteScores:
     """What a scored run over a suite comes to."""
 
     members: Mapping[str, RunScores]
-    """By member, in the suite's order: what a run on it alone comes to."""
+    """By member, in the order of their names: what a run on it alone comes to."""
     means: tuple[MetricValue, ...]
     """Unweighted mean over members of every metric but those per subclass."""
     pooled: tuple[MetricValue, ...]
@@ -76,7 +78,7 @@ def score_suite(members: Mapping[str, Evidence], *, intervals: bool = True) -> S
     """All metrics of a run over a suite.
 
     Args:
-        members: evidence by member, in the suite's order; at least one.
+        members: evidence by member; at least one.
         intervals: as in `harness.metrics.scores.score`.
     """
     return suite_of(
@@ -86,6 +88,7 @@ def score_suite(members: Mapping[str, Evidence], *, intervals: bool = True) -> S
 
 def suite_of(members: Mapping[str, RunScores]) -> SuiteScores:
     """The same where the members were scored already."""
+    members = _in_order(members)
     means = [
         _told(key, _of_level(level, members), _mean(key, level, members))
         for key, level in _mean_keys()
@@ -112,9 +115,10 @@ def resample_suite(members: Mapping[str, Evidence], *, seed: int = 0) -> tuple[S
     all runs over the suite, and so is each unit that is left out.
 
     Args:
-        members: evidence by member, in the suite's order.
+        members: evidence by member.
         seed: seed of the bootstrap; each member draws from a seed of its own.
     """
+    members = _in_order(members)
     scores = {name: score(evidence) for name, evidence in members.items()}
     seeds = {name: seed + (place << 32) for place, name in enumerate(members)}
     own = {
@@ -147,6 +151,7 @@ def mean_of_members(spreads: Mapping[str, Spread], units: Mapping[str, int]) -> 
         units: how many patients (or images) each member has. With fewer than `LEAST_PATIENTS` in
             any of them nothing is borne: no interval, and no difference.
     """
+    spreads = _in_order(spreads)
     count = len(spreads)
     parts = {
         name: replace(
@@ -157,6 +162,11 @@ def mean_of_members(spreads: Mapping[str, Spread], units: Mapping[str, int]) -> 
         for name, spread in spreads.items()
     }
     return _joined(float(np.mean([spread.value for spread in spreads.values()])), parts, units)
+
+
+def _in_order(members: Mapping[str, Value]) -> dict[str, Value]:
+    """By name: whoever calls in whatever order, sums are equal to the last bit, and moves meet."""
+    return dict(sorted(members.items()))
 
 
 def _joined(value: float, parts: Mapping[str, Spread], units: Mapping[str, int]) -> Spread:
@@ -177,7 +187,7 @@ def _joined(value: float, parts: Mapping[str, Spread], units: Mapping[str, int])
         value=value,
         moves=np.concatenate(moves),
         bearers=min(part.bearers for part in parts.values()) if is_borne else 0,
-        freedom_below=next(iter(parts.values())).freedom_below,
+        freedom=next(iter(parts.values())).freedom,
         seeds=tuple(seed for part in parts.values() for seed in part.seeds),
     )
 

@@ -12,10 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.metrics.needs import (
+    Need,
+    both_foreground_classes,
+    both_image_classes,
+    both_pixel_classes,
+    needs_fpr_threshold,
+    needs_normal_images,
+    needs_strict_area,
+    needs_valid_threshold,
+    regions_of,
+    varied_maps,
+)
 
 METRICS_VERSION = "3"
 """Raised whenever a definition changes the value or the interval of any metric."""
@@ -30,18 +43,26 @@ Bearer = Literal[
 against normal pixels, or anomalous pixels against those of normal images. As few units hold both
 kinds as hold the scarcer."""
 
-LEAST_AUPIMO_PIXELS = 100_000
-"""Of fewer pixels of normal images than this, a false-positive rate of 1e-5 is less than one."""
-OLDER_EVIDENCE = "the evidence is of an older harness, which did not keep what this takes"
+
+class Freedom(NamedTuple):
+    """Degrees of freedom of Student's t, per unit that truly bears a value (`harness.metrics.jackknife`).
+
+    All pixels of a patient err together: what a few bad patients cost is more skewed there, and the
+    lower end of an interval needs a longer tail. Chosen by simulation (`make bench-intervals`).
+    """
+
+    below: float
+    """For the lower end of the interval."""
+    difference: float
+    """For a difference of two entries, both ways."""
 
 
-RANKED, SWEPT, REGIONS, FIXED, FEW_ALARMS = 1.5, 0.6, 0.7, 0.9, 0.35
-"""Degrees of freedom of Student's t, per unit that truly bears a value, for the lower end of its
-interval (`harness.metrics.jackknife`): of scores of images; of all pixels, over all thresholds; of
-regions, and at the best threshold of the validation split; at other fixed thresholds, and of means
-over images; of what hangs on the few highest normal pixels. All pixels of a patient err together:
-what a few bad patients cost is more skewed there, and needs the longer tail. Chosen by simulation
-(`make bench-intervals`)."""
+RANKED = Freedom(1.5, 4.0)  # scores of images
+SWEPT = Freedom(0.6, 4.0)  # all pixels, over all thresholds
+REGIONS = Freedom(0.7, 4.0)  # regions, over thresholds
+VALIDATED = Freedom(0.7, 1.5)  # at the threshold that is best on the validation split
+FIXED = Freedom(0.9, 1.5)  # at other fixed thresholds, and means over images
+FEW_ALARMS = Freedom(0.35, 1.5)  # what hangs on the few highest normal pixels
 
 
 @dataclass(frozen=True)
@@ -91,113 +112,6 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is there to be scored, for the reasons of undefined values."""
-
-    normal_images: int
-    """Normal test images."""
-    anomalous_images: int
-    """Anomalous test images."""
-    has_masks: bool
-    """Whether the pack has masks."""
-    has_maps: bool
-    """Whether the entry gave maps."""
-    normal_pixels: int = 0
-    """Normal pixels of the grid."""
-    anomalous_pixels: int = 0
-    """Anomalous pixels of the grid."""
-    foreground_normal_pixels: int = 0
-    """Normal pixels where the image is not zero."""
-    foreground_anomalous_pixels: int = 0
-    """Anomalous pixels where the image is not zero."""
-    regions_by_size: tuple[int, int, int] = (0, 0, 0)
-    """8-connected regions in each third by size."""
-    is_constant: bool = False
-    """Whether every pixel of the run has one value."""
-    no_valid_threshold: str | None = None
-    """Why the validation split gives no threshold of best Dice; None if it does."""
-    no_fpr_threshold: str | None = None
-    """Why the validation split gives no threshold of a false-positive rate; None if it does."""
-    has_strict_area: bool = True
-    """Whether the evidence holds PRO to the lower rate."""
-    pixels_of_normal_images: int | None = 0
-    """Pixels of normal images; None where older evidence does not tell."""
-
-
-Need = Callable[[Facts], str | None]
-
-
-def both_image_classes(facts: Facts) -> str | None:
-    """Normal and anomalous images."""
-    if facts.normal_images and facts.anomalous_images:
-        return None
-    return "only one class among the test images"
-
-
-def both_pixel_classes(facts: Facts) -> str | None:
-    """Maps, masks, and normal and anomalous pixels."""
-    if not facts.has_masks:
-        return "the pack has no masks"
-    if not facts.has_maps:
-        return "the method gives no anomaly maps"
-    if facts.normal_pixels and facts.anomalous_pixels:
-        return None
-    return "only one class among the test pixels"
-
-
-def both_foreground_classes(facts: Facts) -> str | None:
-    """Normal and anomalous pixels where the image is not zero."""
-    if facts.foreground_normal_pixels and facts.foreground_anomalous_pixels:
-        return None
-    return "only one class among the foreground pixels"
-
-
-def varied_maps(facts: Facts) -> str | None:
-    """At least two different scores."""
-    return "the maps are constant over the run" if facts.is_constant else None
-
-
-def needs_valid_threshold(facts: Facts) -> str | None:
-    """A validation split from which a threshold follows."""
-    return facts.no_valid_threshold
-
-
-def needs_fpr_threshold(facts: Facts) -> str | None:
-    """Normal validation pixels from which a threshold follows."""
-    return facts.no_fpr_threshold
-
-
-def needs_strict_area(facts: Facts) -> str | None:
-    """Evidence that holds PRO to the lower rate."""
-    return None if facts.has_strict_area else OLDER_EVIDENCE
-
-
-def needs_normal_images(facts: Facts) -> str | None:
-    """Enough pixels of normal images for the lowest false-positive rate."""
-    pixels = facts.pixels_of_normal_images
-    if pixels is None:
-        return OLDER_EVIDENCE
-    if pixels == 0:
-        return "no test image is normal"
-    if pixels < LEAST_AUPIMO_PIXELS:
-        return (
-            f"the normal images have {pixels:,} pixels: too few for a false-positive rate of 1e-5"
-        )
-    return None
-
-
-def regions_of(third: int) -> Need:
-    """At least one region in this third by size."""
-
-    def need(facts: Facts) -> str | None:
-        if facts.regions_by_size[third]:
-            return None
-        return "no region falls into this third, for too many have one size"
-
-    return need
-
-
-@dataclass(frozen=True)
 class Metric:
     """One line of the table."""
 
@@ -216,8 +130,8 @@ class Metric:
     """What must be there; the first that is not gives the reason."""
     borne_by: Bearer = "pixels"
     """What must be held by enough units, each kind of it, for the metric to have an interval."""
-    freedom: float = SWEPT
-    """Degrees of freedom per unit, for the lower end of the interval."""
+    freedom: Freedom = SWEPT
+    """How far its interval reaches."""
     range_share: float | None = None
     """Share of the run's score range at which the function asks for `dice_at`."""
 
@@ -313,7 +227,7 @@ _TABLE = (
         "dice_at_valid", "pixel", "higher",
         "Dice of all test pixels at the threshold that is best on the validation split.",
         _dice_at("valid"), (both_pixel_classes, needs_valid_threshold, varied_maps),
-        freedom=REGIONS,
+        freedom=VALIDATED,
     ),
     Metric(
         "dice_max", "pixel", "higher",

@@ -164,8 +164,10 @@ def gather(
 def metric_definitions() -> dict[str, str]:
     """The exact definition of every metric, by name."""
     from harness.metrics import METRICS
+    from harness.metrics.suite_table import SUITE_METRICS
 
-    return {name: metric.definition for name, metric in METRICS.items()}
+    every = {**METRICS, **SUITE_METRICS}
+    return {name: metric.definition for name, metric in every.items()}
 
 
 def _comparisons(

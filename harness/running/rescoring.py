@@ -66,8 +66,9 @@ def recompute(path: Path) -> list[Recomputed]:
 def renew(path: Path) -> bool:
     """Bring a finished record to today's metric definitions, from its evidence and without a run.
 
-    Its values stay, its intervals and remarks are computed anew; the record as it was goes to
-    history, and the new one says which harness did it.
+    Its values stay, its intervals and remarks are computed anew, and metrics that came since are
+    added: with the value that the evidence tells, or with the reason why it does not. The record
+    as it was goes to history, and the new one says which harness did it.
 
     Returns:
         Whether the record was of other definitions; False: nothing to do.
@@ -88,16 +89,17 @@ def renew(path: Path) -> bool:
     wrong = [row for row in recompute(path) if not row.agrees]
     found = {(m.id, m.grid): m for m in score(Evidence.load(evidence_of(path, record))).metrics}
     wanted = {(metric.id, metric.grid) for metric in record.metrics}
-    if wrong or set(found) != wanted:
+    if wrong or not wanted <= set(found):
         told = [f"{row.metric} ({row.grid or 'image'})" for row in wrong] or ["another set"]
         raise StoreUnusable(
             f"its metrics are not those of its evidence: {', '.join(told)}",
             where=str(path),
             fix="run the entry again with --replace",
         )
+    stored = {(metric.id, metric.grid): metric.value for metric in record.metrics}
     metrics = [
-        found[metric.id, metric.grid].model_copy(update={"value": metric.value})
-        for metric in record.metrics
+        metric.model_copy(update={"value": stored.get(key, metric.value)})
+        for key, metric in found.items()
     ]
     new = record.model_copy(update={"metrics": metrics, "rescored": source(METRICS_VERSION)})
     Store.around(path).renew(path, record, new)

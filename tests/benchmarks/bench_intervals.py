@@ -447,7 +447,10 @@ class Finish:
 
 
 IMAGE_RACES = ("image_auroc", "image_ap", "image_f1_max")
-PIXEL_RACES = ("pixel_auroc", "pixel_ap", "pixel_pro", "dice_at_0.5", "dice_max", "dice_per_image")
+PIXEL_RACES = (
+    "pixel_auroc", "pixel_ap", "pixel_pro", "dice_at_0.5", "dice_at_valid", "dice_at_fpr",
+    "dice_max", "aupimo", "dice_per_image",
+)  # fmt: skip
 LEVELS = (0.9, 0.97)  # true AUROC of half of the draws each
 
 

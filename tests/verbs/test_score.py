@@ -60,6 +60,21 @@ def test_old_intervals_are_renewed_from_the_evidence_and_values_stay(tmp_path, s
     assert not renew(path)
 
 
+def test_metrics_that_came_since_are_added_to_an_old_record(tmp_path, scores) -> None:
+    path = old_run(tmp_path, scores)
+    record = read_record(path)
+    new = {"dice_at_fpr", "iou_max", "pro_05", "aupimo"}
+    known = [metric for metric in record.metrics if metric.id not in new]
+    assert len(known) < len(record.metrics)
+    older = record.model_copy(update={"metrics": known}).sealed()
+    path.write_text(older.model_dump_json())
+    assert renew(path)
+    after = read_record(path).metrics
+    assert [(m.id, m.grid, m.reason) for m in after] == [
+        (m.id, m.grid, m.reason) for m in scores.metrics
+    ]
+
+
 def test_a_record_of_today_is_left_alone(tmp_path, scores) -> None:
     path = save_run(tmp_path, scores)
     content = path.read_bytes()

@@ -134,6 +134,9 @@ def metrics(method: Method, benchmark: str, seed: int) -> list[dict[str, Any]]:
             ("dice_at_0.5", grid): moved**6 * 0.7 + shift,
             ("dice_at_valid", grid): moved**4 * 0.7 + shift,
             ("dice_max", grid): moved**4 * 0.72 + shift,
+            ("dice_at_fpr", grid): moved**5 * 0.7 + shift,
+            ("pro_05", grid): moved**4 * 0.9 + shift,
+            ("aupimo", grid): moved**8 * 0.6 + shift,
         }
     return [
         _metric(name, grid, value, units, has_maps=method.has_maps)
@@ -159,6 +162,7 @@ def _metric(
 def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
     """Ranks as `harness.compare` would find them, from invented resamples."""
     from harness.metrics.ranks import SIGNIFICANCE
+from harness.metrics.table import RANKED
 
     tracks = sorted({record.track for record in records})
     keys = dict.fromkeys((m.id, m.grid) for record in records for m in record.metrics)
@@ -201,7 +205,7 @@ def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tup
         own = generator(record.run_key, metric).normal(0, 1, EXAMPLE_RESAMPLES)
         moves = (found.high - found.low) / 4 * (0.8 * shared + 0.8 * own)
         some = moves[: found.n]
-        spread = Spread(found.value, some / some.size**0.5, found.n, freedom_below=1.0)
+        spread = Spread(found.value, some / some.size**0.5, found.n, RANKED)
         spreads.setdefault(record.entry.name, []).append(spread)
         drawn.setdefault(record.entry.name, []).append(found.value + moves)
     return tuple(

@@ -282,6 +282,26 @@ def _sweep_floats(
     )
 
 
+def misranked_across(normal: FloatPixels, others: Sequence[FloatPixels]) -> NDArray[np.int64]:
+    """Twice the pairs of a normal pixel of one split above an anomalous one of each other split,
+    those of equal scores once; int64 [splits]."""
+    blocks = _normal_of(normal)
+    ordered = [sort_anomalous(other.anomalous, other.runs) for other in others]
+    starts = np.cumsum([0, *(low.size for low, _, _ in ordered)])
+    offsets = np.stack(
+        [own + start for (_, _, own), start in zip(ordered, starts[:-1], strict=True)]
+    )
+    is_used = np.diff(offsets, axis=1).any(axis=0)
+    is_used[blocks.buckets] = True
+    misranked = np.zeros(len(others), np.int64)
+    sweep.count_misranked(
+        np.flatnonzero(is_used)[::-1].astype(np.int64), blocks,
+        np.concatenate([low for low, _, _ in ordered]), offsets,
+        np.zeros((2, KEYS), np.uint32), misranked,
+    )  # fmt: skip
+    return misranked
+
+
 def _parts(buckets: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Cut the buckets into stretches whose lower halves fit the gathering buffer."""
     start, size = 0, 0

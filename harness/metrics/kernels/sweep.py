@@ -465,6 +465,41 @@ def sweep_buckets(
 
 
 @kernel
+def count_misranked(
+    buckets: Integers,
+    normal: NormalPixels,
+    low: Halves,
+    offsets: Integers,
+    tables: Words,
+    misranked: Integers,
+) -> None:
+    """Count the pairs of a split's normal pixels above anomalous ones of other splits.
+
+    Args:
+        buckets: int64, every bucket with a pixel, descending.
+        normal: its `ends` and `cursors` move down.
+        low: lower halves of the anomalous pixels, split by split and bucket by bucket.
+        offsets: int64 [I, 65537], where each bucket of each split begins in `low`.
+        tables: uint32 [2, 65536] of zeros; zero afterwards.
+        misranked: int64 [I], added to: twice these pairs, those of equal scores once.
+    """
+    from_here = np.zeros(65537, np.int64)
+    above = np.int64(0)
+    for bucket in buckets:
+        _tally_bucket(bucket, normal, tables)
+        for step in range(65536):
+            score = 65535 - step
+            count = np.int64(tables[BACKGROUND, score]) + np.int64(tables[FOREGROUND, score])
+            from_here[score] = from_here[score + 1] + count
+            tables[BACKGROUND, score] = tables[FOREGROUND, score] = 0
+        for split in range(misranked.size):
+            for pixel in range(offsets[split, bucket], offsets[split, bucket + 1]):
+                score = np.int64(low[pixel])
+                misranked[split] += 2 * above + from_here[score] + from_here[score + 1]
+        above += from_here[0]
+
+
+@kernel
 def area_of_gaps(
     gaps: Integers, normal: Integers, anomalous: Integers, weights: Floats, limit: float
 ) -> tuple[float, float]:
