@@ -162,7 +162,6 @@ def _metric(
 def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
     """Ranks as `harness.compare` would find them, from invented resamples."""
     from harness.metrics.ranks import SIGNIFICANCE
-from harness.metrics.table import RANKED
 
     tracks = sorted({record.track for record in records})
     keys = dict.fromkeys((m.id, m.grid) for record in records for m in record.metrics)
@@ -192,6 +191,7 @@ from harness.metrics.table import RANKED
 def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tuple[Standing, ...]:
     from harness.metrics.jackknife import Spread
     from harness.metrics.ranks import standings
+    from harness.metrics.table import RANKED
 
     spreads: dict[str, list[Spread]] = {}
     drawn: dict[str, list[Samples]] = {}
