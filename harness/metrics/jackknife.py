@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from harness.metrics.table import Rows
+from harness.metrics.table import Freedom, Rows
 
 LEAST_UNITS = 6
 """Fewer units of the scarcer class than this bear no interval and no difference: with five, even
@@ -36,9 +36,7 @@ MOST_BLOCKS = 400
 
 FREEDOM_ABOVE = 3.0
 """Degrees of freedom per unit that bears a value, for the upper end of its interval; for the
-lower one see `harness.metrics.table.FREEDOM_BELOW`."""
-FREEDOM_OF_DIFFERENCES = 4.0
-"""The same for a difference, both ways."""
+lower one, and for differences, see `harness.metrics.table.Freedom`."""
 
 _MISS = 0.05
 _NOTHING = 1e-12  # a smaller move, error or difference is one of rounding
@@ -65,8 +63,8 @@ class Spread:
     """[J] the value less the value with unit or block j left out."""
     bearers: int
     """Units of the class that fewest units hold."""
-    freedom_below: float
-    """Degrees of freedom per unit for the lower end of the interval."""
+    freedom: Freedom
+    """Degrees of freedom per unit that it rests on."""
     seeds: tuple[tuple[float, int], ...] = ()
     """Variance of each mean over seeds in the value, and its degrees of freedom."""
 
@@ -117,7 +115,7 @@ def mean_of_seeds(seeds: Sequence[Spread]) -> Spread:
         value=float(values.mean()),
         moves=np.mean([seed.moves for seed in seeds], axis=0),
         bearers=min(seed.bearers for seed in seeds),
-        freedom_below=seeds[0].freedom_below,
+        freedom=seeds[0].freedom,
         seeds=over_seeds,
     )
 
@@ -128,7 +126,7 @@ def difference_of(one: Spread, other: Spread) -> Spread:
         value=one.value - other.value,
         moves=one.moves - other.moves,
         bearers=min(one.bearers, other.bearers),
-        freedom_below=one.freedom_below,
+        freedom=one.freedom,
         seeds=(*one.seeds, *other.seeds),
     )
 
@@ -146,7 +144,7 @@ def interval_of(spread: Spread) -> Interval | None:
     if is_extreme(value):
         reach = round(_MISS ** (1 / spread.bearers), _DIGITS)
         return Interval(reach, 1.0) if value > 0.5 else Interval(0.0, 1.0 - reach)
-    error, below = spread.error(spread.freedom_below)
+    error, below = spread.error(spread.freedom.below)
     _, above = spread.error(FREEDOM_ABOVE)
     slope = value * (1 - value)
     bias = min(max(spread.bias, -error), error)
@@ -161,7 +159,7 @@ def interval_of_difference(difference: Spread) -> Interval | None:
     """95 % interval of a difference, from -1 to 1; it holds 0 exactly where p > 0.05."""
     if not difference.is_known:
         return None
-    error, freedom = difference.error(FREEDOM_OF_DIFFERENCES)
+    error, freedom = difference.error(difference.freedom.difference)
     reach = _quantile(freedom) * error
     return Interval(max(-1.0, difference.value - reach), min(1.0, difference.value + reach))
 
@@ -173,7 +171,7 @@ def p_of_difference(difference: Spread) -> float:
     """
     if not difference.is_known or abs(difference.value) < _NOTHING:
         return 1.0
-    error, freedom = difference.error(FREEDOM_OF_DIFFERENCES)
+    error, freedom = difference.error(difference.freedom.difference)
     if error < _NOTHING:
         return float(min(1.0, 2.0 * 0.5**difference.bearers))
     return float(2.0 * special.stdtr(freedom, -abs(difference.value) / error))

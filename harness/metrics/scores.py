@@ -28,7 +28,7 @@ from harness.metrics.jackknife import (
 )
 from harness.metrics.kernels.bootstrap import Resamples
 from harness.metrics.needs import Facts
-from harness.metrics.table import FREEDOM_BELOW, METRICS, Bearer, Metric, Rows, Statistics
+from harness.metrics.table import METRICS, Bearer, Metric, Rows, Statistics
 from harness.records.record import Grid, MapsPart, MetricValue
 
 FEW_LEVELS = 2000
@@ -199,7 +199,7 @@ def _exact_value(metric: Metric, rows: _Rows) -> float | None:
 
 
 def _spread(metric: Metric, rows: _Rows, value: float, moves: Rows) -> Spread:
-    return Spread(value, moves, rows.bearers[metric.borne_by], FREEDOM_BELOW[metric.level])
+    return Spread(value, moves, rows.bearers[metric.borne_by], metric.freedom)
 
 
 def _value(

@@ -188,7 +188,7 @@ def _joined(value: float, parts: Mapping[str, Spread], units: Mapping[str, int])
         value=value,
         moves=np.concatenate(moves),
         bearers=min(part.bearers for part in parts.values()) if is_borne else 0,
-        freedom_below=next(iter(parts.values())).freedom_below,
+        freedom=next(iter(parts.values())).freedom,
         seeds=tuple(seed for part in parts.values() for seed in part.seeds),
     )
 

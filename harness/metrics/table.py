@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,25 @@ against normal pixels, or anomalous pixels against those of normal images. As fe
 kinds as hold the scarcer."""
 
 
-FREEDOM_BELOW: Mapping[Level, float] = {"image": 1.5, "pixel": 0.6, "region": 0.6}
-"""Degrees of freedom of Student's t, per unit that truly bears the value, for the lower end of its
-interval (`harness.metrics.jackknife`). All pixels of a patient err together: what a few bad
-patients cost is more skewed there, and needs the longer tail."""
+class Freedom(NamedTuple):
+    """Degrees of freedom of Student's t, per unit that truly bears a value (`harness.metrics.jackknife`).
+
+    All pixels of a patient err together: what a few bad patients cost is more skewed there, and the
+    lower end of an interval needs a longer tail. Chosen by simulation (`make bench-intervals`).
+    """
+
+    below: float
+    """For the lower end of the interval."""
+    difference: float
+    """For a difference of two entries, both ways."""
+
+
+RANKED = Freedom(1.5, 4.0)  # scores of images
+SWEPT = Freedom(0.6, 4.0)  # all pixels, over all thresholds
+REGIONS = Freedom(0.7, 4.0)  # regions, over thresholds
+VALIDATED = Freedom(0.7, 1.5)  # at the threshold that is best on the validation split
+FIXED = Freedom(0.9, 1.5)  # at other fixed thresholds, and means over images
+FEW_ALARMS = Freedom(0.35, 1.5)  # what hangs on the few highest normal pixels
 
 
 @dataclass(frozen=True)
@@ -115,6 +130,8 @@ class Metric:
     """What must be there; the first that is not gives the reason."""
     borne_by: Bearer = "pixels"
     """What must be held by enough units, each kind of it, for the metric to have an interval."""
+    freedom: Freedom = SWEPT
+    """How far its interval reaches."""
     range_share: float | None = None
     """Share of the run's score range at which the function asks for `dice_at`."""
 
@@ -163,17 +180,17 @@ _TABLE = (
     Metric(
         "image_auroc", "image", "higher",
         "Area under the ROC curve of the image scores, ties counted as half.",
-        lambda s: _images(s).auroc, _IMAGES, borne_by="images",
+        lambda s: _images(s).auroc, _IMAGES, borne_by="images", freedom=RANKED,
     ),
     Metric(
         "image_ap", "image", "higher",
         "Average precision of the image scores: step sum, ties grouped, no interpolation.",
-        lambda s: _images(s).average_precision, _IMAGES, borne_by="images",
+        lambda s: _images(s).average_precision, _IMAGES, borne_by="images", freedom=RANKED,
     ),
     Metric(
         "image_f1_max", "image", "higher",
         "Largest F1 of the image scores over all thresholds.",
-        lambda s: _images(s).dice_max, _IMAGES, borne_by="images",
+        lambda s: _images(s).dice_max, _IMAGES, borne_by="images", freedom=RANKED,
     ),
     Metric(
         "pixel_auroc", "pixel", "higher",
@@ -189,27 +206,28 @@ _TABLE = (
         "pixel_pro", "region", "higher",
         "Mean over ground-truth regions (8-connected) of the share above the threshold, against "
         "the false-positive rate over all normal pixels; area to FPR 0.3, divided by 0.3.",
-        _overlap("all"), _PIXELS,
+        _overlap("all"), _PIXELS, freedom=REGIONS,
     ),
     Metric(
         "dice_at_0.5", "pixel", "higher",
         "Dice of all pixels at half of the run's score range (the paper's Table 3).",
-        _dice_at("0.5"), _DICE, range_share=0.5,
+        _dice_at("0.5"), _DICE, range_share=0.5, freedom=FIXED,
     ),
     Metric(
         "dice_at_0.6", "pixel", "higher",
         "Dice of all pixels at 0.6 of the run's score range.",
-        _dice_at("0.6"), _DICE, range_share=0.6,
+        _dice_at("0.6"), _DICE, range_share=0.6, freedom=FIXED,
     ),
     Metric(
         "dice_at_0.7", "pixel", "higher",
         "Dice of all pixels at 0.7 of the run's score range.",
-        _dice_at("0.7"), _DICE, range_share=0.7,
+        _dice_at("0.7"), _DICE, range_share=0.7, freedom=FIXED,
     ),
     Metric(
         "dice_at_valid", "pixel", "higher",
         "Dice of all test pixels at the threshold that is best on the validation split.",
         _dice_at("valid"), (both_pixel_classes, needs_valid_threshold, varied_maps),
+        freedom=VALIDATED,
     ),
     Metric(
         "dice_max", "pixel", "higher",
@@ -220,7 +238,7 @@ _TABLE = (
         "dice_at_fpr", "pixel", "higher",
         "Dice of all test pixels at the threshold above which 5 % of the normal validation pixels "
         "lie.",
-        _dice_at("fpr"), (both_pixel_classes, needs_fpr_threshold, varied_maps),
+        _dice_at("fpr"), (both_pixel_classes, needs_fpr_threshold, varied_maps), freedom=FIXED,
     ),
     Metric(
         "iou_max", "pixel", "higher",
@@ -231,14 +249,14 @@ _TABLE = (
     Metric(
         "pro_05", "region", "higher",
         "pixel_pro to FPR 0.05, divided by 0.05.",
-        _overlap("strict"), (both_pixel_classes, needs_strict_area),
+        _overlap("strict"), (both_pixel_classes, needs_strict_area), freedom=REGIONS,
     ),
     Metric(
         "aupimo", "pixel", "higher",
         "Mean over anomalous images of the area under the image's recall against the "
         "false-positive rate over normal images, on a log scale from 1e-5 to 1e-4, normalised.",
         lambda s: _pixels(s).aupimo, (both_pixel_classes, needs_normal_images),
-        borne_by="normal images",
+        borne_by="normal images", freedom=FEW_ALARMS,
     ),
     Metric(
         "pixel_auroc_foreground", "pixel", "higher",
@@ -249,45 +267,46 @@ _TABLE = (
         "pixel_pro_foreground", "region", "higher",
         "pixel_pro over the pixels where some channel of the image is not zero; "
         "a region is what of it lies there.",
-        lambda s: _pixels(s).foreground.region_overlap["all"], _FOREGROUND, borne_by="foreground",
+        lambda s: _pixels(s).foreground.region_overlap["all"], _FOREGROUND,
+        borne_by="foreground", freedom=REGIONS,
     ),
     Metric(
         "pixel_pro_per_image", "region", "higher",
         "Mean over anomalous images of the image's own PRO, against its own normal pixels.",
-        lambda s: _pixels(s).image_overlap, _PIXELS,
+        lambda s: _pixels(s).image_overlap, _PIXELS, freedom=FIXED,
     ),
     Metric(
         "dice_per_image", "pixel", "higher",
         "Mean over anomalous images of the image's Dice at half of the run's score range.",
-        lambda s: _pixels(s).image_dice, _DICE,
+        lambda s: _pixels(s).image_dice, _DICE, freedom=FIXED,
     ),
     Metric(
         "pixel_pro_4", "region", "higher",
         "pixel_pro with regions of 4-connectivity.",
-        _overlap("four"), _PIXELS,
+        _overlap("four"), _PIXELS, freedom=REGIONS,
     ),
     Metric(
         "region_overlap_small", "region", "higher",
         "pixel_pro over the third of the regions that is smallest.",
         _overlap("small"), (both_pixel_classes, regions_of(0)),
-        borne_by="small",
+        borne_by="small", freedom=REGIONS,
     ),
     Metric(
         "region_overlap_medium", "region", "higher",
         "pixel_pro over the middle third of the regions by size.",
         _overlap("medium"), (both_pixel_classes, regions_of(1)),
-        borne_by="medium",
+        borne_by="medium", freedom=REGIONS,
     ),
     Metric(
         "region_overlap_large", "region", "higher",
         "pixel_pro over the third of the regions that is largest.",
         _overlap("large"), (both_pixel_classes, regions_of(2)),
-        borne_by="large",
+        borne_by="large", freedom=REGIONS,
     ),
     Metric(
         "image_auroc:*", "image", "higher",
         "image_auroc of all normal images against the anomalous ones of one subclass.",
-        lambda s: _images(s).auroc, _IMAGES, borne_by="images",
+        lambda s: _images(s).auroc, _IMAGES, borne_by="images", freedom=RANKED,
     ),
 )  # fmt: skip
 

@@ -41,25 +41,27 @@ from harness.metrics.evidence import WEIGHT_UNIT, GridEvidence, ScoreEvidence
 from harness.metrics.intervals import resample_counts, sweep_images
 from harness.metrics.jackknife import Spread, interval_of, left_out_counts, mean_of_seeds
 from harness.metrics.kernels.sweep import sweep_histograms
-from harness.metrics.pro import FPR_LIMIT
+from harness.metrics.pimo import binned_aupimo
+from harness.metrics.pro import FPR_LIMIT, LIMITS
 from harness.metrics.ranks import pairs_of
-from harness.metrics.table import FREEDOM_BELOW, METRICS, Statistics
+from harness.metrics.table import METRICS, Statistics
 
 PATIENT = 0.7  # standard deviation of a patient's effect; that of an image's noise is 1
 README = Path(__file__).parents[2] / "harness" / "metrics" / "README.md"
 EVERY_CELL = README.parents[2] / "leaderboard" / "static" / "interval-coverage.csv"
 MARKS = ("<!-- bench-intervals begins -->", "<!-- bench-intervals ends -->")
+PATIENTS = (10, 20, 40, 100)
 SIZES = ("equal", "unequal", "one large", "two large")
 SAMPLINGS = ("same", "other")
 SEED = 0.1
-OLD_DRAWS, OLD_RESAMPLES = 30, 500  # for the percentile interval of metric version 1
+OLD_DRAWS, OLD_RESAMPLES = 12, 500  # for the percentile interval of metric version 1
 
 
 # Alike by construction: foreground metrics and pixel_pro_4 here, and the thirds of the regions.
 SHOWN = (
     "image_auroc", "image_ap", "image_f1_max", "image_auroc:a", "pixel_auroc", "pixel_ap",
-    "pixel_pro", "dice_at_0.5", "dice_at_0.7", "dice_at_valid", "dice_max",
-    "pixel_pro_per_image", "dice_per_image", "region_overlap_small",
+    "pixel_pro", "pro_05", "dice_at_0.5", "dice_at_0.7", "dice_at_valid", "dice_at_fpr", "dice_max",
+    "iou_max", "aupimo", "pixel_pro_per_image", "dice_per_image", "region_overlap_small",
 )  # fmt: skip
 
 
@@ -122,21 +124,22 @@ def labels_of(cell: Cell, unit: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 
 def image_truths(auroc: float) -> tuple[float, dict[str, float]]:
-    """Shift of the anomalous scores, and the population's metrics, half of it anomalous."""
-    scale = np.hypot(1, PATIENT)
+    """Shift of the anomalous scores, and the population's metrics."""
+    scale = float(np.hypot(1, PATIENT))
     shift = float(norm.ppf(auroc) * np.sqrt(2) * scale)
+    return shift, _population(shift, scale)
+
+
+def _population(shift: float, scale: float) -> dict[str, float]:
+    """Metrics where half of the scores are normally distributed around `shift`, half around 0."""
     grid = np.linspace(-10 * scale, shift + 10 * scale, 20_001)
     found, alarms = norm.sf(grid, shift, scale), norm.sf(grid, 0, scale)
     with np.errstate(invalid="ignore"):
         precision = np.where(found > 0, found / (found + alarms), 1.0)
     ap = float(np.trapezoid(precision * norm.pdf(grid, shift, scale), grid))
     f1 = float((2 * found / (1 + found + alarms)).max())
-    return shift, {
-        "image_auroc": auroc,
-        "image_ap": ap,
-        "image_f1_max": f1,
-        "image_auroc:a": auroc,
-    }
+    auroc = float(norm.cdf(shift / (np.sqrt(2) * scale)))
+    return {"image_auroc": auroc, "image_ap": ap, "image_f1_max": f1, "image_auroc:a": auroc}
 
 
 def image_run(cell: Cell, shift: float, rng: np.random.Generator) -> Evidence:
@@ -183,8 +186,7 @@ def intervals_of(evidence: Evidence, level: str, names: Iterable[str]) -> dict[s
         values = metric.function(statistics[subclass])
         bear = bearers[subclass] if level == "image" else held[metric.borne_by]
         if np.isfinite(values[0]):
-            below = FREEDOM_BELOW[metric.level]
-            spread = Spread(float(values[0]), values[0] - values[1:], bear, below)
+            spread = Spread(float(values[0]), values[0] - values[1:], bear, metric.freedom)
             found[name] = interval_of(spread)
     return found
 
@@ -199,16 +201,19 @@ class PixelWorld:
     image, region = 0.4, 0.5  # standard deviations of these effects
     sizes = (50, 200, 800)  # pixels of a region: small, medium, large
     normal = 10_000  # pixels of an image, a third of them background
-    bins = 48
+    bins = 47
 
     def __init__(self, auroc: float) -> None:
         near, far = np.hypot(1, np.hypot(PATIENT, self.image)), self.region
         self.shift = float(norm.ppf(auroc) * np.hypot(near, np.hypot(near, far)))
-        self.cuts = np.linspace(-3.2 * near, self.shift + 2.5 * near, self.bins - 1)
-        self.edges = np.arange(1, self.bins, dtype=np.uint32) << np.uint32(16)
-        share = self.cuts[0] + (self.cuts[-1] - self.cuts[0]) * np.array([0.5, 0.6, 0.7])
-        best = self.cuts[0] + (self.cuts[-1] - self.cuts[0]) * 0.65
-        self.places = np.searchsorted(self.cuts, [*share, best])
+        low, high = -3.2 * near, self.shift + 2.5 * near
+        # Above the range of the thresholds, what AUPIMO needs: one normal pixel in 100,000.
+        tail = np.arange(high, 5 * near, 0.1 * near)[1:]
+        self.cuts = np.concatenate([np.linspace(low, high, self.bins), tail])
+        self.edges = np.arange(1, self.cuts.size + 1, dtype=np.uint32) << np.uint32(16)
+        shares = low + (high - low) * np.array([0.5, 0.6, 0.7, 0.65])
+        alarms = float(norm.isf(0.05, scale=near))
+        self.places = np.searchsorted(self.cuts, [*shares, alarms])
 
     def histograms(self, centre: np.ndarray) -> np.ndarray:
         """Share of the pixels in each bin around each centre, [n, bins]."""
@@ -239,28 +244,38 @@ class PixelWorld:
             per_image += [float(share @ part) / len(self.sizes) for part in found]
         spread = np.hypot(1, np.hypot(PATIENT, self.image))
         ends = [-np.inf, *self.cuts, np.inf]
-        normal = 2 * self.normal * np.diff(norm.cdf(ends, 0, spread))
+        per_normal_image = self.normal * np.diff(norm.cdf(ends, 0, spread))
+        normal = 2 * per_normal_image
         anomalous = np.diff(norm.cdf(ends, self.shift, np.hypot(spread, self.region)))
         pixels = np.stack(
             [normal / 3, normal * 2 / 3, 0 * anomalous, anomalous * sum(self.sizes) / 3]
         )
         regions = np.stack([*(3 * [anomalous / 3]), anomalous, anomalous])
-        # In thousandths of pixels: the evidence holds whole numbers.
-        part = self.grid(1e6 * pixels[None], regions[None], *(np.array([one]) for one in per_image))
+        recall = np.stack([1e6 * per_normal_image, anomalous])
+        # In millionths of pixels: the evidence holds whole numbers.
+        part = self.grid(
+            1e6 * pixels[None], regions[None], recall[None],
+            *(np.array([one]) for one in per_image),
+        )  # fmt: skip
         return values_of(self.evidence(part, None))
 
     def grid(
-        self, pixels: np.ndarray, weights: np.ndarray, overlap: np.ndarray, dice: np.ndarray
+        self,
+        pixels: np.ndarray,
+        weights: np.ndarray,
+        recall: np.ndarray,
+        overlap: np.ndarray,
+        dice: np.ndarray,
     ) -> GridEvidence:
-        """Evidence of patients' histograms [G, 4, bins] and region weights [G, 5, bins]."""
+        """Evidence of patients' histograms [G, 4, bins], region weights [G, 5, bins], and pixels
+        of normal images with the weights of anomalous ones [G, 2, bins]."""
         counts = np.rint(pixels).astype(np.int64)
         whole = np.rint(weights / WEIGHT_UNIT).astype(np.int64)
+        of_images = np.rint(recall / np.array([[1.0], [WEIGHT_UNIT]])).astype(np.int64)
         total = counts.sum(axis=0).astype(np.float64)
         summed = whole.sum(axis=0) * WEIGHT_UNIT
         states = [
-            sweep_histograms(normal[None].copy(), bad[None].copy(), summed[None].copy(), FPR_LIMIT)[
-                0
-            ]
+            sweep_histograms(normal[None].copy(), bad[None].copy(), summed[None].copy(), *LIMITS)[0]
             for normal, bad in ((total[0] + total[1], total[2] + total[3]), (total[1], total[3]))
         ]
         above = [total[:, place + 1 :].sum(axis=1) for place in self.places]
@@ -270,7 +285,7 @@ class PixelWorld:
             states=np.stack(states),
             regions=np.array([9, 9, 0, 3, 3, 3]),
             score_range=np.array([0.0, 1.0]),
-            levels=np.array([self.bins, 1]),
+            levels=np.array([self.cuts.size, 1]),
             thresholds=self.edges[self.places],
             threshold_counts=np.array([[a[0] + a[1], a[2] + a[3]] for a in above], np.int64),
             edges=self.edges,
@@ -278,6 +293,8 @@ class PixelWorld:
             group_weights=whole,
             image_overlap=overlap,
             image_dice=dice,
+            image_aupimo=binned_aupimo(*of_images.sum(axis=0, dtype=np.float64)[:, None]),
+            group_recall=of_images,
         )
 
     def evidence(self, part: GridEvidence, test: ScoreEvidence | None) -> Evidence:
@@ -285,16 +302,43 @@ class PixelWorld:
         if test is None:
             test = ScoreEvidence(("a",), ("a",), (None,), np.ones(1, bool), np.zeros(1))
         shares = (0.5, 0.6, 0.7)
-        return Evidence("float32", True, "", "", test, None, {"native": part}, {}, shares, {})
+        return Evidence("float32", True, "", "", test, None, {"native": part}, {}, shares, {}, {})
 
     def run(self, cell: Cell, rng: np.random.Generator) -> Evidence:
         """One run."""
+        return self.runs(cell, rng, 1)[0]
+
+    def runs(self, cell: Cell, rng: np.random.Generator, entries: int) -> list[Evidence]:
+        """A run of each of several equal entries, on the same images.
+
+        Entries share half of the variance of every effect: what is hard in an image is hard.
+        """
         unit = np.repeat(np.arange(cell.patients), patients_of(cell, rng, 4))
         labels = labels_of(cell, unit, rng)
-        effect = rng.normal(0, PATIENT, cell.patients)[unit] + rng.normal(0, self.image, unit.size)
         third = rng.integers(0, 3, unit.size)
+
+        def effects() -> np.ndarray:
+            patient = rng.normal(0, PATIENT, cell.patients)[unit]
+            both = patient + rng.normal(0, self.image, unit.size)
+            return np.stack([both, rng.normal(0, self.region, unit.size)])
+
+        own = [effects() for _ in range(entries)]
+        if entries > 1:
+            shared = effects()
+            own = [(each + shared) / np.sqrt(2) for each in own]
+        return [self.seen(cell, unit, labels, third, *each) for each in own]
+
+    def seen(
+        self,
+        cell: Cell,
+        unit: np.ndarray,
+        labels: np.ndarray,
+        third: np.ndarray,
+        effect: np.ndarray,
+        region: np.ndarray,
+    ) -> Evidence:
+        """The run in which images [n] have these effects, and their regions these."""
         size = np.array(self.sizes, float)[third]
-        region = rng.normal(0, self.region, unit.size)
         overlap, dice = np.full((2, unit.size), np.nan)
         if labels.any():
             found = self.per_image(effect[labels], region[labels], size[labels])
@@ -302,15 +346,17 @@ class PixelWorld:
         normal = self.normal * self.histograms(effect)
         shares = self.histograms(effect + self.shift + region) * labels[:, None]
         member = (unit[None] == np.arange(cell.patients)[:, None]).astype(np.float64)  # (G, n)
-        pixels = np.zeros((cell.patients, 4, self.bins))
-        weights = np.zeros((cell.patients, 5, self.bins))
+        bins = self.cuts.size + 1
+        pixels, weights, recall = (np.zeros((cell.patients, rows, bins)) for rows in (4, 5, 2))
         pixels[:, 0] = member @ normal / 3
         pixels[:, 1] = 2 * pixels[:, 0]
         pixels[:, 3] = member @ (size[:, None] * shares)
         for row in range(3):
             weights[:, row] = member @ (shares * (third == row)[:, None])
         weights[:, 3] = weights[:, 4] = member @ shares
-        part = self.grid(100 * pixels, weights, overlap, dice)
+        recall[:, 0] = 100 * member @ (normal * ~labels[:, None])
+        recall[:, 1] = weights[:, 3]
+        part = self.grid(100 * pixels, weights, recall, overlap, dice)
         return self.evidence(part, _split(unit, labels, effect))
 
 
@@ -371,22 +417,26 @@ def cover(cell: Cell) -> list[Coverage]:
 class Race:
     """Entries of one column, drawn again and again."""
 
+    level: str
+    """`image` or `pixel`."""
     entries: int
     """Number of them."""
     patients: int
     """Number of patients."""
     seeds: int
-    """Seeds of each entry."""
+    """Seeds of each entry; maps have one."""
     lead: float
-    """AUROC of the first entry less that of the others; 0: all are equal."""
+    """Image AUROC of the first entry less that of the others; 0: all are equal."""
     draws: int
     """How often the column is drawn."""
 
 
 @dataclass(frozen=True)
 class Finish:
-    """What came of a race."""
+    """What came of a race, for one metric."""
 
+    metric: str
+    """Its name."""
     told_apart: float
     """Share of the draws in which some equal entries are told apart; with a lead, in which the
     first entry is told from the second."""
@@ -396,55 +446,96 @@ class Finish:
     """Share of the intervals of the first two entries' difference that hold the true one."""
 
 
-def compete(race: Race) -> Finish:
-    """Draw the column again and again.
+IMAGE_RACES = ("image_auroc", "image_ap", "image_f1_max")
+PIXEL_RACES = (
+    "pixel_auroc", "pixel_ap", "pixel_pro", "dice_at_0.5", "dice_at_valid", "dice_at_fpr",
+    "dice_max", "aupimo", "dice_per_image",
+)  # fmt: skip
+LEVELS = (0.9, 0.97)  # true AUROC of half of the draws each
 
-    Entries share the patients, and a part of what is hard in them. Seeds differ by a shift of
-    their own of `SEED` standard deviations. Half of the draws have AUROC 0.9, half 0.97.
-    """
+
+def compete(race: Race) -> list[Finish]:
+    """Draw the column again and again."""
     rng = np.random.default_rng(
-        [21, race.entries, race.patients, race.seeds, round(1e3 * race.lead)]
+        [21, race.entries, race.patients, race.seeds, round(1e3 * race.lead), len(race.level)]
     )
-    counts = np.zeros((3, 2))
-    rows = left_out_counts(race.patients)
-    for draw in range(race.draws):
-        cell = Cell("image", 0.9, race.patients, SAMPLINGS[draw % 2], "unequal", 1)
-        unit = np.repeat(np.arange(race.patients), patients_of(cell, rng, 10))
-        labels = labels_of(cell, unit, rng)
-        if labels.all() or not labels.any():
-            continue
-        shared = rng.normal(0, 0.5, race.patients)[unit] + rng.normal(0, 0.7, unit.size)
-        level = (0.9, 0.97)[draw // 2 % 2]
-        seeds: dict[str, list[Spread]] = defaultdict(list)
-        truths = []
-        for entry in range(race.entries):
-            shift = float(norm.ppf(level + race.lead * (entry == 0)) * np.sqrt(2 * 1.49))
-            noise = SEED * (race.seeds > 1)
-            truths.append(float(norm.cdf(shift / np.sqrt(2 * 1.49 + noise**2))))
-            own = rng.normal(0, 0.49, race.patients)[unit]
-            for _ in range(race.seeds):
-                moved = (shift + rng.normal(0, noise)) * labels
-                scores = shared + own + rng.normal(0, 0.714, unit.size) + moved
-                seeds[f"{entry:02}"].append(_image_spread(unit, labels, scores, rows))
-        pairs = pairs_of(seeds)
-        counts[0] += (pairs[0].is_real if race.lead else any(p.is_real for p in pairs)), 1
-        mean, gap = interval_of(mean_of_seeds(seeds["00"])), pairs[0].interval
-        if mean is not None and gap is not None:
-            counts[1] += mean.low <= truths[0] <= mean.high, 1
-            counts[2] += gap.low <= truths[0] - truths[1] <= gap.high, 1
-    told, held, told_gap = (float(part / max(whole, 1)) for part, whole in counts)
-    return Finish(told, held, told_gap)
+    draw = _pixel_column if race.level == "pixel" else _image_column
+    names = PIXEL_RACES if race.level == "pixel" else IMAGE_RACES
+    counts: dict[str, np.ndarray] = {name: np.zeros((3, 2)) for name in names}
+    for number in range(race.draws):
+        sizes = "unequal"
+        cell = Cell(
+            race.level, LEVELS[number // 2 % 2], race.patients, SAMPLINGS[number % 2], sizes, 1
+        )
+        for name, (seeds, truth, gap) in draw(race, cell, rng).items():
+            pairs = pairs_of(seeds)
+            told = pairs[0].is_real if race.lead else any(pair.is_real for pair in pairs)
+            counts[name][0] += told, 1
+            mean, difference = interval_of(mean_of_seeds(seeds["00"])), pairs[0].interval
+            if mean is not None and difference is not None:
+                counts[name][1] += mean.low <= truth <= mean.high, 1
+                counts[name][2] += difference.low <= gap <= difference.high, 1
+    return [
+        Finish(name, *(float(part / max(whole, 1)) for part, whole in three))
+        for name, three in counts.items()
+    ]
 
 
-def _image_spread(
-    unit: np.ndarray, labels: np.ndarray, scores: np.ndarray, rows: np.ndarray
-) -> Spread:
-    split = _split(unit, labels, scores)
-    once = np.ones((1, rows.shape[1]), np.uint16)
-    found = sweep_images(split, np.concatenate([once, rows])).auroc
-    return Spread(
-        float(found[0]), found[0] - found[1:], image_bearers(split), FREEDOM_BELOW["image"]
-    )
+Column = dict[str, tuple[dict[str, list[Spread]], float, float]]
+"""By metric: each entry's spreads by seed, the first one's true mean, and its true lead."""
+
+
+def _image_column(race: Race, cell: Cell, rng: np.random.Generator) -> Column:
+    """Entries share the patients, and a part of what is hard in them. Seeds differ by a shift of
+    their own of `SEED` standard deviations."""
+    unit = np.repeat(np.arange(race.patients), patients_of(cell, rng, 10))
+    labels = labels_of(cell, unit, rng)
+    if labels.all() or not labels.any():
+        return {}
+    rows = np.concatenate([np.ones((1, race.patients), np.uint16), left_out_counts(race.patients)])
+    shared = rng.normal(0, 0.5, race.patients)[unit] + rng.normal(0, 0.7, unit.size)
+    found: dict[str, dict[str, list[Spread]]] = {name: defaultdict(list) for name in IMAGE_RACES}
+    truths = []
+    for entry in range(race.entries):
+        shift = float(norm.ppf(cell.auroc + race.lead * (entry == 0)) * np.sqrt(2 * 1.49))
+        noise = SEED * (race.seeds > 1)
+        scale = np.sqrt(1.49 + noise**2 / 2)
+        truths.append(_population(shift, scale))
+        own = rng.normal(0, 0.49, race.patients)[unit]
+        for _ in range(race.seeds):
+            moved = (shift + rng.normal(0, noise)) * labels
+            scores = shared + own + rng.normal(0, 0.714, unit.size) + moved
+            split = _split(unit, labels, scores)
+            statistics = Statistics(sweep_images(split, rows), None)
+            for name in IMAGE_RACES:
+                spread = _spread(name, statistics, image_bearers(split))
+                found[name][f"{entry:02}"].append(spread)
+    return {
+        name: (seeds, truths[0][name], truths[0][name] - truths[1][name])
+        for name, seeds in found.items()
+    }
+
+
+def _pixel_column(race: Race, cell: Cell, rng: np.random.Generator) -> Column:
+    """Equal entries with maps of the same images."""
+    world = PixelWorld(cell.auroc)
+    truths = world.truths()
+    rows = np.concatenate([np.ones((1, race.patients), np.uint16), left_out_counts(race.patients)])
+    found: dict[str, dict[str, list[Spread]]] = {name: defaultdict(list) for name in PIXEL_RACES}
+    for entry, evidence in enumerate(world.runs(cell, rng, race.entries)):
+        if len(set(evidence.test.is_anomalous)) < 2:
+            return {}
+        statistics = Statistics(None, resampled_statistics(evidence, "native", rows))
+        bearers = pixel_bearers(evidence.grids["native"])
+        for name in PIXEL_RACES:
+            spread = _spread(name, statistics, bearers[METRICS[name].borne_by])
+            found[name][f"{entry:02}"].append(spread)
+    return {name: (seeds, truths[name], 0.0) for name, seeds in found.items()}
+
+
+def _spread(name: str, statistics: Statistics, bearers: int) -> Spread:
+    values = METRICS[name].function(statistics)
+    return Spread(float(values[0]), values[0] - values[1:], bearers, METRICS[name].freedom)
 
 
 def cells(scale: float = 1.0) -> list[Cell]:
@@ -452,8 +543,8 @@ def cells(scale: float = 1.0) -> list[Cell]:
     return [
         Cell(level, auroc, patients, sampling, sizes, max(1, round(scale * draws)))
         for level, truths, by_patients in (
-            ("image", (0.6, 0.9, 0.97, 0.995), {10: 250, 20: 700, 40: 400, 100: 120}),
-            ("pixel", (0.75, 0.97, 0.995), {10: 120, 20: 350, 40: 200}),
+            ("image", (0.6, 0.9, 0.97, 0.995), {10: 600, 20: 3000, 40: 2000, 100: 1200}),
+            ("pixel", (0.75, 0.97, 0.995), {10: 300, 20: 1500, 40: 1000, 100: 600}),
         )
         for patients, draws in by_patients.items()
         for auroc in truths
@@ -465,20 +556,22 @@ def cells(scale: float = 1.0) -> list[Cell]:
 def races(scale: float = 1.0) -> list[Race]:
     """Equal entries, and one that leads."""
     equal = [
-        Race(entries, patients, 1 if entries > 2 else seeds, 0.0, max(1, round(scale * draws)))
-        for entries, draws in ((2, 600), (5, 250), (15, 100))
-        for patients in (10, 20, 40, 100)
+        Race("image", entries, patients, seeds, 0.0, max(1, round(scale * draws)))
+        for entries, draws in ((2, 1200), (5, 600), (15, 300))
+        for patients in PATIENTS
         for seeds in ((1, 3) if entries == 2 else (1,))
     ]
+    with_maps = [
+        Race("pixel", entries, patients, 1, 0.0, max(1, round(scale * draws)))
+        for entries, draws in ((2, 800), (5, 400))
+        for patients in PATIENTS
+    ]
     ahead = [
-        Race(2, patients, seeds, 0.025, max(1, round(scale * 150)))
-        for patients in (10, 20, 40, 100)
+        Race("image", 2, patients, seeds, 0.025, max(1, round(scale * 300)))
+        for patients in PATIENTS
         for seeds in (1, 3)
     ]
-    return equal + ahead
-
-
-PATIENTS = (10, 20, 40, 100)
+    return equal + with_maps + ahead
 
 
 def coverage_table(found: Iterable[tuple[Cell, Sequence[Coverage]]]) -> str:
@@ -512,18 +605,20 @@ def coverage_table(found: Iterable[tuple[Cell, Sequence[Coverage]]]) -> str:
     return "\n".join(lines)
 
 
-def race_table(found: Iterable[tuple[Race, Finish]]) -> str:
-    """One line per column of entries."""
+def race_table(found: Iterable[tuple[Race, Sequence[Finish]]]) -> str:
+    """One line per column of entries and metric."""
     lines = [
-        "| entries | seeds | patients | lead | told apart | mean held | difference held |",
-        "|---|---|---|---|---|---|---|",
+        "| metric | entries | seeds | patients | lead | told apart | mean held | difference held |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for race, finish in found:
-        lines.append(
-            f"| {race.entries} | {race.seeds} | {race.patients} | {race.lead or 'none: equal'} |"
-            f" {100 * finish.told_apart:.1f} | {100 * finish.mean_held:.1f} |"
-            f" {100 * finish.difference_held:.1f} |"
-        )
+    lines += [
+        f"| `{finish.metric}` | {race.entries} | {race.seeds} | {race.patients} |"
+        f" {f'{race.lead} of AUROC' if race.lead else 'none: equal'} |"
+        f" {100 * finish.told_apart:.1f} | {100 * finish.mean_held:.1f} |"
+        f" {100 * finish.difference_held:.1f} |"
+        for race, finishes in found
+        for finish in finishes
+    ]
     return "\n".join(lines)
 
 
@@ -552,7 +647,7 @@ def run(scale: float) -> tuple[str, str]:
     report.parent.mkdir(exist_ok=True)
     every = {
         "cells": [asdict(cell) | {"found": [asdict(o) for o in ones]} for cell, ones in results],
-        "races": [asdict(race) | asdict(finish) for race, finish in raced],
+        "races": [asdict(race) | asdict(one) for race, finishes in raced for one in finishes],
     }
     report.write_text(json.dumps(every, indent=1) + "\n")
     return f"{coverage_table(results)}\n\n{race_table(raced)}", coverage_file(results)

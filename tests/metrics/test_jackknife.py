@@ -20,11 +20,12 @@ from harness.metrics.jackknife import (
     mean_of_seeds,
     p_of_difference,
 )
+from harness.metrics.table import RANKED
 from tests.metrics.oracles import Case, random_cases, scored, values
 
 
-def spread(value: float, moves: object, *, bearers: int = 30, below: float = 1.5) -> Spread:
-    return Spread(value, np.asarray(moves, np.float64), bearers, below)
+def spread(value: float, moves: object, *, bearers: int = 30) -> Spread:
+    return Spread(value, np.asarray(moves, np.float64), bearers, RANKED)
 
 
 def image_evidence(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Evidence:

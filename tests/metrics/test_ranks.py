@@ -9,6 +9,7 @@ import pytest
 
 from harness.metrics.jackknife import Spread
 from harness.metrics.ranks import RankedEntry, pairs_of, standings
+from harness.metrics.table import RANKED
 
 PATIENTS = 400
 
@@ -18,7 +19,7 @@ def spreads(
 ) -> dict[str, list[Spread]]:
     """Seeds of each entry, whose patients move it by `moves` standard errors' worth, [P]."""
     return {
-        name: [Spread(value, moves[name] / np.sqrt(PATIENTS), PATIENTS, 1.5) for value in seeds]
+        name: [Spread(value, moves[name] / np.sqrt(PATIENTS), PATIENTS, RANKED) for value in seeds]
         for name, seeds in values.items()
     }
 
@@ -127,6 +128,8 @@ def test_the_correction_is_holms() -> None:
 
 
 def test_nobody_leads_where_too_few_patients_bear_the_metric() -> None:
-    few = {name: [Spread(value, np.zeros(9), 5, 1.5)] for name, value in (("a", 0.9), ("b", 0.1))}
+    few = {
+        name: [Spread(value, np.zeros(9), 5, RANKED)] for name, value in (("a", 0.9), ("b", 0.1))
+    }
     rows = standings(few, {name: [np.full(50, seeds[0].value)] for name, seeds in few.items()})
     assert [(row.rank, row.interval) for row in rows] == [(1, None), (1, None)]

@@ -191,6 +191,7 @@ def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
 def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tuple[Standing, ...]:
     from harness.metrics.jackknife import Spread
     from harness.metrics.ranks import standings
+    from harness.metrics.table import RANKED
 
     spreads: dict[str, list[Spread]] = {}
     drawn: dict[str, list[Samples]] = {}
@@ -204,7 +205,7 @@ def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tup
         own = generator(record.run_key, metric).normal(0, 1, EXAMPLE_RESAMPLES)
         moves = (found.high - found.low) / 4 * (0.8 * shared + 0.8 * own)
         some = moves[: found.n]
-        spread = Spread(found.value, some / some.size**0.5, found.n, freedom_below=1.0)
+        spread = Spread(found.value, some / some.size**0.5, found.n, RANKED)
         spreads.setdefault(record.entry.name, []).append(spread)
         drawn.setdefault(record.entry.name, []).append(found.value + moves)
     return tuple(
