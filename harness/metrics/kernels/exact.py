@@ -50,7 +50,7 @@ class FloatPixels:
     """Whether they lie on disk, where long stretches are read faster."""
 
 
-class Limits(NamedTuple):
+class FprLimits(NamedTuple):
     """False-positive rates up to which region overlap is integrated."""
 
     every: float
@@ -84,7 +84,7 @@ class ExactSweep:
 
 
 def exact_sweep(
-    histograms: Histograms, floats: FloatPixels | None, *, limits: Limits, wants_edges: bool
+    histograms: Histograms, floats: FloatPixels | None, *, limits: FprLimits, wants_edges: bool
 ) -> ExactSweep:
     """Sweep over the whole split; every image has been given.
 
@@ -106,7 +106,7 @@ def exact_sweep(
     )
 
 
-def sweep_halves(histograms: Histograms, limits: Limits) -> NDArray[np.float64]:
+def sweep_halves(histograms: Histograms, limits: FprLimits) -> NDArray[np.float64]:
     """States [2, 30] of histograms of any number of bins."""
     background, foreground, anomalous_background, anomalous_foreground = histograms.pixels
     weights = histograms.weights
@@ -183,7 +183,7 @@ class _FloatSweep:
     """The running state of a float32 sweep."""
 
     def __init__(
-        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: Limits
+        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: FprLimits
     ) -> None:
         self.normal = _normal_of(floats)
         self.anomalous = sweep.AnomalousPixels(
@@ -261,7 +261,7 @@ class _FloatSweep:
 
 
 def _sweep_floats(
-    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: Limits
+    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: FprLimits
 ) -> ExactSweep:
     running = _FloatSweep(floats, pixels, targets, limits)
     sizes = pixels.sum(axis=0)
@@ -291,8 +291,9 @@ def misranked_across(normal: FloatPixels, others: Sequence[FloatPixels]) -> NDAr
     offsets = np.stack(
         [own + start for (_, _, own), start in zip(ordered, starts[:-1], strict=True)]
     )
-    is_used = np.diff(offsets, axis=1).any(axis=0)
+    is_used = np.zeros(KEYS, np.bool_)
     is_used[blocks.buckets] = True
+    is_used |= (np.diff(offsets, axis=1) > 0).any(axis=0)
     misranked = np.zeros(len(others), np.int64)
     sweep.count_misranked(
         np.flatnonzero(is_used)[::-1].astype(np.int64), blocks,
