@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.kernels.exact import FprLimits
+from harness.metrics.kernels.exact import SweepLimits
 from harness.metrics.kernels.grouping import Block, ScoreGroups, spread_normal
 from harness.metrics.kernels.sweep import area_of_gaps
 
@@ -29,7 +29,7 @@ FPR_LIMIT = 0.3
 """False-positive rate up to which region overlap is integrated."""
 STRICT_FPR_LIMIT = 0.05
 """The same of `pro_05`."""
-LIMITS = FprLimits(FPR_LIMIT, STRICT_FPR_LIMIT)
+LIMITS = SweepLimits(FPR_LIMIT, STRICT_FPR_LIMIT)
 """Both, for the sweeps."""
 
 Points = NDArray[np.float64]

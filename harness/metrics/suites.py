@@ -29,7 +29,7 @@ from harness.metrics.suite_table import LEAST_PATIENTS, MEAN, SUITE_METRICS, Sui
 from harness.metrics.table import METRICS, Level, Rows
 from harness.records.record import Grid, MetricValue
 
-MetricKey = tuple[str, Grid | None]
+_Key = tuple[str, Grid | None]
 _Value = TypeVar("_Value")
 _GRIDS: tuple[Grid, ...] = ("native", "paper")
 
@@ -192,7 +192,7 @@ def _joined(value: float, parts: Mapping[str, Spread], units: Mapping[str, int])
     )
 
 
-def _mean_keys() -> Iterator[tuple[MetricKey, Level]]:
+def _mean_keys() -> Iterator[tuple[_Key, Level]]:
     """Every metric that has a mean over members, on each of its grids, and its level."""
     for metric in METRICS.values():
         if not metric.is_per_subclass:
@@ -208,7 +208,7 @@ def _pooled_of(level: Level) -> Iterator[SuiteMetric]:
     return (metric for metric in SUITE_METRICS.values() if metric.level == level)
 
 
-def _own(level: Level, grid: Grid | None) -> MetricKey:
+def _own(level: Level, grid: Grid | None) -> _Key:
     """A member's own metric that is pooled."""
     return ("image_auroc" if level == "image" else "pixel_auroc"), grid
 
@@ -224,11 +224,11 @@ def _units_of(members: Mapping[str, RunScores]) -> dict[str, int]:
     return {name: run.evidence.test.group_index[0] for name, run in members.items()}
 
 
-def _value_of(key: MetricKey, run: RunScores) -> MetricValue:
+def _value_of(key: _Key, run: RunScores) -> MetricValue:
     return next(metric for metric in run.metrics if (metric.id, metric.grid) == key)
 
 
-def _why_not(key: MetricKey, level: Level, members: Mapping[str, RunScores]) -> str | None:
+def _why_not(key: _Key, level: Level, members: Mapping[str, RunScores]) -> str | None:
     """Why a metric is not defined in every member that can have it; None if it is."""
     concerned = _of_level(level, members)
     if not concerned:
@@ -237,7 +237,7 @@ def _why_not(key: MetricKey, level: Level, members: Mapping[str, RunScores]) -> 
     return next((f"{name}: {own.reason}" for name, own in missing if own.value is None), None)
 
 
-def _mean(key: MetricKey, level: Level, members: Mapping[str, RunScores]) -> _Found:
+def _mean(key: _Key, level: Level, members: Mapping[str, RunScores]) -> _Found:
     why = _why_not(key, level, members)
     if why is not None:
         return _Found(None, reason=why)
@@ -299,7 +299,7 @@ def _pooled_rows(
         yield SuiteResampled(None, metric.id, grid, spread, rows)
 
 
-def _told(key: MetricKey, members: Mapping[str, RunScores], found: _Found) -> MetricValue:
+def _told(key: _Key, members: Mapping[str, RunScores], found: _Found) -> MetricValue:
     """A value as it stands in a record."""
     units = _units_of(members)
     remarks = [found.reason] if found.reason else []

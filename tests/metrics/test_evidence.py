@@ -14,7 +14,7 @@ from harness.metrics import Evidence
 from harness.metrics.certify import certify
 from harness.metrics.curves import MOST_POINTS, curves_of
 from harness.metrics.errors import TruthMismatch
-from harness.metrics.kernels.exact import FprLimits, Histograms, sweep_halves
+from harness.metrics.kernels.exact import Histograms, SweepLimits, sweep_halves
 from harness.metrics.kernels.keys import key_from
 from harness.metrics.kernels.sweep import AREA, ROW_SIZE, ROWS
 from harness.metrics.scores import score
@@ -66,7 +66,7 @@ def test_float16_evidence_knows_region_overlap_to_any_limit(limit: float) -> Non
     cases = cases_of(4, np.float16, levels=40)
     expected = slow_aupro([c.mask for c in cases], [c.anomaly_map for c in cases], limit)
     part = scored(cases).evidence.grids["native"]
-    everywhere, _ = sweep_halves(Histograms(part.pixels, part.weights), FprLimits(limit, 0.0))
+    everywhere, _ = sweep_halves(Histograms(part.pixels, part.weights), SweepLimits(limit, 0.0))
     eight = [ROWS + ROW_SIZE * row for row in range(3)]
     area = sum(everywhere[place + AREA] for place in eight)
     regions = sum(everywhere[place] for place in eight)

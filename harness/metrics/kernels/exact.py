@@ -50,7 +50,7 @@ class FloatPixels:
     """Whether they lie on disk, where long stretches are read faster."""
 
 
-class FprLimits(NamedTuple):
+class SweepLimits(NamedTuple):
     """False-positive rates up to which region overlap is integrated."""
 
     every: float
@@ -84,7 +84,7 @@ class ExactSweep:
 
 
 def exact_sweep(
-    histograms: Histograms, floats: FloatPixels | None, *, limits: FprLimits, wants_edges: bool
+    histograms: Histograms, floats: FloatPixels | None, *, limits: SweepLimits, wants_edges: bool
 ) -> ExactSweep:
     """Sweep over the whole split; every image has been given.
 
@@ -106,7 +106,7 @@ def exact_sweep(
     )
 
 
-def sweep_halves(histograms: Histograms, limits: FprLimits) -> NDArray[np.float64]:
+def sweep_halves(histograms: Histograms, limits: SweepLimits) -> NDArray[np.float64]:
     """States [2, 30] of histograms of any number of bins."""
     background, foreground, anomalous_background, anomalous_foreground = histograms.pixels
     weights = histograms.weights
@@ -183,7 +183,7 @@ class _FloatSweep:
     """The running state of a float32 sweep."""
 
     def __init__(
-        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: FprLimits
+        self, floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: SweepLimits
     ) -> None:
         self.normal = _normal_of(floats)
         self.anomalous = sweep.AnomalousPixels(
@@ -261,7 +261,7 @@ class _FloatSweep:
 
 
 def _sweep_floats(
-    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: FprLimits
+    floats: FloatPixels, pixels: NDArray[np.int64], targets: Targets, limits: SweepLimits
 ) -> ExactSweep:
     running = _FloatSweep(floats, pixels, targets, limits)
     sizes = pixels.sum(axis=0)
