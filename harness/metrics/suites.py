@@ -30,7 +30,7 @@ from harness.metrics.table import METRICS, Level, Rows
 from harness.records.record import Grid, MetricValue
 
 _Key = tuple[str, Grid | None]
-_Value = TypeVar("_Value")
+Value = TypeVar("Value")
 _GRIDS: tuple[Grid, ...] = ("native", "paper")
 
 
@@ -164,7 +164,7 @@ def mean_of_members(spreads: Mapping[str, Spread], units: Mapping[str, int]) -> 
     return _joined(float(np.mean([spread.value for spread in spreads.values()])), parts, units)
 
 
-def _in_order(members: Mapping[str, _Value]) -> dict[str, _Value]:
+def _in_order(members: Mapping[str, Value]) -> dict[str, Value]:
     """By name: whoever calls in whatever order, sums are equal to the last bit, and moves meet."""
     return dict(sorted(members.items()))
 
