@@ -494,8 +494,8 @@ def count_misranked(
             tables[BACKGROUND, score] = tables[FOREGROUND, score] = 0
         for split in range(misranked.size):
             for pixel in range(offsets[split, bucket], offsets[split, bucket + 1]):
-                score = np.int64(low[pixel])
-                misranked[split] += 2 * above + from_here[score] + from_here[score + 1]
+                place = np.int64(low[pixel])
+                misranked[split] += 2 * above + from_here[place] + from_here[place + 1]
         above += from_here[0]
 
 
