@@ -150,9 +150,8 @@ def interval_of(spread: Spread) -> Interval | None:
     bias = min(max(spread.bias, -error), error)
     centre = math.log(value / (1 - value)) - bias / slope
     step = error / slope
-    return Interval(
-        _expit(centre - _quantile(below) * step), _expit(centre + _quantile(above) * step)
-    )
+    low, high = _expit(centre - _quantile(below) * step), _expit(centre + _quantile(above) * step)
+    return Interval(min(low, value), max(high, value))  # rounding may cut a tiny value off
 
 
 def interval_of_difference(difference: Spread) -> Interval | None:
