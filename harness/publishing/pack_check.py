@@ -13,8 +13,8 @@ from harness.benchmarks.version import content_digest
 from harness.common.disclosure import strictest
 from harness.records.members import MEAN
 from harness.records.record import Record
-from harness.records.regime import BOARD_SUITES
-from harness.records.releases import MARK, KnownReleases, claimed_name, unlisted_name
+from harness.records.regime import BOARD_SUITES, MARK
+from harness.records.releases import KnownReleases, claimed_name, unlisted_name
 
 
 def name_problems(

@@ -21,6 +21,8 @@ SHOTS = (1, 2, 4, 8, 16)
 """How many training images a few-shot run may have."""
 BOARD_SUITES = "unified-"
 """How the names of the board's own suites begin: nobody else's may."""
+MARK = "~"
+"""Between a benchmark's name and six digits, where a pack is no known release of it."""
 PLACE_MARK = "@"
 """Between a benchmark and a regime, in the name of a folder below the results."""
 
@@ -108,9 +110,12 @@ class Regime(Part):
         """The folder of its runs below the results.
 
         Args:
-            benchmark: name of the benchmark, or of the suite.
+            benchmark: name of the benchmark, or of the suite; of a member of the suite, the place
+                says of which suite, for members of two are of two runs.
         """
-        return f"{benchmark}{PLACE_MARK}{self.label}" if self.label else benchmark
+        is_member = self.suite is not None and benchmark.partition(MARK)[0] != self.suite
+        label = self.suite if is_member else self.label
+        return f"{benchmark}{PLACE_MARK}{label}" if label else benchmark
 
     def key_part(self, versions: Iterable[str]) -> dict[str, object] | None:
         """What it adds to a run key; None where the run is what it was before there were regimes.

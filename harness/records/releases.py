@@ -13,12 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.records.regime import PLACE_MARK
+from harness.records.regime import MARK, PLACE_MARK
 
 if TYPE_CHECKING:
     from harness.records.record import PackPart, Record
 
-MARK = "~"
 MARK_DIGITS = 6
 _NOT_KNOWN = "not a known release of "
 
