@@ -189,9 +189,9 @@ class PullRequest:
             lines += self._derived(records)
         lines += [f"new: {each}" for each in self._new_rows()]
         lines += [
-            f"{change.kind}: {told} ({change.path})"
+            f"{change.kind}: {table} ({change.path})"
             for change in self.changes
-            if (told := TABLES.get(PurePosixPath(change.path)))
+            if (table := TABLES.get(PurePosixPath(change.path)))
         ]
         lines += [
             f"{change.kind}: the key {change.path}: who holds it signs for the board"

@@ -166,8 +166,10 @@ def _flat(parts: Mapping[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name in DECISIVE:
         value = parts.get(name)
-        is_table = isinstance(value, dict) and name != "weights"
-        flat |= value if is_table else {name: value}
+        if isinstance(value, dict) and name != "weights":
+            flat |= value
+        else:
+            flat[name] = value
     return flat
 
 

@@ -84,6 +84,11 @@ def test_a_hidden_record_in_full_is_refused(fork, run):
     assert "not in its public form" in told
 
 
+def read_no_file_that_it_tells_of(data: dict) -> None:
+    data["weights"] = []
+    data["entry"]["metadata"]["backbones"] = ["resnet18"]
+
+
 UNPINNED = {"name": "mine", "file": "mine.pth", "sha256": "sha256:" + "0" * 64}
 
 
@@ -116,7 +121,7 @@ def change(name: str, value: object) -> Callable[[dict], None]:
         (change("entry.kind", "image"), "not built from a folder"),
         (change("entry.preset", "demo"), "whether it may take a rank is wrong"),
         (change("weights", [UNPINNED]), "its run key is not that of its own parts"),
-        (change("entry.metadata.backbones", ["resnet18"]), "against it: unpinned weights"),
+        (read_no_file_that_it_tells_of, "reasons against it: unpinned weights"),
         (change("ranked", False), "whether it may take a rank is wrong"),
         (change("evidence", None), "names no evidence"),
         (change("outcome.status", "gpu_lost"), "which is no result"),
