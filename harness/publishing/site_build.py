@@ -172,8 +172,8 @@ def metric_definitions() -> dict[str, str]:
     from harness.metrics import METRICS
     from harness.metrics.suite_table import SUITE_METRICS
 
-    every = {**METRICS, **SUITE_METRICS}
-    return {name: metric.definition for name, metric in every.items()}
+    told = {name: metric.definition for name, metric in METRICS.items()}
+    return told | {name: metric.definition for name, metric in SUITE_METRICS.items()}
 
 
 def _comparisons(
