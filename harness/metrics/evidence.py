@@ -101,7 +101,7 @@ class GridEvidence:
     @property
     def has_strict_area(self) -> bool:
         """Whether the states hold the area to the strict limit."""
-        return self.states.shape[1] > _OLDER_STATE
+        return bool(self.states.shape[1] > _OLDER_STATE)
 
     @property
     def is_constant(self) -> bool:

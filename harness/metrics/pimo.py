@@ -82,7 +82,7 @@ def image_aupimo(
     between = recall_shares(from_here, 0, normal)
     shift = 16 if counts.is_bucketed else 0
     firsts = np.searchsorted(tail.keys, np.arange(KEYS + 1, dtype=np.uint64) << np.uint64(shift))
-    for image in np.flatnonzero(~is_normal):
+    for image in np.flatnonzero(~is_normal).tolist():
         keys = counts.anomalous_keys(image)
         if keys.size:
             worth = sum_shares(keys, shift, tail.keys, firsts, between, at)

@@ -134,13 +134,13 @@ def resample_suite(members: Mapping[str, Evidence], *, seed: int = 0) -> tuple[S
     for key, level in _mean_keys():
         mean = _mean(key, level, scores)
         if mean.spread is not None:
-            rows = [own[name][key].rows for name in _of_level(level, scores)]
-            found.append(SuiteResampled(MEAN, *key, mean.spread, np.mean(rows, axis=0)))
+            rows = np.mean([own[name][key].rows for name in _of_level(level, scores)], axis=0)
+            found.append(SuiteResampled(MEAN, *key, mean.spread, rows))
     for level, grid in _pooled_levels():
         if _why_not(_own(level, grid), level, scores) is None:
             concerned = _of_level(level, scores)
-            rows = {name: own[name][_own(level, grid)].rows for name in concerned}
-            found += _pooled_rows(level, grid, concerned, rows, seeds)
+            of_own = {name: own[name][_own(level, grid)].rows for name in concerned}
+            found += _pooled_rows(level, grid, concerned, of_own, seeds)
     return tuple(found)
 
 

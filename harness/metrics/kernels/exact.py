@@ -291,8 +291,9 @@ def misranked_across(normal: FloatPixels, others: Sequence[FloatPixels]) -> NDAr
     offsets = np.stack(
         [own + start for (_, _, own), start in zip(ordered, starts[:-1], strict=True)]
     )
-    is_used = np.diff(offsets, axis=1).any(axis=0)
+    is_used = np.zeros(KEYS, np.bool_)
     is_used[blocks.buckets] = True
+    is_used |= (np.diff(offsets, axis=1) > 0).any(axis=0)
     misranked = np.zeros(len(others), np.int64)
     sweep.count_misranked(
         np.flatnonzero(is_used)[::-1].astype(np.int64), blocks,

@@ -154,7 +154,7 @@ def _add(state: Floats, place: int, value: float) -> None:
 
 
 @kernel
-def _width(before: float, normal: Any, limit: float) -> float:
+def _width(before: float, normal: Any, limit: float) -> Any:
     """False positives up to the limit over which a score counts as found: `before` of them were
     above it, and over the `normal` ones of a tie it comes in linearly (`harness.metrics.pro`)."""
     if before + normal <= limit:
@@ -484,7 +484,7 @@ def count_misranked(
         misranked: int64 [I], added to: twice these pairs, those of equal scores once.
     """
     from_here = np.zeros(65537, np.int64)
-    above = np.int64(0)
+    above: Any = np.int64(0)
     for bucket in buckets:
         _tally_bucket(bucket, normal, tables)
         for step in range(65536):
@@ -494,8 +494,8 @@ def count_misranked(
             tables[BACKGROUND, score] = tables[FOREGROUND, score] = 0
         for split in range(misranked.size):
             for pixel in range(offsets[split, bucket], offsets[split, bucket + 1]):
-                score = np.int64(low[pixel])
-                misranked[split] += 2 * above + from_here[score] + from_here[score + 1]
+                place = np.int64(low[pixel])
+                misranked[split] += 2 * above + from_here[place] + from_here[place + 1]
         above += from_here[0]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from harness.metrics.kernels.arrays import Floats, Halves, Integers, Words
@@ -16,7 +18,7 @@ def tally_bucket(keys: Halves, counts: Halves, low: Halves, bucket: int, table: 
         keys, counts, low: of a `harness.metrics.kernels.grouping.Block`.
         table: int64 [65536], added to.
     """
-    end = low.size
+    end: Any = low.size
     entry = keys.size - 1
     while entry >= 0 and keys[entry] >= bucket:
         count = np.int64(counts[entry])
@@ -40,7 +42,7 @@ def keep_above(
     Returns:
         how many of `kept` are filled then.
     """
-    end = low.size
+    end: Any = low.size
     entry = keys.size - 1
     while entry >= 0 and keys[entry] > bucket:
         count = np.int64(counts[entry])
