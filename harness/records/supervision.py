@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from harness.records.parts import Part
 
-UNKNOWN = "unknown"
+UNKNOWN: Literal["unknown"] = "unknown"
 EVERY_OTHER = "default"
 """In the table of contamination: every pack that is not named there."""
 _DATASET_SPLIT = re.compile(r"[^:\s][^:]{0,98}:[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
