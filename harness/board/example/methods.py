@@ -27,7 +27,7 @@ NOTHING = {
 SUPERVISION: dict[str, dict[str, Any] | None] = {
     "Plover": NOTHING | {"shots_normal": 4, "shots_abnormal": 4},
     "Otter": NOTHING | {"foreign_labels": ("VisA:test", "MVTec AD:test")},
-    "Lichen": NOTHING | {"contamination": {"default": "none", "rsna": "images"}},
+    "Saltmarsh++": NOTHING | {"contamination": {"default": "none", "brain": "images"}},
     "Birchbark": NOTHING | {"contamination": {"default": "unknown"}},
     "Wren-S": None,
     "Canary": NOTHING | {
