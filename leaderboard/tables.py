@@ -162,8 +162,8 @@ def boards(material: Material, paper: Sequence[Reported]) -> tuple[Board, ...]:
     found = [
         _board(
             key,
-            [row for row in material.rows if _board_key(row.benchmark) == key],
-            [value for value in paper if _board_key(value.benchmark) == key],
+            [row for row in material.rows if board_key(row.benchmark) == key],
+            [value for value in paper if board_key(value.benchmark) == key],
             material,
         )
         for key in BOARDS
@@ -182,7 +182,8 @@ def entry_page(name: str) -> str:
     return f"entries/{formats.file_stem(name)}.html"
 
 
-def _board_key(benchmark: str) -> str:
+def board_key(benchmark: str) -> str:
+    """Which board a benchmark stands on, as in `BOARDS`."""
     if benchmark in words.SIX:
         return "six"
     return "demo" if benchmark == words.DEMO else "own"
@@ -410,6 +411,7 @@ def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
     marks = dict.fromkeys(mark for row in rows for mark in (*row.audit_marks, *row.marks))
     if any(not_known(row.benchmark) for row in rows):
         marks[words.NOT_COMPARABLE] = None
+    marks |= {row.regime.shown: None for row in rows if row.regime.name == "zero-shot"}
     if any(row.are_patients_independent for row in rows):
         marks[words.INDEPENDENT] = None
     return (*marks, *((f"unranked: {formats.plain(', '.join(told))}",) if told else ()))

@@ -25,10 +25,12 @@ class FewShotPoint:
     """How many; None: all normal training images, as in one-class."""
     mean: float | None
     """Mean over seeds, 0 to 1; None with a reason."""
+    std: float | None
+    """Sample standard deviation over seeds; None where it is not known."""
     low: float | None
-    """Lower edge of the band; None where no deviation is known."""
+    """Lower edge of the band: the mean less that, and 0 at least; None likewise."""
     high: float | None
-    """Upper edge."""
+    """Upper edge, 1 at most."""
     seeds: int
     """Number of seeds."""
     step: float | None
@@ -114,6 +116,7 @@ def _point(row: Row, metric: MetricSummary | None) -> FewShotPoint:
     return FewShotPoint(
         shots=row.regime.shots,
         mean=mean,
+        std=metric.std if metric else None,
         low=low,
         high=high,
         seeds=len(row.seeds),
