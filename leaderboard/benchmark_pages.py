@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -15,14 +15,17 @@ from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
 from leaderboard import cells, charts, figures, formats, sparks, words
+from leaderboard.benchmark_regimes import (
+    BenchmarkRegimes,
+    benchmark_regimes,
+    benchmarks_elsewhere,
+)
 from leaderboard.charts import Figure
 from leaderboard.downloads import row_key
 from leaderboard.entry_pages import Fact
-from leaderboard.few_shot import FewShotFigure
 from leaderboard.figures import Line as CurveLine
 from leaderboard.galleries import Album, Exhibit, hard_exhibits, side_by_side_path
 from leaderboard.paper import Reported
-from leaderboard.regime_pages import RegimeChoice, RegimePage, regime_links, regime_table
 from leaderboard.tables import (
     Line,
     Table,
@@ -174,8 +177,8 @@ class BenchmarkPage:
     """What a check of the pack's files found; None where it was not checked, or is hidden."""
     table: Table | None
     """All metrics; None where nothing was run."""
-    regimes: Table | None
-    """Rows of other regimes on the same images; None where there is none."""
+    regimes: BenchmarkRegimes
+    """The same test images in other regimes, and the switch to them."""
     no_comparison: str
     """Why there is no comparison; empty where there is one."""
     may_be_compared: bool
@@ -196,32 +199,17 @@ class BenchmarkPage:
     """Page with all methods on the same images; empty without pictures."""
     no_pictures: str
     """Why there are none; empty where there are."""
-    switch: tuple[tuple[RegimeChoice, str], ...] = ()
-    """The regimes, each with the address of its tables of this benchmark; empty without any."""
-    few_shot: tuple[FewShotFigure, ...] = ()
-    """Metric against the number of training images."""
 
 
 def benchmark_pages(
-    material: Material, paper: Sequence[Reported], album: Album, regimes: Sequence[RegimePage]
+    material: Material, paper: Sequence[Reported], album: Album
 ) -> tuple[BenchmarkPage, ...]:
     """One page for every benchmark that has a row, a reported value or is one of the six."""
     names = {row.benchmark for row in material.rows} | {value.benchmark for value in paper}
-    names |= {
-        row.benchmark
-        for whole in material.regimes.rows
-        for row in (whole.members.values() if whole.members else (whole.row,))
-    }
+    names |= benchmarks_elsewhere(material)
     names |= {name for name in words.SIX if name in material.cards}
     return tuple(
-        replace(
-            _page(name, material, paper, album),
-            switch=regime_links(name, regimes),
-            few_shot=tuple(
-                each for page in regimes for each in page.curves if each.benchmark == name
-            ),
-        )
-        for name in sorted(names, key=words.benchmark_order)
+        _page(name, material, paper, album) for name in sorted(names, key=words.benchmark_order)
     )
 
 
@@ -246,7 +234,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         cautions=(*_bar_told(name), *_cautions(said, card)),
         verified=None if is_hidden else _pack_check(name, material),
         table=_table(name, rows, paper, material),
-        regimes=regime_table(name, material, words.LOCALISATION_COLUMNS),
+        regimes=benchmark_regimes(name, material),
         no_comparison=_no_comparison(name, rows, comparison, material),
         may_be_compared=any(row.ranked for row in rows),
         comparison_note=_comparison_note(comparison),

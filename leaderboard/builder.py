@@ -129,14 +129,14 @@ class _Site:
         material, paper = self.material, self.paper
         entries = entry_pages(material, self.records, paper, default_limits, self.album)
         regimes = regime_pages(material)
-        benchmarks = benchmark_pages(material, paper, self.album, regimes)
+        benchmarks = benchmark_pages(material, paper, self.album)
         every_row = _every_row(material)
         pictured = side_by_side(material, self.album)
         self.environment.globals.update(
             pictured=tuple((page.title, page.path) for page in pictured),
         )
         texts = {
-            "index.html": self._front(benchmarks, len(entries)),
+            "index.html": self._front(benchmarks, len({page.name for page in entries})),
             "cost.html": self._render("cost.html", benchmarks=benchmarks),
             "paper.html": self._render("paper.html", table_of_paper=against_paper(material, paper)),
             "status.html": self._render(
@@ -155,6 +155,11 @@ class _Site:
         }
         texts |= {
             page.path: self._render("benchmark.html", root="../", page=page) for page in benchmarks
+        }
+        texts |= {
+            page.regimes.path: self._render("benchmark_regimes.html", root="../", page=page.regimes)
+            for page in benchmarks
+            if page.regimes.sections
         }
         return texts | {
             page.path: self._render("side_by_side.html", root="../", page=page) for page in pictured

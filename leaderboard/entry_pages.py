@@ -23,9 +23,16 @@ from leaderboard.commands import rerun_command
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
-from leaderboard.regime_pages import UNIFIED_PAGE, row_title
+from leaderboard.regime_pages import SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
-from leaderboard.tables import benchmark_page, context_of, entry_page, settled_status
+from leaderboard.tables import (
+    benchmark_page,
+    context_of,
+    entry_page,
+    regime_key,
+    row_page,
+    settled_status,
+)
 
 MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
@@ -191,6 +198,10 @@ class EntryPage:
     """Where it differs from its paper, and why."""
     sections: tuple[Section, ...]
     """One per benchmark, track and isolation."""
+    switch: tuple[tuple[RegimeChoice, str], ...]
+    """Its pages in other regimes and in one-class, from the site's root; empty where it has one."""
+    regime: str
+    """Which regime the sections are of; `one-class` of the main page."""
 
 
 def entry_pages(
@@ -200,7 +211,10 @@ def entry_pages(
     default_limits: Mapping[str, float | int],
     album: Album,
 ) -> tuple[EntryPage, ...]:
-    """One page for every entry of the rows, by name.
+    """One page for every entry of the rows, by name, and one for each other regime that it has.
+
+    The main page of an entry without a row on the main table has its other rows, so that every link
+    to an entry leads somewhere.
 
     Args:
         material: with published rows.
@@ -222,12 +236,31 @@ def entry_pages(
     for whole in sorted(wholes, key=_section_order):
         by_name.setdefault(whole.row.entry, []).append(whole)
     return tuple(
-        _page(
-            [maker.section(whole, runs.get(whole.key, [])) for whole in by_name[name]],
-            by_name[name][0].row,
-        )
+        page
         for name in sorted(by_name)
+        for page in _pages(
+            [(each, maker.section(each, runs.get(each.key, []))) for each in by_name[name]]
+        )
     )
+
+
+def _pages(found: Sequence[tuple[WholeRow, Section]]) -> list[EntryPage]:
+    """The pages of one entry: of the main table, then of each other regime."""
+    by_regime: dict[str, list[Section]] = {}
+    for whole, section in found:
+        by_regime.setdefault(regime_key(whole.row), []).append(section)
+    first = found[0][0].row
+    paths = {regime_key(whole.row): row_page(whole.row) for whole, _ in found}
+    switch = [(choice, paths[choice.key]) for choice in SWITCH if choice.key in paths]
+    main = _page(next(iter(by_regime.values())), first)
+    if len(by_regime) > 1 or "one-class" not in by_regime:
+        main = replace(main, switch=tuple(switch), regime=next(iter(by_regime)))
+    others = [
+        replace(main, path=paths[key], sections=tuple(sections), regime=key)
+        for key, sections in by_regime.items()
+        if key != "one-class"
+    ]
+    return [main, *others]
 
 
 def _section_order(whole: WholeRow) -> tuple[object, ...]:
@@ -250,6 +283,8 @@ def _page(sections: Sequence[Section], first: Row) -> EntryPage:
         facts=(*_declared(first.metadata), _supervision(first)),
         deviations=_deviations(first.metadata),
         sections=tuple(sections),
+        switch=(),
+        regime="one-class",
     )
 
 

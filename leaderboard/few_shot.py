@@ -45,7 +45,7 @@ class FewShotFigure:
     title: str
     """Benchmark, metric, and the delivery where it is not the usual one."""
     page: str
-    """The benchmark's page, from the site's root."""
+    """Where the benchmark's few-shot rows stand, from the site's root."""
     figure: Figure
     """Metric against the number of images."""
     heads: tuple[str, ...]
@@ -93,7 +93,7 @@ def _figure(curves: Sequence[FewShotCurve]) -> FewShotFigure:
         key=key,
         benchmark=first.benchmark,
         title=title,
-        page=benchmark_page(first.benchmark),
+        page=benchmark_page(first.benchmark).replace(".html", "--regimes.html#few-shot"),
         figure=drawn,
         heads=(*map(str, SHOTS), "all"),
         lines=tuple(_line(place, curve) for place, curve in enumerate(curves)),

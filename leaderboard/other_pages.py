@@ -17,9 +17,9 @@ from leaderboard.tables import (
     Line,
     Table,
     context_of,
-    entry_page,
     group_of,
     measured_lines,
+    row_page,
 )
 
 
@@ -67,7 +67,7 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
             runs.setdefault(failure.status, []).append(
                 FailedRun(
                     title=formats.plain(row.title),
-                    page=f"{entry_page(row.entry)}#{section}",
+                    page=f"{row_page(row)}#{section}",
                     benchmark=row_title(row),
                     seed=failure.seed,
                     track=words.TRACKS[row.track],

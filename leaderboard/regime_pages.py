@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 
 from harness.board.rows import Row
 from harness.board.siblings import SiblingDifference
-from harness.board.site_data import Material, OtherRegimes
+from harness.board.site_data import Material
 from harness.board.suite_rows import WholeRow
 from harness.records.members import MEAN
-from harness.records.releases import claimed_name
 from leaderboard import formats, words
 from leaderboard.cells import COST, DELTA, Cell, Context, cell
 from leaderboard.few_shot import FewShotFigure, few_shot_figures
@@ -75,6 +74,8 @@ class RegimePage:
     """Few-shot curves; none on the other pages."""
     choices: tuple[tuple[str, str], ...]
     """Name and title of every group of columns, for the filter."""
+    steps: tuple[tuple[str, str], ...] = ()
+    """Of few-shot: title and path of each of its pages, the curves' first."""
 
 
 SWITCH = (
@@ -100,7 +101,7 @@ def regime_pages(material: Material) -> tuple[RegimePage, ...]:
     Args:
         material: with published rows.
     """
-    return _unified(material), _few_shot(material), _zero_shot(material)
+    return _unified(material), *_few_shot(material), _zero_shot(material)
 
 
 def row_title(row: Row) -> str:
@@ -130,18 +131,36 @@ def _unified(material: Material) -> RegimePage:
     )
 
 
-def _few_shot(material: Material) -> RegimePage:
+def _few_shot(material: Material) -> list[RegimePage]:
+    """The curves, then one page for each number of images: all tables together are too large for one."""
     rows = [w.row for w in material.regimes.rows if w.row.regime.shots is not None]
-    made = _page(
+    numbers = sorted({row.regime.shots for row in rows if row.regime.shots is not None})
+    steps = (("curves", FEW_SHOT_PAGE), *((f"k = {k}", _shots_page(k)) for k in numbers))
+    curves = [c for c in material.regimes.few_shot if c.metric == "image_auroc"]
+    first = replace(_few_shot_page(()), curves=few_shot_figures(curves), steps=steps)
+    beside = _without_regime(material.rows)
+    pages = [first]
+    for k in numbers:
+        mine = [row for row in rows if row.regime.shots == k]
+        page = _few_shot_page(_boards(mine, material, beside=beside))
+        pages.append(replace(page, path=_shots_page(k), steps=steps))
+    return pages
+
+
+def _shots_page(shots: int) -> str:
+    return f"few-shot-{shots}.html"
+
+
+def _few_shot_page(boards: Sequence[Board]) -> RegimePage:
+    return _page(
         SWITCH[2],
         "A few normal images",
         "Each model learns from k normal images; the harness draws them by the run’s seed, one image of a"
         " patient before any second. No checkpoint is chosen on labelled images: the last state counts,"
         " and what needs a threshold of the validation split is NA.",
         "python -m harness.evaluate baselines/patchcore --benchmark brain --train shots:4",
-        _boards(rows, material, beside=_without_regime(material.rows)),
+        boards,
     )
-    return replace(made, curves=few_shot_figures(material.regimes.few_shot))
 
 
 def _zero_shot(material: Material) -> RegimePage:
@@ -222,7 +241,7 @@ def _board(
             for name in sorted(names, key=words.benchmark_order)
             if (group := group_of(name, metrics, rows, ()))
         ]
-        context = _context(material, view)
+        context = regime_context(material, view)
         lines = measured_lines(rows, groups, context)
         if groups:
             tables.append(_table(f"{key}-{view}", view, f"{caption}, {shown}", groups, lines))
@@ -241,7 +260,7 @@ def _table(
     return Table(key, view, caption, tuple(groups), has_average=False, lines=tuple(lines))
 
 
-def _context(material: Material, view: str) -> Context:
+def regime_context(material: Material, view: str) -> Context:
     """No values of the paper, which has one-class alone, nor what was found of one-class rows."""
     context = context_of(material, (), view, has_overall=False)
     return replace(context, not_above_trivial={})
@@ -276,7 +295,7 @@ def _suite_board(name: str, wholes: Sequence[WholeRow], material: Material) -> B
 
 def _suite_table(key: str, view: str, wholes: Sequence[WholeRow], material: Material) -> Table:
     groups = _groups(wholes, view)
-    context = _context(material, view)
+    context = regime_context(material, view)
     lines = []
     for whole in wholes:
         (line,) = measured_lines([whole.row], (), context)
@@ -355,63 +374,3 @@ def with_sibling(made: Cell, found: SiblingDifference | None) -> Cell:
         span = f"[{formats.signed_points(found.low)}, {formats.signed_points(found.high)}]"
     told = f"{DELTA} {formats.signed_points(found.difference)} {span}"
     return replace(made, more=(*sibling, told), more_title=found.reason or "")
-
-
-def rows_of_benchmark(name: str, regimes: OtherRegimes) -> tuple[tuple[WholeRow, Row], ...]:
-    """The rows of other regimes on the images of a benchmark, with the run that each is of."""
-    return tuple(
-        (whole, row)
-        for whole in regimes.rows
-        for row in (whole.members.values() if whole.members else (whole.row,))
-        if row.benchmark == name
-    )
-
-
-def regime_table(name: str, material: Material, metrics: Sequence[str]) -> Table | None:
-    """All rows of other regimes on one benchmark, on its own page; None where there is none."""
-    found = rows_of_benchmark(name, material.regimes)
-    rows = [row for _, row in found]
-    group = group_of(name, metrics, rows, ()) if rows else None
-    if group is None:
-        return None
-    context = _context(material, "")
-    lines = []
-    for whole, row in found:
-        (line,) = measured_lines([row], (group,), context)
-        siblings = {
-            each.metric: each
-            for each in material.regimes.siblings.get(whole.key, ())
-            if each.member == claimed_name(row.benchmark)
-        }
-        (made,) = line.cells
-        if whole.row.regime.name == "unified":
-            made = tuple(
-                with_sibling(each, siblings.get(column.metric))
-                if each.kind == "value" and column.metric != COST
-                else each
-                for each, column in zip(made, group.columns, strict=True)
-            )
-        shown = whole.row.regime.shown
-        lines.append(
-            replace(
-                line,
-                key=formats.file_stem(f"{whole.row.place}.{line.key}"),
-                kind=f"{shown} · {line.kind}" if line.kind else shown,
-                cells=(made,),
-            )
-        )
-    return _table("regimes", "", "Other regimes", (group,), lines)
-
-
-def regime_links(name: str, pages: Sequence[RegimePage]) -> tuple[tuple[RegimeChoice, str], ...]:
-    """Each side of the switch for a benchmark's page, with the address of its tables there."""
-    found = {page.key: page for page in pages}
-    links = [(SWITCH[0], benchmark_page(name))]
-    for choice in SWITCH[1:]:
-        page = found[choice.key]
-        anchors = [
-            board.key for board in page.boards for table in board.tables[:1]
-            for group in table.groups if group.benchmark in (name, claimed_name(name))
-        ]  # fmt: skip
-        links.append((choice, f"{page.path}#{anchors[0]}" if anchors else ""))
-    return tuple(links)

@@ -182,6 +182,23 @@ def entry_page(name: str) -> str:
     return f"entries/{formats.file_stem(name)}.html"
 
 
+def regime_key(row: Row) -> str:
+    """Which side of the switch a row's numbers stand on: `one-class` is the main table."""
+    regime = row.regime
+    if row.place == row.benchmark and regime.suite is None:
+        return "one-class"
+    if regime.name == "few-shot":
+        return "few-shot"
+    return "zero-shot" if regime.name == "zero-shot" else "unified"
+
+
+def row_page(row: Row) -> str:
+    """Page with a row's own section, from the site's root: an entry has one for each regime."""
+    page, key = entry_page(row.entry), regime_key(row)
+    # No file stem that is not marked with ten digits has two dashes.
+    return page if key == "one-class" else page.replace(".html", f"--{key}.html")
+
+
 def board_key(benchmark: str) -> str:
     """Which board a benchmark stands on, as in `BOARDS`."""
     if benchmark in words.SIX:
@@ -322,7 +339,7 @@ def _measured_line(
         key=formats.file_stem(f"{first.entry}.{first.track}.{first.isolation}"),
         title=formats.plain(first.title),
         kind=_kind(first, context),
-        page=entry_page(first.entry),
+        page=row_page(first),
         track=first.track,
         track_title=words.TRACKS[first.track],
         family=words.family(first.metadata.get("family")),

@@ -151,7 +151,7 @@ def _unified(method: Method, seed: int) -> Record:
             **{count: sum(pack[count] for pack in packs) for count in counts},
         },
         members=packs,
-        metrics=[*found, *_means(found), *_pooled(found, method.has_maps)],
+        metrics=[*found, *_means(found), *_pooled(found)],
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def _means(found: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield _over(key[0], key[1], values) | {"member": MEAN}
 
 
-def _pooled(found: Sequence[dict[str, Any]], has_maps: bool) -> Iterator[dict[str, Any]]:
+def _pooled(found: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for level, grid in (("image", None), ("pixel", "native")):
         own = [each for each in found if (each["id"], each["grid"]) == (f"{level}_auroc", grid)]
         yield _over(f"pooled_{level}_auroc", grid, own, lost=0.03)
