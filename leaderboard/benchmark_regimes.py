@@ -11,7 +11,7 @@ from harness.records.releases import claimed_name
 from leaderboard import formats, words
 from leaderboard.cells import COST, Context
 from leaderboard.few_shot import FewShotFigure, few_shot_figures
-from leaderboard.regime_pages import SWITCH, RegimeChoice, regime_context, with_sibling
+from leaderboard.regime_pages import SWITCH, RegimeChoice, regime_context, unplaced, with_sibling
 from leaderboard.tables import (
     Group,
     Line,
@@ -31,8 +31,8 @@ class RegimeSection:
 
     choice: RegimeChoice
     """Which."""
-    table: Table
-    """Its rows; of few-shot those with fewer images first."""
+    tables: tuple[Table, ...]
+    """Its rows, a table for each suite, number of images and delivery: places are of one of them."""
     curves: tuple[FewShotFigure, ...]
     """Of few-shot, metric against number of images."""
 
@@ -103,19 +103,29 @@ def _section(
     material: Material,
 ) -> RegimeSection:
     context = regime_context(material, "")
-    found.sort(key=lambda pair: (pair[0].row.regime.shots or 0, pair[0].row.place))
-    lines = tuple(_line(whole, row, group, context, material) for whole, row in found)
+    apart: dict[tuple[int, str, str], list[tuple[WholeRow, Row]]] = {}
+    for whole, row in found:
+        regime = whole.row.regime
+        key = (regime.shots or 0, regime.suite or "", regime.delivery)
+        apart.setdefault(key, []).append((whole, row))
+    tables = []
+    for _, mine in sorted(apart.items(), key=lambda item: (not item[0][1], item[0])):
+        regime = next((w.row.regime for w, _ in mine if w.row.regime.name), mine[0][0].row.regime)
+        lines = tuple(_line(whole, row, group, context, material) for whole, row in mine)
+        shown = regime.shown[:1].upper() + regime.shown[1:]
+        key_of_table = formats.file_stem(f"{choice.key}.{regime.suite or regime.label or 'rows'}")
+        tables.append(Table(key_of_table, "", shown, (group,), False, lines))
     curves = [curve for curve in material.regimes.few_shot if curve.benchmark == name]
     return RegimeSection(
         choice=choice,
-        table=Table(f"{choice.key}-results", "", choice.title, (group,), False, lines),
+        tables=tuple(tables),
         curves=few_shot_figures(curves) if choice.key == "few-shot" else (),
     )
 
 
 def _line(whole: WholeRow, row: Row, group: Group, context: Context, material: Material) -> Line:
-    """A line that says its regime, for a table holds several suites, deliveries and numbers of images."""
-    (line,) = measured_lines([row], (group,), context)
+    """One line, of a unified row with its one-class siblings."""
+    (line,) = measured_lines([unplaced(row)], (group,), context)
     (made,) = line.cells
     if whole.row.regime.name == "unified":
         siblings = {
@@ -129,10 +139,4 @@ def _line(whole: WholeRow, row: Row, group: Group, context: Context, material: M
             else each
             for each, column in zip(made, group.columns, strict=True)
         )
-    shown = whole.row.regime.shown
-    return replace(
-        line,
-        key=formats.file_stem(f"{whole.row.place}.{line.key}"),
-        kind=f"{shown} \N{MIDDLE DOT} {line.kind}" if line.kind else shown,
-        cells=(made,),
-    )
+    return replace(line, cells=(made,))

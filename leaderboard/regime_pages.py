@@ -37,6 +37,8 @@ POOLED_COLUMNS = (
     "pooled_image_auroc", "pooled_image_auroc_across", "pooled_pixel_auroc", "pooled_pixel_auroc_across",
 )  # fmt: skip
 MEAN_TITLE, POOLED_TITLE = "Mean of the benchmarks", "Pooled"
+EXPLAINED = "guide.html#sibling"
+"""Where the guide says what a mean over benchmarks and a pooled value are."""
 UNIFIED_PAGE, FEW_SHOT_PAGE, ZERO_SHOT_PAGE = "unified.html", "few-shot.html", "zero-shot.html"
 
 
@@ -198,7 +200,13 @@ def _page(
 
 def _without_regime(rows: Sequence[Row]) -> list[Row]:
     """Trivial rows and the canary: they learn nothing, and stand in every regime."""
-    return [row for row in rows if row.regime.name is None]
+    return [unplaced(row) for row in rows if row.regime.name is None]
+
+
+def unplaced(row: Row) -> Row:
+    """The row without ranks and places: what has no regime was compared with none that it stands beside."""
+    bare = tuple(replace(metric, standing=None, place=None) for metric in row.metrics)
+    return replace(row, metrics=bare) if row.regime.name is None else row
 
 
 def _boards(
@@ -229,7 +237,7 @@ def _board(
     shown: str, kind: str, rows: Sequence[Row], material: Material, beside: Sequence[Row]
 ) -> Board | None:
     names = {row.benchmark for row in rows}
-    rows = [*rows, *(row for row in beside if row.benchmark in names)]
+    rows = [*map(unplaced, rows), *(row for row in beside if row.benchmark in names)]
     key = formats.file_stem(_anchor(rows) + ("" if kind == "six" else f"-{kind}"))
     title = (
         shown[:1].upper() + shown[1:] + ("" if kind == "six" else f": {BOARDS[kind][0].lower()}")
@@ -322,10 +330,10 @@ def _groups(wholes: Sequence[WholeRow], view: str) -> list[Group]:
     """The mean first, then what is pooled, then each member: columns that hold anything."""
     metrics = VIEWS[view][2]
     means = [w.mean for w in wholes if w.mean is not None]
-    found = [_group(MEAN, MEAN_TITLE, UNIFIED_PAGE, metrics, means)]
+    found = [_group(MEAN, MEAN_TITLE, EXPLAINED, metrics, means)]
     if view == "localisation":
         pooled = [w.row for w in wholes]
-        found.append(_group("pooled", POOLED_TITLE, UNIFIED_PAGE, (*POOLED_COLUMNS, COST), pooled))
+        found.append(_group("pooled", POOLED_TITLE, EXPLAINED, (*POOLED_COLUMNS, COST), pooled))
     for member in wholes[0].members:
         rows = [w.members[member] for w in wholes]
         page = benchmark_page(rows[0].benchmark)
@@ -354,7 +362,7 @@ def _suite_cell(
     context: Context,
 ) -> Cell:
     part = {MEAN: whole.mean, "pooled": whole.row}.get(group.benchmark)
-    made = cell(part or whole.members[group.benchmark], column.metric, context)
+    made = cell(unplaced(part or whole.members[group.benchmark]), column.metric, context)
     if group.benchmark == "pooled" or made.kind != "value" or whole.row.regime.name != "unified":
         return made
     return with_sibling(made, siblings.get((group.benchmark, column.metric)))

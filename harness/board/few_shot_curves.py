@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.board.rows import MetricSummary, Row
+from harness.board.rows import NOT_APPLICABLE, MetricSummary, Row
 from harness.records.record import Grid, Track
 from harness.records.regime import Delivery
 
@@ -121,8 +121,14 @@ def _point(row: Row, metric: MetricSummary | None) -> FewShotPoint:
         high=high,
         seeds=len(row.seeds),
         step=metric.step if metric else None,
-        reason=(metric.reason or metric.std_reason) if metric else "not measured",
+        reason=_reason(row, metric),
     )
+
+
+def _reason(row: Row, metric: MetricSummary | None) -> str | None:
+    if row.without_result:
+        return "failed" if row.failures else NOT_APPLICABLE
+    return (metric.reason or metric.std_reason) if metric else "not measured"
 
 
 def _band(metric: MetricSummary | None) -> tuple[float | None, float | None]:

@@ -124,6 +124,9 @@ def _sibling(member: str, runs: Sequence[Record], others: Sequence[Record]) -> _
     if {other.entry.identity for other in same} != {run.entry.identity for run in runs}:
         return _Sibling(None, why=OTHER_CODE)
     (row,) = summarise(same)
+    if row.without_result:
+        ended = dict.fromkeys(each.status.value for each in row.without_result)
+        return _Sibling(None, why=f"the one-class runs ended with {', '.join(ended)}")
     return _Sibling(row, tuple(same))
 
 
