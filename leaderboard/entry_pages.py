@@ -13,7 +13,6 @@ from harness.board.site_data import Gallery, Material
 from harness.board.suite_rows import WholeRow
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.foreign_text import one_line
-from harness.metrics.suite_table import SUITE_METRICS
 from harness.records.members import MEAN
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
@@ -23,7 +22,7 @@ from leaderboard.commands import rerun_command
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
-from leaderboard.regime_pages import SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
+from leaderboard.regime_pages import POOLED_COLUMNS, SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
 from leaderboard.tables import (
     benchmark_page,
@@ -336,7 +335,7 @@ class _Maker:
         is_usual = row.place == row.benchmark and not whole.members
         reported = self.reported if is_usual else {}
         lines = _lines_of_parts(whole, reported)
-        headline = self.known[row.place] & {*HEADLINE, *SUITE_METRICS}
+        headline = self.known[row.place] & {*HEADLINE, *POOLED_COLUMNS}
         shown = {key for key in lines if key[1] in headline}
         gallery, pictured = self._gallery(records)
         context = context_of(self.material, self.paper if is_usual else (), "", has_overall=False)

@@ -122,14 +122,14 @@ def board_rows(
     reviewed: Reviewed | None = None,
 ) -> tuple[list[Row], dict[Any, Record]]:
     """The rows of a results folder as they may leave the machine, and a record of each; of a suite
-    what is pooled.
+    the means over its members.
 
     Raises:
         DataMissing: there is none.
         StoreUnusable: a record or a comparison there is none.
     """
     wholes, records = _whole_rows(root, choice, known, reviewed)
-    return [whole.row for whole in wholes], records
+    return [whole.mean or whole.row for whole in wholes], records
 
 
 def _whole_rows(

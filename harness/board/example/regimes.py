@@ -47,7 +47,7 @@ def regime_records(invented: Sequence[Method]) -> Iterator[Record]:
         yield _declared(whole[3], benchmark)
 
 
-def other_regimes(records: Iterable[Record], usual: Iterable[Row]) -> OtherRegimes:
+def example_regimes(records: Iterable[Record], usual: Iterable[Row]) -> OtherRegimes:
     """What the site shows of them, with invented spreads behind the differences.
 
     Args:
