@@ -67,7 +67,7 @@ class Method:
     @property
     def is_trivial(self) -> bool:
         """Whether it looks at one number, or looks images up: it has no regime."""
-        return self.metadata["family"] == "trivial"
+        return bool(self.metadata["family"] == "trivial")
 
     @property
     def trains(self) -> bool:
