@@ -54,7 +54,9 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
 }
 # Several backbones are named in their table, and one's own is not among what they take.
-RESNETS_ALONE = {"fastflow": "its flows are built for the feature sizes that anomalib lists"}
+RESNETS_ALONE = {
+    "fastflow": "anomalib builds its network on the backbones that it lists, and on no other"
+}
 
 
 def exchangeable() -> list[Entry]:
