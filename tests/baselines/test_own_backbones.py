@@ -14,19 +14,14 @@ from safetensors.torch import save_file
 
 from baselines.kit import backbones, images
 from baselines.kit.own_backbones import BadDescription, find_file, own_names, read_description
+from harness.entries.entry import Entry
 
-from .conftest import FOLDERS, Listener, open_baseline
+from .conftest import BASELINES, Listener, open_baseline
+from .exchangeable import RESNETS_ALONE, exchangeable
 
 NAME, ARCHITECTURE = "mine", "tf_efficientnet_lite0"
 MEAN, STD = (0.5, 0.25, 0.125), (0.1, 0.2, 0.4)
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
-EXCHANGEABLE = [
-    folder
-    for folder in FOLDERS
-    if len(
-        (entry := open_baseline(folder).entry).table.backbones
-    ) > 1 and "backbone" in entry.document["params"]
-]  # fmt: skip
 
 
 def write_own(
@@ -223,16 +218,16 @@ def test_a_layer_or_network_that_is_not_there_is_told(weights: Path, tmp_path: P
         own(tmp_path, weights="random")
 
 
-@pytest.mark.parametrize("folder", EXCHANGEABLE, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("entry", exchangeable(), ids=lambda entry: entry.name)
 def test_every_baseline_with_a_choice_takes_it(
-    folder: Path,
+    entry: Entry,
     weights: Path,
     training_folder: Path,
     test_images: list[np.ndarray],
     tmp_path: Path,
 ) -> None:
     """Trains, answers, and answers the same after saving and loading."""
-    baseline = open_baseline(folder)
+    baseline = open_baseline(entry.folder)
     params = baseline.params(weights="imagenet", backbone=NAME)
     params |= {"native_map": True} if "native_map" in params else {}
     model = baseline.model("cpu", 0, params, weights)
@@ -248,3 +243,10 @@ def test_every_baseline_with_a_choice_takes_it(
         np.testing.assert_array_equal(map_one, map_two)
     with pytest.raises(ValueError, match="backbone"):
         baseline.model("cpu", 0, params | {"weights": "random"}, weights).load(tmp_path)
+
+
+@pytest.mark.parametrize("name", RESNETS_ALONE)
+def test_what_is_built_for_resnets_alone_refuses_it(weights: Path, name: str) -> None:
+    baseline = open_baseline(BASELINES / name)
+    with pytest.raises(ValueError, match=r"not supported.*resnet18"):
+        baseline.model("cpu", 0, baseline.params(weights="imagenet", backbone=NAME), weights)

@@ -1,57 +1,68 @@
 """Runs every baseline whose backbone can be exchanged on true and on random features.
 
-    python tests/benchmarks/bench_features.py --pack DIR [--seeds 0 1] [--stop-after SECONDS]
+    python tests/benchmarks/bench_features.py --pack DIR [--thin 2 3] [--seeds 0 1]
     python tests/benchmarks/bench_features.py --write
 
-Random backbones say nothing of a method. Here each is evaluated twice by the harness, over the
-same network: EfficientNet-Lite0 with its published ImageNet weights (`true_features.py`), and
-with random ones. The settings are the method's own but for what `exchangeable.py` shortens, so
-that a run takes minutes on one core. A finished run is not run again, so that the command may be cut short
-and repeated; seed by seed, true before random. `--write` brings the runs into baselines/README.md.
-Trap: whatever images are used, the numbers are theirs alone, and no result of a benchmark.
+Random backbones say nothing of a method. Here each is trained twice and answers the same real
+images, over the same network: EfficientNet-Lite0 with its published ImageNet weights
+(`true_features.py`), and with random ones. The settings are the method's own but for what
+`exchangeable.py` shortens; the checkpoint is the one with the best pixel AUROC on the validation
+images; metrics are the harness's. What is measured is kept at once and not measured again, so that
+the command may be cut short and repeated; seed by seed, true before random. `--write` brings the
+runs into baselines/README.md.
+Trap: whatever images are used, the numbers are theirs alone, and no result of a benchmark; and what
+is kept does not know its settings: others, or another `--thin`, want a `--place` of their own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the command is run as a script, from anywhere
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch reads it
 
+from sklearn.metrics import roc_auc_score  # noqa: E402
+
+from harness.benchmarks import open_pack  # noqa: E402
+from harness.contract import Verdict  # noqa: E402
 from harness.entries.entry import Entry  # noqa: E402
-from harness.records.record import Record  # noqa: E402
-from harness.records.store import Store  # noqa: E402
+from tests.baselines.conftest import BASELINES, open_baseline  # noqa: E402
 from tests.baselines.exchangeable import as_text, exchangeable, shortened  # noqa: E402
 from tests.baselines.true_features import NAME, write_backbone  # noqa: E402
+from tests.benchmarks.protocol_ways import Answers, measured  # noqa: E402
+from tests.benchmarks.real_answers import Kept, Split, write_between  # noqa: E402
 
 PLACE = ROOT / "build" / "bench-features"
 PAGE = ROOT / "baselines" / "README.md"
 BEGIN, END = "<!-- features: begin -->", "<!-- features: end -->"
 KINDS = {"true": "imagenet", "random": "random"}
 COLUMNS = {
-    "image AUROC": ("image_auroc", None),
-    "pixel AUROC": ("pixel_auroc", "native"),
-    "PRO": ("pixel_pro", "native"),
-    "best Dice": ("dice_max", "native"),
+    "image AUROC": "image_auroc",
+    "pixel AUROC": "pixel_auroc",
+    "PRO": "pixel_pro",
+    "best Dice": "dice_max",
 }
 
 
 @dataclass(frozen=True)
 class Run:
-    """One call of the harness."""
+    """One training, and its answers."""
 
     entry: str
     """The baseline's folder."""
     variant: str
-    """Its name among the results, without the kind of features."""
+    """Its row in the table."""
     kind: str
     """A key of `KINDS`."""
     seed: int
@@ -60,8 +71,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The row's name in the results folder."""
-        return f"{self.variant}-{self.kind}"
+        """What it is kept under."""
+        return f"{self.variant}/{self.kind}/{self.seed}"
 
 
 # Beside a method's own settings, what its README offers to a small training split.
@@ -80,82 +91,106 @@ def runs(entries: Sequence[Entry], seeds: Sequence[int]) -> Iterator[Run]:
                     yield Run(entry.name, variant, kind, seed, {**settings, **more})
 
 
-def command(run: Run, pack: Path, place: Path) -> list[str]:
-    """The harness's own command line."""
-    settings = as_text({**run.settings, "backbone": NAME, "weights": KINDS[run.kind]})
-    return [
-        *(sys.executable, "-m", "harness.evaluate", f"baselines/{run.entry}"),
-        *("--pack", str(pack), "--weights", str(place / "weights"), "--seed", str(run.seed)),
-        *("--engine", "process", "--limit", "threads=1", "--no-site", "--no-keep-model"),
-        *("--results", str(place / "results"), "--as", run.name),
-        *(f"--set={name}={value}" for name, value in settings.items()),
-    ]
+@dataclass
+class BestOnValidation:
+    """Keeps the test answers of the checkpoint with the best pixel AUROC on validation."""
+
+    model: Any
+    splits: Mapping[str, Split]
+    best: float = -1.0
+    chosen: Answers | None = None
+    state_folder: Path | None = None
+
+    def progress(self, step: int, steps: int, loss: float | None = None) -> None:
+        """Nothing is told."""
+
+    def __call__(self, step: int) -> Verdict:
+        """Judge the model as it is."""
+        valid = self.splits["valid"].answered(self.model)
+        found = float(roc_auc_score(valid.masks.ravel() > 0, valid.maps.ravel()))
+        if is_better := found > self.best:
+            self.best, self.chosen = found, self.splits["test"].answered(self.model)
+        return Verdict(keep=is_better, stop=False)
 
 
-def main() -> int:
-    """Run what is left, or write the table; 1 where a run failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pack", type=Path, help="images with masks, in BMAD's layout")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--only", nargs="+", metavar="ENTRY", help="these baselines alone")
-    parser.add_argument("--stop-after", type=float, metavar="SECONDS", default=float("inf"))
-    parser.add_argument("--place", type=Path, default=PLACE, help="weights and results")
-    parser.add_argument("--write", action="store_true", help="the table, into baselines/README.md")
-    options = parser.parse_args()
-    if options.write:
-        write_table(Store(options.place / "results"))
-        return 0
-    if options.pack is None:
-        parser.error("--pack names the images to run on")
-    write_backbone(options.place / "weights")
-    began, failed = time.monotonic(), 0
-    chosen = [each for each in exchangeable() if not options.only or each.name in options.only]
-    for run in runs(chosen, options.seeds):
-        if time.monotonic() - began > options.stop_after:
-            print("out of time: the same command goes on from here", file=sys.stderr)
-            return 0
-        call = command(run, options.pack.resolve(), options.place.resolve())
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        failed += subprocess.run(call, cwd=ROOT, env=environment, check=False).returncode != 0
-    return int(failed > 0)
+def measure(run: Run, splits: Mapping[str, Split], weights: Path) -> dict[str, float]:
+    """The harness's metrics of one run's answers to the test split, from 0 to 1."""
+    baseline = open_baseline(BASELINES / run.entry)
+    settings = {**run.settings, "backbone": NAME, "weights": KINDS[run.kind]}
+    params = baseline.entry.settings("brain", overrides=as_text(settings)).params
+    model = baseline.model(device="cpu", seed=run.seed, params=params, weights=weights)
+    judge = BestOnValidation(model, splits)
+    with tempfile.TemporaryDirectory() as folder:
+        splits["train"].save(Path(folder))
+        model.fit(Path(folder), judge)
+    return measured(judge.chosen or splits["test"].answered(model))
 
 
-def write_table(store: Store) -> None:
-    """Put the runs that there are between the marks of the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(store.records())}{END}{after}", encoding="utf-8")
-
-
-def table(records: Sequence[Record]) -> str:
+def table(kept: Mapping[str, Mapping[str, float]]) -> str:
     """The runs in Markdown: true beside random, mean ± deviation over the seeds, percent."""
     heads = [f"{column}, {kind}" for column in COLUMNS for kind in KINDS]
     lines = ["| method | seeds | " + " | ".join(heads) + " |", "|---" * (2 + len(heads)) + "|"]
-    by_name: dict[str, list[Record]] = {}
-    for record in records:
-        if record.is_ok:
-            by_name.setdefault(record.entry.name, []).append(record)
-    variants = {name.removesuffix(f"-{kind}") for kind in KINDS for name in by_name}
-    for variant in sorted(variants & {run.variant for run in runs(exchangeable(), [0])}):
-        groups = [by_name.get(f"{variant}-{kind}", []) for kind in KINDS]
-        cells = [_cell(group, *metric) for metric in COLUMNS.values() for group in groups]
-        seeds = max(len(group) for group in groups)
+    for variant in sorted({name.split("/")[0] for name in kept}):
+        found = {
+            kind: [kept[name] for name in sorted(kept) if name.startswith(f"{variant}/{kind}/")]
+            for kind in KINDS
+        }
+        cells = [_cell(found[kind], metric) for metric in COLUMNS.values() for kind in KINDS]
+        seeds = " and ".join(sorted({str(len(each)) for each in found.values()}))
         lines.append(f"| `{variant}` | {seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(records: Sequence[Record], metric: str, grid: str | None) -> str:
-    values = [
-        100 * each.value
-        for record in records
-        for each in record.metrics
-        if (each.id, each.grid) == (metric, grid) and each.value is not None
-    ]
+def _cell(found: Sequence[Mapping[str, float]], metric: str) -> str:
+    values = [100 * each[metric] for each in found if metric in each]
     if not values:
         return "–"
     spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     return f"{mean(values):.1f}{spread}"
+
+
+def main() -> int:
+    """Run what is left, or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pack", type=Path, help="images with masks, in BMAD's layout")
+    parser.add_argument(
+        "--thin", type=int, nargs=2, metavar=("TRAINING", "OTHERS"), default=(1, 1),
+        help="every so manyth image of the training split, and of the others",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--only", nargs="+", metavar="ENTRY", help="these baselines alone")
+    parser.add_argument("--stop-after", type=float, metavar="SECONDS", default=float("inf"))
+    parser.add_argument("--place", type=Path, default=PLACE, help="weights and measurements")
+    parser.add_argument("--write", action="store_true", help="the table, into baselines/README.md")
+    options = parser.parse_args()
+    kept = Kept(options.place / "measured.json")
+    if options.write:
+        write_between(PAGE, BEGIN, END, table(kept.found))
+        return 0
+    if options.pack is None:
+        parser.error("--pack names the images to run on")
+    began = time.monotonic()
+    write_backbone(options.place / "weights")
+    pack = open_pack(options.pack, options.place / "cache", benchmark="brain")
+    training, others = options.thin
+    splits = {
+        name: Split.of(pack, name, step=training if name == "train" else others)
+        for name in ("train", "valid", "test")
+    }
+    chosen = [each for each in exchangeable() if not options.only or each.name in options.only]
+    for run in runs(chosen, options.seeds):
+        if run.name in kept.found:
+            continue
+        if time.monotonic() - began > options.stop_after:
+            print("out of time: the same command goes on from here", file=sys.stderr)
+            return 0
+        started = time.process_time()
+        kept.add(run.name, measure(run, splits, options.place / "weights"))
+        told = json.dumps(
+            {name: round(100 * value, 1) for name, value in kept.found[run.name].items()}
+        )
+        print(f"{run.name}: {told}, {time.process_time() - started:.0f} s", flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measures what the way of counting does to a method's numbers, and writes docs/protocol-effects.md.
 
-    python tests/benchmarks/bench_protocols.py --pack DIR [--only padim] [--seeds 0 1]
+    python tests/benchmarks/bench_protocols.py --pack DIR [--thin 2 3] [--only padim]
     python tests/benchmarks/bench_protocols.py --write
 
 Three of the baselines answer real images with true features (`true_features.py`); the same
@@ -13,7 +13,6 @@ Trap: the numbers are those of the images at hand, and no result of a benchmark.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -28,10 +27,9 @@ sys.path.insert(0, str(ROOT))  # the command is run as a script, from anywhere
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch reads it
 
 import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
-from harness.benchmarks import Pack, open_pack  # noqa: E402
+from harness.benchmarks import open_pack  # noqa: E402
 from harness.contract import Verdict  # noqa: E402
 from tests.baselines.conftest import BASELINES, open_baseline  # noqa: E402
 from tests.baselines.exchangeable import as_text, shortened  # noqa: E402
@@ -43,11 +41,11 @@ from tests.benchmarks.protocol_ways import (  # noqa: E402
     Answers,
     measured,
 )
+from tests.benchmarks.real_answers import Kept, Split, write_between  # noqa: E402
 
 PLACE = ROOT / "build" / "bench-protocols"
 PAGE = ROOT / "docs" / "protocol-effects.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-SIDE = 240
 METHODS: dict[str, dict[str, object]] = {
     "patchcore": {},
     "padim": {"shrinkage": "ledoit-wolf"},
@@ -55,36 +53,6 @@ METHODS: dict[str, dict[str, object]] = {
 }
 ON_TEST = "checkpoint chosen on the test images"
 HEADS = ("image AUROC", "pixel AUROC", "pixel AP", "PRO", "Dice@0.5", "best Dice")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images of a pack at 240x240."""
-
-    images: list[np.ndarray]
-    """Each uint8 [240, 240], or with three channels."""
-    masks: np.ndarray
-    """(N, 240, 240) uint8, 0 or 255."""
-    is_anomalous: np.ndarray
-    """(N,) bool."""
-
-    @classmethod
-    def of(cls, pack: Pack, name: str) -> Split:
-        """One split of a pack."""
-        samples = pack.split(name)
-        masks = [
-            _brought(pack.mask(each).astype(np.uint8) * 255, Image.Resampling.NEAREST)
-            if name != "train"
-            else np.zeros((SIDE, SIDE), np.uint8)
-            for each in samples
-        ]
-        images = [_brought(pack.image(each), Image.Resampling.BILINEAR) for each in samples]
-        return cls(images, np.stack(masks), np.array([each.is_anomalous for each in samples]))
-
-    def answered(self, model: Any) -> Answers:
-        """A model's maps of all of it."""
-        maps = np.stack([model.predict(image)[0] for image in self.images])
-        return Answers(maps, self.masks, self.is_anomalous)
 
 
 @dataclass
@@ -119,8 +87,7 @@ def measure(method: str, seed: int, splits: dict[str, Split], place: Path) -> di
     model = baseline.model(device="cpu", seed=seed, params=params, weights=place / "weights")
     checkpoints = Checkpoints(model, splits["valid"], splits["test"])
     with tempfile.TemporaryDirectory() as folder:
-        for number, image in enumerate(splits["train"].images):
-            Image.fromarray(image).save(Path(folder) / f"{number:05}.png")
+        splits["train"].save(Path(folder))
         model.fit(Path(folder), checkpoints)
     if not checkpoints.answers:
         chosen = splits["test"].answered(model)
@@ -162,36 +129,34 @@ def main() -> int:
     """Measure what is left, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pack", type=Path, help="images with masks, in BMAD's layout")
+    parser.add_argument(
+        "--thin", type=int, nargs=2, metavar=("TRAINING", "OTHERS"), default=(1, 1),
+        help="every so manyth image of the training split, and of the others",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--only", nargs="+", metavar="METHOD", default=list(METHODS))
     parser.add_argument("--place", type=Path, default=PLACE, help="weights and measurements")
     parser.add_argument("--write", action="store_true", help="the tables, into the page")
     options = parser.parse_args()
-    file = options.place / "measured.json"
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    kept = Kept(options.place / "measured.json")
     if options.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        text = f"{before}{BEGIN}\n{page_part(kept)}{END}{rest.split(END)[1]}"
-        PAGE.write_text(text, encoding="utf-8")
+        write_between(PAGE, BEGIN, END, page_part(kept.found))
         return 0
     if options.pack is None:
         parser.error("--pack names the images to run on")
     write_backbone(options.place / "weights")
     pack = open_pack(options.pack, options.place / "cache", benchmark="brain")
-    splits = {name: Split.of(pack, name) for name in ("train", "valid", "test")}
+    training, others = options.thin
+    splits = {
+        name: Split.of(pack, name, step=training if name == "train" else others)
+        for name in ("train", "valid", "test")
+    }
     for seed in options.seeds:
         for method in options.only:
-            if f"{method}/{seed}" not in kept:
+            if f"{method}/{seed}" not in kept.found:
                 print(f"{method}, seed {seed}", flush=True)
-                kept[f"{method}/{seed}"] = measure(method, seed, splits, options.place)
-                fresh = file.with_suffix(".fresh")
-                fresh.write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
-                fresh.replace(file)
+                kept.add(f"{method}/{seed}", measure(method, seed, splits, options.place))
     return 0
-
-
-def _brought(pixels: np.ndarray, how: Image.Resampling) -> np.ndarray:
-    return np.array(Image.fromarray(pixels).resize((SIDE, SIDE), how))
 
 
 def _image_auroc(answers: Answers) -> float:
