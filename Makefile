@@ -42,7 +42,7 @@ bench-metrics: env  ## time the metrics against their peers (10 minutes; writes 
 bench-pipe: env  ## time the pipe against a raw copy of the same bytes (2 minutes; writes build/bench-pipe.json)
 	@$(RUN) tests/benchmarks/bench_pipe.py
 
-bench-intervals: env  ## how often the intervals cover, by simulation (2 minutes; writes harness/metrics/README.md)
+bench-intervals: env  ## how often the intervals cover, by simulation (8 minutes; writes harness/metrics/README.md)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m tests.benchmarks.bench_intervals
 
 DEVICE ?= cpu
