@@ -14,8 +14,6 @@ Trap: whatever images are used, the numbers are theirs alone, and no result of a
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +27,9 @@ sys.path.insert(0, str(ROOT))  # the command is run as a script, from anywhere
 from harness.entries.entry import Entry  # noqa: E402
 from harness.records.record import Record  # noqa: E402
 from harness.records.store import Store  # noqa: E402
-from tests.baselines.exchangeable import as_text, exchangeable, shortened  # noqa: E402
+from tests.baselines.exchangeable import exchangeable, shortened  # noqa: E402
 from tests.baselines.true_features import NAME, write_backbone  # noqa: E402
+from tests.benchmarks.evaluating import evaluate  # noqa: E402
 
 PLACE = ROOT / "build" / "bench-features"
 PAGE = ROOT / "baselines" / "README.md"
@@ -80,16 +79,11 @@ def runs(entries: Sequence[Entry], seeds: Sequence[int]) -> Iterator[Run]:
                     yield Run(entry.name, variant, kind, seed, {**settings, **more})
 
 
-def command(run: Run, pack: Path, place: Path) -> list[str]:
-    """The harness's own command line."""
-    settings = as_text({**run.settings, "backbone": NAME, "weights": KINDS[run.kind]})
-    return [
-        *(sys.executable, "-m", "harness.evaluate", f"baselines/{run.entry}"),
-        *("--pack", str(pack), "--weights", str(place / "weights"), "--seed", str(run.seed)),
-        *("--engine", "process", "--limit", "threads=1", "--no-site", "--no-keep-model"),
-        *("--results", str(place / "results"), "--as", run.name),
-        *(f"--set={name}={value}" for name, value in settings.items()),
-    ]
+def evaluated(run: Run, pack: Path, place: Path) -> bool:
+    """Whether the harness could evaluate it."""
+    settings = {**run.settings, "backbone": NAME, "weights": KINDS[run.kind]}
+    more = ("--seed", str(run.seed), "--as", run.name)
+    return evaluate(run.entry, ["--pack", str(pack)], settings, place, *more)
 
 
 def main() -> int:
@@ -114,9 +108,7 @@ def main() -> int:
         if time.monotonic() - began > options.stop_after:
             print("out of time: the same command goes on from here", file=sys.stderr)
             return 0
-        call = command(run, options.pack.resolve(), options.place.resolve())
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        failed += subprocess.run(call, cwd=ROOT, env=environment, check=False).returncode != 0
+        failed += not evaluated(run, options.pack.resolve(), options.place.resolve())
     return int(failed > 0)
 
 
