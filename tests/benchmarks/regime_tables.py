@@ -46,7 +46,7 @@ def tables(store: Store) -> str:
     parts = [
         _table(["method", "images", *heads], beside),
         _table(["method", *POOLED], map(_pooled, unified)),
-        _table(["method", "metric", *(f"k = {k}" for k in SHOTS)], map(_curve, curves)),
+        _table(["method", "metric", *(f"k = {k}" for k in SHOTS), "all"], map(_curve, curves)),
     ]
     return "\n".join(parts)
 
@@ -82,7 +82,7 @@ def _pooled(whole: WholeRow) -> list[str]:
 
 def _curve(curve: FewShotCurve) -> list[str]:
     points = {point.shots: point for point in curve.points}
-    cells = [_point(points.get(count)) for count in SHOTS]
+    cells = [_point(points.get(count)) for count in SHOTS] + [_point(curve.with_all)]
     return [f"`{curve.entry}`", NAMES[curve.metric], *cells]
 
 

@@ -59,7 +59,9 @@ def test_the_settings_are_ones_that_each_baseline_has() -> None:
         assert set(run.settings) <= set(settings.params)
 
 
-def test_few_shot_draws_twice_for_each_number_of_images() -> None:
-    asked = [(run.entry, run.images[-1], run.seeds) for run in GRID.few_shot()]
-    assert len(asked) == len(set(asked)) == sum(map(len, FEW_SHOT.values()))
-    assert {seeds for _, _, seeds in asked} == {(0, 1)}
+def test_each_number_of_images_is_drawn_by_two_seeds_and_all_of_them_stand_beside() -> None:
+    runs = list(GRID.few_shot())
+    few = [(run.entry, run.images[-1]) for run in runs if "--train" in run.images]
+    assert few == [(entry, f"shots:{k}") for entry, shots in FEW_SHOT.items() for k in shots]
+    assert {run.seeds for run in runs if "--train" in run.images} == {(0, 1)}
+    assert [run.entry for run in runs if "--train" not in run.images] == list(FEW_SHOT)
