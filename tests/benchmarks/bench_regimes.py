@@ -62,7 +62,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 LONGER = {"deepsvdd": 10}
 TOGETHER = ("patchcore", "stfpm", "deepsvdd", "uniad", "rd4ad")
 # Deep SVDD's code is normalised over a batch: one image is none.
-FEW_SHOT = dict.fromkeys(("patchcore", "padim", "stfpm", "rd4ad"), SHOTS) | {"deepsvdd": (1,)}
+FEW_SHOT = dict.fromkeys(("patchcore", "padim", "rd4ad"), SHOTS) | {"deepsvdd": (1,)}
 PARTS = ("together", "few_shot")
 
 
