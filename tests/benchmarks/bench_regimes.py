@@ -59,7 +59,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
 }
 # Steps of small images cost little, and Deep SVDD takes many.
-LONGER = {"deepsvdd": 10}
+LONGER = {"deepsvdd": 3}
 TOGETHER = ("patchcore", "stfpm", "deepsvdd", "uniad", "rd4ad")
 # Deep SVDD's code is normalised over a batch: one image is none.
 FEW_SHOT = dict.fromkeys(("patchcore", "padim", "rd4ad"), SHOTS) | {"deepsvdd": (1,)}

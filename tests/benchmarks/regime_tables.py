@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.board.few_shot_curves import FewShotCurve, FewShotPoint, few_shot_curves
-from harness.board.sibling_files import differences_of_all
+from harness.board.sibling_files import RowKey, differences_of_all
 from harness.board.siblings import SiblingDifference
 from harness.board.suite_rows import WholeRow, whole_rows
 
@@ -29,16 +29,23 @@ NOTHING = "–"
 
 def write_page(store: Store) -> None:
     """Put the runs that there are between the marks of the page."""
+    records = store.records()
+    wholes = whole_rows(records)
+    told = tables(wholes, differences_of_all(wholes, records, [store]))
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    text = f"{before}{BEGIN}\n{tables(store)}{END}{rest.split(END)[1]}"
+    text = f"{before}{BEGIN}\n{told}{END}{rest.split(END)[1]}"
     PAGE.write_text(text, encoding="utf-8")
 
 
-def tables(store: Store) -> str:
-    """The runs in Markdown, in percent and points."""
-    records = store.records()
-    wholes = whole_rows(records)
-    differences = differences_of_all(wholes, records, [store])
+def tables(
+    wholes: Sequence[WholeRow], differences: Mapping[RowKey, Sequence[SiblingDifference]]
+) -> str:
+    """The runs in Markdown, in percent and points.
+
+    Args:
+        wholes: rows of any regimes.
+        differences: of the unified ones to one-class, by key of the row.
+    """
     unified = [whole for whole in wholes if whole.row.regime.name == "unified"]
     curves = few_shot_curves(whole.row for whole in wholes if not whole.members)
     beside = [line for each in unified for line in _beside(each, differences[each.key])]
