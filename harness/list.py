@@ -120,8 +120,10 @@ def _baselines(_root: Path | None, _results: Path) -> Rows:
 
 def _metrics(_root: Path | None, _results: Path) -> Rows:
     from harness.metrics import METRICS
-    from harness.metrics.suite_table import SUITE_METRICS
+    from harness.metrics.suite_table import SUITE_METRICS, SuiteMetric
+    from harness.metrics.table import Metric
 
+    every: list[Metric | SuiteMetric] = [*METRICS.values(), *SUITE_METRICS.values()]
     return [
         {
             "metric": metric.id,
@@ -129,7 +131,7 @@ def _metrics(_root: Path | None, _results: Path) -> Rows:
             "better": metric.direction,
             "definition": metric.definition,
         }
-        for metric in (*METRICS.values(), *SUITE_METRICS.values())
+        for metric in every
     ]
 
 

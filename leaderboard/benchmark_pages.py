@@ -15,6 +15,11 @@ from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
 from leaderboard import cells, charts, figures, formats, sparks, words
+from leaderboard.benchmark_regimes import (
+    BenchmarkRegimes,
+    benchmark_regimes,
+    benchmarks_elsewhere,
+)
 from leaderboard.charts import Figure
 from leaderboard.downloads import row_key
 from leaderboard.entry_pages import Fact
@@ -172,6 +177,8 @@ class BenchmarkPage:
     """What a check of the pack's files found; None where it was not checked, or is hidden."""
     table: Table | None
     """All metrics; None where nothing was run."""
+    regimes: BenchmarkRegimes
+    """The same test images in other regimes, and the switch to them."""
     no_comparison: str
     """Why there is no comparison; empty where there is one."""
     may_be_compared: bool
@@ -199,6 +206,7 @@ def benchmark_pages(
 ) -> tuple[BenchmarkPage, ...]:
     """One page for every benchmark that has a row, a reported value or is one of the six."""
     names = {row.benchmark for row in material.rows} | {value.benchmark for value in paper}
+    names |= benchmarks_elsewhere(material)
     names |= {name for name in words.SIX if name in material.cards}
     return tuple(
         _page(name, material, paper, album) for name in sorted(names, key=words.benchmark_order)
@@ -226,6 +234,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         cautions=(*_bar_told(name), *_cautions(said, card)),
         verified=None if is_hidden else _pack_check(name, material),
         table=_table(name, rows, paper, material),
+        regimes=benchmark_regimes(name, material),
         no_comparison=_no_comparison(name, rows, comparison, material),
         may_be_compared=any(row.ranked for row in rows),
         comparison_note=_comparison_note(comparison),

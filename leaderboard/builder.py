@@ -39,6 +39,7 @@ from leaderboard.galleries import Album, side_by_side
 from leaderboard.other_pages import against_paper, status_groups, team_lines
 from leaderboard.paper import Reported, read_paper
 from leaderboard.publishing import publish
+from leaderboard.regime_pages import SWITCH, RegimePage, regime_pages
 from leaderboard.runs import NUMBERS, TEXTS
 from leaderboard.tables import boards
 
@@ -94,11 +95,13 @@ def site_files(
         comparisons={k: without_numbers(each) for k, each in material.comparisons.items()},
     )
     paper = read_paper() if material.paper is None else material.paper
-    records = _shown_records(material.rows, material.records)
+    records = _shown_records(_every_row(material), (*material.records, *material.regimes.records))
     site = _Site(material, paper, records, _environment(material, version, commit), Album())
     texts = site.pages(default_limits) | _downloads(material, paper, records, version, commit)
     hidden = {
-        row.benchmark for row in material.rows if not may_leave(Artefact.DATA_CARD, row.visibility)
+        row.benchmark
+        for row in _every_row(material)
+        if not may_leave(Artefact.DATA_CARD, row.visibility)
     }
     for name, card in material.verified.items():
         if name in hidden:  # a card from before the pack was hidden
@@ -125,24 +128,27 @@ class _Site:
         """All pages, by path."""
         material, paper = self.material, self.paper
         entries = entry_pages(material, self.records, paper, default_limits, self.album)
+        regimes = regime_pages(material)
         benchmarks = benchmark_pages(material, paper, self.album)
+        every_row = _every_row(material)
         pictured = side_by_side(material, self.album)
         self.environment.globals.update(
             pictured=tuple((page.title, page.path) for page in pictured),
         )
         texts = {
-            "index.html": self._front(benchmarks, len(entries)),
+            "index.html": self._front(benchmarks, len({page.name for page in entries})),
             "cost.html": self._render("cost.html", benchmarks=benchmarks),
             "paper.html": self._render("paper.html", table_of_paper=against_paper(material, paper)),
             "status.html": self._render(
                 "status.html",
-                groups=status_groups(material.rows),
-                failed=sum(len(row.failures) for row in material.rows),
-                runs=sum(len(row.seeds) for row in material.rows),
+                groups=status_groups(every_row),
+                failed=sum(len(row.failures) for row in every_row),
+                runs=sum(len(row.seeds) for row in every_row),
                 teams=team_lines(material.teams),
             ),
             "guide.html": self._render("guide.html", chapters=guide.chapters(material.definitions)),
         }
+        texts |= {page.path: self._regime(page) for page in regimes}
         texts |= {
             page.path: self._render("entry.html", root="../", page=page, overview=_overview())
             for page in entries
@@ -150,22 +156,32 @@ class _Site:
         texts |= {
             page.path: self._render("benchmark.html", root="../", page=page) for page in benchmarks
         }
+        texts |= {
+            page.regimes.path: self._render("benchmark_regimes.html", root="../", page=page.regimes)
+            for page in benchmarks
+            if page.regimes.sections
+        }
         return texts | {
             page.path: self._render("side_by_side.html", root="../", page=page) for page in pictured
         }
 
     def _front(self, benchmarks: Sequence[BenchmarkPage], entries: int) -> str:
         shown = boards(self.material, self.paper)
+        every_row = _every_row(self.material)
         return self._render(
             "index.html",
             boards=shown,
             benchmarks=benchmarks,
             entries=entries,
-            runs=sum(len(row.seeds) for row in self.material.rows),
+            runs=sum(len(row.seeds) for row in every_row),
             packs=sorted({version for row in self.material.rows for version in row.packs}),
-            failed=sum(len(row.failures) for row in self.material.rows),
+            failed=sum(len(row.failures) for row in every_row),
+            has_reported=True,
             choices=[(group.benchmark, group.title) for group in _groups(shown)],
         )
+
+    def _regime(self, page: RegimePage) -> str:
+        return self._render("regime.html", page=page, choices=page.choices, has_reported=False)
 
     def _render(self, template: str, *, root: str = "", **values: Any) -> str:
         return self.environment.get_template(template).render(root=root, **values)
@@ -175,6 +191,11 @@ def _groups(shown: Iterable[Any]) -> list[Any]:
     """The column groups of all boards, each benchmark once."""
     found = {g.benchmark: g for board in shown for table in board.tables for g in table.groups}
     return sorted(found.values(), key=lambda group: words.benchmark_order(group.benchmark))
+
+
+def _every_row(material: Material) -> tuple[Row, ...]:
+    """The rows of all runs: of the main table, and of other regimes."""
+    return (*material.rows, *(whole.row for whole in material.regimes.rows))
 
 
 def _overview() -> tuple[str, ...]:
@@ -207,7 +228,7 @@ def _downloads(
 def _shown_records(rows: Sequence[Row], records: Iterable[Record]) -> list[Record]:
     """The records that may be copied: of open packs, and of a row that is shown."""
     open_rows = {
-        (row.benchmark, row.entry, row.track, row.isolation)
+        (row.place, row.entry, row.track, row.isolation)
         for row in rows
         if may_leave(Artefact.EXACT_RECORD, row.visibility)
     }
@@ -248,6 +269,7 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         tracks=words.TRACKS,
         families=words.FAMILIES,
         method_groups=words.METHOD_GROUPS,
+        regimes=SWITCH,
         pretrainings=words.PRETRAINING,
         label_kinds=words.LABELS,
         contaminations=words.CONTAMINATIONS,

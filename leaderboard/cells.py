@@ -35,6 +35,10 @@ class Cell:
     """Second line: spread over seeds, or the reason."""
     third: str = ""
     """Third line: difference to the paper, or the interval."""
+    more: tuple[str, ...] = ()
+    """Further lines: the one-class sibling of a unified value, and the difference to it."""
+    more_title: str = ""
+    """Why they hold no more, for a pointer."""
     badge: str = ""
     """Rank with `=` for a tie, or the place by mean where nothing was compared."""
     place: int | None = None

@@ -13,13 +13,16 @@ from collections.abc import Sequence
 
 from harness.board.rows import MetricSummary, Row
 from harness.board.site_data import Material
+from harness.board.suite_rows import WholeRow
 from harness.board.tidy_rows import regime_cells, supervision_cells
 from harness.records.record import Record
 from leaderboard import formats
 from leaderboard.paper import Reported, by_cell, difference
 
 SCHEMA_VERSION = 1
-REGIME_COLUMNS = ("regime", "suite", "shots", "delivery")
+REGIME_COLUMNS = ("regime", "suite", "shots", "delivery", "member")
+SIBLING_COLUMNS = ("one_class", "one_class_difference", "one_class_low", "one_class_high")
+"""Of a unified value: the one-class mean under the same delivery, and unified less one-class."""
 SUPERVISION_COLUMNS = (
     "labels", "shots_normal", "shots_abnormal", "foreign_labels", "contamination",
 )  # fmt: skip
@@ -27,15 +30,16 @@ CSV_COLUMNS = (
     "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
     "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
     "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "weight_files",
-    "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS,
+    "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS, *SIBLING_COLUMNS,
 )  # fmt: skip
+SIBLING_KEY = ("place", "entry", "track", "isolation")
 Scalar = str | int | float | bool | None
 
 
 def row_key(record: Record) -> tuple[str, str, str, str]:
-    """The row that a record belongs to: benchmark, entry, track, isolation."""
+    """The row that a record belongs to: place (benchmark and regime), entry, track, isolation."""
     return (
-        record.pack.benchmark,
+        record.place,
         record.entry.name,
         record.track,
         record.machine.isolation,
@@ -70,7 +74,19 @@ def leaderboard_json(
         "harness": {"version": version, "commit": commit},
     }
     lists = {
-        "rows": [_row(row) for row in material.rows],
+        "rows": [
+            *(_row(row) for row in material.rows),
+            *(
+                _row(row) | {"benchmark": whole.row.benchmark, "member": member}
+                for whole in material.regimes.rows
+                for member, row in whole.parts
+            ),
+        ],
+        "siblings": [
+            dict(zip(SIBLING_KEY, key, strict=True)) | vars(each)
+            for key, differences in sorted(material.regimes.siblings.items())
+            for each in differences
+        ],
         "waiting": [vars(each) for each in material.waiting],
         "paper": [vars(value) for value in paper],
     }
@@ -99,6 +115,7 @@ def leaderboard_csv(material: Material, paper: Sequence[Reported]) -> str:
         for row in material.rows
         for metric in row.metrics or (None,)
     ]
+    lines += [line for whole in material.regimes.rows for line in _whole(whole, material)]
     lines += [_reported(value) for value in paper]
     for line in lines:
         if material.is_made_up:
@@ -127,6 +144,25 @@ def _row(row: Row) -> dict[str, object]:
             for metric in row.metrics
         ],
     }
+
+
+def _whole(whole: WholeRow, material: Material) -> list[dict[str, Scalar]]:
+    """A row of another regime: one line per metric, of a suite for each of its parts."""
+    siblings = {
+        (each.member, each.metric, each.grid): each
+        for each in material.regimes.siblings.get(whole.key, ())
+    }
+    lines = []
+    for member, row in whole.parts:
+        for metric in row.metrics or (None,):
+            line = _measured(row, metric, None)
+            line |= {"benchmark": whole.row.benchmark, "member": member}
+            found = siblings.get((member or "", metric.id, metric.grid)) if metric else None
+            if found is not None:
+                told = (found.sibling, found.difference, found.low, found.high)
+                line |= dict(zip(SIBLING_COLUMNS, told, strict=True))
+            lines.append(line)
+    return lines
 
 
 def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> dict[str, Scalar]:

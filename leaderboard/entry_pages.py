@@ -6,12 +6,14 @@ Trap: of a hidden pack only the (published) row is shown; its records are never 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.board.rows import MetricSummary, Row, SeedValue
 from harness.board.site_data import Gallery, Material
+from harness.board.suite_rows import WholeRow
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.foreign_text import one_line
+from harness.records.members import MEAN
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
 from leaderboard import formats, guide, words
@@ -20,8 +22,16 @@ from leaderboard.commands import rerun_command
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
+from leaderboard.regime_pages import POOLED_COLUMNS, SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
-from leaderboard.tables import benchmark_page, context_of, entry_page, settled_status
+from leaderboard.tables import (
+    benchmark_page,
+    context_of,
+    entry_page,
+    regime_key,
+    row_page,
+    settled_status,
+)
 
 MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
@@ -187,6 +197,10 @@ class EntryPage:
     """Where it differs from its paper, and why."""
     sections: tuple[Section, ...]
     """One per benchmark, track and isolation."""
+    switch: tuple[tuple[RegimeChoice, str], ...]
+    """Its pages in other regimes and in one-class, from the site's root; empty where it has one."""
+    regime: str
+    """Which regime the sections are of; `one-class` of the main page."""
 
 
 def entry_pages(
@@ -196,7 +210,10 @@ def entry_pages(
     default_limits: Mapping[str, float | int],
     album: Album,
 ) -> tuple[EntryPage, ...]:
-    """One page for every entry of the rows, by name.
+    """One page for every entry of the rows, by name, and one for each other regime that it has.
+
+    The main page of an entry without a row on the main table has its other rows, so that every link
+    to an entry leads somewhere.
 
     Args:
         material: with published rows.
@@ -205,26 +222,54 @@ def entry_pages(
         default_limits: limits that a command to rerun need not name.
         album: takes the pictures.
     """
-    known: dict[str, set[str]] = {row.benchmark: set() for row in material.rows}
-    for row in material.rows:
-        known[row.benchmark] |= {metric.id for metric in row.metrics if metric.mean is not None}
+    wholes = [*map(WholeRow, material.rows), *material.regimes.rows]
+    known: dict[str, set[str]] = {}
+    for whole in wholes:
+        has = {m.id for _, row in whole.parts for m in row.metrics if m.mean is not None}
+        known.setdefault(whole.row.place, set()).update(has)
     maker = _Maker(material, by_cell(paper), tuple(paper), default_limits, album, known)
     runs: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
         runs.setdefault(row_key(record), []).append(record)
-    by_name: dict[str, list[Row]] = {}
-    for row in sorted(material.rows, key=lambda row: words.benchmark_order(row.benchmark)):
-        by_name.setdefault(row.entry, []).append(row)
+    by_name: dict[str, list[WholeRow]] = {}
+    for whole in sorted(wholes, key=_section_order):
+        by_name.setdefault(whole.row.entry, []).append(whole)
     return tuple(
-        _page(
-            [maker.section(row, runs.get(_key(row), [])) for row in by_name[name]], by_name[name][0]
-        )
+        page
         for name in sorted(by_name)
+        for page in _pages(
+            [(each, maker.section(each, runs.get(each.key, []))) for each in by_name[name]]
+        )
     )
 
 
-def _key(row: Row) -> tuple[str, str, str, str]:
-    return (row.benchmark, row.entry, row.track, row.isolation)
+def _pages(found: Sequence[tuple[WholeRow, Section]]) -> list[EntryPage]:
+    """The pages of one entry: of the main table, then of each other regime."""
+    by_regime: dict[str, list[Section]] = {}
+    for whole, section in found:
+        by_regime.setdefault(regime_key(whole.row), []).append(section)
+    first = found[0][0].row
+    paths = {regime_key(whole.row): row_page(whole.row) for whole, _ in found}
+    switch = [(choice, paths[choice.key]) for choice in SWITCH if choice.key in paths]
+    main = _page(next(iter(by_regime.values())), first)
+    if len(by_regime) > 1 or "one-class" not in by_regime:
+        main = replace(main, switch=tuple(switch), regime=next(iter(by_regime)))
+    others = [
+        replace(main, path=paths[key], sections=tuple(sections), regime=key)
+        for key, sections in by_regime.items()
+        if key != "one-class"
+    ]
+    return [main, *others]
+
+
+def _section_order(whole: WholeRow) -> tuple[object, ...]:
+    """The main table's benchmarks first, then other regimes, fewer images before more."""
+    row = whole.row
+    is_other = row.place != row.benchmark or bool(whole.members)
+    return (
+        is_other, words.benchmark_order(row.benchmark), row.regime.name or "",
+        row.regime.shots or 0, row.place,
+    )  # fmt: skip
 
 
 def _page(sections: Sequence[Section], first: Row) -> EntryPage:
@@ -237,6 +282,8 @@ def _page(sections: Sequence[Section], first: Row) -> EntryPage:
         facts=(*_declared(first.metadata), _supervision(first)),
         deviations=_deviations(first.metadata),
         sections=tuple(sections),
+        switch=(),
+        regime="one-class",
     )
 
 
@@ -282,22 +329,26 @@ class _Maker:
     known: Mapping[str, set[str]]
     """By benchmark, the metrics of which some row has a value."""
 
-    def section(self, row: Row, records: Sequence[Record]) -> Section:
-        """One entry on one benchmark, with its runs where they may be shown."""
-        lines = _metric_lines(row, self.reported)
-        shown = self.known[row.benchmark] & set(HEADLINE)
+    def section(self, whole: WholeRow, records: Sequence[Record]) -> Section:
+        """One entry on one benchmark or suite, with its runs where they may be shown."""
+        row = whole.row
+        is_usual = row.place == row.benchmark and not whole.members
+        reported = self.reported if is_usual else {}
+        lines = _lines_of_parts(whole, reported)
+        headline = self.known[row.place] & {*HEADLINE, *POOLED_COLUMNS}
+        shown = {key for key in lines if key[1] in headline}
         gallery, pictured = self._gallery(records)
-        context = context_of(self.material, self.paper, "", has_overall=False)
+        context = context_of(self.material, self.paper if is_usual else (), "", has_overall=False)
         count = len(row.failures)
         return Section(
-            key=formats.file_stem(row.benchmark) + f"-{row.track}-{row.isolation}",
-            title=words.benchmark_title(formats.plain(row.benchmark)),
-            page=benchmark_page(row.benchmark),
+            key=formats.file_stem(row.place) + f"-{row.track}-{row.isolation}",
+            title=row_title(row),
+            page=UNIFIED_PAGE if whole.members else benchmark_page(row.benchmark),
             is_demo=row.benchmark == words.DEMO,
             is_hidden=not may_leave(Artefact.EXACT_RECORD, row.visibility),
             summary=_summary(row),
             remarks=_remarks(row, records),
-            overview=tuple(cell(row, metric, context) for metric in OVERVIEW),
+            overview=tuple(cell(whole.mean or row, metric, context) for metric in OVERVIEW),
             status=f"{count} of {len(row.seeds)} failed" if count else settled_status([row]),
             command=rerun_command(records, self.default_limits) if records else "",
             seeds=tuple(f"seed {record.seed}" for record in records),
@@ -407,6 +458,23 @@ def _metric_lines(
         if shown is not None:
             lines[name] = _metric_line(row, shown, on_paper, reported)
     return lines
+
+
+def _lines_of_parts(
+    whole: WholeRow, reported: Mapping[tuple[str, str, str], Reported]
+) -> dict[tuple[str | None, str], MetricLine]:
+    """The lines of a row by part and metric: of a suite its mean and what is pooled come first."""
+    parts = sorted(whole.parts, key=lambda part: part[0] not in (None, MEAN))
+    lines = {}
+    for member, row in parts:
+        for name, line in _metric_lines(row, reported).items():
+            over = "" if member is None else _over(member)
+            lines[member, name] = replace(line, title=f"{line.title}{over}")
+    return lines
+
+
+def _over(member: str) -> str:
+    return ", mean" if member == MEAN else f", {words.benchmark_title(member)}"
 
 
 def _metric_line(

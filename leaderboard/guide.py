@@ -103,6 +103,31 @@ _ROWS = (
         ),
     ),
     Term(
+        "regimes",
+        "Regimes",
+        "What a method may learn from in its run: everything, several benchmarks at once, a few images, or nothing.",
+        (
+            "One-class: one model for each benchmark, from all its normal training images. Unified: one"
+            " model for all benchmarks of a suite; nobody tells it which one an image is of, and every"
+            " image is 256 × 256 and RGB. Few-shot: k normal images, drawn by the harness by the run's"
+            " seed; no checkpoint is chosen on labelled images. Zero-shot: none; “declared” where it is an"
+            " image's word alone, for an image may carry trained weights. Entries are ranked within one"
+            " regime. Trivial baselines and the canary learn nothing, and stand in all of them."
+        ),
+    ),
+    Term(
+        "sibling",
+        "One-class, and Δ, beside a unified value",
+        "The same entry trained on that benchmark alone with the same images of 256 × 256, and unified less one-class in points.",
+        (
+            "The interval is at 95 %: each test patient is left out in turn for both alike, so what makes"
+            " a patient hard for both cancels, and the spread over seeds comes on top. It is NA where the"
+            " one-class runs are missing, failed, or are of other images or other code. The mean over the"
+            " benchmarks is unweighted; “pooled” counts each pair of benchmarks the same, and “across”"
+            " is what is left of it between different ones: whether a score means the same everywhere."
+        ),
+    ),
+    Term(
         "audit",
         "Audit",
         (

@@ -11,14 +11,15 @@ from harness.common.statuses import STATUS_TABLE, Status
 from leaderboard import cells, formats, words
 from leaderboard.cells import COST, NOT_RUN, Cell, Context
 from leaderboard.paper import Reported, difference, method_key
+from leaderboard.regime_pages import row_title
 from leaderboard.tables import (
     Group,
     Line,
     Table,
     context_of,
-    entry_page,
     group_of,
     measured_lines,
+    row_page,
 )
 
 
@@ -61,13 +62,13 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
     runs: dict[Status, list[FailedRun]] = {}
     ordered = sorted(rows, key=lambda r: (r.title.casefold(), words.benchmark_order(r.benchmark)))
     for row in ordered:
-        section = f"{formats.file_stem(row.benchmark)}-{row.track}-{row.isolation}"
+        section = f"{formats.file_stem(row.place)}-{row.track}-{row.isolation}"
         for failure in row.without_result:
             runs.setdefault(failure.status, []).append(
                 FailedRun(
                     title=formats.plain(row.title),
-                    page=f"{entry_page(row.entry)}#{section}",
-                    benchmark=words.benchmark_title(formats.plain(row.benchmark)),
+                    page=f"{row_page(row)}#{section}",
+                    benchmark=row_title(row),
                     seed=failure.seed,
                     track=words.TRACKS[row.track],
                     detail=formats.plain(failure.detail),

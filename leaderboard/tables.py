@@ -194,8 +194,8 @@ def boards(material: Material, paper: Sequence[Reported]) -> tuple[Board, ...]:
     found = [
         _board(
             key,
-            [row for row in material.rows if _board_key(row.benchmark) == key],
-            [value for value in paper if _board_key(value.benchmark) == key],
+            [row for row in material.rows if board_key(row.benchmark) == key],
+            [value for value in paper if board_key(value.benchmark) == key],
             material,
         )
         for key in BOARDS
@@ -214,7 +214,25 @@ def entry_page(name: str) -> str:
     return f"entries/{formats.file_stem(name)}.html"
 
 
-def _board_key(benchmark: str) -> str:
+def regime_key(row: Row) -> str:
+    """Which side of the switch a row's numbers stand on: `one-class` is the main table."""
+    regime = row.regime
+    if row.place == row.benchmark and regime.suite is None:
+        return "one-class"
+    if regime.name == "few-shot":
+        return "few-shot"
+    return "zero-shot" if regime.name == "zero-shot" else "unified"
+
+
+def row_page(row: Row) -> str:
+    """Page with a row's own section, from the site's root: an entry has one for each regime."""
+    page, key = entry_page(row.entry), regime_key(row)
+    # No file stem that is not marked with ten digits has two dashes.
+    return page if key == "one-class" else page.replace(".html", f"--{key}.html")
+
+
+def board_key(benchmark: str) -> str:
+    """Which board a benchmark stands on, as in `BOARDS`."""
     if benchmark in words.SIX:
         return "six"
     return "demo" if benchmark == words.DEMO else "own"
@@ -361,7 +379,7 @@ def _measured_line(
         key=formats.file_stem(f"{first.entry}.{first.track}.{first.isolation}"),
         title=formats.plain(first.title),
         kind=_kind(first, context),
-        page=entry_page(first.entry),
+        page=row_page(first),
         track=first.track,
         track_title=words.TRACKS[first.track],
         methods=words.method_group(first.title, first.metadata),
@@ -451,6 +469,7 @@ def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
     marks = dict.fromkeys(mark for row in rows for mark in (*row.audit_marks, *row.marks))
     if any(not_known(row.benchmark) for row in rows):
         marks[words.NOT_COMPARABLE] = None
+    marks |= {row.regime.shown: None for row in rows if row.regime.name == "zero-shot"}
     if any(row.are_patients_independent for row in rows):
         marks[words.INDEPENDENT] = None
     return (*marks, *((f"unranked: {formats.plain(', '.join(told))}",) if told else ()))

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.board.site_data import is_trivial
-from harness.records.releases import MARK, claimed_name
+from harness.records.regime import MARK
+from harness.records.releases import claimed_name
 
 SITE_TITLE = "BMAD leaderboard"
 DEMO = "demo"

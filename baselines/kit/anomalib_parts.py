@@ -55,8 +55,8 @@ def library(path: str) -> ModuleType:
     Raises:
         ModuleNotFoundError: anomalib is not installed, or has no such module.
     """
-    if "anomalib" not in sys.modules:  # imported whole already: then as it is
-        sys.meta_path.insert(0, _LazyPackages())
+    if not any(isinstance(finder, _LazyPackages) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LazyPackages())  # what is imported already stays as it is
     return importlib.import_module(f"anomalib.{path}")
 
 

@@ -40,11 +40,11 @@ MARKDOWN = Marks(markdown_text, "**{}**", " =", " †", " ± ", "–")
 
 
 def latex_tables(rows: Sequence[Row], metrics: Sequence[str] = ()) -> str:
-    """One `tabular` for each benchmark and track."""
+    """One `tabular` for each benchmark, regime and track."""
     parts = []
-    for (benchmark, track), group in _groups(rows):
+    for (place, track), group in _groups(rows):
         keys = _keys(group, metrics)
-        note = [f"{benchmark}, {track}: percent, mean and standard deviation over seeds."]
+        note = [f"{place}, {track}: percent, mean and standard deviation over seeds."]
         note += [
             "bold: highest mean; superscript =: cannot be told from it (python -m harness.compare)"
         ]
@@ -55,15 +55,15 @@ def latex_tables(rows: Sequence[Row], metrics: Sequence[str] = ()) -> str:
 
 
 def markdown_tables(rows: Sequence[Row], metrics: Sequence[str] = ()) -> str:
-    """One table for each benchmark and track, each under a head of its own."""
+    """One table for each benchmark, regime and track, each under a head of its own."""
     parts = []
-    for (benchmark, track), group in _groups(rows):
+    for (place, track), group in _groups(rows):
         keys = _keys(group, metrics)
         head = ["entry", *(markdown_text(_head(key)) for key in keys)]
         notes = [f"† takes no rank: {markdown_text(each)}" for each in _unranked(group)]
         told = "Percent, mean ± standard deviation over seeds; **best**, = cannot be told from it."
         parts.append(
-            f"## {markdown_text(benchmark)}, {track}\n\n"
+            f"## {markdown_text(place)}, {track}\n\n"
             + markdown_table(head, _cells(group, keys, MARKDOWN))
             + "\n".join(["", told, *notes, ""])
         )
@@ -73,7 +73,7 @@ def markdown_tables(rows: Sequence[Row], metrics: Sequence[str] = ()) -> str:
 def _groups(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        found.setdefault((row.benchmark, row.track), []).append(row)
+        found.setdefault((row.place, row.track), []).append(row)
     return sorted(found.items())
 
 

@@ -27,7 +27,7 @@ from harness.entries.reviewed import Reviewed, ReviewedFolder
 from harness.records.record import PackPart, Record
 from harness.records.regime import ONE_CLASS, Regime
 from harness.records.releases import claimed_name
-from harness.records.supervision import Supervision
+from harness.records.supervision import NOT_SAID, Supervision
 
 UNREVIEWED = "unreviewed"
 OWN_SETTINGS = "own settings"
@@ -141,7 +141,7 @@ def marked(record: Record, found: Review) -> Record:
     reasons = [*kept, *weights_reasons(weights_of(record)), *found.reasons]
     ranked = not reasons and (record.ranked or bool(stored))
     told: dict[str, object] = {"ranked": ranked, "unranked_reason": ", ".join(reasons) or None}
-    if found.declared not in (None, record.entry.supervision):
+    if found.declared not in (None, record.entry.supervision or NOT_SAID):
         told["entry"] = record.entry.model_copy(update={"supervision": found.declared})
     is_so = all(getattr(record, name) == value for name, value in told.items())
     return record if is_so else record.model_copy(update=told)

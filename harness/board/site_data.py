@@ -14,7 +14,10 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from harness.board.comparison import Comparison
+from harness.board.few_shot_curves import FewShotCurve
 from harness.board.rows import Row
+from harness.board.siblings import SiblingDifference
+from harness.board.suite_rows import WholeRow
 from harness.records.record import Grid, Record
 
 CurveKind = Literal["roc", "precision_recall", "pro"]
@@ -291,6 +294,22 @@ class VerifiedPack:
 
 
 @dataclass(frozen=True)
+class OtherRegimes:
+    """What was run beside one model for each benchmark on images as they are."""
+
+    rows: tuple[WholeRow, ...] = ()
+    """As they may leave the machine, with a suite's parts."""
+    records: tuple[Record, ...] = ()
+    """The records behind them."""
+    siblings: Mapping[tuple[str, str, str, str], tuple[SiblingDifference, ...]] = field(
+        default_factory=dict
+    )
+    """By key of a unified row, its differences to one-class; none of a hidden pack."""
+    few_shot: tuple[FewShotCurve, ...] = ()
+    """By benchmark, metric and method."""
+
+
+@dataclass(frozen=True)
 class Material:
     """Everything that one site is made of."""
 
@@ -316,6 +335,8 @@ class Material:
     """By (benchmark, entry, track, metric): title of a trivial entry that does as well."""
     waiting: tuple[Waiting, ...] = ()
     """Submissions without a record."""
+    regimes: OtherRegimes = OtherRegimes()
+    """Unified, few-shot, declared zero-shot, and what was delivered at another size."""
     teams: tuple[TeamCount, ...] = ()
     """Scored submissions by team and benchmark."""
     cards: Mapping[str, BenchmarkCard] = field(default_factory=dict)

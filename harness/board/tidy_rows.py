@@ -17,8 +17,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.board.comparison import read_comparisons
-from harness.board.public_rows import published
-from harness.board.rows import MetricSummary, Row, summarise, with_withdrawals
+from harness.board.rows import MetricSummary, Row, with_withdrawals
+from harness.board.suite_rows import WholeRow, whole_rows
 from harness.board.table_formats import Scalar
 from harness.common.errors import DataMissing
 from harness.common.foreign_text import one_line
@@ -41,6 +41,7 @@ TIDY_COLUMNS: Mapping[str, str] = MappingProxyType(
         "suite": "suite of a unified or zero-shot row, where it is on one",
         "shots": "training images of a few-shot row",
         "delivery": "native, or 256: every image of 256x256 and RGB",
+        "member": "of a suite: the benchmark that the value is over, or mean; empty where it is pooled",
         "track": "trained-here, sealed or open: how the row was made",
         "isolation": "container, or none: what stood between the entry and the machine",
         "ranked": "whether the row may take a rank",
@@ -121,12 +122,23 @@ def board_rows(
     known: KnownReleases | None = None,
     reviewed: Reviewed | None = None,
 ) -> tuple[list[Row], dict[Any, Record]]:
-    """The rows of a results folder as they may leave the machine, and a record of each.
+    """The rows of a results folder as they may leave the machine, and a record of each; of a suite
+    the means over its members.
 
     Raises:
         DataMissing: there is none.
         StoreUnusable: a record or a comparison there is none.
     """
+    wholes, records = _whole_rows(root, choice, known, reviewed)
+    return [whole.mean or whole.row for whole in wholes], records
+
+
+def _whole_rows(
+    root: Path,
+    choice: LineChoice | None,
+    known: KnownReleases | None,
+    reviewed: Reviewed | None,
+) -> tuple[list[WholeRow], dict[Any, Record]]:
     from harness.benchmarks.known import known_releases
     from harness.board.reviews import with_reviews
     from harness.common.paths import PUBLISHED_RECORDS
@@ -139,8 +151,8 @@ def board_rows(
     if root != PUBLISHED_RECORDS:  # of those it was found when they were published
         shown = with_reviews(shown, reviewed or protected_branch())
     records = with_withdrawals(shown, withdrawals())
-    rows = published(summarise(records, comparisons=read_comparisons(root)))
-    found = [row for row in rows if (choice or LineChoice()).has_row(row)]
+    rows = whole_rows(records, read_comparisons(root))
+    found = [whole for whole in rows if (choice or LineChoice()).has_row(whole.row)]
     if not found:
         raise DataMissing(
             "there is no row to export" + (" of what was asked for" if rows else ""),
@@ -168,10 +180,12 @@ def tidy_rows(
         DataMissing, StoreUnusable: as `board_rows`.
     """
     wanted = choice or LineChoice()
-    rows, records = board_rows(root, wanted, known, reviewed)
+    wholes, records = _whole_rows(root, wanted, known, reviewed)
     return [
-        _line(row, metric, records[row.place, row.entry, row.track, row.isolation])
-        for row in rows
+        _line(row, metric, records[whole.key])
+        | {"benchmark": whole.row.benchmark, "member": member}
+        for whole in wholes
+        for member, row in whole.parts
         for metric in ([m for m in row.metrics if wanted.has_metric(m)] if row.metrics else [None])
     ]
 

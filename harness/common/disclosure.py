@@ -65,6 +65,11 @@ def is_sealed(visibility: str | None) -> bool:
     return visibility in _SEALED
 
 
+def is_strictest(visibility: Visibility, members: Iterable[Visibility]) -> bool:
+    """Whether something made of members of these visibilities is as closed as it must be."""
+    return visibility == strictest(members)
+
+
 def strictest(visibilities: Iterable[Visibility]) -> Visibility:
     """Of these visibilities the one that lets the fewest artefacts leave."""
     return min(visibilities, key=lambda each: sum(may_leave(one, each) for one in Artefact))

@@ -149,7 +149,6 @@ class RunScorer:
         maps: False for an entry without maps: pixel metrics are then absent.
         intervals: False skips the bootstrap (values alone).
         grids: grids to score.
-        why_no_valid: without `valid`, why there is no threshold of it.
     """
 
     def __init__(
@@ -162,7 +161,6 @@ class RunScorer:
         maps: bool,
         intervals: bool = True,
         grids: tuple[str, ...] = ("native", "paper"),
-        why_no_valid: str = NO_SPLIT,
     ) -> None:
         room = Spool(spool, memory_limit_bytes)
         self._splits = {"test": SplitScores(test, room, maps=maps, grids=grids)}
@@ -170,7 +168,8 @@ class RunScorer:
             self._splits["valid"] = SplitScores(valid, room, maps=maps, grids=grids)
         self._dtype: np.dtype[Any] | None = None
         self._intervals = intervals
-        self._why_no_valid = why_no_valid
+        self.why_no_valid = NO_SPLIT
+        """Without `valid`, why there is no threshold of it."""
 
     def add(self, split: str, key: str, score: float, anomaly_map: Map | None) -> None:
         """Take one answer. After an error the scorer is of no further use.
@@ -242,7 +241,7 @@ class RunScorer:
             of_valid = valid.counts.get(grid) if valid else None
             best[grid], alarms[grid] = best_dice_threshold(of_valid), alarm_threshold(of_valid)
             if valid is None:
-                best[grid] = alarms[grid] = Threshold(None, self._why_no_valid)
+                best[grid] = alarms[grid] = Threshold(None, self.why_no_valid)
             both = (best[grid], alarms[grid])
             grids[grid] = distil(counts, both, units, wants_groups=self._intervals)
         return Evidence(

@@ -58,7 +58,7 @@ class Freedom(NamedTuple):
 
 
 RANKED = Freedom(1.5, 4.0)  # scores of images
-SWEPT = Freedom(0.6, 4.0)  # all pixels, over all thresholds
+SWEPT = Freedom(0.6, 2.5)  # all pixels, over all thresholds
 REGIONS = Freedom(0.7, 4.0)  # regions, over thresholds
 VALIDATED = Freedom(0.7, 1.5)  # at the threshold that is best on the validation split
 FIXED = Freedom(0.9, 1.5)  # at other fixed thresholds, and means over images

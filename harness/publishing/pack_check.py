@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from harness.benchmarks.suites import shipped_suites
 from harness.benchmarks.version import content_digest
-from harness.common.disclosure import strictest
+from harness.common.disclosure import is_strictest
 from harness.records.members import MEAN
 from harness.records.record import Record
 from harness.records.regime import BOARD_SUITES, MARK
@@ -73,7 +73,7 @@ def suite_problems(record: Record) -> Iterator[str]:
     name = unlisted_name(str(suite), digest) if is_marked else suite
     if suite is not None and record.pack.benchmark != name:
         yield f"its suite stands as {name}, not as {record.pack.benchmark}"
-    if record.pack.visibility != strictest(pack.visibility for pack in packs):
+    if not is_strictest(record.pack.visibility, (pack.visibility for pack in packs)):
         yield "one hidden member makes the whole record hidden"
     members = {MEAN, *(name for name, _ in named)}
     strangers = {metric.member for metric in record.metrics if metric.member} - members

@@ -34,6 +34,7 @@ from harness.publishing.public_form import public_form, public_problems
 from harness.records.record import MetricValue, Record
 from harness.records.releases import KnownReleases, under_known_names
 from harness.records.store import RunName, Store, read_record
+from harness.records.supervision import NOT_SAID
 
 DIRTY = "+dirty"
 
@@ -168,7 +169,8 @@ def record_problems(record: Record, found: Review, known: KnownReleases) -> list
     if record.members:
         problems += suite_problems(record)
     problems += _track_problems(record, found)
-    if found.declared is not None and record.entry.supervision != found.declared:
+    told = record.entry.supervision or NOT_SAID
+    if found.declared not in (None, told):
         problems.append(f"its supervision is not what its entry declares ({found.told})")
     problems += [problem for metric in record.metrics for problem in _metric_problems(metric)]
     if bool(record.metrics) != record.is_ok:

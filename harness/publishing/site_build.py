@@ -99,6 +99,7 @@ def gather(
     from harness.board import curves, gallery, overall_ranks
     from harness.board.comparison import without_numbers
     from harness.board.data_card_files import read_verified_packs
+    from harness.board.other_regimes import is_usual, other_regimes
     from harness.board.public_rows import published as publishable
     from harness.board.reviews import with_reviews
     from harness.board.rows import ranked_records, summarise, with_withdrawals
@@ -115,21 +116,17 @@ def gather(
     folders = [folder for folder in (published, results) if folder.is_dir()]
     own = {folder: Store(folder).records() for folder in folders}
     # A record that was copied from one folder to the other is one run.
-    # The pages set rows of one benchmark side by side, so they hold those of the usual regime.
-    stored = {
-        record.run_key: record
-        for group in own.values()
-        for record in group
-        if record.place == record.pack.benchmark and not record.is_of_suite
-    }
+    stored = {record.run_key: record for group in own.values() for record in group}
     known = known or known_releases()
-    records = under_known_names(stored.values(), known)
     ours = own.get(results, []) if results != published else []
     found = with_reviews(ours, reviewed or protected_branch()) if ours else []
-    derived = stored | {r.run_key: r for r in found if r.run_key in stored}
+    derived = stored | {r.run_key: r for r in found}
     marked = with_withdrawals(under_known_names(derived.values(), known), withdrawals(SUBMISSIONS))
     compared, outdated = _comparisons(folders, ranked_records(marked))
-    rows = publishable(summarise(marked, comparisons=compared))
+    # Pages set rows of one benchmark side by side: other regimes have pages of their own.
+    rows = publishable(summarise(filter(is_usual, marked), comparisons=compared))
+    renamed = under_known_names(stored.values(), known)
+    records = [record for record in renamed if is_usual(record)]
     drawn = {
         key: found
         for folder, group in own.items()
@@ -141,7 +138,7 @@ def gather(
     return Material(
         rows=rows,
         records=tuple(records),
-        stored={r.run_key: stored[r.run_key] for r in records if r is not stored[r.run_key]},
+        stored={r.run_key: stored[r.run_key] for r in renamed if r is not stored[r.run_key]},
         comparisons={name: without_numbers(each) for name, each in compared.items()},
         outdated=outdated,
         curves={
@@ -155,7 +152,8 @@ def gather(
             compared, [n for n in compared if n in cards and cards[n].table1]
         ),
         not_above_trivial=overall_ranks.not_above_trivial(rows),
-        waiting=waiting(SUBMISSIONS, {record.entry.name for record in records}),
+        waiting=waiting(SUBMISSIONS, {record.entry.name for record in renamed}),
+        regimes=other_regimes(marked, renamed, compared, [Store(folder) for folder in folders]),
         teams=team_counts(records),
         cards=cards,
         verified={
@@ -172,8 +170,8 @@ def metric_definitions() -> dict[str, str]:
     from harness.metrics import METRICS
     from harness.metrics.suite_table import SUITE_METRICS
 
-    every = {**METRICS, **SUITE_METRICS}
-    return {name: metric.definition for name, metric in every.items()}
+    told = {name: metric.definition for name, metric in METRICS.items()}
+    return told | {name: metric.definition for name, metric in SUITE_METRICS.items()}
 
 
 def _comparisons(

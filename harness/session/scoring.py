@@ -237,13 +237,14 @@ class MemberScorers:
         for member in pack.members:
             test = ground_truth(member, "test", cache, on_progress)
             is_judged = member.has_masks and has_valid
-            self._scorers[member.card.name] = RunScorer(
+            scorer = RunScorer(
                 test,
                 ground_truth(member, "valid", cache, on_progress) if is_judged else None,
                 spool=spool / member.card.name,
                 maps=has_maps and member.has_masks,
-                why_no_valid=NO_SPLIT if has_valid else NO_LABELLED_IMAGES,
             )
+            scorer.why_no_valid = NO_SPLIT if has_valid else NO_LABELLED_IMAGES
+            self._scorers[member.card.name] = scorer
 
     def add(self, split: str, answer: NativeAnswer) -> None:
         """Take one answer of the `valid` or `test` split; the first of a member without masks,

@@ -166,8 +166,10 @@ def _flat(parts: Mapping[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name in DECISIVE:
         value = parts.get(name)
-        is_taken_apart = isinstance(value, dict) and name not in ("regime", "weights")
-        flat |= value if is_taken_apart else {name: value}
+        if isinstance(value, dict) and name not in ("regime", "weights"):
+            flat |= value
+        else:
+            flat[name] = value
     return flat
 
 

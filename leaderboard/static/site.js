@@ -207,7 +207,7 @@
     });
     CHOICES.forEach(function (name) {
       var field = form.elements[name];
-      if (field.value !== state[name]) { field.value = state[name]; }
+      if (field && field.value !== state[name]) { field.value = state[name]; }
     });
     document.getElementById("count").textContent = shown + " of " + total + " rows";
   }
@@ -234,7 +234,9 @@
     form.hidden = false;
     form.addEventListener("input", function () {
       var state = readState();
-      CHOICES.forEach(function (name) { state[name] = form.elements[name].value; });
+      CHOICES.forEach(function (name) {
+        if (form.elements[name]) { state[name] = form.elements[name].value; }
+      });
       writeState(state);
       apply(state);
     });
@@ -246,6 +248,14 @@
     });
   }
   if (tables.length) { applyHash(); }
+
+  // ---- regimes: the other page keeps what is filtered here -------------------------------
+
+  list(document, ".regimes a").forEach(function (link) {
+    link.addEventListener("click", function () {
+      if (form && location.hash.indexOf("=") > 0) { link.hash = location.hash; }
+    });
+  });
 
   // ---- curves ---------------------------------------------------------------------------
 

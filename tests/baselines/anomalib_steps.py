@@ -144,7 +144,6 @@ def efficientad() -> None:
         image_size=256, teacher_out_channels=16, held_out=0.5, learning_rate=0.0001
     )
     theirs = theirs_in(EfficientAd, teacher_out_channels=16)
-    # Their file calls the small model "s" and "small".
     seen = ours.prepare(images.TrainingImages(batch_of(4, 256)))
     theirs.model.load_state_dict(ours.model.state_dict())
     for name, found in theirs.teacher_channel_mean_std(Loader(seen.pixels)).items():

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.board.few_shot_curves import FewShotCurve, FewShotPoint, few_shot_curves
+from harness.board.rows import MetricSummary
 from harness.board.sibling_files import RowKey, differences_of_all
 from harness.board.siblings import SiblingDifference
 from harness.board.suite_rows import WholeRow, whole_rows
-
 from harness.records.record import Grid
 from harness.records.regime import SHOTS
 from harness.records.store import Store
@@ -65,18 +65,27 @@ def _beside(whole: WholeRow, told: Sequence[SiblingDifference]) -> Iterable[list
     """One line for each member, and one for their mean."""
     found = {(each.member, each.metric, each.grid): each for each in told}
     for member in dict.fromkeys(each.member for each in told):
-        cells = [cell for key in BESIDE for cell in _compared(found.get((member, *key)))]
+        row = whole.members.get(member, whole.mean)
+        cells = [
+            cell
+            for key in BESIDE
+            for cell in _compared(row.metric(*key) if row else None, found.get((member, *key)))
+        ]
         yield [f"`{whole.row.entry}`", member, *cells]
 
 
-def _compared(told: SiblingDifference | None) -> list[str]:
+def _compared(own: MetricSummary | None, told: SiblingDifference | None) -> list[str]:
+    """One-class, unified and their difference; what is not known is a dash."""
+    cells = [NOTHING] * len(_KINDS)
+    if own is not None and own.mean is not None:
+        cells[1] = f"{100 * own.mean:.1f}"
     if told is None or told.sibling is None or told.difference is None:
-        return [NOTHING] * len(_KINDS)
-    unified = told.sibling + told.difference
-    difference = f"{100 * told.difference:+.1f}"
+        return cells
+    cells[0] = f"{100 * told.sibling:.1f}"
+    cells[2] = f"{100 * told.difference:+.1f}"
     if told.low is not None and told.high is not None:
-        difference += f" [{100 * told.low:+.1f}, {100 * told.high:+.1f}]"
-    return [f"{100 * told.sibling:.1f}", f"{100 * unified:.1f}", difference]
+        cells[2] += f" [{100 * told.low:+.1f}, {100 * told.high:+.1f}]"
+    return cells
 
 
 def _pooled(whole: WholeRow) -> list[str]:

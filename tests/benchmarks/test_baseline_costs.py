@@ -24,7 +24,7 @@ from harness.campaigns.throughput import (
     StepWork,
     Table,
 )
-from harness.entries.campaign_grid import is_left_out, read_campaign
+from harness.entries.campaign_grid import read_campaign
 from harness.entries.opening import open_folder
 from tests.baselines.conftest import BASELINES, module_of, open_baseline
 from tests.benchmarks.baseline_costs import host, page, table
@@ -35,11 +35,7 @@ from tests.benchmarks.baseline_costs.generated import forms, training_folder
 from tests.benchmarks.baseline_costs.settings import costly, full_size
 
 SCRIPT = Path(__file__).with_name("bench_baselines.py")
-PAPERS = sorted(
-    folder.name
-    for folder in BASELINES.iterdir()
-    if (folder / "entry.toml").is_file() and not is_left_out(read_campaign("table2"), folder.name)
-)
+PAPERS = sorted(Path(entry).name for entry in read_campaign("table2").entries)
 
 
 # --- the command ---------------------------------------------------------------------------

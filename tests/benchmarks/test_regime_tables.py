@@ -19,8 +19,15 @@ def unified() -> Record:
         members=packs,
         regime={"name": "unified", "suite": "two", "delivery": "256"},
     )
-    pooled = MetricValue(id="pooled_image_auroc", grid=None, value=0.625, n=9)
-    return suite.model_copy(update={"metrics": [pooled]}).sealed()
+    values = {"brain": 0.625, "liver": 0.625, "mean": 0.625}
+    metrics = [
+        *(
+            MetricValue(id="image_auroc", grid=None, value=v, n=9, member=m)
+            for m, v in values.items()
+        ),
+        MetricValue(id="pooled_image_auroc", grid=None, value=0.375, n=9),
+    ]
+    return suite.model_copy(update={"metrics": metrics}).sealed()
 
 
 def few(shots: int | None, value: float, seed: int = 0) -> Record:
@@ -45,8 +52,8 @@ def test_a_difference_stands_beside_what_it_is_of_with_its_interval_where_there_
     name = f"`{whole.row.entry}`"
     assert [name, "brain", "75.0", "62.5", "-12.5 [-25.0, +0.0]", *"–––"] in found
     assert [name, "liver", "50.0", "62.5", "+12.5", *"–––"] in found
-    assert [name, "mean", *"––––––"] in found
-    assert [name, "62.5", *"–––"] in found
+    assert [name, "mean", "–", "62.5", *"––––"] in found
+    assert [name, "37.5", *"–––"] in found
 
 
 def test_a_curve_says_its_spread_over_seeds_and_ends_in_all_images() -> None:

@@ -144,7 +144,7 @@ def test_a_campaign_speaks_of_the_regimes_that_it_runs_alone() -> None:
 def test_the_campaigns_of_the_other_regimes_ship(name: str) -> None:
     shipped = read_campaign(name)
     assert shipped.benchmarks == read_campaign("table2").benchmarks
-    assert shipped.leave_out == read_campaign("table2").leave_out
+    assert shipped.leave_out == ("template", "echo", "trivial-*", "canary*")
     assert len(shipped.seeds) == 5
     asked = [each for each, _ in asked_of(shipped)]
     if name == "few-shot":

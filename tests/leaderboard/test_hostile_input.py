@@ -57,7 +57,7 @@ def test_their_template_syntax_is_text(build_site, hostile):
 def test_only_http_and_https_links_are_links(build_site, hostile):
     for text in html(build_site([hostile])).values():
         for link in re.findall(r'href="([^"]*)"', text):
-            assert re.match(r"(https?://|\.\./|[a-z]+/|[a-z]+\.html|#|data:,)", link), link
+            assert re.match(r"(https?://|\.\./|[a-z]+/|[a-z0-9-]+\.html|#|data:,)", link), link
 
 
 @pytest.mark.parametrize(

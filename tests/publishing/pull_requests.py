@@ -49,6 +49,7 @@ def made_of(folder: Path) -> dict[str, object]:
         "entry__built_on": BUILT_ON,
         "entry__identity": image_identity(source, BUILT_ON),
         "entry__metadata": {"source": f"{folder.parent.name}/{folder.name}"},
+        "entry__supervision": {"shots_normal": 0, "shots_abnormal": 0, "foreign_labels": []},
         "params": {"k": 1},
     }
 

@@ -179,7 +179,7 @@ def test_an_entry_is_called_as_its_committed_folder_says(fork, run, tmp_path) ->
 
 
 def test_what_it_had_learned_from_is_as_its_committed_folder_says(fork, run, tmp_path) -> None:
-    path = run()
+    path = run(entry__supervision=None)
     assert read_record(path).entry.supervision is None  # as an older harness left it
     assert add(fork, tmp_path / "results") == 0
     assert read_record(fork / ROW).entry.supervision == DECLARED

@@ -164,7 +164,8 @@ class _Told:
 
 
 def _pack(name: str, base: str | None = None) -> SimpleNamespace:
-    return SimpleNamespace(name=name, base=base, card=SimpleNamespace(base=base, name=name))
+    card = SimpleNamespace(base=base, name=name)
+    return SimpleNamespace(name=name, base=base, card=card, settings_name=base or name)
 
 
 WITH, WITHOUT, ALSO_WITHOUT = "padim", "trivial-mean-grey", "trivial-image-size"

@@ -14,6 +14,7 @@ from harness.board.example.curves import curves, has_curves
 from harness.board.example.forge import made_up_releases
 from harness.board.example.methods import Method, methods
 from harness.board.example.pictures import galleries
+from harness.board.example.regimes import example_regimes, regime_records
 from harness.board.example.runs import SIX, comparison, metrics, record
 from harness.board.overall_ranks import first_galleries, hardest, not_above_trivial, overall
 from harness.board.public_rows import published
@@ -62,6 +63,7 @@ def made_up(
         hardest=hardest(records, shown),
         overall=overall(comparisons, tuple(SIX)),
         not_above_trivial=not_above_trivial(rows),
+        regimes=example_regimes(under_known_names(regime_records(invented), known), rows),
         waiting=(
             Waiting("sandpiper", "Sandpiper", "2026-03-01", {"family": "flow"}),
             Waiting("whimbrel", "Whimbrel", "", {"family": "other"}),

@@ -65,6 +65,11 @@ class Method:
         return SUPERVISION.get(self.title, NOTHING)
 
     @property
+    def is_trivial(self) -> bool:
+        """Whether it looks at one number, or looks images up: it has no regime."""
+        return bool(self.metadata["family"] == "trivial")
+
+    @property
     def trains(self) -> bool:
         """Whether it has a training curve."""
         return self.metadata["family"] not in ("memory bank", "trivial")

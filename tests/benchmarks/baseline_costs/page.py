@@ -13,7 +13,7 @@ from harness.benchmarks.specs import BENCHMARKS
 from harness.campaigns import throughput
 from harness.campaigns.report import duration
 from harness.campaigns.throughput import CostRow, OperationCounts, Parts, Presumed, RunSize, Table
-from harness.entries.campaign_grid import is_left_out, read_campaign
+from harness.entries.campaign_grid import read_campaign
 from harness.entries.opening import open_folder
 from tests.benchmarks.baseline_costs.generated import forms
 
@@ -68,9 +68,7 @@ def grid(root: Path, table: Table, kind: str) -> tuple[Grid, str]:
     campaign = read_campaign("table2")
     found: dict[str, dict[str, Parts]] = {}
     bases: dict[str, None] = {}
-    for folder in sorted((root / "baselines").iterdir()):
-        if not (folder / "entry.toml").is_file() or is_left_out(campaign, folder.name):
-            continue
+    for folder in sorted(root / entry for entry in campaign.entries):
         for name in campaign.benchmarks:
             if estimate := throughput.estimate(table, _asked(root, folder.name, name), kind):
                 found.setdefault(folder.name, {})[name] = estimate[0]
