@@ -7,7 +7,8 @@ STAMP  := $(VENV)/.from-lock
 IN_TWO := -n 2 --dist loadgroup
 
 .PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines cost-page \
-        bench-features features-table bench-protocols protocols-page kit-page schema clean
+        bench-features features-table bench-protocols protocols-page bench-regimes regimes-page \
+        kit-page schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -64,6 +65,13 @@ bench-protocols: env  ## what the way of counting does to the numbers, on the im
 
 protocols-page: env  ## bring what there is of it into docs/protocol-effects.md
 	@$(RUN) tests/benchmarks/bench_protocols.py --write
+
+DATA_ROOT ?=
+bench-regimes: env  ## one model for several packs beside one for each, and few images, on the packs of DATA_ROOT=DIR (an hour: repeat until nothing is left)
+	@$(RUN) tests/benchmarks/bench_regimes.py --data-root '$(DATA_ROOT)' $(ARGS)
+
+regimes-page: env  ## bring what there is of it into docs/regimes.md
+	@$(RUN) tests/benchmarks/bench_regimes.py --write
 
 kit-page: env  ## write the kit's signatures to docs/kit.md
 	@$(RUN) tests/baselines/kit_page.py --write

@@ -21,25 +21,21 @@ if TYPE_CHECKING:
 
 
 def plan_text(plan: CampaignPlan) -> str:
-    """The grid as a table: how many runs of each entry are done, and what the rest takes."""
-    from rich import box
-    from rich.table import Table
-
-    places = list(dict.fromkeys(planned.cell.place for planned in plan.runs))
-    table = Table(title=cell(plan.campaign.title or plan.campaign.name), title_justify="left",
-                  box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
-    table.add_column("entry", no_wrap=True)
-    for name in (*places, "left", "takes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in dict.fromkeys(planned.cell.variant.name for planned in plan.runs):
-        own = [planned for planned in plan.runs if planned.cell.variant.name == name]
-        left = [planned for planned in own if planned.state is RunState.TO_DO]
-        cells = [_progress([p for p in own if p.cell.place == b]) for b in places]
-        table.add_row(cell(name), *cells, str(len(left)), expected(left, 1) if left else "")
+    """The grid, a table for each regime: how many runs of each entry are done, and what the rest takes."""
+    regimes: dict[str, list[Planned]] = {}
+    for planned in plan.runs:
+        regime = planned.cell.regime
+        # Suites stand side by side, as benchmarks do.
+        shown = "unified" if regime.name == "unified" else regime.shown
+        regimes.setdefault(shown, []).append(planned)
+    title = plan.campaign.title or plan.campaign.name
+    lines: list[str] = []
+    for shown, runs in regimes.items():
+        told = f"{title}: {shown}" if len(regimes) > 1 else title
+        lines += _grid(told, runs)
     states = Counter(planned.state for planned in plan.runs)
     left = [planned for planned in plan.runs if planned.state is RunState.TO_DO]
     counts = ", ".join(f"{states[state]} {state}" for state in RunState if states[state])
-    lines = [line.rstrip() for line in as_text(table, least_width=200).splitlines()]
     where = f"{len(plan.slots)} at a time on {', '.join(sorted(set(plan.slots)))} ({plan.engine})"
     lines += [
         f"{len(plan.runs)} runs: {counts}",
@@ -47,6 +43,24 @@ def plan_text(plan: CampaignPlan) -> str:
         *_bases(left),
     ]
     return "\n".join(lines)
+
+
+def _grid(title: str, runs: Sequence[Planned]) -> list[str]:
+    """The runs of one regime: a line for each entry, a column for each benchmark or suite."""
+    from rich import box
+    from rich.table import Table
+
+    places = list(dict.fromkeys(planned.cell.place for planned in runs))
+    table = Table(title=cell(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("entry", no_wrap=True)
+    for name in (*places, "left", "takes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in dict.fromkeys(planned.cell.variant.name for planned in runs):
+        own = [planned for planned in runs if planned.cell.variant.name == name]
+        left = [planned for planned in own if planned.state is RunState.TO_DO]
+        cells = [_progress([p for p in own if p.cell.place == b]) for b in places]
+        table.add_row(cell(name), *cells, str(len(left)), expected(left, 1) if left else "")
+    return [line.rstrip() for line in as_text(table, least_width=200).splitlines()]
 
 
 def _bases(left: Sequence[Planned]) -> list[str]:

@@ -22,6 +22,7 @@ from harness.board.suite_rows import whole_rows
 from harness.common.errors import DataMissing
 from harness.common.statuses import Status
 from harness.metrics.jackknife import Spread
+from harness.metrics.table import RANKED
 from harness.records.record import MetricValue, Record, content_hash
 from tests.record_factory import record
 
@@ -64,9 +65,7 @@ def moves(run: Record, benchmark: str) -> np.ndarray:
 def spreads(run: Record) -> dict[str, MemberSpreads]:
     names = [pack.benchmark for pack in run.members] or [run.pack.benchmark]
     return {
-        name: MemberSpreads(
-            {KEY: Spread(0.5, moves(run, name), UNITS[name], freedom_below=1.0)}, UNITS[name]
-        )
+        name: MemberSpreads({KEY: Spread(0.5, moves(run, name), UNITS[name], RANKED)}, UNITS[name])
         for name in names
     }
 

@@ -18,7 +18,7 @@ from harness.benchmarks import demo_pack
 from harness.board.rows import summarise
 from harness.board.setting_choice import choices, validation_value
 from harness.campaigns import plan, report, slots
-from harness.campaigns.costs import CostedMethod, Costs, Images
+from harness.campaigns.costs import UNKNOWN, CostedMethod, Costs, Images
 from harness.campaigns.faults import End, Ended, Try
 from harness.campaigns.grounds import CampaignGrounds, asked_of, check_entries
 from harness.campaigns.outcome import reproduction
@@ -265,6 +265,27 @@ def test_without_a_record_the_shipped_table_tells_and_the_plan_says_so(make_reco
     grid = Campaign(name="x", entries=("stfpm",))
     whole = plan.CampaignPlan(grid, (), tuple(planned), None, {}, ("cpu",), "")
     assert "times: 2 estimated from FLOPs, not measured" in report.plan_text(whole)
+
+
+def test_a_plan_of_several_regimes_has_a_table_for_each_no_wider_than_its_benchmarks() -> None:
+    variant = EntryVariant("stfpm", "stfpm")
+    few = [Regime(name="few-shot", shots=shots) for shots in (1, 4)]
+    whole = [Regime(name="unified", suite=f"unified-{n}", delivery="256") for n in (3, 6)]
+    cells = [Cell(variant, name, 0, regime) for regime in few for name in ("brain", "liver")]
+    cells += [Cell(variant, str(regime.suite), 0, regime) for regime in whole]
+    runs = tuple(plan.Planned(cell, plan.RunState.TO_DO, "", UNKNOWN) for cell in cells)
+    grid = Campaign(name="x", entries=("stfpm",))
+    text = report.plan_text(plan.CampaignPlan(grid, (), runs, None, {}, ("cpu",), ""))
+    titles = [line for line in text.splitlines() if line.startswith("x: ")]
+    assert titles == ["x: few-shot, k = 1", "x: few-shot, k = 4", "x: unified"]
+    heads = [line.split()[1:-2] for line in text.splitlines() if line.startswith(" entry")]
+    assert heads == [
+        ["brain@shots-1", "liver@shots-1"],
+        ["brain@shots-4", "liver@shots-4"],
+        ["unified-3@unified", "unified-6@unified"],
+    ]
+    assert "0/0" not in text
+    assert "6 runs: 6 to do" in text
 
 
 def test_every_idle_gpu_does_one_run_and_is_named_by_its_uuid(driver) -> None:

@@ -78,6 +78,7 @@ def _differences(whole: WholeRow, records: Sequence[Record]) -> tuple[SiblingDif
 def _spreads(run: Record) -> Mapping[str, MemberSpreads]:
     """Moves of as many patients as the benchmark has, alike in all runs but for a part of their own."""
     from harness.metrics.jackknife import Spread
+    from harness.metrics.table import RANKED
 
     found = {}
     for part in member_records(run):
@@ -89,7 +90,7 @@ def _spreads(run: Record) -> Mapping[str, MemberSpreads]:
             shared = generator("patients", name, metric.id).normal(0, 1, units)
             own = generator(run.run_key, name, metric.id).normal(0, 1, units)
             moves = (metric.high - metric.low) / 4 * (0.9 * shared + 0.3 * own) / units**0.5
-            spreads[metric.id, metric.grid] = Spread(metric.value, moves, units, freedom_below=1.0)
+            spreads[metric.id, metric.grid] = Spread(metric.value, moves, units, RANKED)
         found[name] = MemberSpreads(spreads, units)
     return found
 
