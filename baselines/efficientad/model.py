@@ -27,6 +27,7 @@ from baselines.kit.backbones import weight_path
 from baselines.kit.images import TrainingImages
 from baselines.kit.settings import check_choice
 from baselines.kit.weight_files import sha256_of
+from harness.contract import NotApplicable
 
 TEACHER, PENALTY_IMAGES = "efficientad_teacher", "imagenette2"
 # Share of the squared differences between student and teacher that is learned from (section 3.2).
@@ -75,10 +76,10 @@ class EfficientAd(AnomalibModel):
         """Hold some images out for the quantiles; standardise the teacher on the others.
 
         Raises:
-            ValueError: fewer than 2 images.
+            NotApplicable: fewer than 2 images.
         """
         if len(split) < 2:
-            raise ValueError("EfficientAD needs at least 2 training images: one is held out")
+            raise NotApplicable("EfficientAD needs at least 2 training images: one is held out")
         order = torch.randperm(len(split), generator=determinism.generator(self.seed, "held out"))
         count = max(1, round(self.params["held_out"] * len(split)))
         self.held_out = TrainingImages(split.pixels[order[:count].sort().values])

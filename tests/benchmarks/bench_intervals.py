@@ -21,7 +21,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from harness.metrics.kernels.sweep import sweep_histograms
 from harness.metrics.pimo import binned_aupimo
 from harness.metrics.pro import FPR_LIMIT, LIMITS
 from harness.metrics.ranks import pairs_of
+from harness.metrics.suites import score_suite
 from harness.metrics.table import METRICS, Statistics
 
 PATIENT = 0.7  # standard deviation of a patient's effect; that of an image's noise is 1
@@ -574,6 +575,87 @@ def races(scale: float = 1.0) -> list[Race]:
     return equal + with_maps + ahead
 
 
+@dataclass(frozen=True)
+class SuiteCell:
+    """Runs on a suite of three members, whose scores lie apart."""
+
+    auroc: float
+    """True image AUROC of each member."""
+    patients: int
+    """Patients of each."""
+    sampling: str
+    """As of a `Cell`."""
+    draws: int
+    """Simulated runs."""
+
+
+OFFSETS = (0.0, 0.4, 1.0)  # of the members' scores
+
+
+def cover_suite(cell: SuiteCell) -> dict[str, tuple[float, int, int]]:
+    """By metric of the suite: its true value, the intervals that were given, those that hold it."""
+    rng = np.random.default_rng(
+        [22, cell.patients, round(1e4 * cell.auroc), cell.sampling == "same"]
+    )
+    member = Cell("image", cell.auroc, cell.patients, cell.sampling, "unequal", 1)
+    shift, truths = image_truths(cell.auroc)
+    scale = np.sqrt(2) * np.hypot(1, PATIENT)
+    shares = norm.cdf((shift + np.subtract.outer(OFFSETS, OFFSETS)) / scale)
+    across = float(shares[~np.eye(len(OFFSETS), dtype=bool)].mean())
+    truth = {
+        "image_auroc": cell.auroc,
+        "image_ap": truths["image_ap"],
+        "pooled_image_auroc": float(shares.mean()),
+        "pooled_image_auroc_across": across,
+    }
+    counts = {name: np.zeros(2, int) for name in truth}
+    for _ in range(cell.draws):
+        runs = [image_run(member, shift, rng) for _ in OFFSETS]
+        if any(len(set(run.test.is_anomalous)) < 2 for run in runs):
+            continue
+        named = {
+            f"m{place}": replace(run, test=replace(run.test, scores=run.test.scores + offset))
+            for place, (run, offset) in enumerate(zip(runs, OFFSETS, strict=True))
+        }
+        scores = score_suite(named)
+        for metric in (*scores.means, *scores.pooled):
+            if metric.id in truth and metric.low is not None and metric.high is not None:
+                counts[metric.id] += 1, metric.low <= truth[metric.id] <= metric.high
+    return {name: (truth[name], *map(int, pair)) for name, pair in counts.items()}
+
+
+def suite_cells(scale: float = 1.0) -> list[SuiteCell]:
+    """The table of suites, with this share of its draws."""
+    return [
+        SuiteCell(auroc, patients, sampling, max(1, round(scale * draws)))
+        for auroc in (0.9, 0.97)
+        for patients, draws in ((20, 600), (40, 400), (100, 200))
+        for sampling in SAMPLINGS
+    ]
+
+
+def suite_table(found: Iterable[tuple[SuiteCell, dict[str, tuple[float, int, int]]]]) -> str:
+    """One line per metric of a suite and true value; both samplings together."""
+    counts: dict[tuple[str, float], dict[int, np.ndarray]] = defaultdict(
+        lambda: defaultdict(lambda: np.zeros(2, int))
+    )
+    for cell, held in found:
+        for name, (truth, *pair) in held.items():
+            counts[name, truth][cell.patients] += pair
+    columns = (20, 40, 100)
+    lines = [
+        "| of a suite | true value | "
+        + " | ".join(f"{n} patients a member" for n in columns)
+        + " |",
+        "|---|---|" + "---|" * len(columns),
+    ]
+    for (name, truth), by_patients in sorted(counts.items()):
+        told = f"mean of `{name}`" if not name.startswith("pooled") else f"`{name}`"
+        held = [f"{100 * by_patients[n][1] / by_patients[n][0]:.1f}" for n in columns]
+        lines.append(f"| {told} | {truth:.3f} | " + " | ".join(held) + " |")
+    return "\n".join(lines)
+
+
 def coverage_table(found: Iterable[tuple[Cell, Sequence[Coverage]]]) -> str:
     """One line per metric and true value; a cell is the mean (lowest to highest) over the eight
     designs, and beside it what the percentile interval of metric version 1 held."""
@@ -640,6 +722,8 @@ def run(scale: float) -> tuple[str, str]:
     work, columns = cells(scale), races(scale)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
         finishes = pool.map(compete, columns)
+        suites = suite_cells(scale)
+        of_suites = list(zip(suites, pool.map(cover_suite, suites), strict=True))
         covered = pool.map(cover, work)
         results = list(zip(work, covered, strict=True))
         raced = list(zip(columns, finishes, strict=True))
@@ -650,7 +734,8 @@ def run(scale: float) -> tuple[str, str]:
         "races": [asdict(race) | asdict(one) for race, finishes in raced for one in finishes],
     }
     report.write_text(json.dumps(every, indent=1) + "\n")
-    return f"{coverage_table(results)}\n\n{race_table(raced)}", coverage_file(results)
+    tables = (coverage_table(results), suite_table(of_suites), race_table(raced))
+    return "\n\n".join(tables), coverage_file(results)
 
 
 def main() -> int:
