@@ -100,7 +100,7 @@ class Training:
         for schedule in schedules:
             if not schedule.batches_per_pass(len(images)):
                 raise NotApplicable(
-                    f"{len(images)} training images make no batch, and so no step: "
+                    f"too few training images ({len(images)}) for a batch, and so for a step: "
                     f"at least {schedule.smallest_batch} are needed"
                 )
         self._images = images.placed(device)

@@ -102,13 +102,17 @@ def _execute(
 def _failed(request: Request, place: RunPlace, progress: RunProgress, end: RunEnded) -> OutcomePart:
     """How a run ended by the entry's fault; on an open pack with the last lines of its log."""
     visibility, cause, log = request.pack.card.visibility, end.cause, None
+    detail = end.told(visibility)
     if may_leave(Artefact.LOG, visibility):
         cause = cause or spoken_of(end.status, progress.log)
         whole = place.store.log_path(request.name).relative_to(place.store.root)
         log = LogPart(path=whole.as_posix(), lines=last_lines(progress.log))
+        if end.status is Status.NOT_APPLICABLE and log.lines:
+            told = log.lines[-1].rpartition("NotApplicable: ")[2]  # a traceback ends so
+            detail = f"{detail}: {told}"
     return OutcomePart(
         status=end.status,
-        detail=end.told(visibility),
+        detail=detail,
         answered=progress.answered,
         cause=cause,
         log=log,

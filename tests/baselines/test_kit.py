@@ -389,7 +389,9 @@ def test_an_epoch_of_so_many_steps_draws_from_an_endless_stream() -> None:
 def test_a_last_batch_that_is_too_small_is_left_out() -> None:
     steps = seen_in(training.Schedule(2, 3, 0, smallest_batch=2), Listener())
     assert [len(step) for step in steps] == [3, 3, 3] * 2
-    with pytest.raises(NotApplicable, match="10 training images make no batch, and so no step"):
+    with pytest.raises(
+        NotApplicable, match=r"too few training images \(10\) for a batch, and so for a step"
+    ):
         seen_in(training.Schedule(1, 16, 0, smallest_batch=11), Listener())
 
 

@@ -155,6 +155,7 @@ def test_what_a_method_cannot_do_is_na_no_failure_and_not_run_again(entry, capsy
     (path,) = Path("results").glob("*/*/seed-0.json")
     record = read_record(path)
     assert (record.outcome.status, record.metrics) == (Status.NOT_APPLICABLE, [])
+    assert record.outcome.detail.endswith(": a million training images are needed")
     assert record.is_publishable
     assert evaluate.main(call) == 0
     assert "finished before, not run again" in capsys.readouterr().err
