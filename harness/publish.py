@@ -114,7 +114,7 @@ def _add(
     from harness.board import curves
     from harness.common.paths import PUBLISHED_RECORDS, REPOSITORY
     from harness.entries.reviewed import protected_branch
-    from harness.publishing.publication import publish_comparisons, publish_run
+    from harness.publishing.publication import publish_comparisons, publish_run, publish_siblings
     from harness.records.store import Store, read_record
 
     source, target = Store(options.results), Store(options.records or PUBLISHED_RECORDS)
@@ -147,8 +147,9 @@ def _add(
         except (UsageError, StoreUnusable) as error:
             refused += 1
             cli.say(cli.render_error(error), to=sys.stderr)
-    for written in publish_comparisons(source, target, known=known):
-        tell(written, is_new=True)
+    for publish in (publish_comparisons, publish_siblings):
+        for written in publish(source, target, known=known):
+            tell(written, is_new=True)
     if options.json:
         cli.say_json(done)
     return StoreUnusable.exit_code if refused else 0

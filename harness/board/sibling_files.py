@@ -10,7 +10,7 @@ definitions, is made anew.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,9 @@ from harness.board.siblings import (
     SiblingDifference,
     sibling_differences,
 )
-from harness.board.suite_rows import WholeRow
+from harness.board.suite_rows import WholeRow, whole_rows
 from harness.common.disclosure import Artefact, may_leave
-from harness.common.errors import DataMissing
+from harness.common.errors import DataMissing, StoreUnusable
 from harness.common.json_text import BadJson, parse_as
 from harness.records.record import Record
 from harness.records.regime import ONE_CLASS
@@ -68,13 +68,38 @@ def differences_of_all(
         StoreUnusable: an evidence file was changed, or the folder cannot be written.
     """
     read = _reader(stores)
-    found = {}
+    return {
+        whole.key: _kept_or_made(whole, runs, others, stores, read)
+        for whole, runs, others in _with_records(wholes, records)
+    }
+
+
+def rows_with_records(
+    records: Sequence[Record],
+) -> Iterator[tuple[WholeRow, list[Record], list[Record]]]:
+    """Every unified row, its records, and the one-class ones that may be its siblings."""
+    return _with_records(whole_rows(r for r in records if r.is_of_suite), records)
+
+
+def _with_records(
+    wholes: Iterable[WholeRow], records: Sequence[Record]
+) -> Iterator[tuple[WholeRow, list[Record], list[Record]]]:
     for whole in wholes:
         if whole.row.regime.name == "unified":
             runs = [record for record in records if _key(record) == whole.key]
-            others = [record for record in records if _may_be_sibling(record, runs[0])]
-            found[whole.key] = _kept_or_made(whole, runs, others, stores, read)
-    return found
+            yield whole, runs, [r for r in records if _may_be_sibling(r, runs[0])]
+
+
+def read_siblings(path: Path) -> SiblingFile:
+    """The differences in a file.
+
+    Raises:
+        StoreUnusable: it holds something else.
+    """
+    kept = _kept(path)
+    if kept is None:
+        raise StoreUnusable("it holds no differences to one-class siblings", where=str(path))
+    return kept
 
 
 def sibling_path(root: Path, place: str, entry: str) -> Path:
@@ -107,19 +132,18 @@ def _kept_or_made(
 
     hashes = tuple(sorted(record.record_hash or "" for record in (*runs, *others)))
     place, entry = whole.row.place, whole.row.entry
-    for store in stores:
-        kept = _kept(sibling_path(store.root, place, entry))
-        if kept is not None and (kept.records, kept.metrics) == (hashes, METRICS_VERSION):
-            return kept.differences
-    made = sibling_differences(whole, runs, others, read)
+    files = [_kept(sibling_path(store.root, place, entry)) for store in stores]
+    for file in files:
+        if file is not None and (file.records, file.metrics) == (hashes, METRICS_VERSION):
+            break
+    else:
+        made = sibling_differences(whole, runs, others, read)
+        file = SiblingFile(hashes, METRICS_VERSION, made)
     may_be_kept = may_leave(Artefact.COMPARISON_NUMBERS, whole.row.visibility)
-    if may_be_kept and not any(each.reason == NO_EVIDENCE for each in made):
-        _keep(
-            stores[-1],
-            sibling_path(stores[-1].root, place, entry),
-            SiblingFile(hashes, METRICS_VERSION, made),
-        )
-    return made
+    is_whole = not any(each.reason == NO_EVIDENCE for each in file.differences)
+    if may_be_kept and is_whole and file != files[-1]:
+        _keep(stores[-1], sibling_path(stores[-1].root, place, entry), file)
+    return file.differences
 
 
 def _keep(store: Store, path: Path, file: SiblingFile) -> None:

@@ -5,6 +5,7 @@
     leaderboard/records/<benchmark>/<entry>/seed-<n>.gallery/        where the pack may show its images
     leaderboard/records/<benchmark>/datacard.json                    open packs alone
     leaderboard/records/comparisons/<benchmark>.json                 of a hidden pack without its numbers
+    leaderboard/records/comparisons/siblings/<suite>@unified/<entry>.json     unified less one-class
 
 What a pull request may change of them is held by `pull_request.py`.
 """
@@ -25,6 +26,7 @@ from harness.board.comparison import (
 )
 from harness.board.reviews import UNREVIEWED, Review, marked, review
 from harness.board.rows import ranked_records, with_withdrawals
+from harness.board.sibling_files import differences_of_all, rows_with_records, sibling_path
 from harness.common.disclosure import Artefact, is_sealed, may_leave
 from harness.common.errors import StoreUnusable, UsageError
 from harness.entries.reviewed import Reviewed
@@ -127,6 +129,22 @@ def publish_comparisons(
             target.write(path, comparison_bytes(public))
             written.append(path)
     return written
+
+
+def publish_siblings(
+    source: Store, target: Store, *, known: KnownReleases | None = None
+) -> list[Path]:
+    """Put the differences of the published unified rows to their siblings beside the records.
+
+    They are made from the evidence in `source`; without it nothing is written.
+    """
+    shown = under_known_names(target.records(), known or known_releases())
+    records = with_withdrawals(shown, withdrawals())
+    wholes = [whole for whole, *_ in rows_with_records(records)]
+    paths = [sibling_path(target.root, whole.row.place, whole.row.entry) for whole in wholes]
+    before = {path: path.read_bytes() for path in paths if path.is_file()}
+    differences_of_all(wholes, records, [source, target])
+    return [path for path in paths if path.is_file() and path.read_bytes() != before.get(path)]
 
 
 def _ranked(store: Store, known: KnownReleases) -> dict[str, tuple[Record, ...]]:

@@ -17,16 +17,17 @@ import hashlib
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from harness.benchmarks.known import known_releases
-from harness.board.comparison import read_comparison, read_comparisons
+from harness.board.comparison import COMPARISONS_FOLDER, read_comparison, read_comparisons
 from harness.board.reviews import Review, review
 from harness.board.rows import ranked_records, with_withdrawals
+from harness.board.sibling_files import SIBLINGS_FOLDER, read_siblings
 from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import HarnessError, UsageError
 from harness.common.foreign_text import one_line
@@ -37,6 +38,7 @@ from harness.publishing.comparison_check import comparison_problems
 from harness.publishing.pack_check import name_problems
 from harness.publishing.picture_check import card_problems, curve_problems, picture_problems
 from harness.publishing.publication import DIRTY, record_problems
+from harness.publishing.sibling_check import sibling_problems
 from harness.publishing.signed_change import change_message
 from harness.publishing.submission_check import check_files
 from harness.records.record import Record, SourcePart, content_hash
@@ -66,6 +68,7 @@ _PLACE = rf"{_PACK}(@[a-z0-9-]{{1,40}})?"
 _RUN = re.compile(rf"(?P<benchmark>{_PLACE})/(?P<entry>{_SAFE})/seed-(?P<seed>\d{{1,10}})")
 _CARD = re.compile(rf"(?P<benchmark>{_PACK})/datacard\.json")
 _COMPARISON = re.compile(rf"comparisons/(?P<benchmark>{_SAFE}(@[a-z0-9-]{{1,40}})?)\.json")
+_SIBLINGS = re.compile(rf"comparisons/siblings/(?P<benchmark>{_PLACE})/(?P<entry>{_SAFE})\.json")
 _OWN = re.compile(rf"{SUBMISSIONS}/(?P<name>{_SAFE})(\.toml|/.+)")
 
 
@@ -209,7 +212,8 @@ class PullRequest:
             return "files of submissions" if own else "other files, which nothing here judges"
         _, kind = _classify(change.published)
         names = {"record": "records", "card": "data cards", "gallery": "pictures"}
-        return names.get(kind, f"{kind}s" if kind == "comparison" else kind)
+        names |= {"comparison": "comparisons", "siblings": "differences to one-class siblings"}
+        return names.get(kind, kind)
 
     def _derived(self, changes: list[Change]) -> Iterator[str]:
         """From which reviewed folders and submissions the records that it brings follow."""
@@ -306,6 +310,8 @@ class PullRequest:
     def _of_content(self, kind: str, match: re.Match[str], path: Path) -> Iterator[str]:
         if kind == "comparison":
             read_comparison(path)
+        elif kind == "siblings":
+            read_siblings(path)
         elif kind == "record":
             record = read_record(path)
             yield from self._of_record(record, match)
@@ -404,6 +410,19 @@ class PullRequest:
                     f"{RECORDS}/comparisons/{benchmark}.json: {problem}"
                     for problem in comparison_problems(comparison, ranked.get(benchmark, ()))
                 )
+        shown = with_withdrawals(under_known_names(records, self.known), reasons)
+        yield from self._of_siblings(changed, shown)
+
+    def _of_siblings(self, changed: set[str], records: Sequence[Record]) -> Iterator[str]:
+        """Of the differences to one-class siblings that it brings."""
+        folder = self.records.root / COMPARISONS_FOLDER / SIBLINGS_FOLDER
+        for path in sorted(folder.glob("*/*.json")):
+            place, entry = path.parent.name, path.stem
+            if path.relative_to(self.records.root).as_posix() in changed:
+                yield from (
+                    f"{path.relative_to(self.repository)}: {problem}"
+                    for problem in sibling_problems(read_siblings(path), place, entry, records)
+                )
 
     def _declares_otherwise(self, changed: set[str]) -> Iterator[str]:
         """Seeds of one row declare one supervision: those that stay are published anew as well."""
@@ -501,17 +520,19 @@ class PullRequest:
 
 
 def _classify(path: str) -> tuple[re.Match[str] | None, str]:
-    """What a file is by its place: record, curves, gallery, card or comparison."""
+    """What a file is by its place: record, curves, gallery, card, comparison or siblings."""
     forms = (
         ("record", re.compile(_RUN.pattern + r"\.json")),
         ("curves", re.compile(_RUN.pattern + r"\.curves\.json")),
         ("gallery", re.compile(_RUN.pattern + r"\.gallery/[a-z0-9._-]{1,80}")),
         ("card", _CARD),
         ("comparison", _COMPARISON),
+        ("siblings", _SIBLINGS),
     )
     for kind, form in forms:
         match = form.fullmatch(path)
-        if match is not None and (kind == "comparison" or match["benchmark"] != "comparisons"):
+        is_beside = kind in ("comparison", "siblings")
+        if match is not None and (is_beside or match["benchmark"] != "comparisons"):
             return match, kind
     return None, ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from harness import evaluate
 from harness.benchmarks import demo_pack
 from harness.board.sibling_files import sibling_path
+from harness.publishing.publication import publish_siblings
 from harness.publishing.site_build import build_site, gather
+from harness.records.store import Store
 from tests.paths import ENTRIES
 
 
@@ -53,6 +56,18 @@ def test_the_site_of_real_runs_has_differences_with_intervals_made_once(
     html = (page / "unified.html").read_text()
     assert re.search(r"Δ [−+]?\d+\.\d\d \[[−+]?\d+\.\d\d, [−+]?\d+\.\d\d\]", html)
     assert (page / "few-shot-2.html").is_file()
+
+    # What is published has no evidence, and its intervals all the same.
+    public = Store(tmp_path / "public")
+    for path in Store(results).record_paths():
+        target = public.root / path.relative_to(results)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (written,) = publish_siblings(Store(results), public)
+    assert written.read_bytes() == before
+    assert publish_siblings(Store(results), public) == []
+    (shown,) = gather(tmp_path / "none", public.root).regimes.siblings.values()
+    assert shown == found
 
 
 def _place(results: Path) -> str:
