@@ -53,7 +53,8 @@ def test_training_works_in_a_gpus_layout_and_precision(
     if is_mixed:
         monkeypatch.setattr(home_of(baseline), "autocast", autocast)
     model = baseline.make(**({"precision": "mixed"} if is_mixed else {}))
-    model.fit(training_folder, Listener(model, [slice_image(7)]))
+    if baseline.entry.table.trains:
+        model.fit(training_folder, Listener(model, [slice_image(7)]))
     found = model.predict(slice_image(8))
     assert np.isfinite(found[1])
     assert_parameters_are_float32(model)
