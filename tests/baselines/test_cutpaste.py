@@ -153,12 +153,6 @@ def test_the_head_has_the_widths_of_the_setting(cutpaste: Baseline) -> None:
         assert last.out_features == 3
 
 
-def test_one_image_has_no_density(cutpaste: Baseline, tmp_path: Path) -> None:
-    Image.fromarray(slice_image(0)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="at least 2"):
-        cutpaste.make().fit(tmp_path, Listener())
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

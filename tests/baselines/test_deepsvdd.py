@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-from harness.contract import NotApplicable
 
 from .conftest import BASELINES, Baseline, Listener, open_baseline, slice_image
 
@@ -169,12 +166,6 @@ def test_the_encoder_starts_from_the_autoencoder_or_without_it(
     deepsvdd.make(pretraining_epochs=4).fit(training_folder, listener)
     assert listener.points[-1][1] == 4 * 1 + 2 * 3
     assert listener.checkpoints == [4 * 1 + 3, 4 * 1 + 6]
-
-
-def test_one_image_cannot_pretrain(deepsvdd: Baseline, tmp_path: Path) -> None:
-    Image.fromarray(slice_image(0)).save(tmp_path / "a.png")
-    with pytest.raises(NotApplicable, match="at least 2"):
-        deepsvdd.make().fit(tmp_path, Listener())
 
 
 @pytest.mark.parametrize(

@@ -112,14 +112,6 @@ def test_padim_chooses_channels_by_the_seed(padim: Baseline) -> None:
     assert len(set(first.tolist())) == 20
 
 
-def test_one_image_has_no_covariance(padim: Baseline, tmp_path: Path) -> None:
-    from PIL import Image
-
-    Image.fromarray(slice_image(0)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="at least 2"):
-        padim.make().fit(tmp_path, Listener())
-
-
 def test_a_limit_below_the_model_names_what_to_change(
     padim: Baseline, training_folder: Path
 ) -> None:
