@@ -135,7 +135,7 @@ class Table:
     @property
     def width(self) -> int:
         """Number of columns of values and words."""
-        return sum(len(group.columns) for group in self.groups) + 4 + self.has_average
+        return sum(len(group.columns) for group in self.groups) + 5 + self.has_average
 
     @property
     def sections(self) -> tuple[Section, ...]:
