@@ -98,7 +98,8 @@ def gated(tmp_path: Path) -> Path:
     folder = tmp_path / "gated"
     shutil.copytree(ENTRIES / "honest", folder)
     document = (folder / "entry.toml").read_text().replace('"honest"', '"gated"')
-    (folder / "entry.toml").write_text(f'{document}gate = "{tmp_path / "gate"}"\n')
+    gate = f'[params]\ngate = "{tmp_path / "gate"}"\n'
+    (folder / "entry.toml").write_text(document.replace("[params]\n", gate))
     (folder / "model.py").write_text(
         (folder / "model.py").read_text().replace(
             "        self.radius = params",
