@@ -17,8 +17,8 @@ demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the
 	@echo "== RD4AD on the built-in demo pack, without a container: train, predict, score (about 1 minute on 2 cores)"
 	@$(RUN) -m harness.evaluate baselines/rd4ad --engine process
 
-test: env  ## set up and run the tests (17 minutes; those with containers are skipped where no engine answers)
-	@echo "== the tests (about 17 minutes on 2 cores, less where no container engine answers)"
+test: env  ## set up and run the tests (20 minutes; those with containers are skipped where no engine answers)
+	@echo "== the tests (about 20 minutes on 2 cores, less where no container engine answers)"
 	@$(RUN) -m pytest $(IN_TWO) -m "not slow"
 
 test-all: env  ## every test, the slow ones too (an hour)
