@@ -27,13 +27,14 @@ from leaderboard.figures import Line as CurveLine
 from leaderboard.galleries import Album, Exhibit, hard_exhibits, side_by_side_path
 from leaderboard.paper import Reported
 from leaderboard.tables import (
-    Line,
     Table,
     benchmark_page,
+    by_first_column,
     context_of,
     entry_page,
     group_of,
     measured_lines,
+    order_told,
     paper_lines,
 )
 
@@ -371,7 +372,7 @@ def _table(
         return None
     context = context_of(material, paper, "", has_overall=False)
     lines = measured_lines(rows, (group,), context, cells.with_interval)
-    ordered = sorted(lines, key=_line_order)
+    ordered = by_first_column(lines)
     return Table(
         key="results",
         view="",
@@ -379,13 +380,8 @@ def _table(
         groups=(group,),
         has_average=False,
         lines=(*ordered, *paper_lines(values, (group,))),
+        order=order_told(ordered, (group,), has_average=False),
     )
-
-
-def _line_order(line: Line) -> tuple[bool, bool, float]:
-    """Ranked rows first, then by the first column, the highest first, those without a number last."""
-    key = line.cells[0][0].key
-    return bool(line.remarks), key is None, -float(key or 0.0)
 
 
 def _no_comparison(
@@ -404,9 +400,17 @@ def _comparison_note(comparison: Comparison | None) -> str:
     if comparison is None:
         return ""
     units = formats.plural(comparison.units, comparison.unit)
+    order = (
+        ""
+        if comparison.visibility == "hidden"
+        else (
+            " In order of the mean; a rank counts the leads that are real alone, so that a row with a wide"
+            " interval can have a better rank than the row above it."
+        )
+    )
     return (
         f"Over the same {units}, left out in turn; places from {comparison.resamples:,} joint"
-        f" resamples; tested at {100 * comparison.significance:.0f} % after Holm’s correction."
+        f" resamples; tested at {100 * comparison.significance:.0f} % after Holm’s correction.{order}"
     )
 
 
@@ -431,10 +435,15 @@ def _lead(column: Compared, titles: Mapping[str, str]) -> Lead:
         key=key,
         title=f"{metric}, {words.TRACKS[column.track]}",
         verdict=_verdict(metric, column, titles),
-        lines=tuple(_standing_line(each, titles) for each in column.standings[:MOST_STANDINGS]),
+        lines=tuple(_standing_line(each, titles) for each in _by_mean(column)[:MOST_STANDINGS]),
         places=len(column.standings),
         has_numbers=any(standing.stability for standing in column.standings),
     )
+
+
+def _by_mean(column: Compared) -> list[Standing]:
+    """Nobody above a better score; of a hidden pack, whose means stay where they are, by rank."""
+    return sorted(column.standings, key=lambda standing: -(standing.mean or 0.0))
 
 
 def _verdict(metric: str, column: Compared, titles: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from harness.board.rows import NOT_APPLICABLE, MetricSummary, Row
 from harness.board.site_data import Overall
 from leaderboard import formats
-from leaderboard.paper import Reported, difference
+from leaderboard.paper import Reported, difference, why_not_comparable
 
 Values = Mapping[tuple[str, str, str], Reported]
 PLACE_WORDS = {1: "first", 2: "second", 3: "third"}
@@ -79,19 +79,25 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
     if row.has_extra_map and metric.grid is not None:
         shown = formats.percent(metric.mean, metric.step)
         return Cell("NA", "na", small=f"own map: {shown}", title=NO_MAP_IN_PAPER)
-    points = difference(row, metric_id, context.reported)
     badge, place, title = rank_badge(metric)
     return Cell(
         formats.percent(metric.mean, metric.step),
         "value",
         key=formats.sort_key(metric.mean),
         small=_spread(metric),
-        third="" if points is None else f"{DELTA} {formats.signed_points(points)}",
+        third=_against_paper(row, metric_id, context.reported),
         badge=badge,
         place=place,
         title=title,
         below=context.not_above_trivial.get((row.benchmark, row.entry, row.track, metric_id), ""),
     )
+
+
+def _against_paper(row: Row, metric_id: str, reported: Values) -> str:
+    if bar := why_not_comparable(row, metric_id, reported):
+        return f"no {DELTA}: {bar}"
+    points = difference(row, metric_id, reported)
+    return "" if points is None else f"{DELTA} {formats.signed_points(points)}"
 
 
 def _cell_without_result(row: Row) -> Cell:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.board.rows import MetricSummary, Row
 from harness.board.site_data import Material
@@ -17,7 +17,7 @@ from harness.board.suite_rows import WholeRow
 from harness.board.tidy_rows import regime_cells, supervision_cells
 from harness.records.record import Record
 from leaderboard import formats
-from leaderboard.paper import Reported, by_cell, difference
+from leaderboard.paper import Reported, by_cell, difference, why_not_comparable
 
 SCHEMA_VERSION = 1
 REGIME_COLUMNS = ("regime", "suite", "shots", "delivery", "member")
@@ -28,7 +28,7 @@ SUPERVISION_COLUMNS = (
 )  # fmt: skip
 CSV_COLUMNS = (
     "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
-    "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
+    "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference", "not_comparable",
     "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "weight_files",
     "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS, *SIBLING_COLUMNS,
 )  # fmt: skip
@@ -111,7 +111,7 @@ def leaderboard_csv(material: Material, paper: Sequence[Reported]) -> str:
     writer.writerow(CSV_COLUMNS)
     reported = by_cell(paper)
     lines = [
-        _measured(row, metric, difference(row, metric.id, reported) if metric else None)
+        _measured(row, metric) | (_against_paper(row, metric, reported) if metric else {})
         for row in material.rows
         for metric in row.metrics or (None,)
     ]
@@ -155,7 +155,7 @@ def _whole(whole: WholeRow, material: Material) -> list[dict[str, Scalar]]:
     lines = []
     for member, row in whole.parts:
         for metric in row.metrics or (None,):
-            line = _measured(row, metric, None)
+            line = _measured(row, metric)
             line |= {"benchmark": whole.row.benchmark, "member": member}
             found = siblings.get((member or "", metric.id, metric.grid)) if metric else None
             if found is not None:
@@ -165,7 +165,18 @@ def _whole(whole: WholeRow, material: Material) -> list[dict[str, Scalar]]:
     return lines
 
 
-def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> dict[str, Scalar]:
+def _against_paper(
+    row: Row, metric: MetricSummary, reported: Mapping[tuple[str, str, str], Reported]
+) -> dict[str, Scalar]:
+    if metric.grid == "native":
+        return {}
+    return {
+        "paper_difference": difference(row, metric.id, reported),
+        "not_comparable": why_not_comparable(row, metric.id, reported),
+    }
+
+
+def _measured(row: Row, metric: MetricSummary | None) -> dict[str, Scalar]:
     ended = dict.fromkeys(each.status.value for each in row.without_result)
     line: dict[str, Scalar] = {
         "source": "measured",
@@ -200,7 +211,6 @@ def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> d
             "std": metric.std,
             "reason": metric.reason or metric.std_reason,
             "rank": metric.rank,
-            "paper_difference": points if metric.grid != "native" else None,
         }
     return line
 

@@ -52,14 +52,18 @@ _ROWS = (
             " Holm's correction over all pairs of a column; among simulated equal entries some lead"
             " was found in less than 5 of 100 columns. How likely each place is comes from 2,000"
             " joint resamples of patients and seeds."
-            " Ranks do not chain: that A ties with B and B with C does not make A and C tie."
+            " Ranks do not chain: that A ties with B and B with C does not make A and C tie. Leads do:"
+            " an entry below B is below all that are above B."
         ),
     ),
     Term(
         "tie",
         "Ties, “=”",
-        "Entries that cannot be told apart share a rank, and “=” stands beside it.",
-        "Each benchmark's page names, for every entry, those that it cannot be told from.",
+        "Entries that share a rank cannot be told apart; “=” says that there are others, of this rank"
+        " or the next, that it cannot be told from.",
+        "Each benchmark's page names, for every entry, those that it cannot be told from. With a wide"
+        " interval an entry has nobody above it for certain, and so a good rank, also where its score is"
+        " lower than that of another.",
     ),
     Term(
         "average-rank",

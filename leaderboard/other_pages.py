@@ -10,7 +10,7 @@ from harness.board.site_data import Material, TeamCount
 from harness.common.statuses import STATUS_TABLE, Status
 from leaderboard import cells, formats, words
 from leaderboard.cells import COST, NOT_RUN, Cell, Context
-from leaderboard.paper import Reported, difference, method_key
+from leaderboard.paper import Reported, difference, method_key, why_not_comparable
 from leaderboard.regime_pages import row_title
 from leaderboard.tables import (
     Group,
@@ -133,13 +133,15 @@ def _without_cost(group: Group) -> Group:
 
 
 def _has_value(line: Line) -> bool:
-    return any(cell.kind == "value" for group in line.cells for cell in group)
+    return any(cell.kind == "value" or cell.small for group in line.cells for cell in group)
 
 
 def _delta_cell(row: Row | None, metric_id: str, context: Context) -> Cell:
     made = cells.cell(row, metric_id, context)
     if row is None or made.kind != "value":
         return made
+    if bar := why_not_comparable(row, metric_id, context.reported):
+        return Cell(NOT_RUN, "none", small=f"not comparable: {bar}", title=bar)
     points = difference(row, metric_id, context.reported)
     reported = context.reported.get((method_key(row.title), row.benchmark, metric_id))
     measured = row.metric(metric_id, None) or row.metric(metric_id, "paper")

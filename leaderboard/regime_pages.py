@@ -24,13 +24,14 @@ from leaderboard.tables import (
     Board,
     Column,
     Group,
-    Line,
     Table,
     benchmark_page,
     board_key,
+    by_first_column,
     context_of,
     group_of,
     measured_lines,
+    order_told,
 )
 
 POOLED_COLUMNS = (
@@ -251,8 +252,22 @@ def _board(
         ]
         context = regime_context(material, view)
         lines = measured_lines(rows, groups, context)
+        if len(groups) == 1:
+            lines = by_first_column(lines)
         if groups:
-            tables.append(_table(f"{key}-{view}", view, f"{caption}, {shown}", groups, lines))
+            told = f"{caption}, {shown}"
+            order = order_told(lines, groups, has_average=False)
+            tables.append(
+                Table(
+                    f"{key}-{view}",
+                    view,
+                    told,
+                    tuple(groups),
+                    has_average=False,
+                    lines=lines,
+                    order=order,
+                )
+            )
     return Board(key, title, BOARDS[kind][1], tuple(tables), has_measured=True) if tables else None
 
 
@@ -260,12 +275,6 @@ def _anchor(rows: Sequence[Row]) -> str:
     """Anchor of a board: the regime as in the results, or its name."""
     regime = next((row.regime for row in rows if row.regime.name), rows[0].regime)
     return regime.label or regime.name or "no-regime"
-
-
-def _table(
-    key: str, view: str, caption: str, groups: Sequence[Group], lines: Sequence[Line]
-) -> Table:
-    return Table(key, view, caption, tuple(groups), has_average=False, lines=tuple(lines))
 
 
 def regime_context(material: Material, view: str) -> Context:
@@ -316,14 +325,17 @@ def _suite_table(key: str, view: str, wholes: Sequence[WholeRow], material: Mate
             for group in groups
         )
         lines.append(replace(line, cells=cells))
-    lines.sort(key=_line_order)
-    return _table(key, view, VIEWS[view][0], groups, lines)
-
-
-def _line_order(line: Line) -> tuple[bool, bool, float, str]:
-    """By the mean over the benchmarks, the highest first; unranked ones and those without last."""
-    cells = [made for group in line.cells for made in group if made.key is not None]
-    return bool(line.remarks), not cells, -float(cells[0].key or 0) if cells else 0.0, line.title
+    order = order_told(lines, groups[:1], has_average=False)
+    caption = VIEWS[view][0]
+    return Table(
+        key,
+        view,
+        caption,
+        tuple(groups),
+        has_average=False,
+        lines=by_first_column(lines),
+        order=order,
+    )
 
 
 def _groups(wholes: Sequence[WholeRow], view: str) -> list[Group]:

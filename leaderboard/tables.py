@@ -9,7 +9,7 @@ Trap: rows of the demonstration pack never share a table with the six.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.board.rows import NOT_APPLICABLE, Row
@@ -129,6 +129,8 @@ class Table:
     """Whether any line has an average rank."""
     lines: tuple[Line, ...]
     """Measured lines first, then those that wait, then the paper's."""
+    order: str = ""
+    """In which order the measured lines stand, in words."""
     is_grouped: bool = False
     """Whether headings divide the measured lines by their groups of methods."""
 
@@ -267,10 +269,47 @@ def _table(
     shown = {group.benchmark for group in groups}
     context = context_of(material, paper, view, has_overall=key == "six")
     measured = measured_lines([row for row in rows if row.benchmark in shown], groups, context)
+    has_average = any(line.average.kind == "value" for line in measured)
+    if len(groups) == 1:
+        measured = by_first_column(measured)
     by_group = sorted(measured, key=lambda line: METHODS_ORDER.index(line.methods))
     lines = (*by_group, *_waiting_lines(waiting, groups), *paper_lines(values, groups))
-    has_average = any(line.average.kind == "value" for line in measured)
-    return Table(f"{key}-{view}", view, caption, groups, has_average, lines, is_grouped=True)
+    return Table(
+        f"{key}-{view}",
+        view,
+        caption,
+        groups,
+        has_average,
+        lines,
+        order=order_told(measured, groups, has_average=has_average),
+        is_grouped=True,
+    )
+
+
+def by_first_column(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Lines over one group: those that may take a rank first, the highest number first, those
+    without a number last.
+    """
+    return tuple(sorted(lines, key=_first_column_order))
+
+
+def _first_column_order(line: Line) -> tuple[bool, bool, float]:
+    key = line.cells[0][0].key
+    return key is None, bool(line.remarks), -float(key or 0.0)
+
+
+def order_told(lines: Sequence[Line], groups: Sequence[Group], *, has_average: bool) -> str:
+    """In which order measured lines stand, in words; empty where there is nothing to order."""
+    if len(lines) < 2 or not groups:
+        return ""
+    if len(groups) == 1:
+        unqualified_first = (
+            ""
+            if len({bool(line.remarks) for line in lines}) < 2
+            else (", rows without a remark first")
+        )
+        return f"in order of {groups[0].columns[0].title}{unqualified_first}"
+    return f"in order of {'average rank, then of ' if has_average else ''}name"
 
 
 def _heading(line: Line) -> str:
@@ -347,8 +386,8 @@ def _line_order(rows: Sequence[Row], context: Context) -> tuple[object, ...]:
     return (
         average is None,
         average.average_rank if average else 0.0,
-        not any(row.ranked for row in rows),
         all(row.without_result for row in rows),
+        not any(row.ranked for row in rows),
         first.title.casefold(),
         first.entry,
         first.track,

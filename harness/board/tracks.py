@@ -33,6 +33,12 @@ OPEN_TRACK = "open track"
 DECLARED_ZERO_SHOT = "declared zero-shot"
 # Why a run with `native_map` takes no rank.
 EXTRA_MAP = "a map that its paper does not give"
+# Why a run takes no rank for the settings that it had.
+RANDOM_WEIGHTS, DEMO_SETTINGS, NO_PENALTY_IMAGES = (
+    "random weights",
+    "demo settings",
+    "no penalty images",
+)
 # Why a run takes no rank for its pretrained files: none of the committed table, or a maintainer's.
 UNPINNED, OWN_BACKBONE = "unpinned weights", "own backbone"
 # A table of hashes or weights hides in a binary or in a large file, not in reviewed text.
@@ -192,13 +198,13 @@ def unranked_reasons(
     """
     reasons = ["given model"] if has_given_model else []
     if has_random_weights(params):
-        reasons.append("random weights")
+        reasons.append(RANDOM_WEIGHTS)
     if has_extra_map(params):
         reasons.append(EXTRA_MAP)
     if params.get("penalty") == "none":  # EfficientAD without the images it is defined with
-        reasons.append("no penalty images")
+        reasons.append(NO_PENALTY_IMAGES)
     if preset == DEMO_PRESET:
-        reasons.append("demo settings")
+        reasons.append(DEMO_SETTINGS)
     if isolation == "none":
         reasons.append("not isolated")
     if "demo" in benchmarks:

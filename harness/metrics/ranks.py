@@ -4,8 +4,10 @@ The same patients are left out for all entries (`harness.metrics.jackknife`), so
 hard patient does to all cancels in their differences; the spread over an entry's seeds
 comes on top. Two entries differ when Student's t of their difference of means over seeds
 says so after Holm's correction over all pairs of the column: `pairs_of` gives difference,
-interval and p-value, and nothing else decides. rank = 1 + number of entries that are
-significantly better: no chains of ties. How stable the places are is counted on joint
+interval and p-value, and nothing else decides. Being better chains: where A is above B and B
+above C, A is above C, also where the one comparison of A and C does not show it (no error comes
+with that which was not in the two; so entries that share a rank are never told apart). rank =
+1 + number of entries that are better. Ties do not chain. How stable the places are is counted on joint
 bootstrap resamples of patients and seeds. Traps: an entry with one seed shows no spread
 over seeds, which the caller should say; where fewer than `LEAST_UNITS` patients bear a
 metric, all entries tie.
@@ -13,7 +15,7 @@ metric, all entries tie.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -44,11 +46,11 @@ class RankedEntry:
     interval: Interval | None
     """95 % interval of that mean over patients and seeds; None where too few patients bear it."""
     rank: int
-    """1 + number of entries that are significantly better."""
+    """1 + number of entries that are better."""
     better: tuple[str, ...]
-    """Entries that are significantly better."""
+    """Entries that are significantly better, by themselves or through others."""
     ties: tuple[str, ...]
-    """Entries that cannot be told from this one."""
+    """Entries that are neither better nor worse."""
     stability: tuple[float, ...]
     """Share of the resamples in which the mean takes place 1, 2, …; equal means share the best."""
 
@@ -114,17 +116,7 @@ def standings(
     """
     names = sorted(seeds)
     means = {name: mean_of_seeds(seeds[name]) for name in names}
-    better: dict[str, list[str]] = {name: [] for name in names}
-    ties: dict[str, list[str]] = {name: [] for name in names}
-    for pair in pairs_of(seeds):
-        if pair.is_real:
-            winner, loser = (
-                (pair.one, pair.other) if pair.difference > 0 else (pair.other, pair.one)
-            )
-            better[loser].append(winner)
-        else:
-            ties[pair.one].append(pair.other)
-            ties[pair.other].append(pair.one)
+    better = who_is_better(pairs_of(seeds), {name: mean.value for name, mean in means.items()})
     draws = [over_seeds(resampled[name], seed, place) for place, name in enumerate(names)]
     stability = _place_shares(np.stack(draws))
     found = [
@@ -134,12 +126,39 @@ def standings(
             interval=interval_of(means[name]),
             rank=1 + len(better[name]),
             better=tuple(sorted(better[name])),
-            ties=tuple(sorted(ties[name])),
+            ties=tuple(
+                other
+                for other in names
+                if other != name and other not in better[name] and name not in better[other]
+            ),
             stability=tuple(float(share) for share in shares),
         )
         for name, shares in zip(names, stability, strict=True)
     ]
     return tuple(sorted(found, key=lambda row: (row.rank, -row.mean, row.entry)))
+
+
+def who_is_better(
+    pairs: Iterable[ComparedPair], means: Mapping[str, float]
+) -> Mapping[str, frozenset[str]]:
+    """By entry, those that are better, by themselves or through others.
+
+    (Where all have as many seeds nobody is better through others alone; degrees of freedom that differ
+    make it possible.)
+
+    Args:
+        pairs: every pair of a column.
+        means: by entry, its mean.
+    """
+    direct: dict[str, set[str]] = {name: set() for name in means}
+    for pair in pairs:
+        if pair.is_real:
+            is_first = pair.difference > 0
+            direct[pair.other if is_first else pair.one].add(pair.one if is_first else pair.other)
+    found: dict[str, frozenset[str]] = {}
+    for name in sorted(means, key=lambda name: -means[name]):  # whoever is better came before
+        found[name] = frozenset(direct[name]).union(*(found[each] for each in direct[name]))
+    return found
 
 
 def over_seeds(rows: Sequence[Rows], seed: int, place: int) -> Rows:

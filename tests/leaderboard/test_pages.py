@@ -414,3 +414,22 @@ def test_headings_divide_the_front_page_where_there_is_more_than_one_group(build
     assert headings(new, old, grey) == [
         "BMAD’s fifteen", "- STFPM", "Since", "- Dinomaly", "Trivial baselines and look-ups", "- Mean grey",
     ]  # fmt: skip
+
+
+def test_without_ranks_rows_stand_by_their_score_and_the_caption_says_so(build_site, make_record):
+    def run(entry, score=0.5, **options):
+        metrics = {("image_auroc", None): score}
+        return make_record(
+            entry=entry, title=entry.title(), benchmark="demo", metrics=metrics, **options
+        )
+
+    records = [
+        run("aaa", status=Status.CRASHED),
+        run("alpha", 0.7, ranked=False, unranked_reason="demonstration pack"),
+        run("beta", 0.9, ranked=False, unranked_reason="demonstration pack"),
+    ]
+    index = (build_site(records) / "index.html").read_text()
+    table = index[index.index('id="demo-localisation"') :]
+    places = [table.index(f">{name}</a>") for name in ("Beta", "Alpha", "Aaa")]
+    assert places == sorted(places)
+    assert "in order of Image AUROC" in table

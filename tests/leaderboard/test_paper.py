@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.board.rows import summarise
-from leaderboard.paper import by_cell, difference, method_key, read_paper
+from harness.records.regime import ONE_CLASS, Regime
+from leaderboard.paper import by_cell, difference, method_key, read_paper, why_not_comparable
 
 
 def test_all_methods_benchmarks_and_metrics_are_there():
@@ -52,3 +55,23 @@ def test_differences_use_the_papers_grid_or_image_metrics(make_record):
     assert difference(unknown, "image_auroc", reported) is None
     native_only = summarise([make_record(metrics={("pixel_pro", "native"): 0.9})])[0]
     assert difference(native_only, "pixel_pro", reported) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"params": {"weights": "random"}}, "random weights"),
+        ({"entry__preset": "demo"}, "demo settings"),
+        ({"regime": Regime(name="few-shot", shots=4)}, "another regime"),
+    ],
+)
+def test_a_run_of_another_kind_than_the_papers_is_not_compared_with_it(
+    make_record, changed, reason
+):
+    reported = by_cell(read_paper())
+    row = summarise([make_record(**changed)])[0]
+    assert why_not_comparable(row, "image_auroc", reported) == reason
+    assert difference(row, "image_auroc", reported) is None
+    assert why_not_comparable(row, "image_ap", reported) is None  # the paper has none
+    own = replace(row, regime=ONE_CLASS, unranked_reason="own settings, not isolated")
+    assert why_not_comparable(own, "image_auroc", reported) == "own settings"

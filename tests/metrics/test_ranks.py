@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.metrics.jackknife import Spread
-from harness.metrics.ranks import RankedEntry, pairs_of, standings
+from harness.metrics.ranks import ComparedPair, RankedEntry, pairs_of, standings, who_is_better
 from harness.metrics.table import RANKED
 
 PATIENTS = 400
@@ -47,6 +47,35 @@ def test_a_lead_beyond_the_error_is_a_rank_and_a_small_one_a_tie() -> None:
     assert rows["a"].ties == ("b",)
     assert rows["c"].stability[2] == pytest.approx(1.0, abs=1e-3)
     assert rows["a"].interval.low < 0.9 < rows["a"].interval.high
+
+
+def test_a_lead_over_one_that_leads_is_a_lead() -> None:
+    """Alone, b and c would share rank 2, although b is above c."""
+
+    def pair(one: str, other: str, p: float) -> ComparedPair:
+        return ComparedPair(one, other, means[one] - means[other], None, p, p)
+
+    means = {"a": 0.93, "b": 0.92, "c": 0.91}
+    pairs = [pair("a", "b", 0.01), pair("b", "c", 0.01), pair("a", "c", 0.2)]
+    assert who_is_better(pairs, means) == {"a": set(), "b": {"a"}, "c": {"a", "b"}}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_shares_a_rank_cannot_be_told_apart(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(0, 0.05, PATIENTS)
+    spread = {name: float(rng.choice([0.005, 0.05, 0.3])) for name in "abcdefgh"}
+    moves = {n: shared + rng.normal(0, wide, PATIENTS) for n, wide in spread.items()}
+    values = {name: [float(rng.uniform(0.88, 0.92))] for name in spread}
+    real = {(p.one, p.other) for p in pairs_of(spreads(values, moves)) if p.is_real}
+    rows = ranked(values, moves)
+    for one in rows:
+        for other in rows:
+            if one.rank == other.rank and one is not other:
+                assert other.entry in one.ties
+                assert (one.entry, other.entry) not in real
+        assert set(one.better).isdisjoint(one.ties)
+        assert one.rank == 1 + len(one.better)
 
 
 def test_unpaired_errors_would_hide_what_the_same_patients_show() -> None:
