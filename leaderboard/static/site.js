@@ -56,17 +56,60 @@
 
   // ---- sorting --------------------------------------------------------------------------
 
+  // By key of a column, "Brain MRI: Image AUROC": where its group's head is not in sight.
+  function columnNames(table) {
+    var names = {};
+    var second = Array.prototype.slice.call(table.tHead.rows[1].cells);
+    Array.prototype.forEach.call(table.tHead.rows[0].cells, function (header) {
+      if (header.dataset.key) { names[header.dataset.key] = header.textContent.trim(); return; }
+      second.splice(0, header.colSpan).forEach(function (column) {
+        names[column.dataset.key] = header.textContent.trim() + ": " + column.textContent.trim();
+      });
+    });
+    return names;
+  }
+
+  // A card a row, where the window is too narrow for columns: each cell says what it is, and a list
+  // stands in for the heads that sort.
+  function prepareCards(table) {
+    var isOfOne = list(table, "th[data-group]").length === 1;
+    var chooser = document.createElement("select");
+    chooser.append(new Option("the page's order", ""));
+    table.sortable.forEach(function (header) {
+      var key = header.dataset.key;
+      var name = isOfOne ? header.textContent.trim() : table.names[key];
+      chooser.append(new Option(name, key));
+      table.lines.forEach(function (line) { line.cells[table.places[key]].dataset.label = name; });
+    });
+    chooser.addEventListener("change", function () {
+      var state = readState();
+      var header = table.sortable.find(function (each) { return each.dataset.key === chooser.value; });
+      state.sort = chooser.value;
+      state.dir = header ? firstDirection(header) : "";
+      writeState(state);
+      apply(state);
+    });
+    var label = document.createElement("label");
+    label.className = "field sorter";
+    label.append("Order by", chooser);
+    table.chooser = chooser;
+    table.classList.add("stacked");
+    table.parentNode.before(label);
+  }
+
   function prepare(table) {
     table.lines = list(table, "tbody tr[data-source]");
     table.headings = list(table, "tbody tr.heading");
     table.lines.forEach(function (line) { line.section = line.parentNode; });
     table.sortable = list(table, "th[data-key]");
     table.places = positions(table);
+    table.names = columnNames(table);
+    prepareCards(table);
     table.sortable.forEach(function (header) {
       var button = document.createElement("button");
       button.type = "button";
       // It lies over the head, whose text stays where it is: print repeats texts, not buttons.
-      button.setAttribute("aria-label", "Sort by " + header.textContent.trim());
+      button.setAttribute("aria-label", "Sort by " + table.names[header.dataset.key]);
       header.appendChild(button);
       button.addEventListener("click", function () {
         var state = readState();
@@ -113,6 +156,7 @@
         header.removeAttribute("aria-sort");
       }
     });
+    table.chooser.value = chosen ? state.sort : "";
     var lines = table.lines.slice();
     if (chosen) {
       var position = table.places[state.sort];

@@ -105,6 +105,15 @@ def test_a_table_can_be_sorted_by_keyboard_alone(visit, example_site):
     assert page.get_attribute(f"{TABLE} th[data-key='average']", "aria-sort") == "descending"
 
 
+def test_a_button_that_sorts_names_the_benchmark_of_its_column(visit, example_site):
+    page = visit().open(example_site / "index.html")
+    named = page.locator(f"{TABLE} th button").evaluate_all(
+        "all => all.map(e => e.getAttribute('aria-label'))"
+    )
+    assert "Sort by Brain MRI: Image AUROC" in named
+    assert len(set(named)) == len(named)
+
+
 def test_the_first_tab_stop_leads_past_the_head(visit, example_site):
     page = visit().open(example_site / "index.html")
     page.keyboard.press("Tab")
@@ -232,7 +241,11 @@ def test_every_row_has_an_address_that_shows_it(visit, example_site):
         row = page.locator(f"[id='{link}']")
         assert row.is_visible()
         box = row.bounding_box()
-        assert 0 <= box["y"] <= 800
+        heads = row.evaluate(
+            "e => Math.max(...[...e.closest('table').tHead.querySelectorAll('th')]"
+            ".map(th => th.getBoundingClientRect().bottom))"
+        )
+        assert heads <= box["y"] <= 800
         ground = row.locator("th").evaluate("e => getComputedStyle(e).backgroundColor")
         assert ground != page.locator(SHOWN + " th").last.evaluate(
             "e => getComputedStyle(e).backgroundColor"
@@ -293,13 +306,36 @@ def test_no_page_is_wider_than_its_window(visit, example_site, width):
         assert wide <= 0, (name, wide)
 
 
-def test_on_a_phone_the_first_column_stays_in_sight(visit, example_site):
-    page = visit(viewport={"width": 390, "height": 844}).open(example_site / "index.html")
+def test_in_a_narrow_window_the_first_column_stays_in_sight(visit, example_site):
+    page = visit(viewport={"width": 640, "height": 844}).open(example_site / "index.html")
     region = page.locator(f".scroll:has({TABLE})")
     region.evaluate("e => e.scrollLeft = 600")
     cell = page.locator(SHOWN + " th").first.bounding_box()
     assert abs(cell["x"] - region.bounding_box()["x"]) < 2
-    assert cell["width"] < 390 / 2
+    assert cell["width"] < 640 / 2
+
+
+def test_on_a_phone_a_row_is_a_card_whose_values_say_what_they_are(visit, example_site):
+    page = visit(viewport={"width": 390, "height": 844}).open(example_site / "index.html")
+    line = page.locator(SHOWN).first
+    cell = line.locator("td[data-label='Brain MRI: Pixel AUROC']")
+    said = cell.evaluate("e => getComputedStyle(e, '::before').content")
+    assert said == '"Brain MRI: Pixel AUROC"'
+    assert all(0 <= box["x"] and box["x"] + box["width"] <= 390 for box in boxes(line))
+    page.get_by_label("Order by").first.select_option(label="Brain MRI: PRO")
+    values = page.locator(SHOWN).evaluate_all(
+        "all => all.map(e => e.querySelector(\"td[data-label='Brain MRI: PRO']\").dataset.k)"
+    )
+    numbers = [float(value) for value in values if value]
+    assert len(numbers) > 5
+    assert numbers == sorted(numbers, reverse=True)
+    assert "sort=brain.pixel_pro" in page.url
+
+
+def boxes(line):
+    """Where the cells of a row are that are in sight."""
+    cells = line.locator("td")
+    return [box for each in cells.all() if (box := each.bounding_box()) is not None]
 
 
 def luminance(colour):
