@@ -114,7 +114,12 @@ def _add(
     from harness.board import curves
     from harness.common.paths import PUBLISHED_RECORDS, REPOSITORY
     from harness.entries.reviewed import protected_branch
-    from harness.publishing.publication import publish_comparisons, publish_run, publish_siblings
+    from harness.publishing.publication import (
+        publish_comparisons,
+        publish_log,
+        publish_run,
+        publish_siblings,
+    )
     from harness.records.store import Store, read_record
 
     source, target = Store(options.results), Store(options.records or PUBLISHED_RECORDS)
@@ -150,6 +155,8 @@ def _add(
     for publish in (publish_comparisons, publish_siblings):
         for written in publish(source, target, known=known):
             tell(written, is_new=True)
+    for written in publish_log(target, known=known):
+        tell(written, is_new=True)
     if options.json:
         cli.say_json(done)
     return StoreUnusable.exit_code if refused else 0

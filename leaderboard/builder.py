@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from harness.board.change_log import log_bytes
 from harness.board.comparison import comparison_bytes, without_numbers
 from harness.board.public_rows import published
 from harness.board.rows import Row
@@ -42,6 +43,7 @@ from leaderboard.publishing import publish
 from leaderboard.regime_pages import SWITCH, RegimePage, regime_pages
 from leaderboard.runs import NUMBERS, TEXTS
 from leaderboard.tables import boards
+from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
 STATIC = ("site.css", "site.js")
@@ -146,6 +148,7 @@ class _Site:
                 runs=sum(len(row.seeds) for row in every_row),
                 teams=team_lines(material.teams),
             ),
+            PAGE: self._render("updates.html", page=updates(material.log, every_row)),
             "guide.html": self._render("guide.html", chapters=guide.chapters(material.definitions)),
         }
         texts |= {page.path: self._regime(page) for page in regimes}
@@ -211,7 +214,13 @@ def _downloads(
     version: str,
     commit: str | None,
 ) -> dict[str, str]:
+    by_entry: dict[str, list[Row]] = {}
+    for row in _every_row(material):
+        by_entry.setdefault(row.entry, []).append(row)
     texts = {
+        "data/log.json": log_bytes(material.log).decode(),
+        FEED: feed(material.log, words.SITE_TITLE),
+        **{badge_path(entry): badge(rows, words.SITE_TITLE) for entry, rows in by_entry.items()},
         "data/leaderboard.json": leaderboard_json(material, paper, version=version, commit=commit),
         "data/leaderboard.csv": leaderboard_csv(material, paper),
     }

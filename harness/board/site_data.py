@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
+from harness.board.change_log import ChangeLog
 from harness.board.comparison import Comparison
 from harness.board.few_shot_curves import FewShotCurve
 from harness.board.rows import Row
@@ -345,6 +346,8 @@ class Material:
     """By pack; of open packs alone."""
     definitions: Mapping[str, str] = field(default_factory=dict)
     """By metric, its exact definition in one sentence."""
+    log: ChangeLog = field(default_factory=ChangeLog)
+    """What came, changed and went among the published rows."""
     paper: tuple[Reported, ...] | None = None
     """The paper's values; None reads those of the project."""
     is_made_up: bool = False

@@ -6,6 +6,7 @@
     leaderboard/records/<benchmark>/datacard.json                    open packs alone
     leaderboard/records/comparisons/<benchmark>.json                 of a hidden pack without its numbers
     leaderboard/records/comparisons/siblings/<suite>@unified/<entry>.json     unified less one-class
+    leaderboard/records/log.json                                     what came, changed and went, by date
 
 What a pull request may change of them is held by `pull_request.py`.
 """
@@ -15,9 +16,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from harness.benchmarks.known import known_releases
+from harness.board.change_log import changes_since, extend_log, read_log
 from harness.board.comparison import (
     comparison_bytes,
     comparison_path,
@@ -145,6 +148,16 @@ def publish_siblings(
     before = {path: path.read_bytes() for path in paths if path.is_file()}
     differences_of_all(wholes, records, [source, target])
     return [path for path in paths if path.is_file() and path.read_bytes() != before.get(path)]
+
+
+def publish_log(
+    target: Store, *, known: KnownReleases | None = None, day: date | None = None
+) -> list[Path]:
+    """Tell in the log what differs from its end; today (UTC) unless `day` says otherwise."""
+    shown = under_known_names(target.records(), known or known_releases())
+    day = day or datetime.now(tz=UTC).date()
+    changes = changes_since(read_log(target.root), shown, withdrawals(), day)
+    return [extend_log(target, changes)] if changes else []
 
 
 def _ranked(store: Store, known: KnownReleases) -> dict[str, tuple[Record, ...]]:

@@ -19,17 +19,26 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from harness.benchmarks.known import known_releases
+from harness.board.change_log import (
+    LOG,
+    ChangeLog,
+    log_bytes,
+    log_problems,
+    parse_log,
+    read_log,
+)
 from harness.board.comparison import COMPARISONS_FOLDER, read_comparison, read_comparisons
 from harness.board.reviews import Review, review
 from harness.board.rows import ranked_records, with_withdrawals
 from harness.board.sibling_files import SIBLINGS_FOLDER, read_siblings
 from harness.common.disclosure import Artefact, may_leave
-from harness.common.errors import HarnessError, UsageError
+from harness.common.errors import HarnessError, StoreUnusable, UsageError
 from harness.common.foreign_text import one_line
 from harness.common.toml_text import BadToml, parse_toml
 from harness.entries.reviewed import Reviewed, protected_branch
@@ -213,6 +222,7 @@ class PullRequest:
         _, kind = _classify(change.published)
         names = {"record": "records", "card": "data cards", "gallery": "pictures"}
         names |= {"comparison": "comparisons", "siblings": "differences to one-class siblings"}
+        names |= {"log": "log of changes"}
         return names.get(kind, kind)
 
     def _derived(self, changes: list[Change]) -> Iterator[str]:
@@ -317,6 +327,8 @@ class PullRequest:
             yield from self._of_record(record, match)
         elif kind in ("curves", "gallery"):
             yield from self._of_picture(kind, match, path)
+        elif kind == "log":
+            read_log(path.parent)
         elif kind == "card":
             yield from _card_problems(path, match["benchmark"], self.known)
 
@@ -410,8 +422,26 @@ class PullRequest:
                     f"{RECORDS}/comparisons/{benchmark}.json: {problem}"
                     for problem in comparison_problems(comparison, ranked.get(benchmark, ()))
                 )
-        shown = with_withdrawals(under_known_names(records, self.known), reasons)
-        yield from self._of_siblings(changed, shown)
+        shown = under_known_names(records, self.known)
+        yield from self._of_siblings(changed, with_withdrawals(shown, reasons))
+        yield from self._of_log(shown, reasons)
+
+    def _of_log(self, records: Sequence[Record], withdrawn: Mapping[str, str]) -> Iterator[str]:
+        """Of what the log tells of the rows, against the base and the records."""
+        try:
+            base = parse_log(
+                self._file_at(self._fork, f"{RECORDS}/{LOG}") or log_bytes(ChangeLog())
+            )
+            found = log_problems(
+                base,
+                read_log(self.records.root),
+                records,
+                withdrawn,
+                datetime.now(tz=UTC).date(),
+            )
+            yield from (f"{RECORDS}/{LOG}: {problem}" for problem in found)
+        except (ValueError, StoreUnusable) as error:
+            yield f"{RECORDS}/{LOG}: {error}"
 
     def _of_siblings(self, changed: set[str], records: Sequence[Record]) -> Iterator[str]:
         """Of the differences to one-class siblings that it brings."""
@@ -520,7 +550,7 @@ class PullRequest:
 
 
 def _classify(path: str) -> tuple[re.Match[str] | None, str]:
-    """What a file is by its place: record, curves, gallery, card, comparison or siblings."""
+    """What a file is by its place: record, curves, gallery, card, comparison, siblings, log."""
     forms = (
         ("record", re.compile(_RUN.pattern + r"\.json")),
         ("curves", re.compile(_RUN.pattern + r"\.curves\.json")),
@@ -528,10 +558,11 @@ def _classify(path: str) -> tuple[re.Match[str] | None, str]:
         ("card", _CARD),
         ("comparison", _COMPARISON),
         ("siblings", _SIBLINGS),
+        ("log", re.compile(re.escape(LOG))),
     )
     for kind, form in forms:
         match = form.fullmatch(path)
-        is_beside = kind in ("comparison", "siblings")
+        is_beside = kind in ("comparison", "siblings", "log")
         if match is not None and (is_beside or match["benchmark"] != "comparisons"):
             return match, kind
     return None, ""

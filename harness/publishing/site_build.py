@@ -97,6 +97,7 @@ def gather(
     """
     from harness.benchmarks.known import known_releases
     from harness.board import curves, gallery, overall_ranks
+    from harness.board.change_log import read_log
     from harness.board.comparison import without_numbers
     from harness.board.data_card_files import read_verified_packs
     from harness.board.other_regimes import is_usual, other_regimes
@@ -162,6 +163,7 @@ def gather(
             for name, card in read_verified_packs(folder, known).items()
         },
         definitions=metric_definitions(),
+        log=read_log(published),
     )
 
 

@@ -321,7 +321,7 @@ def test_on_a_phone_a_row_is_a_card_whose_values_say_what_they_are(visit, exampl
     cell = line.locator("td[data-label='Brain MRI: Pixel AUROC']")
     said = cell.evaluate("e => getComputedStyle(e, '::before').content")
     assert said == '"Brain MRI: Pixel AUROC"'
-    assert all(0 <= box["x"] and box["x"] + box["width"] <= 390 for box in boxes(line))
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes(line))
     page.get_by_label("Order by").first.select_option(label="Brain MRI: PRO")
     values = page.locator(SHOWN).evaluate_all(
         "all => all.map(e => e.querySelector(\"td[data-label='Brain MRI: PRO']\").dataset.k)"

@@ -42,7 +42,7 @@ def test_an_open_run_is_published_unchanged_with_its_curves_and_passes_the_check
     arguments = ["check", "--base", "origin/main", "--repository", str(fork)]
     assert publish.main([*arguments, "--maintainer"]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0] == "changed: 1 curves, 1 records"
+    assert told[0] == "changed: 1 curves, 1 log of changes, 1 records"
     assert told[1].startswith("1 records: schema, hashes and run keys agree")
     assert told[2].startswith(
         "1 records: identity, method hash and settings derived from baselines/p"

@@ -7,8 +7,10 @@ touches a results folder, and `Material.is_made_up` makes every page and downloa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 
+from harness.board.change_log import ChangeLog, changes_since
 from harness.board.comparison import without_numbers
 from harness.board.example.curves import curves, has_curves
 from harness.board.example.forge import made_up_releases
@@ -24,6 +26,7 @@ from harness.records.record import Record
 from harness.records.releases import under_known_names
 
 SEEDS = 5
+FIRST_DAY = date(2026, 1, 5)
 # Trivial entries and the canary come last.
 OTHERS = 4
 # What the paper's tables hold, which the example imitates for its first methods.
@@ -70,9 +73,23 @@ def made_up(
         ),
         cards=cards,
         definitions=definitions,
+        log=_log(records),
         paper=tuple(_reported(invented[:8])),
         is_made_up=True,
     )
+
+
+def _log(records: Sequence[Record]) -> ChangeLog:
+    """Entries came one a week, with fewer seeds at first; one was withdrawn."""
+    log, shown = ChangeLog(), []
+    entries = list(dict.fromkeys(record.entry.name for record in records))
+    for week, entry in enumerate(entries):
+        shown += [each for each in records if each.entry.name == entry and each.seed < SEEDS - 1]
+        withdrawn = {entries[1]: "its authors found an error"} if 5 <= week < 9 else {}
+        day = FIRST_DAY + timedelta(weeks=week)
+        log = ChangeLog(changes=(*log.changes, *changes_since(log, shown, withdrawn, day)))
+    last = FIRST_DAY + timedelta(weeks=len(entries))
+    return ChangeLog(changes=(*log.changes, *changes_since(log, records, {}, last)))
 
 
 def _records(invented: Sequence[Method]) -> Iterator[Record]:
