@@ -47,7 +47,7 @@ def test_an_open_run_is_published_unchanged_with_its_curves_and_passes_the_check
     assert told[2].startswith(
         "1 records: identity, method hash and settings derived from baselines/p"
     )
-    assert told[3:] == ["new: patchcore on brain", "2 changed files, 0 problems"]
+    assert told[3:] == ["new: patchcore on brain", "3 changed files, 0 problems"]
     assert add(fork, tmp_path / "results") == 0
     assert "published before" in capsys.readouterr().out
     index = build_site(tmp_path / "none", tmp_path / "site", published=fork / RECORDS, known=KNOWN)
@@ -66,7 +66,7 @@ def test_a_hidden_run_is_published_in_its_public_form_with_bare_ranks(fork, run,
     assert record.public is not None
     assert record != read_record(private)
     names = {path.name for path in published.root.rglob("*.*")} - {"README.md"}
-    assert names == {"seed-0.json", "brain.json"}
+    assert names == {"seed-0.json", "brain.json", "log.json"}
     assert problems(fork) == []
     found = read_comparisons(published.root)["brain"]
     assert found.is_current(published.records())
