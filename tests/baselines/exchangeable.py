@@ -18,9 +18,9 @@ SETTINGS: dict[str, dict[str, object]] = {
     "rd4ad": {"batch_size": 8, "epochs": 4, "checkpoint_every_epochs": 2},
     "supersimplenet": {"batch_size": 8},
     "recontrast": {
-        "batch_size": 16,
+        "batch_size": 8,
         "epochs": 4,
-        "steps_per_epoch": 4,
+        "steps_per_epoch": 20,
         "checkpoint_every_epochs": 2,
     },
     "uniad": {"learning_rate": 0.001},

