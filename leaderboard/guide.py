@@ -232,6 +232,20 @@ _VALUES = (
         ),
     ),
     Term(
+        "energy",
+        "Energy",
+        "Joules of the whole GPU, and of all processor packages, by the machine's own counters.",
+        (
+            "The GPU's is NVML's total energy counter, the processor's the kernel's RAPL counters, which"
+            " only root may read on most machines and which leave the memory out. A counter knows no"
+            " programs: idle power, the harness and whatever else ran there are in the number, and"
+            " `shared` marks a row beside whose runs others were seen. Per image it is the mean over"
+            " the timed test images, with what the harness does between two of them; per training"
+            " the whole train session. Where a counter cannot be read the number is absent and the"
+            " reason stands beside it."
+        ),
+    ),
+    Term(
         "grid",
         "Native and 256 × 256",
         "Pixels are scored on the image as delivered (the headline) and on the paper's grid.",
