@@ -166,11 +166,11 @@ def gather(
 
 
 def metric_definitions() -> dict[str, str]:
-    """The exact definition of every metric, by name."""
+    """The exact definition of every metric, by name, and what is to be known of its intervals."""
     from harness.metrics import METRICS
     from harness.metrics.suite_table import SUITE_METRICS
 
-    told = {name: metric.definition for name, metric in METRICS.items()}
+    told = {name: metric.explained for name, metric in METRICS.items()}
     return told | {name: metric.definition for name, metric in SUITE_METRICS.items()}
 
 
