@@ -15,7 +15,7 @@ NA = "NA"
 NOT_MEANT = "\N{EN DASH}"
 SHARED = "shared with other runs or programs"
 HEADS = (
-    "GPU, per image", "processor, per image", "GPU, training", "processor, training",
+    "GPU, per image", "Processor, per image", "GPU, training", "Processor, training",
 )  # fmt: skip
 
 

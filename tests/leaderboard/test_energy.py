@@ -85,16 +85,23 @@ def test_of_a_hidden_pack_two_digits_are_told(make_record):
     assert (row.processor_joules_per_image, row.processor_train_joules) == (2.3, 1.2e6)
 
 
-@pytest.mark.parametrize("page", ["cost.html", "benchmarks/brain.html"])
+@pytest.mark.parametrize(
+    ("benchmark", "page"), [("brain", "cost.html"), ("harbour", "benchmarks/harbour.html")]
+)
 def test_the_table_has_the_least_first_a_dash_for_what_was_not_meant_and_na_for_what_is_missing(
-    build_site, make_record, two_seeds, page
+    build_site, make_record, two_seeds, benchmark, page
 ):
     on_cpu = make_record(entry="padim", title="PaDiM", energy=[part("processor", 3.0, 900.0)])
     frugal = make_record(
         entry="stfpm", title="STFPM", energy=[part("gpu", 9.994, 1e5), part("processor", None)]
     )
     silent = make_record(entry="cfa", title="CFA", energy=[part("processor", None)])
-    html = (build_site([*two_seeds, on_cpu, frugal, silent]) / page).read_text()
+    records = [
+        each.model_copy(update={"pack": each.pack.model_copy(update={"benchmark": benchmark})})
+        for each in (*two_seeds, on_cpu, frugal, silent)
+    ]
+    folder = build_site(records)
+    html = (folder / page).read_text()
     head, *lines = table_of(html)
     assert head == ["Method", *energy.HEADS, "Remarks"]
     missing = f"processor: {ROOT_ALONE}"
@@ -104,6 +111,11 @@ def test_the_table_has_the_least_first_a_dash_for_what_was_not_meant_and_na_for_
         ["PaDiM", "–", "3.00 J", "–", "900 J", ""],
     ]
     assert "guide.html#energy" in html
+    if page == "cost.html":  # the benchmark's own page would be too large with it
+        own = (folder / "benchmarks/brain.html").read_text()
+        assert table_of(own) == []
+        assert 'href="../cost.html#energy-brain"' in own
+        assert 'id="energy-brain"' in html
 
 
 def test_where_nothing_was_counted_there_is_no_table(build_site, make_record):
