@@ -129,7 +129,7 @@ def _metrics(_root: Path | None, _results: Path) -> Rows:
             "metric": metric.id,
             "level": metric.level,
             "better": metric.direction,
-            "definition": metric.definition,
+            "definition": metric.explained if isinstance(metric, Metric) else metric.definition,
         }
         for metric in every
     ]

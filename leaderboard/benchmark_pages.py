@@ -22,6 +22,7 @@ from leaderboard.benchmark_regimes import (
 )
 from leaderboard.charts import Figure
 from leaderboard.downloads import row_key
+from leaderboard.energy import EnergyLine, energy_lines
 from leaderboard.entry_pages import Fact
 from leaderboard.figures import Line as CurveLine
 from leaderboard.galleries import Album, Exhibit, hard_exhibits, side_by_side_path
@@ -194,6 +195,8 @@ class BenchmarkPage:
     """Legend of the curves."""
     cost: Figure | None
     """Seconds, AUROC and GPU memory."""
+    energy: tuple[EnergyLine, ...]
+    """The rows that any energy is known of."""
     hard: tuple[Exhibit, ...]
     """The hardest images."""
     side_by_side: str
@@ -243,6 +246,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         curves=figures.curve_figures(name, lines),
         choices=_choices(lines),
         cost=figures.cost_figure(f"cost-{formats.file_stem(name).replace('.', '-')}", name, rows),
+        energy=energy_lines(rows),
         hard=hard_exhibits(material.hardest.get(name, ()), material, album),
         side_by_side=side_by_side_path(name) if pictured else "",
         no_pictures="" if pictured else _no_pictures(card, rows, is_hidden=is_hidden),

@@ -35,6 +35,7 @@ from leaderboard.downloads import (
     record_text,
     row_key,
 )
+from leaderboard.energy import HEADS as ENERGY_HEADS
 from leaderboard.entry_pages import OVERVIEW, entry_pages
 from leaderboard.galleries import Album, side_by_side
 from leaderboard.other_pages import against_paper, status_groups, team_lines
@@ -275,6 +276,7 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         is_made_up=material.is_made_up,
         run_numbers=NUMBERS,
         run_texts=TEXTS,
+        energy_heads=ENERGY_HEADS,
         tracks=words.TRACKS,
         families=words.FAMILIES,
         method_groups=words.METHOD_GROUPS,

@@ -89,7 +89,7 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
         badge=badge,
         place=place,
         title=title,
-        below=context.not_above_trivial.get((row.benchmark, row.entry, row.track, metric_id), ""),
+        below=context.not_above_trivial.get((row.place, row.entry, row.track, metric_id), ""),
     )
 
 

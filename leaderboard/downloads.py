@@ -26,11 +26,15 @@ SIBLING_COLUMNS = ("one_class", "one_class_difference", "one_class_low", "one_cl
 SUPERVISION_COLUMNS = (
     "labels", "shots_normal", "shots_abnormal", "foreign_labels", "contamination",
 )  # fmt: skip
+ENERGY_COLUMNS = (
+    "gpu_joules_per_image", "processor_joules_per_image", "gpu_train_joules", "processor_train_joules",
+    "is_energy_shared", "energy_gaps",
+)  # fmt: skip
 CSV_COLUMNS = (
     "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
     "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference", "not_comparable",
     "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "weight_files",
-    "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS, *SIBLING_COLUMNS,
+    *ENERGY_COLUMNS, "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS, *SIBLING_COLUMNS,
 )  # fmt: skip
 SIBLING_KEY = ("place", "entry", "track", "isolation")
 Scalar = str | int | float | bool | None
@@ -195,6 +199,12 @@ def _measured(row: Row, metric: MetricSummary | None) -> dict[str, Scalar]:
         "seconds_less_echo": row.seconds_less_echo,
         "peak_gpu_mib": row.peak_gpu_mib,
         "peak_ram_mib": row.peak_ram_mib,
+        "gpu_joules_per_image": row.gpu_joules_per_image,
+        "processor_joules_per_image": row.processor_joules_per_image,
+        "gpu_train_joules": row.gpu_train_joules,
+        "processor_train_joules": row.processor_train_joules,
+        "is_energy_shared": row.is_energy_shared,
+        "energy_gaps": "; ".join(row.energy_gaps),
         "weights": row.weights,
         "weight_files": "; ".join(row.weight_files),
         "identity": " ".join(row.identities),

@@ -82,6 +82,18 @@ def memory(mebibytes: float) -> str:
     return f"{mebibytes:.0f} MiB"
 
 
+def energy(joules: float) -> str:
+    """Energy in J, kJ or MJ, three significant digits from 1 J on."""
+    for unit, size in (("MJ", 1e6), ("kJ", 1e3)):
+        if joules >= size * 0.9995:  # what rounds to 1000 of the smaller unit is told in the larger
+            return f"{_three_digits(joules / size)} {unit}"
+    return f"{_three_digits(joules)} J"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
+
+
 def short_hash(value: str) -> str:
     """The first twelve digits of a hash, without what stands before them."""
     return value.rpartition(":")[2][:12]

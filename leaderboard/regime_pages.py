@@ -278,9 +278,8 @@ def _anchor(rows: Sequence[Row]) -> str:
 
 
 def regime_context(material: Material, view: str) -> Context:
-    """No values of the paper, which has one-class alone, nor what was found of one-class rows."""
-    context = context_of(material, (), view, has_overall=False)
-    return replace(context, not_above_trivial={})
+    """No values of the paper, which has one-class alone, nor average ranks."""
+    return context_of(material, (), view, has_overall=False)
 
 
 def _suite_boards(wholes: Sequence[WholeRow], material: Material) -> tuple[Board, ...]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from harness.records.record import Record
 from leaderboard import formats, sparks, words
 from leaderboard.downloads import record_path
+from leaderboard.energy import run_energy
 
 NA = "NA"
 
@@ -57,7 +58,7 @@ class TrainingLine:
 NUMBERS = (
     "median", "90 %", "99 %", "warm-up", "start-up", "training", "whole run", "peak RAM", "peak GPU memory",
 )  # fmt: skip
-TEXTS = ("maps", "machine", "started (UTC)")
+TEXTS = ("energy", "maps", "machine", "started (UTC)")
 
 
 def run_lines(records: Sequence[Record]) -> tuple[RunLine, ...]:
@@ -90,7 +91,12 @@ def _run_line(record: Record, longest: float) -> RunLine:
             NA if cost.peak_ram_mib is None else formats.memory(cost.peak_ram_mib),
             NA if cost.peak_gpu_mib is None else formats.memory(cost.peak_gpu_mib),
         ),
-        texts=(_maps(record), _machine(record), formats.plain(times.started)),
+        texts=(
+            run_energy(record.energy),
+            _maps(record),
+            _machine(record),
+            formats.plain(times.started),
+        ),
         record="../" + record_path(record),
     )
 

@@ -26,6 +26,7 @@ TEXTS = {
     pynvml.NVML_ERROR_INVALID_ARGUMENT: "Invalid Argument",
 }
 Processes = dict[int, float | None]
+Told = int | Callable[[], int] | None
 
 
 @dataclass
@@ -39,6 +40,10 @@ class FakeGpu:
     name: str = "NVIDIA H200"
     total_mib: float = 143_771
     is_lost: bool = False
+    energy_mj: Told = None
+    """Millijoules since its driver was loaded, or what gives them; None = not supported."""
+    power_mw: Told = None
+    """Milliwatts that it draws, likewise."""
 
 
 class Driver:
@@ -129,6 +134,12 @@ class Driver:
             for pid, mib in dict(told).items()
         ]
 
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: FakeGpu) -> int:  # noqa: N802
+        return self._number(self._alive(handle).energy_mj)
+
+    def nvmlDeviceGetPowerUsage(self, handle: FakeGpu) -> int:  # noqa: N802
+        return self._number(self._alive(handle).power_mw)
+
     def nvmlErrorString(self, code: int) -> str:  # noqa: N802
         return TEXTS.get(code, f"error {code}")
 
@@ -138,6 +149,11 @@ class Driver:
             raise pynvml.NVMLError_Uninitialized
         if self.trouble is not None:
             raise self.trouble
+
+    def _number(self, told: Told) -> int:
+        if told is None:
+            raise pynvml.NVMLError_NotSupported
+        return told() if callable(told) else told
 
     def _alive(self, gpu: FakeGpu) -> FakeGpu:
         self._check()

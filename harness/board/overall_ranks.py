@@ -44,24 +44,33 @@ def overall(
 
 
 def not_above_trivial(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], str]:
-    """By (benchmark, entry, track, metric): title of the best trivial entry, where it does as well.
+    """By (place, entry, track, metric): title of the best trivial entry, where it does as well.
 
-    On the headline grid; the canary is no bar, for it knows the answers.
+    On the headline grid, and on the same images: a trivial entry learns nothing, so it is a bar in
+    every regime, but what is delivered at another size is another bar. The canary is none, for it
+    knows the answers.
+
+    Args:
+        rows: of any places; of a suite its parts, as they stand beside each other.
     """
-    bars: dict[tuple[str, str], tuple[float, str]] = {}
+    bars: dict[tuple[str, str, str], tuple[float, str]] = {}
     for row in rows:
         if is_trivial(row.metadata) and not is_canary(row.entry, row.metadata):
             for metric, mean in _headline(row):
-                bars[row.benchmark, metric] = max(
-                    bars.get((row.benchmark, metric), (mean, row.title)), (mean, row.title)
-                )
+                key = (*_images_of(row), metric)
+                bars[key] = max(bars.get(key, (mean, row.title)), (mean, row.title))
     return {
-        (row.benchmark, row.entry, row.track, metric): bars[row.benchmark, metric][1]
+        (row.place, row.entry, row.track, metric): bar[1]
         for row in rows
         if not is_trivial(row.metadata)
         for metric, mean in _headline(row)
-        if (row.benchmark, metric) in bars and mean <= bars[row.benchmark, metric][0]
+        if (bar := bars.get((*_images_of(row), metric))) is not None and mean <= bar[0]
     }
+
+
+def _images_of(row: Row) -> tuple[str, str]:
+    """What rows on the same images share: a member of a suite with the benchmark at that size."""
+    return row.benchmark, row.regime.delivery
 
 
 def hardest(

@@ -49,6 +49,10 @@ def _withheld(row: Row) -> Row:
         train_seconds=digits(row.train_seconds),
         peak_gpu_mib=digits(row.peak_gpu_mib),
         peak_ram_mib=digits(row.peak_ram_mib),
+        gpu_joules_per_image=digits(row.gpu_joules_per_image),
+        processor_joules_per_image=digits(row.processor_joules_per_image),
+        gpu_train_joules=digits(row.gpu_train_joules),
+        processor_train_joules=digits(row.processor_train_joules),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from harness.board.comparison import Comparison, Standing
 from harness.board.echo_times import EchoTimes
+from harness.board.energy_means import energy_means
 from harness.board.tracks import has_extra_map, why_unranked
 from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
@@ -170,6 +171,18 @@ class Row:
     """Largest peak of GPU memory over seeds, in MiB."""
     peak_ram_mib: float | None
     """Largest peak of RAM over seeds, in MiB."""
+    gpu_joules_per_image: float | None
+    """Energy of the whole GPU per timed test image, mean over seeds (`harness.records.energy`)."""
+    processor_joules_per_image: float | None
+    """The same of the processor packages."""
+    gpu_train_joules: float | None
+    """Energy of the whole GPU per training, mean over seeds."""
+    processor_train_joules: float | None
+    """The same of the processor packages."""
+    energy_gaps: tuple[str, ...]
+    """Why a run tells no energy: `processor: …`, each reason once."""
+    is_energy_shared: bool
+    """Whether another run, or another program on the GPU, was seen beside one of the runs."""
 
     @property
     def place(self) -> str:
@@ -338,6 +351,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
     ]
     trains = [record.times.train for record in records if record.is_ok and record.times.train]
     seconds, seconds_std = mean_and_deviation(medians)
+    energy = energy_means(records)
     weights = first.entry.params.get("weights")
     return Row(
         benchmark=first.pack.benchmark,
@@ -382,6 +396,12 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         peak_ram_mib=max(
             (r.cost.peak_ram_mib for r in records if r.cost.peak_ram_mib), default=None
         ),
+        gpu_joules_per_image=energy.gpu_per_image,
+        processor_joules_per_image=energy.processor_per_image,
+        gpu_train_joules=energy.gpu_train,
+        processor_train_joules=energy.processor_train,
+        energy_gaps=energy.gaps,
+        is_energy_shared=energy.is_shared,
     )
 
 

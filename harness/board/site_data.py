@@ -309,6 +309,11 @@ class OtherRegimes:
     few_shot: tuple[FewShotCurve, ...] = ()
     """By benchmark, metric and method."""
 
+    @property
+    def parts(self) -> tuple[Row, ...]:
+        """Every row, and every part of a suite's, in one list."""
+        return tuple(row for whole in self.rows for _, row in whole.parts)
+
 
 @dataclass(frozen=True)
 class Material:
@@ -333,7 +338,7 @@ class Material:
     overall: Mapping[tuple[str, str, str], Overall] = field(default_factory=dict)
     """By (view, entry, track); only entries that are ranked in every column of the view."""
     not_above_trivial: Mapping[tuple[str, str, str, str], str] = field(default_factory=dict)
-    """By (benchmark, entry, track, metric): title of a trivial entry that does as well."""
+    """By (place, entry, track, metric), in every regime: title of a trivial entry that does as well."""
     waiting: tuple[Waiting, ...] = ()
     """Submissions without a record."""
     regimes: OtherRegimes = OtherRegimes()

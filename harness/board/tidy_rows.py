@@ -78,6 +78,12 @@ TIDY_COLUMNS: Mapping[str, str] = MappingProxyType(
         "train_seconds": "mean over seeds of the training",
         "peak_gpu_mib": "largest peak of GPU memory",
         "peak_ram_mib": "largest peak of RAM",
+        "gpu_joules_per_image": "energy of the whole GPU per timed test image, mean over seeds",
+        "processor_joules_per_image": "the same of the processor packages",
+        "gpu_train_joules": "energy of the whole GPU per training, mean over seeds",
+        "processor_train_joules": "the same of the processor packages",
+        "is_energy_shared": "whether another run, or another program on the GPU, was seen beside a run",
+        "energy_gaps": "why a run tells no energy, separated by semicolons",
         "devices": "devices of the runs",
         "identity": "hash of what ran; several where the seeds ran different code",
         "pack": "version of the pack",
@@ -224,6 +230,7 @@ def _line(row: Row, metric: MetricSummary | None, record: Record) -> Tidy:
         **supervision_cells(row),
         **regime_cells(row),
         "audits": _joined(row.audits),
+        "energy_gaps": "; ".join(row.energy_gaps) or None,
         "devices": "; ".join(row.devices),
         "identity": _joined(row.identities),
         "pack": _joined(row.packs),
@@ -251,6 +258,8 @@ def _line(row: Row, metric: MetricSummary | None, record: Record) -> Tidy:
 _OF_A_ROW = (
     "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "maps",
     "weights", "seconds_per_image", "train_seconds", "peak_gpu_mib", "peak_ram_mib",
+    "gpu_joules_per_image", "processor_joules_per_image", "gpu_train_joules", "processor_train_joules",
+    "is_energy_shared",
 )  # fmt: skip
 
 

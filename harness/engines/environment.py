@@ -92,6 +92,16 @@ def give_cpus(cpus: Sequence[int]) -> None:
                 return
 
 
+def has_other_runs() -> bool:
+    """Whether an entry of another harness of this user runs on this machine now.
+
+    Raises:
+        EnvironmentFault: the folder that tells it is somebody else's.
+    """
+    with _register() as folder:
+        return any(not claim.name.startswith(f"{owner_mark()}-") for claim in _claims(folder))
+
+
 @contextmanager
 def _register() -> Iterator[Path]:
     """The folder of this user's claims, held against the other harnesses of this machine.

@@ -17,6 +17,7 @@ from __future__ import annotations
 from harness.board.public_rows import digits, step_of, to_step
 from harness.board.rows import SeedValue
 from harness.common.disclosure import Artefact, may_leave
+from harness.records.energy import EnergyPart
 from harness.records.parts import OutcomePart
 from harness.records.record import (
     AuditPart,
@@ -74,6 +75,7 @@ def public_form(record: Record, salt: str | None = None) -> Record:
             peak_ram_mib=digits(record.cost.peak_ram_mib),
             peak_gpu_mib=digits(record.cost.peak_gpu_mib),
         ),
+        energy=[_rounded_energy(part) for part in record.energy],
         outcome=OutcomePart(
             status=record.outcome.status,
             answered=record.outcome.answered if record.is_ok else None,
@@ -121,8 +123,9 @@ def public_problems(record: Record) -> list[str]:
     costs = [record.times.total, record.times.train, record.times.start_up, record.times.predict]
     costs += [record.audit.seconds] if record.audit else []
     costs += [record.cost.peak_ram_mib, record.cost.peak_gpu_mib, record.public.seconds_per_image]
+    costs += [span.joules for part in record.energy for span in part.spans().values()]
     if any(digits(cost) != cost for cost in costs):
-        problems.append("a time or a size has more than two digits")
+        problems.append("a time, a size or an energy has more than two digits")
     if len(record.times.started) != len("2026-01-31"):
         problems.append("times.started tells more than the day")
     return problems
@@ -137,6 +140,16 @@ def _bare_audit(audit: AuditPart) -> AuditPart:
     """The verdict alone: how many answers differ is for the entry to choose."""
     seconds = _known(digits(audit.seconds))
     return audit.model_copy(update={"detail": "", "seconds": seconds})
+
+
+def _rounded_energy(part: EnergyPart) -> EnergyPart:
+    """Two digits of every count; the counter and why it tells nothing are the machine's, not the
+    entry's."""
+    spans = {
+        name: span.model_copy(update={"joules": digits(span.joules)})
+        for name, span in part.spans().items()
+    }
+    return part.model_copy(update=spans)
 
 
 def _rounded(metric: MetricValue) -> MetricValue:

@@ -136,6 +136,7 @@ def gather(
     shown = {
         run.run_key: drawn[run.run_key] for run in overall_ranks.first_galleries(records, drawn)
     }
+    regimes = other_regimes(marked, renamed, compared, [Store(folder) for folder in folders])
     return Material(
         rows=rows,
         records=tuple(records),
@@ -152,9 +153,9 @@ def gather(
         overall=overall_ranks.overall(
             compared, [n for n in compared if n in cards and cards[n].table1]
         ),
-        not_above_trivial=overall_ranks.not_above_trivial(rows),
+        not_above_trivial=overall_ranks.not_above_trivial((*rows, *regimes.parts)),
         waiting=waiting(SUBMISSIONS, {record.entry.name for record in renamed}),
-        regimes=other_regimes(marked, renamed, compared, [Store(folder) for folder in folders]),
+        regimes=regimes,
         teams=team_counts(records),
         cards=cards,
         verified={
@@ -168,11 +169,11 @@ def gather(
 
 
 def metric_definitions() -> dict[str, str]:
-    """The exact definition of every metric, by name."""
+    """The exact definition of every metric, by name, and what is to be known of its intervals."""
     from harness.metrics import METRICS
     from harness.metrics.suite_table import SUITE_METRICS
 
-    told = {name: metric.definition for name, metric in METRICS.items()}
+    told = {name: metric.explained for name, metric in METRICS.items()}
     return told | {name: metric.definition for name, metric in SUITE_METRICS.items()}
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Status
+from harness.records.energy import EnergyPart
 from harness.records.parts import (
     EngineFactsPart,
     Mark,
@@ -357,6 +358,9 @@ class Record(Part):
     model: ModelPart | None = None
     """None where the entry does not train, or failed before it had."""
     cost: CostPart = CostPart()
+    energy: list[EnergyPart] = Field(default_factory=list)
+    """By the machine's counters, of the GPU where the run had one and of the processor; empty where
+    an older harness wrote the record."""
     maps: MapsPart | None = None
     outcome: OutcomePart
     metrics: list[MetricValue] = Field(default_factory=list)

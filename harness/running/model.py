@@ -114,6 +114,7 @@ class RunModel:
         place.models.fetch(stored, self.folder)
         card = stored.card
         progress.training, progress.train_seconds = card.training, card.seconds
+        progress.energy.train = card.energy
         progress.model = ModelPart(hash=card.model, origin="stored", trained_under=card.key)
         for told, peaks in (
             (card.peak_ram_mib, progress.peak_ram_bytes),
@@ -142,6 +143,7 @@ class RunModel:
             seed=request.seed,
             training=told,
             seconds=training.seconds,
+            energy=training.energy,
             peak_ram_mib=peak_mib(self.progress.peak_ram_bytes),
             peak_gpu_mib=peak_mib(self.progress.peak_gpu_bytes),
             made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -150,7 +152,9 @@ class RunModel:
         )
 
     def _train(self, training: UnfinishedTraining) -> None:
-        request, place = self.request, self.place
+        request, place, meter = self.request, self.place, self.progress.energy.meter
+        begun = meter.look()
+        training.count_energy = lambda: meter.look().since(begun)
         home = str(training.home.resolve())
         if training.resumed:
             # A container may outlive its harness, and still write. We hold the training's lock, so
@@ -218,6 +222,7 @@ class RunModel:
     def _note(self, training: UnfinishedTraining) -> None:
         """What the record says of the training, should the run end here."""
         self.progress.train_seconds = training.seconds
+        self.progress.energy.train = training.energy
         self.progress.training = training.part_of_record(with_curve=False)
 
 

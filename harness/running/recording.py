@@ -34,6 +34,7 @@ from harness.running.audit import AnswersHash
 from harness.running.machine import machine
 from harness.running.remarks import facts_part, remarks_of, remarks_on_weights
 from harness.running.request import Request, RunPlace
+from harness.running.run_energy import RunEnergy
 from harness.session.one_image import Answer
 from harness.session.scoring import MemberScores, ground_truth
 
@@ -44,6 +45,7 @@ class RunProgress:
 
     started: datetime.datetime
     clock: float
+    energy: RunEnergy
     training: TrainingPart | None = None
     model: ModelPart | None = None
     train_seconds: float | None = None
@@ -144,6 +146,9 @@ def record_of(
         cost=CostPart(
             peak_ram_mib=peak_mib(progress.peak_ram_bytes),
             peak_gpu_mib=peak_mib(progress.peak_gpu_bytes),
+        ),
+        energy=progress.energy.parts(
+            has_trained=progress.train_seconds is not None, images=len(progress.latencies)
         ),
         maps=scores.maps if scores else None,
         outcome=outcome,

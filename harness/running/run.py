@@ -29,6 +29,7 @@ from harness.common.removal import remove_tree_if_possible
 from harness.common.room_to_write import DISK_FULL
 from harness.common.statuses import Cause, Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
+from harness.engines.energy import EnergyMeter
 from harness.engines.gpu import health as gpu_health
 from harness.engines.gpu.memory import GpuMemoryGauge
 from harness.records.kept_maps import MapKeeper
@@ -39,6 +40,7 @@ from harness.running.log_words import last_lines, spoken_of
 from harness.running.model import RunModel
 from harness.running.recording import RunProgress, record_of
 from harness.running.request import Request, RunPlace, by_uuid, launch_of
+from harness.running.run_energy import RunEnergy
 from harness.session.conversation import Answer, Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
 from harness.session.scoring import MemberScorers, ground_truth, native_answer
@@ -81,7 +83,19 @@ def execute(request: Request, place: RunPlace, *, before: Record | None = None) 
 def _execute(
     request: Request, place: RunPlace, work: Path, training: UnfinishedTraining | None
 ) -> Record:
-    progress = RunProgress(datetime.datetime.now(datetime.UTC), time.monotonic())
+    meter = EnergyMeter.of(request.device)
+    progress = RunProgress(datetime.datetime.now(datetime.UTC), time.monotonic(), RunEnergy(meter))
+    with meter.counting():
+        return _run_and_store(request, place, work, progress, training)
+
+
+def _run_and_store(
+    request: Request,
+    place: RunPlace,
+    work: Path,
+    progress: RunProgress,
+    training: UnfinishedTraining | None,
+) -> Record:
     run = _Run(request, place, work, progress)
     try:
         gpu_health.require_well(place.engine, run.launch())
@@ -202,7 +216,7 @@ class _Run:
         """One predict session: the validation split first where it sets thresholds, then test."""
         progress, launch = self.progress, self.launch()
         self._compile_truth()
-        began = time.monotonic()
+        began, begun = time.monotonic(), progress.energy.meter.look()
         kept = self.work / "maps.zip" if self.place.keep_maps else None
         with (
             self._running(launch) as running,
@@ -216,6 +230,7 @@ class _Run:
             session.finish()
         progress.kept_maps = kept
         progress.predict_seconds = time.monotonic() - began
+        progress.energy.predict = progress.energy.meter.look().since(begun)
 
     def audit(self, audit: Audit) -> None:
         """Two fresh starts, asked about the picked images once more; what fails there is no failure."""
@@ -268,7 +283,9 @@ class _Run:
             gallery = open_gallery(pack.members[0], place.cache, place.reporter.progress)
             progress.gallery = gallery
         samples = shuffled(pack.split("test"))
-        for sample, answer in self._answers(session, samples, "test image"):
+        is_warm = progress.warm_up_seconds is not None
+        answers = self._answers(session, samples, "test image")
+        for sample, answer in progress.energy.over_images(answers, is_warm=is_warm):
             native = native_answer(pack, answer)
             scorers.add("test", native)
             progress.answers.add(sample.key, answer)
@@ -318,6 +335,7 @@ class _Run:
                 self.progress.peak_ram_bytes.append(peak)
             if gauge.peak_bytes is not None:
                 self.progress.peak_gpu_bytes.append(gauge.peak_bytes)
+            self.progress.energy.note_gpu_use(has_seen_others=gauge.has_seen_others)
 
     def _hello(self) -> Hello:
         request = self.request

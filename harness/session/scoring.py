@@ -170,15 +170,28 @@ class MemberScores:
             save_members(path, {name: each.evidence for name, each in self.by_member.items()})
 
 
-def suite_scores(evidence: Mapping[str, Evidence]) -> MemberScores:
+def suite_scores(evidence: Mapping[str, Evidence], *, intervals: bool = True) -> MemberScores:
     """What a run on a suite comes to.
 
     Args:
         evidence: by member, in the suite's order.
+        intervals: False for the values alone.
     """
-    found = score_suite(evidence)
+    found = score_suite(evidence, intervals=intervals)
     means = (metric.model_copy(update={"member": MEAN}) for metric in found.means)
     return MemberScores(found.members, (*means, *found.pooled))
+
+
+def scores_of_scorers(scorers: Mapping[str, RunScorer], *, intervals: bool = True) -> MemberScores:
+    """What a run comes to, from scorers that hold all of its answers; errors as in `RunScorer.finish`.
+
+    Args:
+        scorers: by member; of a run on one pack, its own alone.
+        intervals: False for the values alone, of a suite; of one pack its scorer decides.
+    """
+    if len(scorers) > 1:
+        return suite_scores(evidence_of_suite(scorers), intervals=intervals)
+    return MemberScores({name: scorer.finish() for name, scorer in scorers.items()})
 
 
 def evidence_of_members(path: Path, record: Record) -> dict[str, Evidence]:
@@ -256,6 +269,4 @@ class MemberScorers:
 
     def finish(self) -> MemberScores:
         """Metrics, warnings and evidence of the whole run; errors as in `RunScorer.finish`."""
-        if len(self._scorers) > 1:
-            return suite_scores(evidence_of_suite(self._scorers))
-        return MemberScores({name: scorer.finish() for name, scorer in self._scorers.items()})
+        return scores_of_scorers(self._scorers)

@@ -20,14 +20,17 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import Field
 
 from harness.common.errors import EnvironmentFault, StoreConflict
 from harness.common.json_text import BadJson, parse_as
 from harness.common.removal import remove_tree, remove_tree_if_possible
 from harness.engines.base import Limits
+from harness.records.energy import Spent, added
 from harness.records.parts import Part
 from harness.records.record import CheckpointPart, CurvePoint, TrainingPart
 from harness.records.store import replacing
@@ -55,6 +58,8 @@ class _State(Part):
     """How often the training went on."""
     seconds: float
     """Time of all parts up to the last write."""
+    energy: Spent = Field(default_factory=dict)
+    """Energy of all parts up to the last write."""
     checkpoints: list[CheckpointPart]
     """Judged since then, in order."""
     most_checkpoints: int
@@ -112,6 +117,10 @@ class UnfinishedTraining:
     """How often the training went on, this part included."""
     spent_seconds: float = 0.0
     """What earlier parts took."""
+    spent_energy: Spent = field(default_factory=dict)
+    """The energy of earlier parts."""
+    count_energy: Callable[[], Spent] = dict
+    """Gives the energy of this part up to now; set where the part begins."""
     checkpoints: list[CheckpointPart] = field(default_factory=list)
     """Every judged checkpoint, in order; the judge adds to it."""
     most_checkpoints: int = Limits.checkpoints
@@ -145,6 +154,14 @@ class UnfinishedTraining:
         running = time.monotonic() - self._began if self.stop_reason is None else 0.0
         return self.spent_seconds + running
 
+    @property
+    def energy(self) -> Spent:
+        """Energy of all parts, this one up to now."""
+        now = self.count_energy()
+        if not now:
+            return self.spent_energy
+        return added(self.spent_energy, now) if self.resumed else now
+
     def save(self) -> None:
         """Write down what a later part needs and what is not written yet, whole or not at all."""
         is_whole = self._saved == 0.0  # the first of this part, or one failed before
@@ -159,6 +176,7 @@ class UnfinishedTraining:
             earlier_points=points,
             resumed=self.resumed,
             seconds=self.seconds,
+            energy=self.energy,
             checkpoints=self.checkpoints[checkpoints:],
             most_checkpoints=self.most_checkpoints,
             verdicts=self.verdicts,
@@ -245,7 +263,8 @@ class UnfinishedTraining:
 
     def finish(self, stop_reason: str) -> None:
         """The entry is done: a later run finds its model here and trains no more."""
-        self.spent_seconds = self.seconds
+        self.spent_seconds, self.spent_energy = self.seconds, self.energy
+        self.count_energy = dict
         self.stop_reason = stop_reason
         self.save()
 
@@ -354,6 +373,7 @@ def _resumed(home: Path, name: str) -> UnfinishedTraining | None:
         part=_newest_part(home),
         resumed=state.resumed,
         spent_seconds=state.seconds,
+        spent_energy=state.energy,
         checkpoints=list(state.checkpoints),
         most_checkpoints=state.most_checkpoints,
         verdicts=state.verdicts,

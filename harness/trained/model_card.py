@@ -18,6 +18,7 @@ from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.foreign_text import one_line
 from harness.common.json_text import BadJson, parse_as
+from harness.records.energy import Spent
 from harness.records.parts import Part, Sha256
 from harness.records.record import TrainingPart, content_hash
 from harness.trained.model_folder import (
@@ -94,6 +95,8 @@ class ModelCard(Part):
     """Of the training, where the host saw it."""
     peak_gpu_mib: float | None = None
     """Of the training on a GPU, where the host saw it."""
+    energy: Spent = Field(default_factory=dict)
+    """Of the training, all parts; empty where an older harness wrote the card."""
     made: str
     """End of the training, ISO 8601 in UTC."""
     harness_commit: str | None = None

@@ -11,10 +11,12 @@ import pytest
 from harness.board.echo_times import ECHO, is_echo
 from harness.board.public_rows import published
 from harness.board.rows import summarise
+from harness.engines.energy import EnergyMeter
 from harness.entries.opening import open_folder
 from harness.publishing.site_build import build_site
 from harness.records.store import RunName, Store
 from harness.running.recording import RunProgress, _times
+from harness.running.run_energy import RunEnergy
 from tests.baselines.conftest import BASELINES, open_baseline
 from tests.record_factory import KNOWN
 
@@ -93,7 +95,7 @@ def test_of_a_hidden_pack_two_digits_are_told(make_record) -> None:
 
 
 def progress(*latencies: tuple[float, bool]) -> RunProgress:
-    made = RunProgress(datetime.datetime.now(datetime.UTC), 0.0)
+    made = RunProgress(datetime.datetime.now(datetime.UTC), 0.0, RunEnergy(EnergyMeter([])))
     for seconds, is_test in latencies:
         made.note_latency(seconds, is_test=is_test)
         made.answered += is_test

@@ -66,6 +66,29 @@ def test_what_does_no_better_than_a_trivial_entry_is_named(make_record):
     }
 
 
+def test_a_trivial_entry_is_a_bar_in_every_regime_on_the_same_images_and_on_no_others(make_record):
+    small = {"delivery": "256"}
+    few = {"name": "few-shot", "shots": 4}
+    records = [
+        trivial(make_record, 0.6, regime={"name": None}),
+        trivial(make_record, 0.7, regime={"name": None} | small, mark="small"),
+        make_record(entry="few", title="Few", metrics={ONE: 0.6}, regime=few),
+        make_record(entry="small", title="Small", metrics={ONE: 0.65}, regime=few | small),
+        make_record(entry="good", title="Good", metrics={ONE: 0.65}, regime=few),
+    ]
+    assert not_above_trivial(summarise(records)) == {
+        ("brain@shots-4", "few", "trained-here", "image_auroc"): "Mean grey",
+        ("brain@shots-4-256", "small", "trained-here", "image_auroc"): "Mean grey",
+    }
+
+
+def trivial(make_record, value, **changes):
+    return make_record(
+        entry="mean-grey", title="Mean grey", metrics={ONE: value}, metadata={"family": "trivial"},
+        **changes,
+    )  # fmt: skip
+
+
 def picture(image, *, role="hard", beyond=0.5):
     return Picture(
         role=role, image=image, is_anomalous=True, subclass=None, score=0.0, beyond=beyond,

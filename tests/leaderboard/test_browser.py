@@ -14,6 +14,7 @@ pytestmark = pytest.mark.browser
 PAGES = (
     "index.html", "benchmarks/brain.html", "benchmarks/rsna.html", "entries/heron.html",
     "side-by-side/brain.html", "cost.html", "paper.html", "status.html", "guide.html",
+    "unified.html", "few-shot.html", "few-shot-4.html", "zero-shot.html", "benchmarks/brain--regimes.html",
 )  # fmt: skip
 TABLE = "table[data-table='six-localisation']"
 IN_VIEW = ".view:not([hidden]) table[data-table]"

@@ -8,7 +8,9 @@ import re
 
 import pytest
 
-from harness.board.site_data import OtherRegimes
+from harness.board.overall_ranks import not_above_trivial
+from harness.board.rows import summarise
+from harness.board.site_data import OtherRegimes, is_trivial
 from harness.board.suite_rows import whole_rows
 from tests.leaderboard.test_builder import Page
 
@@ -74,6 +76,52 @@ def test_a_few_shot_row_stands_on_its_pages_and_is_marked_nowhere_as_one_class(
     assert "Brain MRI, few-shot, k = 4" in entry
     assert "--train shots:4" in entry
     assert (site / "entries/patchcore.html").is_file()  # what links to the entry arrives
+
+
+def test_each_part_of_a_suite_has_a_bar_of_its_own(example_material):
+    material = example_material
+    bars = {
+        member: row
+        for whole in material.regimes.rows
+        if is_trivial(whole.row.metadata)
+        for member, row in whole.parts
+    }
+    assert {*bars} == {"brain", "liver", "resc", "mean", None}
+    # What is pooled and what is a mean stand in one place, and share no metric.
+    assert not {m.id for m in bars["mean"].metrics} & {m.id for m in bars[None].metrics}
+    marked = set()
+    for whole in material.regimes.rows:
+        for member, row in whole.parts if whole.row.regime.name == "unified" else ():
+            for metric in row.metrics:
+                bar = bars[member].metric(metric.id, metric.grid)
+                if metric.grid == "paper" or metric.mean is None or bar is None or bar.mean is None:
+                    continue
+                key = (row.place, row.entry, row.track, metric.id)
+                is_marked = key in material.not_above_trivial
+                assert is_marked == (metric.mean <= bar.mean), key
+                marked.add(is_marked)
+    assert False in marked
+
+
+def test_what_does_not_beat_a_trivial_baseline_is_marked_in_other_regimes_too(
+    make_record, build_site
+):
+    one = ("image_auroc", None)
+    grey = make_record(
+        entry="grey", title="Mean grey", metrics={one: 0.6}, metadata={"family": "trivial"},
+        regime={"name": None},
+    )  # fmt: skip
+    few = make_record(metrics={one: 0.6}, regime={"name": "few-shot", "shots": 4}, mark="few")
+    rows = whole_rows([few])
+    below = not_above_trivial((*summarise([grey]), *(whole.row for whole in rows)))
+    regimes = OtherRegimes(rows=rows, records=(few,))
+    site = build_site([grey], regimes=regimes, not_above_trivial=below)
+    marked = cells(
+        site / "few-shot-4.html", "shots-4-localisation.patchcore.trained-here.container"
+    )
+    assert "no better than Mean grey" in marked[0]
+    assert "no better than Mean grey" in (site / "benchmarks/brain--regimes.html").read_text()
+    assert "Trivial baselines, ▽" in (site / "few-shot-4.html").read_text()
 
 
 def test_the_curve_has_its_numbers_in_a_table(example_site):

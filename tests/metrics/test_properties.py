@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics import METRICS, RunScorer, RunScores, find_metric
+from harness.metrics.jackknife import FEW_UNITS
 from harness.metrics.suite_table import SUITE_METRICS
+from harness.publishing.site_build import metric_definitions
+from leaderboard import guide, words
 from tests.metrics.oracles import Case, Split, random_cases, scored, slow_aupro, value, values
+from tests.paths import REPOSITORY
 
 DTYPES = [np.float16, np.float32]
 AT_ONE_THRESHOLD = ("dice_at_", "dice_per_image")
@@ -219,3 +224,19 @@ def test_the_readers_tables_are_those_of_the_code() -> None:
         told = [f"| `{m.id}` | {m.level} | {m.definition} |" for m in metrics.values()]
         first = rows.index(told[0])
         assert rows[first : first + len(told)] == told
+
+
+def test_a_metric_whose_intervals_cover_too_seldom_somewhere_says_so_and_no_other_does() -> None:
+    """From 20 patients up, in single designs of `make bench-intervals`; chance alone moves one by 1."""
+    held: dict[str, list[float]] = {}
+    with (REPOSITORY / "leaderboard/static/interval-coverage.csv").open() as file:
+        for line in csv.DictReader(file):
+            if int(line["patients"]) >= FEW_UNITS:
+                held.setdefault(line["metric"], []).append(float(line["held_percent"]))
+    seldom = {name: found for name, found in held.items() if min(found) < 91}
+    assert {name for name, metric in METRICS.items() if metric.interval_remark} == set(seldom)
+    for name, found in seldom.items():
+        span = f"{min(found):.0f} to {max(found):.0f}"
+        assert f"in {span} % of simulated runs" in METRICS[name].explained
+        assert f"{words.metric_words(name).title} in {span}" in guide.TERMS["interval"].line
+        assert METRICS[name].explained in metric_definitions()[name]

@@ -18,6 +18,7 @@ from harness.metrics.curves import curves_of
 from harness.publishing.public_form import commitment, public_form, public_problems
 from harness.publishing.site_build import build_site
 from harness.publishing.verification import run_key_problems
+from harness.records.energy import EnergyGap
 from harness.records.record import Record, content_hash
 from harness.records.store import Store, read_record
 from tests.metrics.oracles import Case, scored
@@ -35,6 +36,7 @@ KEPT = {
 ROUNDED = {
     "metrics.value", "times.started", "times.total", "times.train", "times.start_up", "times.predict",
     "cost.peak_ram_mib", "cost.peak_gpu_mib",
+    "energy",  # its counts alone: the counter, and why it tells nothing, are the machine's
 }  # fmt: skip
 LEFT_OUT = {
     "training", "model", "maps", "warnings", "evidence", "answers", "times.latency", "outcome.detail",
@@ -86,7 +88,14 @@ def hidden(make_record):
             "seconds": 12.345,
         },
         median_seconds=0.0312345,
-    )
+        energy=[
+            {
+                "of": "gpu", "source": "a counter", "covers": "a GPU", "is_shared": True,
+                "total": {"joules": 98765.4}, "train": {"joules": 87654.3},
+                "predict": {"reason": EnergyGap.WENT_BACK}, "per_image": {"joules": 3.14159},
+            }
+        ],
+    )  # fmt: skip
 
 
 def test_a_hidden_run_tells_rounded_aggregates_and_nothing_that_the_entry_chose(hidden):
@@ -101,11 +110,15 @@ def test_a_hidden_run_tells_rounded_aggregates_and_nothing_that_the_entry_chose(
         assert not part, name
     text = json.dumps(data)
     for secret in ("48879", "57005", "0.123456", "levels", "image 7", "0.91649", "0.0312345", SALT,
-                   content_hash("model"), content_hash("evidence"), content_hash("answers"), "17 of", "12.345", hidden.record_hash):  # fmt: skip
+                   content_hash("model"), content_hash("evidence"), content_hash("answers"), "17 of", "12.345", "98765", "87654", "3.14", hidden.record_hash):  # fmt: skip
         assert secret not in text, secret
     auroc = public.metric("image_auroc", None)
     assert (auroc.value, auroc.step, auroc.low, auroc.high) == (0.92, 0.01, None, None)
     assert public.seconds_per_image == 0.031
+    (energy,) = public.energy
+    told = {name: span.joules for name, span in energy.spans().items()}
+    assert told == {"total": 99000, "train": 88000, "predict": None, "per_image": 3.1}
+    assert (energy.source, energy.predict.reason) == ("a counter", EnergyGap.WENT_BACK)
     assert public.run_key == hidden.run_key
 
 
@@ -158,6 +171,14 @@ def test_a_form_that_tells_more_is_found(hidden, change):
     changed = Record.model_validate(public.as_json_object() | change)
     assert len(public_problems(changed)) == 1
     assert public_problems(hidden) == ["it is of a hidden pack and not in its public form"]
+
+
+@pytest.mark.parametrize("span", ["total", "train", "per_image"])
+def test_an_energy_that_is_not_rounded_is_found(hidden, span):
+    data = public_form(hidden, SALT).as_json_object()
+    data["energy"][0][span]["joules"] = 87654.3
+    (problem,) = public_problems(Record.model_validate(data))
+    assert "more than two digits" in problem
 
 
 def test_numbers_that_are_not_rounded_are_found(hidden):

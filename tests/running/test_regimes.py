@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from harness import evaluate
-from harness.common.errors import UsageError
+from harness import evaluate, score
+from harness.common.errors import StoreUnusable, UsageError
 from harness.metrics.suite_evidence import load_members
 from harness.publishing.public_form import public_form, public_problems
+from harness.records.kept_maps import MapKeeper, read_maps
 from harness.records.members import MEAN, member_records
 from harness.records.record import Record
 from harness.records.regime import Regime
@@ -156,6 +158,60 @@ def value(record: Record, metric_id: str, member: str | None, grid: Any = None) 
     found = record.metric(metric_id, grid, member)
     assert found is not None
     return found.value
+
+
+def test_kept_maps_recompute_a_suites_run_exactly_and_a_changed_pixel_is_found_where_it_counts(
+    run: Evaluate, results: Path, pair: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (record,) = run(ENTRIES / "honest", *pair, "--keep-maps")
+    assert record.maps is not None
+    assert record.maps.dtype == "float32"
+    assert (
+        said_by_score(results, capsys) == f"{len(record.metrics)} metrics, all recomputed exactly"
+    )
+    store = Store(results)
+    path = store.maps_path(store.name_of(record))
+    kept = list(read_maps(path))
+    with MapKeeper(path) as keeper:
+        for each in kept:
+            is_changed = each.split == "test" and each.key.startswith("demo-b/")
+            keeper.add(
+                each.split, each.key, each.anomaly_map * np.float32(0.5 if is_changed else 1)
+            )
+    wrong = said_by_score(results, capsys, code=5)
+    assert "dice_at_valid (demo-b, native)" in wrong
+    assert "dice_at_valid (mean, native)" in wrong
+    assert "pooled_pixel_auroc_across (native)" in wrong
+    assert "(demo, native)" not in wrong
+    with MapKeeper(path) as keeper:
+        keeper.add("test", "elsewhere/1.png", kept[0].anomaly_map)
+    with pytest.raises(StoreUnusable, match="'elsewhere', which is no member"):
+        score.main(["--results", str(results)])
+
+
+@pytest.mark.parametrize(
+    ("entry", "options"),
+    [("counts_questions", ("--train", "shots:4", "--preset", "bmad")), ("score_only", ())],
+)
+def test_kept_maps_recompute_a_run_without_a_validation_split_or_without_a_map(
+    run: Evaluate, results: Path, capsys: pytest.CaptureFixture[str], entry: str, options: Any
+) -> None:
+    (record,) = run(ENTRIES / entry, *options, "--keep-maps")
+    assert record.is_ok
+    assert (
+        said_by_score(results, capsys) == f"{len(record.metrics)} metrics, all recomputed exactly"
+    )
+
+
+def said_by_score(results: Path, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
+    """What `harness.score` prints of the one run; shortened where nothing is left in doubt."""
+    capsys.readouterr()
+    assert score.main(["--results", str(results)]) == code
+    said = capsys.readouterr().out
+    found = re.search(
+        r": (\d+) metrics, (\d+) recomputed exactly, 0 within .*, 0 wrong$", said.strip()
+    )
+    return f"{found[1]} metrics, all recomputed exactly" if found and found[1] == found[2] else said
 
 
 def test_a_member_of_a_suite_is_scored_as_its_sibling_of_the_same_delivery(

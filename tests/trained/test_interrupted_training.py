@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from harness.common import removal
 from harness.common.removal import remove_tree
 from harness.common.statuses import RunEnded
 from harness.engines.base import Limits
+from harness.records.energy import Counted, EnergyGap
 from harness.records.record import CheckpointPart
 from harness.trained import interrupted_training, model_folder
 from harness.trained.training_curve import MOST_PROGRESS_POINTS, TrainingCurve
@@ -40,6 +42,38 @@ def test_what_was_kept_comes_back_in_a_folder_of_another_name(tmp_path: Path) ->
         assert training.curve.points == [(1, 0.5)]
         assert training.spent_seconds > 0
         assert not (training.home / "part-1").exists()
+
+
+def test_the_energy_of_all_parts_is_added_and_a_part_that_was_not_counted_leaves_none(
+    tmp_path: Path,
+) -> None:
+    def go_on(joules: float | None) -> dict:
+        with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+            (training.written / ".training").mkdir(exist_ok=True)
+            (training.written / ".training" / "state").write_text("1")
+            if joules is not None:
+                training.count_energy = lambda: {"gpu": Counted(joules=joules)}
+            training.save()
+            return training.energy
+
+    assert go_on(50) == {"gpu": Counted(joules=50)}
+    assert go_on(25) == {"gpu": Counted(joules=75)}
+    assert go_on(None) == {"gpu": Counted(joules=75)}
+    (state,) = (tmp_path / "unfinished").glob("a*/state.jsonl")
+    lines = map(json.loads, state.read_text().splitlines())
+    older = [{name: told for name, told in line.items() if name != "energy"} for line in lines]
+    state.write_text("".join(json.dumps(line) + "\n" for line in older))
+    assert go_on(25) == {"gpu": Counted(reason=EnergyGap.NOT_COUNTED)}
+
+
+def test_a_finished_training_keeps_its_energy_whatever_is_counted_later(tmp_path: Path) -> None:
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        training.count_energy = lambda: {"gpu": Counted(joules=50)}
+        training.finish("finished")
+    with interrupted_training.hold(tmp_path, KEY, "demo/x/seed-0") as training:
+        assert training.energy == {"gpu": Counted(joules=50)}
+        training.save()
+        assert training.energy == {"gpu": Counted(joules=50)}
 
 
 def test_without_a_state_of_its_own_a_training_starts_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from PIL import Image
 from harness import clean, evaluate, models
 from harness.common.errors import EnvironmentFault, StoreUnusable, UsageError
 from harness.common.owner import owner_mark
+from harness.engines import powercap
 from harness.records.record import Record, content_hash
 from harness.records.run_key import RunKey
 from harness.trained import model_archive, model_folder, model_store
@@ -118,6 +120,32 @@ def test_a_finished_training_is_kept_and_not_repeated(
     (model,) = store.models()
     assert model.card.name == "small/trainer/seed-0"
     assert model.card.parts["params"] == first.entry.params
+
+
+class HundredWatts:
+    """A processor package that draws 100 W."""
+
+    name = "package-0"
+
+    def read(self) -> int:
+        return round(100e6 * time.monotonic())
+
+    def range(self) -> int:
+        return 2**62
+
+
+def test_the_energy_of_a_training_is_told_of_every_run_of_its_model_and_counts_in_one(
+    run: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(powercap, "packages", lambda _: (HundredWatts(),))
+    first, again = run(), run(results="others")
+    (trained,), (stored,) = first.energy, again.energy
+    assert trained.train is not None
+    assert trained.train.joules == pytest.approx(100 * (first.times.train or 0), rel=0.1)
+    assert stored.train == trained.train
+    assert trained.total.joules == pytest.approx(100 * first.times.total, rel=0.1)
+    assert stored.total.joules == pytest.approx(100 * again.times.total, rel=0.1)
+    assert stored.total.joules < trained.total.joules
 
 
 def test_another_seed_or_setting_is_another_training(

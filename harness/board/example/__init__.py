@@ -57,6 +57,7 @@ def made_up(
     rows = published(summarise(records, comparisons=comparisons))
     drawn = dict(galleries(records, invented, cache))
     shown = {run.run_key: drawn[run.run_key] for run in first_galleries(records, drawn)}
+    regimes = example_regimes(under_known_names(regime_records(invented), known), rows)
     return Material(
         rows=rows,
         records=tuple(records),
@@ -65,8 +66,8 @@ def made_up(
         galleries=shown,
         hardest=hardest(records, shown),
         overall=overall(comparisons, tuple(SIX)),
-        not_above_trivial=not_above_trivial(rows),
-        regimes=example_regimes(under_known_names(regime_records(invented), known), rows),
+        not_above_trivial=not_above_trivial((*rows, *regimes.parts)),
+        regimes=regimes,
         waiting=(
             Waiting("sandpiper", "Sandpiper", "2026-03-01", {"family": "flow"}),
             Waiting("whimbrel", "Whimbrel", "", {"family": "other"}),

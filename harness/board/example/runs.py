@@ -12,6 +12,8 @@ from harness.board.example.forge import made_up_record
 from harness.board.example.methods import Method, Samples, generator
 from harness.common.disclosure import Visibility, is_sealed
 from harness.common.statuses import Status
+from harness.engines.energy import GpuCounter, ProcessorCounter
+from harness.records.energy import EnergyGap
 from harness.records.record import Grid, Record, content_hash
 
 EXAMPLE_RESAMPLES = 400
@@ -62,6 +64,7 @@ def record(
         "times": _times(method, benchmark, seed),
         "training": _training(method, benchmark, seed) if method.trains else None,
         "cost": {"peak_gpu_mib": method.gpu_mib or None},
+        "energy": _energy(method, benchmark, seed) if is_ok else [],
         "maps": {} if has_maps else None,
         "outcome": {} if is_ok else {"status": status, "detail": "image 412 of 3715", "answered": 411},
         "metrics": metrics(method, benchmark, seed),
@@ -99,6 +102,28 @@ def _times(method: Method, benchmark: str, seed: int) -> dict[str, Any]:
             "median": seconds, "p90": seconds * 1.15, "p99": seconds * 1.9, "warm_up": seconds * 9,
         },
     }  # fmt: skip
+
+
+def _energy(method: Method, benchmark: str, seed: int) -> list[dict[str, Any]]:
+    """Of a GPU at 350 W; the processor of every other benchmark's machine tells root alone."""
+    per_image = 350 * float(_times(method, benchmark, seed)["latency"]["median"])
+    gpu = {
+        "of": "gpu", "source": GpuCounter.source, "covers": GpuCounter.covers, "is_shared": False,
+        "total": {"joules": 350 * 3900.0}, "per_image": {"joules": per_image},
+        "train": {"joules": 350 * 3600.0} if method.trains else None,
+    }  # fmt: skip
+    is_told = benchmark in ("brain", "resc", "rsna")
+
+    def counted(joules: float) -> dict[str, Any]:
+        return {"joules": joules} if is_told else {"reason": EnergyGap.NOT_PERMITTED}
+
+    processor = {
+        "of": "processor", "source": "RAPL (package-0)", "covers": ProcessorCounter.covers,
+        "is_shared": method.name == "osprey", "total": counted(150 * 3900.0),
+        "per_image": counted(0.4 * per_image),
+        "train": counted(150 * 3600.0) if method.trains else None,
+    }  # fmt: skip
+    return [*([gpu] if method.gpu_mib else []), processor]
 
 
 def _training(method: Method, benchmark: str, seed: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class GpuMemoryGauge:
         self._above_before = 0
         self._has_seen_own = False
         self._has_seen_others = False
-        self._was_busy_after = False
+        self._after: nvidia.Gpu | None = None
 
     @classmethod
     def of(cls, device: str) -> Self:
@@ -62,16 +62,27 @@ class GpuMemoryGauge:
         finally:
             self._stop.set()
             thread.join(JOIN_SECONDS)
-            after = None if thread.is_alive() else self._look()
-            self._was_busy_after = after is None or bool(after.processes)
+            self._after = None if thread.is_alive() else self._look()
 
     @property
     def peak_bytes(self) -> int | None:
         """The peak so far; None where nothing can be told."""
         if self._by_process is not None:
             return self._by_process
-        has_others = self._was_busy_after or (self._has_seen_own and self._has_seen_others)
+        was_busy_after = self._after is None or bool(self._after.processes)
+        has_others = was_busy_after or (self._has_seen_own and self._has_seen_others)
         return self._above_before or None if not has_others else None
+
+    @property
+    def has_seen_others(self) -> bool | None:
+        """Whether a program that is not the entry's was seen to compute on the GPU before, during or
+        after the session; None where that cannot be told."""
+        ends = (self._before, self._after)
+        was_busy = any(gpu is not None and gpu.processes for gpu in ends)
+        if was_busy or (self._has_seen_own and self._has_seen_others):
+            return True
+        is_told = all(gpu is not None and gpu.processes is not None for gpu in ends)
+        return False if is_told and not self._has_seen_others else None
 
     def _watch(self, owns: Callable[[int], bool]) -> None:
         while True:

@@ -109,6 +109,30 @@ def look(uuid: str) -> Gpu:
         return _read(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid))
 
 
+def energy_joules(uuid: str) -> float | None:
+    """Joules that a GPU has used since its driver was loaded; None where the driver does not tell.
+
+    (Volta and newer have the counter; a slice of a GPU under MIG has none.)
+
+    Raises:
+        DriverFault: the GPU or its driver does not answer.
+    """
+    told = _in_time(lambda: _told(uuid, "nvmlDeviceGetTotalEnergyConsumption"))
+    return None if told is None else told / 1000  # told in millijoules
+
+
+def power_watts(uuid: str) -> float | None:
+    """What a GPU draws now, in watts; None where the driver does not tell.
+
+    Trap: newer GPUs tell the mean over the last second.
+
+    Raises:
+        DriverFault: as `energy_joules`.
+    """
+    told = _in_time(lambda: _told(uuid, "nvmlDeviceGetPowerUsage"))
+    return None if told is None else told / 1000  # told in milliwatts
+
+
 def fault_of(uuid: str) -> str:
     """What the driver says is wrong with a GPU; empty where it answers as it should."""
     try:
@@ -188,6 +212,20 @@ def _read(nvml: Any, handle: Any) -> Gpu:
         total_bytes=memory.total,
         processes=_processes(nvml, handle),
     )
+
+
+def _told(uuid: str, question: str) -> int | None:
+    """The answer to one of NVML's questions about a GPU; None where it has none to give."""
+    with _asking() as nvml:
+        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        try:
+            return int(getattr(nvml, question)(handle))
+        except (
+            nvml.NVMLError_NotSupported,
+            nvml.NVMLError_NoPermission,
+            nvml.NVMLError_FunctionNotFound,  # a library older than the question
+        ):
+            return None
 
 
 def _processes(nvml: Any, handle: Any) -> tuple[ComputeProcess, ...] | None:

@@ -242,10 +242,17 @@ def entries_running() -> dict[int, float | None]:
 def test_a_run_on_a_well_gpu_is_recorded_with_its_gpu_and_the_peak_over_all_sessions(
     machine: Machine,
 ) -> None:
+    machine.gpu.energy_mj = lambda: round(100_000 * time.monotonic())  # at 100 W
     assert machine.run("trainer") == 0
     (record,) = machine.records
     assert record.is_ok
     assert record.cost.peak_gpu_mib == 700
+    (energy, processor), times = record.energy, record.times
+    assert (energy.of, processor.of) == ("gpu", "processor")
+    assert energy.total.joules == pytest.approx(100 * times.total, rel=0.1)
+    assert energy.train.joules == pytest.approx(100 * times.train, rel=0.1)
+    assert energy.predict.joules == pytest.approx(100 * times.predict, rel=0.1)
+    assert times.latency.median < energy.per_image.joules / 100 < times.predict / 80
     told = record.machine
     assert (told.device, told.driver, told.cuda) == ("NVIDIA H200", "580.95.05", "13.0")
     (canary,) = machine.canaries

@@ -93,3 +93,27 @@ def test_a_run_on_the_cpu_asks_no_driver(driver) -> None:
         pass
     assert gauge.peak_bytes is None
     assert driver.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "after", "is_seen"),
+    [
+        ({}, {OWN: 700, CHILD: 100}, {}, False),
+        ({}, {OWN: 700, STRANGER: 100}, {}, True),
+        ({STRANGER: 100}, {OWN: 700}, {}, True),
+        ({}, {OWN: 700}, {STRANGER: 100}, True),
+        ({}, {}, {}, False),
+        ({}, {4242: 700}, {}, None),  # the entry under another number, or somebody else
+        (None, None, None, None),
+    ],
+)
+def test_whether_others_compute_on_the_gpu_is_told_where_it_can_be(
+    driver, gpu, before, during, after, is_seen
+) -> None:
+    gpu.processes = before
+    gauge = GpuMemoryGauge.of("cuda:GPU-a")
+    with gauge.watching(is_own):
+        gpu.processes = during
+        wait_for_two_looks(driver)
+        gpu.processes = after
+    assert gauge.has_seen_others is is_seen
