@@ -16,6 +16,12 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Status
+from harness.records.isolation import (
+    IsolationLevel,
+    MeasuredIsolation,
+    engine_of,
+    isolation_level,
+)
 from harness.records.parts import (
     EngineFactsPart,
     Mark,
@@ -157,8 +163,11 @@ class MachinePart(Part):
 
     engine: str
     """Engine and its version."""
-    isolation: Literal["container", "none"]
-    """What stood between the entry and the machine; `none` is never ranked beside `container`."""
+    isolation: IsolationLevel
+    """What stood between the entry and the machine: `none` takes no rank, `same user` one for
+    reviewed entries on open packs alone."""
+    measured: MeasuredIsolation | None = None
+    """What of it was seen to hold; None where an older harness wrote the record."""
     device: str
     """`cpu` or the GPU's model."""
     driver: str | None = None
@@ -173,6 +182,17 @@ class MachinePart(Part):
     """RAM of the machine."""
     python: str
     """Python version of the harness."""
+
+    @property
+    def engine_name(self) -> str:
+        """Name of the engine: a part of the run key."""
+        return engine_of(self.engine, self.isolation, self.measured)
+
+    @model_validator(mode="after")
+    def _isolation_follows(self) -> Self:
+        if self.measured is not None and self.isolation != isolation_level(self.measured):
+            raise ValueError(f"isolation {self.isolation!r} is not what was measured")
+        return self
 
 
 class SourcePart(Part):

@@ -103,7 +103,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     engine.check()
     entry = open_entry(options.entry, known_folders=BASELINES)
     say_what_was_meant([options.entry], [entry], reporter)
-    if engine.isolation == "none" and entry.kind != "folder":
+    if engine.at_most == "none" and entry.kind != "folder":
         raise UsageError(
             f"{entry.name} is an image and needs an engine that isolates",
             where=f"engine {engine.name}",

@@ -86,7 +86,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
         f"evaluating {_listing([entry.name for entry in entries])}"
         f" on {_listing([ground.seen.name for ground in grounds])}"
         f" · {options.device} · {engine.describe()}"
-        + (" · NOT ISOLATED: run only code that you trust" if engine.isolation == "none" else "")
+        + (" · NOT ISOLATED: run only code that you trust" if engine.at_most == "none" else "")
     )
     _tell_unreviewable(entries, reporter)
     sweep_work_folders(cache)
@@ -279,7 +279,7 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
 
 def refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
     """Images that must not leak, and strangers' programs, need an isolating engine."""
-    if engine.isolation != "none":
+    if engine.at_most != "none":
         return
     hidden = [
         pack.name for pack in packs if not may_leave(Artefact.UNISOLATED_RUN, pack.card.visibility)
