@@ -97,8 +97,13 @@ class FunctionEngine(Engine):
         paths = {name: str(path) for name, path in launch.folders().items()}
         return run_function(self._function, limits=launch.limits, paths=paths)
 
-    def start_canary(self, launch: Launch) -> FunctionRunning:
+    def start_source(self, launch: Launch, source: str) -> FunctionRunning:
+        """Whatever the program is, the canary's function stands in for it."""
         return run_function(self._canary, limits=launch.limits)
+
+    def measure(self, launch: Launch) -> MeasuredIsolation:
+        """Nothing holds a thread."""
+        return MeasuredIsolation()
 
     def plan(self, launch: Launch) -> str:
         return f"{getattr(self._function, '__name__', 'function')}() {launch.verb}"

@@ -12,12 +12,21 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.records.parts import Part
 
 IsolationLevel = Literal["container", "same user", "none"]
 BOUNDS = ("memory", "pids", "tmp")
 """What is bounded in a container, by the names that `unbounded` uses."""
-_NEEDED = ("network_off", "own_pids", "own_ipc", "root_read_only", "no_capabilities")
+_NEEDED = {
+    "network_off": "its network is not off",
+    "own_pids": "no pid namespace of its own",
+    "own_ipc": "no ipc namespace of its own",
+    "root_read_only": "its root can be written",
+    "no_capabilities": "it has capabilities, or can get some",
+}
+"""Without one of these nothing stands between an entry and the machine; in words, what is missing."""
+_NO_SECCOMP = "no filter of system calls"
 
 
 class MeasuredIsolation(Part):
@@ -89,3 +98,27 @@ def engine_of(engine: str, isolation: IsolationLevel, measured: MeasuredIsolatio
     if measured is None:
         return "process" if isolation == "none" else "docker"
     return engine.partition(" ")[0]
+
+
+def lacks(measured: MeasuredIsolation) -> tuple[str, ...]:
+    """In words, what does not hold; empty for a `container`."""
+    told = [words for name, words in _NEEDED.items() if not getattr(measured, name)]
+    told += [] if measured.seccomp else [_NO_SECCOMP]
+    *most, last = measured.unbounded or ("",)
+    bounds = f"{', '.join(most)} and {last}" if most else last
+    return (*told, f"{bounds} not bounded") if bounds else tuple(told)
+
+
+def forbidden(isolation: IsolationLevel, visibility: Visibility, *, is_foreign: bool) -> str | None:
+    """Why a run may not happen so, and no record of it counts; None where it may.
+
+    Args:
+        isolation: what stands between the entry and the machine.
+        visibility: of the pack.
+        is_foreign: what runs arrived as an image.
+    """
+    if isolation == "none" and (is_foreign or not may_leave(Artefact.UNISOLATED_RUN, visibility)):
+        return "a stranger's image or a hidden pack is always isolated"
+    if isolation == "same user" and not may_leave(Artefact.SAME_USER_RUN, visibility):
+        return "a hidden pack's images are given to programs in a container alone, not as the same user"
+    return None

@@ -16,12 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Status
-from harness.records.isolation import (
-    IsolationLevel,
-    MeasuredIsolation,
-    engine_of,
-    isolation_level,
-)
+from harness.records.machine import MachinePart
 from harness.records.parts import (
     EngineFactsPart,
     Mark,
@@ -156,43 +151,6 @@ class PackPart(Part):
     """Number of ground-truth regions (8-connectivity) in the test split."""
     regions_lost: int | None = None
     """Regions that vanish on the paper's 256x256 grid: counted, and left out of PRO there."""
-
-
-class MachinePart(Part):
-    """On what."""
-
-    engine: str
-    """Engine and its version."""
-    isolation: IsolationLevel
-    """What stood between the entry and the machine: `none` takes no rank, `same user` one for
-    reviewed entries on open packs alone."""
-    measured: MeasuredIsolation | None = None
-    """What of it was seen to hold; None where an older harness wrote the record."""
-    device: str
-    """`cpu` or the GPU's model."""
-    driver: str | None = None
-    """NVIDIA driver version."""
-    cuda: str | None = None
-    """CUDA version of the driver."""
-    cpu: str
-    """Processor model."""
-    threads: int
-    """CPU threads given to the entry."""
-    memory_mib: int
-    """RAM of the machine."""
-    python: str
-    """Python version of the harness."""
-
-    @property
-    def engine_name(self) -> str:
-        """Name of the engine: a part of the run key."""
-        return engine_of(self.engine, self.isolation, self.measured)
-
-    @model_validator(mode="after")
-    def _isolation_follows(self) -> Self:
-        if self.measured is not None and self.isolation != isolation_level(self.measured):
-            raise ValueError(f"isolation {self.isolation!r} is not what was measured")
-        return self
 
 
 class SourcePart(Part):

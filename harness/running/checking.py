@@ -142,7 +142,10 @@ def check_program(
     Raises:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
+    from harness.engines.base import Launch
     from harness.entries.asked_limits import limits_for
+    from harness.records.isolation import isolation_level, lacks
+    from harness.running.isolating import require_isolation
 
     limits = limits_for(entry.limits, options.limit)
     verdict.limits = limits.as_dict()
@@ -151,6 +154,14 @@ def check_program(
         return verdict
     engine.check_device(options.device, is_foreign=program.is_foreign)
     verdict.add("image", program.identity)
+    measured = require_isolation(
+        engine,
+        Launch(program, "predict", options.device, limits),
+        [pack.card.visibility],
+        is_foreign=entry.kind != "folder",
+    )
+    missing = "; ".join(lacks(measured)) or "everything holds"
+    verdict.add("isolation", f"{isolation_level(measured)}: {missing}")
     if program.size_bytes:
         _judge_size(verdict, program)
     described = _described(verdict, entry, program, engine, limits)

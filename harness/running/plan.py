@@ -119,9 +119,11 @@ def _requests(
     options: argparse.Namespace, place: RunPlace,
     *, overrides: dict[str, str], given: GivenModel | None,
 ) -> Iterator[Request]:  # fmt: skip
+    from harness.engines.base import Launch
     from harness.entries.asked_limits import limits_for
     from harness.entries.program import prepare_program
     from harness.entries.weights import require_for
+    from harness.running.isolating import require_before
     from harness.running.regimes import regime_of, settings_of, tell_idle
     from harness.running.request import device_kind, request_of
 
@@ -144,6 +146,12 @@ def _requests(
         program = prepare_program(undescribed, place.engine)
         limits = limits_for(undescribed.limits, options.limit)
         place.engine.check_device(options.device, is_foreign=program.is_foreign)
+        require_before(
+            place.engine,
+            Launch(program, "predict", options.device, limits),
+            [pack.card.visibility for ground in grounds for pack in ground.packs],
+            is_foreign=undescribed.kind != "folder",
+        )
         # A refused image is not even asked what it is; its runs end with `invalid_image`.
         is_asked = program.is_foreign and not program.refusal
         entry = _described(undescribed, program, place, limits) if is_asked else undescribed
