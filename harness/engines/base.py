@@ -442,13 +442,8 @@ class Engine(ABC):
             running.close_input()
             with contextlib.suppress(DeadlinePassed, LogFlood):  # it is stopped all the same
                 running.wait(deadline)
-        limits = launch.limits
-        return measuring.isolation_seen(
-            outside,
-            inside if self.is_word_taken(launch.program) else Seen(),
-            seen_of(),
-            measuring.AskedBounds(limits.memory_mib, limits.pids, limits.tmp_mib),
-        )
+        is_taken = self.is_word_taken(launch.program)
+        return _judged(outside, inside if is_taken else Seen(), launch.limits)
 
     @cached_property
     def _measured(self) -> dict[tuple[Program, str, Limits], MeasuredIsolation]:
@@ -489,6 +484,16 @@ class Engine(ABC):
     def remove_images(self) -> int:
         """Remove the images that the harness built; returns how many."""
         return 0
+
+
+def judged_from_outside(seen: Seen, limits: Limits) -> MeasuredIsolation:
+    """What holds, where nobody inside is asked."""
+    return _judged(seen, Seen(), limits)
+
+
+def _judged(outside: Seen, inside: Seen, limits: Limits) -> MeasuredIsolation:
+    asked = measuring.AskedBounds(limits.memory_mib, limits.pids, limits.tmp_mib)
+    return measuring.isolation_seen(outside, inside, seen_of(), asked)
 
 
 def _probe_answer(running: Running, deadline: float) -> Seen:
