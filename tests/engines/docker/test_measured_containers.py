@@ -42,6 +42,10 @@ def measure(script_program: Program, monkeypatch) -> Callable[..., MeasuredIsola
     return measured
 
 
+def test_a_record_tells_the_engine_by_the_first_word_of_what_it_says(engine) -> None:
+    assert engine.describe().partition(" ")[0] == engine.name == "docker"
+
+
 def test_everything_holds_of_a_container_and_its_tmp_is_as_large_as_asked(measure) -> None:
     found = measure()
     assert isolation_level(found) == "container"
