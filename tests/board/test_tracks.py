@@ -47,6 +47,9 @@ def test_as_the_same_user_only_what_is_trained_here_may_take_a_rank() -> None:
 def test_an_unreviewed_run_as_the_same_user_takes_none(make_record: MakeRecord) -> None:
     record = make_record(isolation="same user", machine__measured=NO_CGROUPS)
     assert summarise([marked(record, Review((), "looked at"))])[0].ranked
+    told = result_tables([record], width=400)
+    assert "ok, same user" in told
+    assert "same user: memory and pids not bounded: brain/patchcore" in told
     (row,) = summarise([marked(record, Review(("unreviewed",), "nobody knows it"))])
     assert (row.ranked, row.unranked_reason) == (False, "unreviewed")
     assert row.lacks == ("memory and pids not bounded",)
