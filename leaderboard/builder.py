@@ -278,6 +278,7 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         run_texts=TEXTS,
         energy_heads=ENERGY_HEADS,
         tracks=words.TRACKS,
+        isolations=words.ISOLATIONS,
         families=words.FAMILIES,
         method_groups=words.METHOD_GROUPS,
         regimes=SWITCH,

@@ -31,8 +31,9 @@ ENERGY_COLUMNS = (
     "is_energy_shared", "energy_gaps",
 )  # fmt: skip
 CSV_COLUMNS = (
-    "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
-    "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference", "not_comparable",
+    "source", "benchmark", "entry", "title", "track", "isolation", "isolation_lacks", "ranked",
+    "unranked_reason", "patients_independent", "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
+    "not_comparable",
     "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "weight_files",
     *ENERGY_COLUMNS, "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS, *SIBLING_COLUMNS,
 )  # fmt: skip
@@ -189,6 +190,7 @@ def _measured(row: Row, metric: MetricSummary | None) -> dict[str, Scalar]:
         "title": row.title,
         "track": row.track,
         "isolation": row.isolation,
+        "isolation_lacks": "; ".join(row.lacks) or None,
         "ranked": row.ranked,
         "unranked_reason": row.unranked_reason,
         "patients_independent": row.are_patients_independent,

@@ -50,8 +50,8 @@ class LightDockerEngine(DockerEngine):
     def folder_identity(self, identity: str) -> str:
         return image_identity(identity, light_base(self.client).built_on)
 
-    def _canary_image(self, program: Program) -> str:
-        return build.own_python(self.client, program, light_base(self.client))
+    def _base(self) -> build.Base:
+        return light_base(self.client)
 
 
 def light_base(client: docker.APIClient) -> build.Base:

@@ -14,12 +14,10 @@ from harness.common.errors import EngineUnavailable, UsageError
 from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
-_PARTS = frozenset(
-    {
-        "base", "canary", "energy", "environment", "gpu", "memory_events", "powercap", "pump",
-        "supervisor",
-    }
-)  # fmt: skip
+_PARTS = frozenset({
+    "base", "canary", "energy", "environment", "gpu", "measuring", "memory_events", "powercap", "probe",
+    "pump", "supervisor",
+})  # fmt: skip
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 
