@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from harness.board.change_log import ChangeLog, Key, RowChange, best_over_time, what_changed
+from harness.board.change_log import ChangedRow, ChangeLog, RowChange, best_over_time, what_changed
 from harness.board.rows import Row
 from harness.common.foreign_text import in_lines
 from harness.records.record import canonical_json
@@ -102,8 +102,8 @@ def updates(log: ChangeLog, rows: Sequence[Row]) -> Updates:
     return Updates(tuple(reversed(by_day)), left_out, tuple(each for each in drawn if each[1]))
 
 
-def _lines(log: ChangeLog, pages: Mapping[Key, str]) -> Iterator[tuple[date, UpdateLine]]:
-    before: dict[Key, RowChange] = {}
+def _lines(log: ChangeLog, pages: Mapping[ChangedRow, str]) -> Iterator[tuple[date, UpdateLine]]:
+    before: dict[ChangedRow, RowChange] = {}
     for change in log.changes:
         yield change.date, _line(change, before.get(change.key), pages.get(change.key))
         before[change.key] = change
@@ -196,7 +196,7 @@ def feed(log: ChangeLog, site_title: str) -> str:
         f'<link href="{PAGE}"/>',
         f"<author><name>{escape(site_title)}</name></author>",
     ]
-    before: dict[Key, RowChange] = {}
+    before: dict[ChangedRow, RowChange] = {}
     entries = []
     for change in log.changes:
         line = _line(change, before.get(change.key), None)

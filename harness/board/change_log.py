@@ -3,7 +3,7 @@
 `leaderboard/records/log.json` is the board's memory: `python -m harness.publish add` writes what
 differs from its end, the check of a pull request holds it to the base and to the records, and the
 site reads it alone. A row is told anew from the log (`rows_told`), so what is missing at its end can
-always be derived (`changes_since`). Dates are the days on which a maintainer published; what a record
+always be derived (`row_changes_since`). Dates are the days on which a maintainer published; what a record
 says of its own time decides nothing. Of a hidden pack stand the same rounded means as in the tables.
 """
 
@@ -28,7 +28,7 @@ from harness.records.store import Store
 LOG = "log.json"
 HEADLINE = {"image_auroc": None, "pixel_auroc": "native", "pixel_pro": "native"}
 """Metrics whose means the log keeps, with the grid that tables show."""
-Key = tuple[str, str, str, str]
+ChangedRow = tuple[str, str, str, str]
 
 
 class RowChange(Part):
@@ -64,7 +64,7 @@ class RowChange(Part):
     """Means over seeds of `HEADLINE`, as fractions, as far as they are defined."""
 
     @property
-    def key(self) -> Key:
+    def key(self) -> ChangedRow:
         """Place, entry, track and isolation: what makes it one row."""
         return self.place, self.entry, self.track, self.isolation
 
@@ -130,12 +130,12 @@ def extend_log(store: Store, changes: Sequence[RowChange]) -> Path:
     return path
 
 
-def rows_told(log: ChangeLog) -> dict[Key, RowChange]:
+def rows_told(log: ChangeLog) -> dict[ChangedRow, RowChange]:
     """The last that the log tells of each row."""
     return {change.key: change for change in log.changes}
 
 
-def changes_since(
+def row_changes_since(
     log: ChangeLog, records: Sequence[Record], withdrawn: Mapping[str, str], day: date
 ) -> tuple[RowChange, ...]:
     """What differs between the rows as the log tells them and these records.
@@ -171,9 +171,9 @@ def _gone(day: date) -> dict[str, object]:
 
 def _rows_now(
     records: Sequence[Record], withdrawn: Mapping[str, str], day: date
-) -> dict[Key, RowChange]:
+) -> dict[ChangedRow, RowChange]:
     marked = with_withdrawals(records, withdrawn)
-    hashes: dict[Key, dict[str, str]] = {}
+    hashes: dict[ChangedRow, dict[str, str]] = {}
     for record in records:
         key = (record.place, record.entry.name, record.track, record.machine.isolation)
         hashes.setdefault(key, {})[str(record.seed)] = record.record_hash or ""
@@ -248,7 +248,7 @@ def log_problems(
     Args:
         base: of the branch that a change goes to.
         log: as the change brings it.
-        records, withdrawn: as in `changes_since`, of the change.
+        records, withdrawn: as in `row_changes_since`, of the change.
         today: the date of the check (UTC); clocks may differ by a day.
     """
     if log.changes[: len(base.changes)] != base.changes:
@@ -262,7 +262,7 @@ def log_problems(
         yield f"{added[-1].date} has not come yet"
     last = rows_told(ChangeLog(changes=added))
     days = {key: change.date for key, change in last.items()}
-    derived = {c.key: c for c in changes_since(base, records, withdrawn, today)}
+    derived = {c.key: c for c in row_changes_since(base, records, withdrawn, today)}
     for key in sorted(days.keys() | derived.keys()):
         where = f"{key[1]} on {key[0]}"
         if key not in derived:
@@ -296,7 +296,7 @@ def best_over_time(log: ChangeLog, place: str, metric: str) -> tuple[BestStep, .
         place: benchmark and regime, as in the results.
         metric: one of `HEADLINE`.
     """
-    standing: dict[Key, RowChange] = {}
+    standing: dict[ChangedRow, RowChange] = {}
     steps: list[BestStep] = []
     mine = (change for change in log.changes if change.place == place)
     for day, changes in groupby(mine, key=lambda change: change.date):

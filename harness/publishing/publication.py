@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from harness.benchmarks.known import known_releases
-from harness.board.change_log import changes_since, extend_log, read_log
+from harness.board.change_log import extend_log, read_log, row_changes_since
 from harness.board.comparison import (
     comparison_bytes,
     comparison_path,
@@ -157,7 +157,7 @@ def publish_log(
     """Tell in the log what differs from its end; today (UTC) unless `day` says otherwise."""
     shown = under_known_names(target.records(), known or known_releases())
     day = day or datetime.now(tz=UTC).date()
-    changes = changes_since(read_log(target.root), shown, withdrawals(), day)
+    changes = row_changes_since(read_log(target.root), shown, withdrawals(), day)
     return [extend_log(target, changes)] if changes else []
 
 

@@ -9,10 +9,10 @@ import pytest
 from harness.board.change_log import (
     ChangeLog,
     best_over_time,
-    changes_since,
     log_bytes,
     log_problems,
     parse_log,
+    row_changes_since,
     what_changed,
 )
 
@@ -32,7 +32,7 @@ def run(make_record):
 
 def after(log, records, day=TUESDAY, withdrawn=()):
     reasons = dict.fromkeys(withdrawn, "an error")
-    return ChangeLog(changes=(*log.changes, *changes_since(log, records, reasons, day)))
+    return ChangeLog(changes=(*log.changes, *row_changes_since(log, records, reasons, day)))
 
 
 def kinds(log):
@@ -61,8 +61,8 @@ def test_rows_come_are_replaced_are_withdrawn_come_back_and_go(run):
 def test_where_nothing_changed_nothing_is_told(run):
     records = [run(), run("padim")]
     log = after(ChangeLog(), records)
-    assert changes_since(log, records, {}, FRIDAY) == ()
-    assert changes_since(log, list(reversed(records)), {}, FRIDAY) == ()
+    assert row_changes_since(log, records, {}, FRIDAY) == ()
+    assert row_changes_since(log, list(reversed(records)), {}, FRIDAY) == ()
 
 
 def test_what_changed_is_said_in_words(run):

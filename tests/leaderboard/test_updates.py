@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from harness.board.change_log import ChangeLog, changes_since
+from harness.board.change_log import ChangeLog, row_changes_since
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 AUROC = ("image_auroc", None)
@@ -17,8 +17,8 @@ AUROC = ("image_auroc", None)
 def told(build_site, make_record):
     first = make_record(metrics={AUROC: 0.8})
     again = [first, make_record(seed=1, metrics={AUROC: 0.9})]
-    log = ChangeLog(changes=changes_since(ChangeLog(), [first], {}, date(2026, 3, 2)))
-    more = changes_since(log, again, {}, date(2026, 4, 1))
+    log = ChangeLog(changes=row_changes_since(ChangeLog(), [first], {}, date(2026, 3, 2)))
+    more = row_changes_since(log, again, {}, date(2026, 4, 1))
     return build_site(again, log=ChangeLog(changes=(*log.changes, *more)))
 
 
@@ -48,7 +48,7 @@ def test_the_feed_is_atom_with_identifiers_of_its_own_and_links_to_the_page(told
 def test_a_hostile_title_is_text_in_feed_and_badge(build_site, make_record):
     title = 'A<b>&"\u202e]]>'
     record = make_record(title=title, metrics={AUROC: 0.8})
-    log = ChangeLog(changes=changes_since(ChangeLog(), [record], {}, date(2026, 3, 2)))
+    log = ChangeLog(changes=row_changes_since(ChangeLog(), [record], {}, date(2026, 3, 2)))
     site = build_site([record], log=log)
     entry = ET.fromstring((site / "feed.xml").read_bytes()).find(f"{ATOM}entry")
     assert entry.findtext(f"{ATOM}title").startswith('A<b>&"')

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from harness.board.change_log import ChangeLog, changes_since
+from harness.board.change_log import ChangeLog, row_changes_since
 from harness.board.comparison import without_numbers
 from harness.board.example.curves import curves, has_curves
 from harness.board.example.forge import made_up_releases
@@ -88,9 +88,9 @@ def _log(records: Sequence[Record]) -> ChangeLog:
         shown += [each for each in records if each.entry.name == entry and each.seed < SEEDS - 1]
         withdrawn = {entries[1]: "its authors found an error"} if 5 <= week < 9 else {}
         day = FIRST_DAY + timedelta(weeks=week)
-        log = ChangeLog(changes=(*log.changes, *changes_since(log, shown, withdrawn, day)))
+        log = ChangeLog(changes=(*log.changes, *row_changes_since(log, shown, withdrawn, day)))
     last = FIRST_DAY + timedelta(weeks=len(entries))
-    return ChangeLog(changes=(*log.changes, *changes_since(log, records, {}, last)))
+    return ChangeLog(changes=(*log.changes, *row_changes_since(log, records, {}, last)))
 
 
 def _records(invented: Sequence[Method]) -> Iterator[Record]:
