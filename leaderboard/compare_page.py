@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from markupsafe import Markup
 
@@ -26,6 +27,7 @@ from leaderboard.compare_data import COST_HEADS, Beside, CompareScript, compare_
 from leaderboard.downloads import row_key
 from leaderboard.galleries import SideBySide
 from leaderboard.row_pairs import (
+    UNRANKED,
     ComparedBenchmark,
     Member,
     PairOfRows,
@@ -212,15 +214,15 @@ def _verdict(pair: PairOfRows | None, one: str, other: str) -> str:
 
 def _index(found: Sequence[ComparedBenchmark], scripts: Sequence[CompareScript]) -> Markup:
     """As JSON that may stand inside a `script` element."""
-    places: dict[str, int] = {}
-    methods = []
+    methods: dict[str, dict[str, Any]] = {}
     benchmarks = []
     for each, script in zip(found, scripts, strict=True):
         for member in script.members:
-            if member.key not in places:
-                places[member.key] = len(methods)
-                label = member.label.removesuffix(" (unranked)")
-                methods.append({"k": member.key, "l": row_address(member.row), "t": label})
+            label = member.label.removesuffix(UNRANKED)
+            told = methods.setdefault(member.key, {"k": member.key, "t": label, "l": []})
+            if (line := row_address(member.row)) not in told["l"]:
+                told["l"].append(line)
+        places = {key: place for place, key in enumerate(methods)}
         benchmarks.append(
             {
                 "b": formats.file_stem(each.name), "name": formats.plain(each.name),
@@ -228,5 +230,7 @@ def _index(found: Sequence[ComparedBenchmark], scripts: Sequence[CompareScript])
                 "m": [places[member.key] for member in script.members],
             }
         )  # fmt: skip
-    text = json.dumps({"methods": methods, "benchmarks": benchmarks}, separators=(",", ":"))
+    text = json.dumps(
+        {"methods": [*methods.values()], "benchmarks": benchmarks}, separators=(",", ":")
+    )
     return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))  # noqa: S704 - no markup is left

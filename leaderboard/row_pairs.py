@@ -20,6 +20,7 @@ from harness.board.site_data import Material
 from leaderboard import cells, formats, words
 from leaderboard.cells import Cell, Context
 
+UNRANKED = " (unranked)"
 HEADLINE = 3
 """In how many metrics a pair's verdict is told before all others."""
 Known = Literal["+", "-", "=", "~"]
@@ -60,7 +61,8 @@ class Member:
     row: Row
     """The row."""
     key: str
-    """Its name in addresses: the entry's, with track and isolation where it has several rows."""
+    """Its name in addresses: the entry's, with track and isolation where it has several rows on some
+    benchmark."""
     label: str
     """What it is called: title, what tells it from others, and whether it takes a rank."""
     values: Mapping[str, Cell]
@@ -119,15 +121,16 @@ def row_address(row: Row) -> str:
 
 def _names(rows: Iterable[Row]) -> Callable[[Row], tuple[str, str]]:
     """Gives a row its key and its label, the same on every benchmark."""
-    lines = {(row.entry, row.track, row.isolation): row for row in rows}
-    of_entry = Counter(entry for entry, _, _ in lines)
-    of_title = Counter(title for title, _ in {(row.title, row.entry) for row in lines.values()})
+    rows = tuple(rows)
+    count = Counter((row.entry, row.benchmark) for row in rows)
+    several = {entry for (entry, _), rows_there in count.items() if rows_there > 1}
+    of_title = Counter(title for title, _ in {(row.title, row.entry) for row in rows})
 
     def named(row: Row) -> tuple[str, str]:
         label = formats.plain(row.title)
         if of_title[row.title] > 1:
             label += f" ({formats.plain(row.entry)})"
-        if of_entry[row.entry] == 1:
+        if row.entry not in several:
             return formats.file_stem(row.entry), label
         isolation = words.ISOLATIONS.get(row.isolation, row.isolation)
         return row_address(row), f"{label}, {words.TRACKS[row.track]}, {isolation}"
@@ -144,7 +147,7 @@ def _benchmark(
     for row in rows:
         key, label = names(row)
         values = {metric: _value(row, metric, context, intervals) for metric in PAIRED_METRICS}
-        told = label if row.ranked else f"{label} (unranked)"
+        told = label if row.ranked else f"{label}{UNRANKED}"
         members.append(Member(row, key, told, values))
     metrics = tuple(
         metric

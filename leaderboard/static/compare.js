@@ -52,7 +52,7 @@
   }
 
   function method(name) {
-    return find(index.methods, function (each) { return each.k === name || each.l === name; });
+    return find(index.methods, function (each) { return each.k === name || each.l.indexOf(name) >= 0; });
   }
 
   function isOn(benchmark, each) { return benchmark.m.indexOf(index.methods.indexOf(each)) >= 0; }
