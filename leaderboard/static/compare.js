@@ -346,7 +346,7 @@
     var differing = all.filter(function (name) {
       return members.some(function (each) { return value(each, name) !== value(members[0], name); });
     });
-    if (!differing.length) { return [title, h("p", { "class": "facts" }, "None: all " + all.length + " are equal.")]; }
+    if (!differing.length) { return [title, h("p", { "class": "facts" }, "All " + all.length + " are equal.")]; }
     return [title, table("Hyper-parameters", heads(data, chosen, "Name"), differing.map(function (name) {
       return line(name, members.map(function (each) { return h("td", null, value(each, name)); }));
     })), h("p", { "class": "facts" }, (all.length - differing.length) + " others are equal.")];
