@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from importlib.resources import files
 from itertools import combinations
 
 import pytest
 
-from harness.board.comparison import without_numbers
 from leaderboard import compare_data, compare_page
-from leaderboard.builder import site_files
+from leaderboard.downloads import row_key
 from leaderboard.row_pairs import compared_benchmarks
 
 BROWSER = pytest.mark.browser
@@ -92,21 +90,18 @@ def test_a_board_that_is_too_large_loses_curves_then_metrics_then_rows_and_says_
 
 
 def script(material, name):
-    found = site_files(
-        replace(material, galleries={}, hardest={}, curves=material.curves),
-        version="0.1.0", commit=None, default_limits={},
-    )  # fmt: skip
-    return found[f"data/compare/{name}.js"].decode()
+    compared = next(each for each in compared_benchmarks(material) if each.name == name)
+    runs = {}
+    for record in material.records:
+        runs.setdefault(row_key(record), []).append(record)
+    beside = compare_data.Beside(None, "", "", "")
+    return compare_data.compare_script(compared, beside, material, runs, {}).text
 
 
 def test_a_table_of_pairs_has_every_pair_once_or_those_of_the_first_rows(
     example_material, monkeypatch
 ):
-    shown = replace(
-        example_material,
-        comparisons={n: without_numbers(c) for n, c in example_material.comparisons.items()},
-    )
-    brain = next(each for each in compared_benchmarks(shown) if each.name == "brain")
+    brain = next(each for each in compared_benchmarks(example_material) if each.name == "brain")
     count = len(brain.members)
     monkeypatch.setattr(compare_page, "MOST_PAIRS", count * (count - 1) // 2)
     assert compare_page._most_rows(count) == count
