@@ -193,7 +193,9 @@ def _pairs(
     found: dict[tuple[str, str, str], PairOfRows] = {}
     local, comparison = material.local.get(name), material.comparisons.get(name)
     if local is not None:
-        at = {(m.row.entry, m.row.track, m.row.isolation): m.key for m in members}
+        at: dict[tuple[str, str, str], str] = {
+            (m.row.entry, m.row.track, m.row.isolation): m.key for m in members
+        }
         keys = {row.key: at.get((row.entry, row.track, row.isolation)) for row in local.rows}
         for column in local.columns:
             for each in column.differences:
@@ -209,12 +211,12 @@ def _pairs(
         m.key: {metric for metric in metrics if m.values[metric].kind == "value"} for m in members
     }
     return {
-        (metric, one.key, other.key): pair
+        (metric, one.key, other.key): known
         for one, other in combinations(members, 2)
         for metric in metrics
         if metric in shown[one.key]
         and metric in shown[other.key]
-        and (pair := found.get((metric, one.key, other.key))) is not None
+        and (known := found.get((metric, one.key, other.key))) is not None
     }
 
 
