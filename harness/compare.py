@@ -1,6 +1,7 @@
 """`python -m harness.compare`: which leads are real. Ranks, ties and stability per benchmark.
 
-    results/comparisons/<benchmark>.json
+    results/comparisons/<benchmark>.json           ranks: of rows that take one
+    results/comparisons/local/<benchmark>.json     differences: where some row takes none
 
 With two entries: their difference in each metric, with interval, p-value and a sentence for a paper
 (`harness.board.pair_comparison`). From the private per-image values in the evidence of the entries;
@@ -13,9 +14,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.board.entry_comparison import compare_entries
+from harness.board.pair_comparison import HEADLINE
 from harness.common.errors import DataMissing, UsageError
 from harness.console import cli
 from harness.records.members import MEAN
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.board.comparison import Comparison
+    from harness.board.local_comparison import LocalComparison
     from harness.board.pair_comparison import PairComparison
     from harness.entries.reviewed import Reviewed
     from harness.records.record import Record
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   python -m harness.compare                      every benchmark under results/
   python -m harness.compare --benchmark brain resc
-  python -m harness.compare --unranked           also what takes no rank on the board
+  python -m harness.compare --unranked           print ranks over what takes none on the board too
   python -m harness.compare padim mine --benchmark brain
       two entries, ranked or not: differences, intervals, p-values, a sentence for a paper
   python -m harness.compare padim mine --benchmark brain@shots-4
@@ -47,8 +50,9 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(
         "compare",
         "Rank the entries of each benchmark: compare means over seeds over the same patients,\n"
-        "and write results/comparisons/<benchmark>.json for the site. With two entries, print how\n"
-        "they differ; nothing is written then.",
+        "and write results/comparisons/<benchmark>.json for the site. Where some row takes no rank,\n"
+        "write how all of them differ to results/comparisons/local/, for your own site alone. With\n"
+        "two entries, print how they differ; nothing is written then.",
         EXAMPLES,
     )
     parser.add_argument("entries", nargs="*", metavar="ENTRY", help="two entries, by name")
@@ -112,23 +116,21 @@ def main(
 
 
 def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -> None:
-    """Every benchmark: ranks, ties and stability, printed and written."""
+    """Every benchmark: ranks, ties and stability, and what takes no rank, printed and written."""
     from harness.board.comparison import comparison_bytes, comparison_path
+    from harness.board.local_comparison import local_groups
     from harness.board.rows import ranked_records
-    from harness.records.releases import is_asked
 
-    groups = _finished(records) if options.unranked else ranked_records(records)
-    if options.benchmarks:
-        asked = options.benchmarks
-        groups = {n: g for n, g in groups.items() if any(is_asked(n, each) for each in asked)}
-    if not groups:
+    groups = _asked(options, _finished(records) if options.unranked else ranked_records(records))
+    local = {} if options.unranked else _asked(options, local_groups(records))
+    if not groups and not local:
         raise DataMissing(
-            "there is no run to compare that may take a rank",
+            "there is no run to compare that may take a rank, and no two rows that take none",
             where=str(options.results),
-            fix="evaluate reviewed entries in containers with real weights; --unranked compares the"
-            " others, and python -m harness.compare A B --benchmark NAME any two",
+            fix="evaluate two entries on one benchmark, without a failed seed; --unranked compares"
+            " what there is, and python -m harness.compare A B --benchmark NAME any two",
         )
-    found = []
+    found: list[dict[str, Any]] = []
     for name, group in sorted(groups.items()):
         comparison = compare_entries(group, store, seed=options.seed)
         found.append(asdict(comparison))
@@ -139,8 +141,31 @@ def _all(options: argparse.Namespace, records: Sequence[Record], store: Store) -
             written = f"\nwritten: {path}"
         if not options.json:
             cli.say(report(comparison) + written)
+    found += [_locally(group, store, is_json=options.json) for group in local.values()]
     if options.json:
         cli.say_json(found)
+
+
+def _asked(
+    options: argparse.Namespace, groups: dict[str, tuple[Record, ...]]
+) -> dict[str, tuple[Record, ...]]:
+    """The groups of the benchmarks that were asked for; all where none was."""
+    from harness.records.releases import is_asked
+
+    asked = options.benchmarks
+    return {n: g for n, g in groups.items() if not asked or any(is_asked(n, a) for a in asked)}
+
+
+def _locally(records: Sequence[Record], store: Store, *, is_json: bool) -> dict[str, Any]:
+    """How the rows of one benchmark differ where some take no rank: written, printed, returned."""
+    from harness.board.local_comparison import compare_locally, local_bytes, local_path
+
+    comparison = compare_locally(records, store)
+    path = local_path(store.root, comparison.benchmark)
+    store.write(path, local_bytes(comparison))
+    if not is_json:
+        cli.say(f"{local_report(comparison)}\nwritten, for your own site alone: {path}")
+    return asdict(comparison)
 
 
 def _two(
@@ -188,6 +213,30 @@ def _finished(records: Sequence[Record]) -> dict[str, tuple[Record, ...]]:
     return groups
 
 
+def local_report(comparison: LocalComparison) -> str:
+    """The headline differences of rows of which some take no rank, as text."""
+    head = (
+        f"{comparison.benchmark}: {len(comparison.rows)} rows, some of which take no rank, over the"
+        f" same {comparison.units} {comparison.unit}s; Holm at {comparison.significance}"
+    )
+    lines = [head]
+    lines += [f"  {row.key}: unranked, {row.unranked}" for row in comparison.rows if row.unranked]
+    for column in comparison.columns:
+        if column.metric not in HEADLINE:
+            continue
+        lines.append(f"  {column.metric}, differences in points")
+        for each in column.differences:
+            told = {"one": f"{each.one} is better", "other": f"{each.other} is better"}
+            span = "no interval"
+            if each.low is not None and each.high is not None:
+                span = f"[{100 * each.low:+.2f}, {100 * each.high:+.2f}]"
+            lines.append(
+                f"    {each.one} less {each.other}: {100 * each.difference:+.2f} {span},"
+                f" {told.get(each.verdict, 'cannot be told apart')}"
+            )
+    return "\n".join(lines)
+
+
 def report(comparison: Comparison) -> str:
     """The headline columns as text."""
     head = (
@@ -197,7 +246,7 @@ def report(comparison: Comparison) -> str:
     lines = [head]
     for column in comparison.columns:
         if (
-            column.metric not in ("image_auroc", "pixel_auroc", "pixel_pro")
+            column.metric not in HEADLINE
             or column.grid == "paper"
             or column.member not in (None, MEAN)
         ):

@@ -396,6 +396,8 @@ def _no_comparison(
     if name in material.outdated:
         return "The comparison was made of other records than these, so no rank is shown."
     if not any(row.ranked for row in rows):
+        if name in material.local:
+            return "No row here takes a rank; how they differ was worked out for this site alone."
         return "No row here may take a rank, so nothing was compared."
     return "These rows have not been compared yet."
 

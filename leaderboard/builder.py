@@ -28,6 +28,7 @@ from harness.common.foreign_text import in_lines
 from harness.records.record import Record
 from leaderboard import formats, guide, words
 from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path
+from leaderboard.compare_page import CompareSite, compare_site
 from leaderboard.downloads import (
     leaderboard_csv,
     leaderboard_json,
@@ -47,7 +48,7 @@ from leaderboard.tables import boards
 from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
-STATIC = ("site.css", "site.js")
+STATIC = ("site.css", "compare.css", "site.js", "choose.js", "compare.js")
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
 
@@ -135,8 +136,10 @@ class _Site:
         benchmarks = benchmark_pages(material, paper, self.album)
         every_row = _every_row(material)
         pictured = side_by_side(material, self.album)
+        compared = compare_site(material, benchmarks, pictured, self.records, default_limits)
         self.environment.globals.update(
             pictured=tuple((page.title, page.path) for page in pictured),
+            pairs_of={table.home: table for table in compared.whole},
         )
         texts = {
             "index.html": self._front(benchmarks, len({page.name for page in entries})),
@@ -165,8 +168,20 @@ class _Site:
             for page in benchmarks
             if page.regimes.sections
         }
-        return texts | {
+        texts |= {
             page.path: self._render("side_by_side.html", root="../", page=page) for page in pictured
+        }
+        return texts | self._compared(compared)
+
+    def _compared(self, compared: CompareSite) -> dict[str, str]:
+        """The compare page, every benchmark's table of pairs, and its data."""
+        return {
+            "compare.html": self._render("compare.html", compared=compared),
+            **{
+                table.path: self._render("pairs.html", root="../", table=table)
+                for table in compared.whole
+            },
+            **compared.scripts,
         }
 
     def _front(self, benchmarks: Sequence[BenchmarkPage], entries: int) -> str:

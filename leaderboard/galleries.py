@@ -68,6 +68,8 @@ class Method:
     """The method's name."""
     page: str
     """Its page, from the site's root."""
+    row: str
+    """Its row, as tables anchor it."""
     track: str
     """Its track in words."""
     exhibits: tuple[Exhibit | None, ...]
@@ -159,6 +161,7 @@ def _side_by_side(
             Method(
                 title=formats.plain(record.entry.title),
                 page=entry_page(record.entry.name),
+                row=formats.file_stem(".".join(row_key(record)[1:])),
                 track=words.TRACKS[record.track],
                 exhibits=tuple(
                     _exhibit(found, material.galleries[record.run_key], album, "")

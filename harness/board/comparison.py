@@ -1,10 +1,12 @@
-"""Comparisons: one file per benchmark with ranks, ties and stability, as `harness.compare` found them.
+"""Comparisons: one file per benchmark with ranks, ties, stability and differences, as
+`harness.compare` found them.
 
     results/comparisons/<benchmark>.json
 
-Aggregates only. Traps: a comparison speaks of the records that it names; as soon as a
-ranked record is added or replaced it is out of date, and no rank of it may be shown. Of a
-hidden pack only ranks and ties leave the machine (`without_numbers`).
+Version 2 has the paired differences, which version 1 had not; both are read. Aggregates only.
+Traps: a comparison speaks of the records that it names; as soon as a ranked record is added or
+replaced it is out of date, and no rank of it may be shown. Of a hidden pack only ranks and ties
+leave the machine (`without_numbers`).
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
+from harness.board.paired_differences import PairedDifference
 from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.common.errors import StoreUnusable
 from harness.common.json_text import BadJson, parse_as
 from harness.records.record import Grid, Record, Track
 
 COMPARISONS_FOLDER = "comparisons"
-COMPARISON_SCHEMA_VERSION = 1
 # Probabilities are written with a few digits; their sum may be off by as much.
 STABILITY_SLACK = 1e-3
 TAIL = 0.025
@@ -103,6 +105,9 @@ class Column:
     """By rank, then by mean, then by name."""
     member: str | None = None
     """Of a suite: its member, or `mean`; None where it is over all images (`MetricValue.member`)."""
+    differences: tuple[PairedDifference, ...] = ()
+    """Of every pair of entries; empty in version 1, of a column whose pairs are not kept
+    (`paired_differences.is_paired`), and where they may not leave the machine."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ class Comparison:
     """Level of the tests, after Holm's correction within a column."""
     columns: tuple[Column, ...]
     """By track, metric and grid."""
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     """Version of this file's format."""
 
     def is_current(self, records: Iterable[Record]) -> bool:
@@ -198,6 +203,7 @@ def without_numbers(comparison: Comparison) -> Comparison:
             replace(
                 column,
                 standings=tuple(bare(standing) for standing in column.standings),
+                differences=(),
             )
             for column in comparison.columns
         ),

@@ -11,6 +11,7 @@ from harness.records.record import Grid, Track
 if TYPE_CHECKING:
     from harness.board.comparison import Column, Comparison, Standing
     from harness.metrics import Resampled
+    from harness.metrics.jackknife import Spread
     from harness.metrics.suites import SuiteResampled
     from harness.records.record import Record
     from harness.records.store import Store
@@ -89,6 +90,7 @@ def check_one_pack(records: Sequence[Record]) -> None:
 def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -> list[Column]:
     """Every metric and grid that some entry has, in the table's order."""
     from harness.board.comparison import Column
+    from harness.board.paired_differences import is_paired, paired_differences
 
     runs = resampled_runs(records, store, seed)
     keys = list(dict.fromkeys(key for seeds in runs.values() for run in seeds for key in run))
@@ -99,6 +101,7 @@ def _columns(track: Track, records: Sequence[Record], store: Store, seed: int) -
             grid=key[1],
             standings=_standings(runs, key, seed),
             member=key[2],
+            differences=paired_differences(spreads_of(runs, key)) if is_paired(*key) else (),
         )
         for key in keys
     ]
@@ -129,14 +132,22 @@ def _resampled(
     return {(row.id, row.grid, None): row for row in resample(alone, seed=seed)}
 
 
+def spreads_of(runs: ResampledRuns, key: ColumnKey) -> dict[str, list[Spread]]:
+    """What moves a metric of each seed, of the entries that have it for every seed; the others are
+    not compared in this column."""
+    return {
+        name: [table[key].spread for table in tables]
+        for name, tables in runs.items()
+        if all(key in table for table in tables)
+    }
+
+
 def _standings(runs: ResampledRuns, key: ColumnKey, seed: int) -> tuple[Standing, ...]:
-    """Entries that have the metric for every seed; the others are not compared in this column."""
     from harness.board.comparison import Standing
     from harness.metrics.ranks import standings
 
-    whole = {name: tables for name, tables in runs.items() if all(key in table for table in tables)}
-    spreads = {name: [table[key].spread for table in tables] for name, tables in whole.items()}
-    drawn = {name: [table[key].rows for table in tables] for name, tables in whole.items()}
+    spreads = spreads_of(runs, key)
+    drawn = {name: [table[key].rows for table in runs[name]] for name in spreads}
     return tuple(
         Standing(
             entry=row.entry,

@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from harness.board.change_log import ChangeLog
 from harness.board.comparison import Comparison
 from harness.board.few_shot_curves import FewShotCurve
+from harness.board.local_comparison import LocalComparison
 from harness.board.rows import Row
 from harness.board.siblings import SiblingDifference
 from harness.board.suite_rows import WholeRow
@@ -327,6 +328,8 @@ class Material:
     """By run key, a record as it was written, where it is shown under another name today."""
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     """By benchmark; those of hidden packs without their numbers."""
+    local: Mapping[str, LocalComparison] = field(default_factory=dict)
+    """By benchmark, the differences of one's own rows where some take no rank; of open packs alone."""
     outdated: tuple[str, ...] = ()
     """Benchmarks whose comparison was made of other records: not shown."""
     curves: Mapping[str, RunCurves] = field(default_factory=dict)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from harness.board.comparison import Column, Comparison, Standing, without_numbers
+from harness.board.paired_differences import DIGITS, is_paired
 from harness.common.disclosure import Artefact, may_leave, strictest
 from harness.metrics.intervals import RESAMPLES
 from harness.metrics.ranks import SIGNIFICANCE
 from harness.records.record import Record
 
 SLACK = 1e-9  # sums over seeds in another order
+ROUNDED = SLACK + 0.5 * 10.0**-DIGITS
 
 
 def comparison_problems(comparison: Comparison, ranked: Sequence[Record]) -> Iterator[str]:
@@ -65,9 +68,31 @@ def _of_column(column: Column, ranked: Sequence[Record], *, is_exact: bool) -> I
         if is_exact and not _is_at(standing, means[entry]):
             yield f"the mean or interval of {entry} is not that of its records"
     yield from _of_pairs(standings, means)
+    yield from _of_differences(column, means)
     order = sorted(column.standings, key=lambda s: (s.rank, -means[s.entry], s.entry))
     if is_exact and tuple(order) != column.standings:
         yield "its order is not by rank, then by mean"
+
+
+def _of_differences(column: Column, means: Mapping[str, float]) -> Iterator[str]:
+    """Where differences are told, they are those of the means, of every pair, and as the ranks say."""
+    if not column.differences:
+        return
+    if not is_paired(column.metric, column.grid, column.member):
+        yield "differences of such a column are not kept"
+        return
+    told = [(each.one, each.other) for each in column.differences]
+    if told != list(combinations(sorted(means), 2)):
+        yield "its differences are not those of every pair of its entries, in order"
+        return
+    better = {standing.entry: standing.better for standing in column.standings}
+    for each in column.differences:
+        pair = f"{each.one} and {each.other}"
+        if abs(each.difference - (means[each.one] - means[each.other])) > ROUNDED:
+            yield f"the difference of {pair} is not that of their means"
+        said = (each.one in better[each.other], each.other in better[each.one])
+        if said != (each.verdict == "one", each.verdict == "other"):
+            yield f"the difference of {pair} says another thing than their ranks"
 
 
 def _values(column: Column, ranked: Sequence[Record]) -> dict[str, list[float]]:

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.common.disclosure import Artefact, may_leave
 from harness.common.errors import EntryInvalid, StoreUnusable
 from harness.common.paths import PUBLISHED_RECORDS, SUBMISSIONS
 
 if TYPE_CHECKING:
     from harness.board.comparison import Comparison
+    from harness.board.local_comparison import LocalComparison
     from harness.board.site_data import BenchmarkCard, Material, Waiting
     from harness.console.cli import Reporter
     from harness.entries.reviewed import Reviewed
@@ -142,6 +144,7 @@ def gather(
         records=tuple(records),
         stored={r.run_key: stored[r.run_key] for r in renamed if r is not stored[r.run_key]},
         comparisons={name: without_numbers(each) for name, each in compared.items()},
+        local=_local(results, [] if results == published else marked, own.get(results, [])),
         outdated=outdated,
         curves={
             key: found
@@ -188,6 +191,22 @@ def _comparisons(
         each.benchmark: each for each in found if each.is_current(ranked.get(each.benchmark, ()))
     }
     return current, tuple(sorted({each.benchmark for each in found} - set(current)))
+
+
+def _local(
+    results: Path, marked: Sequence[Record], own: Sequence[Record]
+) -> dict[str, LocalComparison]:
+    """The comparisons of exactly the rows of one's own folder, where they may be shown."""
+    from harness.board.local_comparison import local_groups, read_local
+
+    keys = {record.run_key for record in own}
+    groups = local_groups(record for record in marked if record.run_key in keys)
+    return {
+        name: each
+        for name, each in read_local(results).items()
+        if each.is_current(groups.get(name, ()))
+        and may_leave(Artefact.COMPARISON_NUMBERS, each.visibility)
+    }
 
 
 def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:

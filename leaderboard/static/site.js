@@ -377,6 +377,8 @@
     });
   }
 
+  window.bmadCopies = copies;  // the compare page has buttons of its own
+
   list(document, ".command").forEach(function (box) {
     var button = document.createElement("button");
     button.type = "button";

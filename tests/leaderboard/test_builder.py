@@ -106,7 +106,7 @@ def test_every_internal_link_resolves(build_site, records):
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             assert target.is_file(), (path, link)
-            if parts.fragment:
+            if parts.fragment and "=" not in parts.fragment:  # what a page is asked for is no id
                 assert parts.fragment in found[target].values("id"), (path, link)
             checked += 1
     assert checked > 50

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from harness import compare
 from harness.board.comparison import comparison_path, read_comparisons
+from harness.board.local_comparison import local_bytes, read_local
 from harness.board.rows import summarise
 from harness.common.errors import DataMissing, StoreUnusable, UsageError
 from harness.common.statuses import Status
 from harness.entries.reviewed import ReviewedSet
 from harness.metrics import Evidence, GroundTruth, RunScorer, TruthImage, resample
+from harness.metrics.table import RANKED
 from harness.records.record import Record
 from harness.records.store import RunName, Store, evidence_of
 from tests.board.test_pair_comparison import check_latex
@@ -118,15 +121,93 @@ def test_the_file_is_the_same_twice_and_holds_no_image_and_no_patient(fill: Fill
     assert b"patient-" not in first
 
 
-def test_runs_that_take_no_rank_are_compared_only_when_asked_and_never_written(
+def test_rows_that_take_no_rank_are_compared_for_ones_own_site_and_never_ranked_or_published(
     fill: Fill, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = fill({"a": 1.0, "b": 0.5}, params={"weights": "random"})
-    with pytest.raises(DataMissing, match="--unranked"):
-        compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
+    assert compare.main(["--results", str(store.root)], KNOWN, reviewed(store)) == 0
+    out = capsys.readouterr().out
+    assert "a: unranked, random weights" in out
+    assert "a is better" in out
+    assert not comparison_path(store.root, "rsna").exists()
+    assert read_comparisons(store.root) == {}  # what `publish` takes along, and what gives ranks
+    local = read_local(store.root)["rsna"]
+    assert [(row.key, row.unranked) for row in local.rows] == [
+        ("a", "random weights"),
+        ("b", "random weights"),
+    ]
+    assert local.is_current(store.records())
+    assert not local.is_current(store.records()[1:])
+    # Under the name of a comparison that ranks it is none.
+    path = comparison_path(store.root, "rsna")
+    path.write_bytes(local_bytes(local))
+    with pytest.raises(StoreUnusable, match="not a comparison"):
+        read_comparisons(store.root)
+
+
+def test_ranks_over_rows_that_take_none_are_only_printed(
+    fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fill({"a": 1.0, "b": 0.5}, params={"weights": "random"})
     assert compare.main(["--results", str(store.root), "--unranked"], KNOWN) == 0
     assert "1. a" in capsys.readouterr().out
-    assert not comparison_path(store.root, "rsna").exists()
+    assert read_comparisons(store.root) == {}
+    assert read_local(store.root) == {}
+
+
+def test_one_row_alone_is_compared_with_nothing(fill: Fill) -> None:
+    store = fill({"a": 1.0}, params={"weights": "random"})
+    with pytest.raises(DataMissing, match="no two rows"):
+        compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
+
+
+def scores_of(entry: str, seed: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """The scores that `fill` draws, and the labels."""
+    labels = np.arange(IMAGES) % 2 == 1
+    rng = np.random.default_rng([seed, len(entry)])
+    return np.array([rng.normal(strength * label) for label in labels]), labels
+
+
+def auroc_by_counting(scores: np.ndarray, labels: np.ndarray) -> float:
+    pairs = scores[labels][:, None] - scores[~labels][None]
+    return float((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
+
+
+def test_a_stored_difference_is_the_paired_jackknife_done_by_hand(fill: Fill) -> None:
+    strengths = {"one": 1.0, "three": 0.7}
+    store = fill(strengths)
+    compare.main(["--results", str(store.root)], KNOWN, reviewed(store))
+    columns = read_comparisons(store.root)["rsna"].columns
+    (found,) = next(column for column in columns if column.metric == "image_auroc").differences
+
+    patients = np.arange(IMAGES) % PATIENTS
+    values, left_out = {}, {}
+    for entry, strength in strengths.items():
+        drawn = [scores_of(entry, seed, strength) for seed in (0, 1)]
+        values[entry] = [auroc_by_counting(*each) for each in drawn]
+        left_out[entry] = [
+            np.mean([auroc_by_counting(s[patients != j], y[patients != j]) for s, y in drawn])
+            for j in range(PATIENTS)
+        ]
+    difference = np.mean(values["one"]) - np.mean(values["three"])
+    moves = difference - (np.array(left_out["one"]) - np.array(left_out["three"]))
+    # Tukey's variance with as many degrees of freedom as patients bear it, and the spread over seeds.
+    rests_on = (moves**2).sum() ** 2 / (moves**4).sum()
+    parts = [
+        ((PATIENTS - 1) / PATIENTS * (moves**2).sum(), RANKED.difference * rests_on),
+        *((np.var(each, ddof=1) / 2, 1) for each in values.values()),
+    ]
+    total = sum(part for part, _ in parts)
+    freedom = total**2 / sum(part**2 / degrees for part, degrees in parts)
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(total)
+    assert (found.one, found.other) == ("one", "three")
+    assert found.difference == pytest.approx(difference, abs=1e-6)
+    assert (found.low, found.high) == pytest.approx(
+        (difference - reach, difference + reach), abs=2e-6
+    )
+    assert found.p_holm == pytest.approx(
+        2 * stats.t.sf(abs(difference) / np.sqrt(total), freedom), abs=2e-6
+    )
 
 
 def test_runs_on_two_versions_of_a_pack_are_not_compared(fill: Fill) -> None:

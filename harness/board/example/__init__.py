@@ -17,7 +17,7 @@ from harness.board.example.forge import made_up_releases
 from harness.board.example.methods import Method, methods
 from harness.board.example.pictures import galleries
 from harness.board.example.regimes import example_regimes, regime_records
-from harness.board.example.runs import SIX, comparison, metrics, record
+from harness.board.example.runs import SIX, comparison, local_comparison, metrics, record
 from harness.board.overall_ranks import first_galleries, hardest, not_above_trivial, overall
 from harness.board.public_rows import published
 from harness.board.rows import ranked_records, summarise
@@ -62,6 +62,7 @@ def made_up(
         rows=rows,
         records=tuple(records),
         comparisons={name: without_numbers(each) for name, each in comparisons.items()},
+        local={"demo": local_comparison([r for r in records if r.pack.benchmark == "demo"])},
         curves={run.run_key: curves(run) for run in records if has_curves(run)},
         galleries=shown,
         hardest=hardest(records, shown),

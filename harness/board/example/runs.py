@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.board.comparison import Column, Comparison, Standing
 from harness.board.example.forge import made_up_record
 from harness.board.example.methods import Method, Samples, generator
+from harness.board.local_comparison import LocalComparison, local_column, local_row, named_rows
+from harness.board.paired_differences import paired_differences
 from harness.common.disclosure import Visibility, is_sealed
 from harness.common.statuses import Status
 from harness.engines.energy import GpuCounter, ProcessorCounter
 from harness.records.energy import EnergyGap
-from harness.records.record import Grid, Record, content_hash
+from harness.records.record import Grid, Record, Track, content_hash
+
+if TYPE_CHECKING:
+    from harness.metrics.jackknife import Spread
 
 EXAMPLE_RESAMPLES = 400
 MADE_UP = "made-up data: no run stands behind this record"
@@ -225,7 +230,7 @@ def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
         resamples=EXAMPLE_RESAMPLES,
         significance=SIGNIFICANCE,
         columns=tuple(
-            Column(track, metric, grid, _standings([r for r in records if r.track == track], metric, grid))
+            _column(track, metric, grid, [r for r in records if r.track == track])
             for track in tracks
             for metric, grid in keys
             if grid != "paper" and metric in COMPARED
@@ -233,9 +238,46 @@ def comparison(benchmark: str, records: Sequence[Record]) -> Comparison:
     )  # fmt: skip
 
 
-def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tuple[Standing, ...]:
+def local_comparison(records: Sequence[Record]) -> LocalComparison:
+    """How rows that take no rank differ, as `harness.compare` would find it for one's own site."""
+    from harness.metrics.ranks import SIGNIFICANCE
+
+    first = records[0]
+    names = {record.run_key: name for name, runs in named_rows(records).items() for record in runs}
+    keys = dict.fromkeys((m.id, m.grid) for record in records for m in record.metrics)
+    columns = []
+    for metric, grid in keys:
+        if grid != "paper" and metric in COMPARED:
+            spreads, _ = _spreads(records, metric, grid, names)
+            columns.append(local_column(metric, grid, spreads))
+    return LocalComparison(
+        benchmark=first.place,
+        pack=first.pack.version,
+        visibility=first.pack.visibility,
+        metrics="1",
+        harness="0.1.0",
+        commit="0" * 40,
+        records=tuple(sorted(record.record_hash or "" for record in records)),
+        unit="patient" if first.pack.patients else "image",
+        units=max(metric.n for metric in first.metrics),
+        significance=SIGNIFICANCE,
+        rows=tuple(local_row(key, runs) for key, runs in named_rows(records).items()),
+        columns=tuple(columns),
+    )
+
+
+def _column(track: Track, metric: str, grid: Grid | None, records: Sequence[Record]) -> Column:
+    names = {record.run_key: record.entry.name for record in records}
+    spreads, drawn = _spreads(records, metric, grid, names)
+    found = _standings(spreads, drawn)
+    return Column(track, metric, grid, found, differences=paired_differences(spreads))
+
+
+def _spreads(
+    records: Sequence[Record], metric: str, grid: Grid | None, names: Mapping[str, str]
+) -> tuple[dict[str, list[Spread]], dict[str, list[Samples]]]:
+    """By name of the row, what moves the metric of each seed, and its invented resamples."""
     from harness.metrics.jackknife import Spread
-    from harness.metrics.ranks import standings
     from harness.metrics.table import RANKED
 
     spreads: dict[str, list[Spread]] = {}
@@ -251,8 +293,17 @@ def _standings(records: Sequence[Record], metric: str, grid: Grid | None) -> tup
         moves = (found.high - found.low) / 4 * (0.8 * shared + 0.8 * own)
         some = moves[: found.n]
         spread = Spread(found.value, some / some.size**0.5, found.n, RANKED)
-        spreads.setdefault(record.entry.name, []).append(spread)
-        drawn.setdefault(record.entry.name, []).append(found.value + moves)
+        name = names[record.run_key]
+        spreads.setdefault(name, []).append(spread)
+        drawn.setdefault(name, []).append(found.value + moves)
+    return spreads, drawn
+
+
+def _standings(
+    spreads: Mapping[str, Sequence[Spread]], drawn: Mapping[str, Sequence[Samples]]
+) -> tuple[Standing, ...]:
+    from harness.metrics.ranks import standings
+
     return tuple(
         Standing(
             entry=row.entry,
