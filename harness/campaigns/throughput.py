@@ -39,7 +39,9 @@ class StepWork(_Part):
     bytes: float = 0.0
     """Read and written by everything else."""
     launches: float = 0.0
-    """Kernels, products among them."""
+    """Kernels that are launched one by one, products among them, and replays of CUDA graphs."""
+    replayed: float = 0.0
+    """Kernels inside the CUDA graphs."""
 
     def plus(self, other: StepWork, factor: float = 1.0) -> StepWork:
         """This and so many times the other."""
@@ -48,6 +50,7 @@ class StepWork(_Part):
             float32_flops=self.float32_flops + factor * other.float32_flops,
             bytes=self.bytes + factor * other.bytes,
             launches=self.launches + factor * other.launches,
+            replayed=self.replayed + factor * other.replayed,
         )
 
 
@@ -256,15 +259,19 @@ class Presumed(_Part):
     float32_share: float
     memory_share: float
     launch_seconds: float
+    """Of a kernel that is launched by itself, at least."""
+    replayed_seconds: float
+    """Of a kernel inside a replayed CUDA graph, at least."""
     gpus: dict[str, Peak]
     """By a part of the name that the driver tells."""
 
     def seconds(self, work: StepWork, peak: Peak) -> float:
-        """Products, then memory; never less than all launches take."""
+        """Products, then memory; never less than all kernels take to start."""
         products = work.bfloat16_flops / (self.bfloat16_share * peak.bfloat16_tflops * 1e12)
         products += work.float32_flops / (self.float32_share * peak.float32_tflops * 1e12)
         moving = work.bytes / (self.memory_share * peak.gigabytes_per_second * 1e9)
-        return max(products + moving, self.launch_seconds * work.launches)
+        starting = self.launch_seconds * work.launches + self.replayed_seconds * work.replayed
+        return max(products + moving, starting)
 
 
 class Table(_Part):

@@ -30,7 +30,8 @@ from tests.baselines.conftest import BASELINES, module_of, open_baseline
 from tests.benchmarks.baseline_costs import host, page, table
 from tests.benchmarks.baseline_costs.bounded import Listener, watched
 from tests.benchmarks.baseline_costs.clocks import Clock, Effort
-from tests.benchmarks.baseline_costs.counts import Counting, Tally, as_on_a_gpu
+from tests.benchmarks.baseline_costs.counting import Counting, as_on_a_gpu
+from tests.benchmarks.baseline_costs.counts import Tally
 from tests.benchmarks.baseline_costs.generated import forms, training_folder
 from tests.benchmarks.baseline_costs.settings import costly, full_size
 

@@ -1,39 +1,34 @@
 """Counts what a training and a prediction do: operations that no device changes.
 
 Products (of matrices, convolutions) in floating-point operations, by the type of numbers that
-they run in on a GPU; bytes that all else reads and writes; kernels that are launched. Counted on
-a CPU with bfloat16 switched on as a GPU does it and the optimisers in the form that they have on a GPU.
+they run in on a GPU; bytes that all else reads and writes; kernels that are launched one by one, or
+replayed in a CUDA graph.
 Trap: what numpy and Pillow do between two kernels is not seen here.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from baselines.kit import images
 from harness.campaigns.throughput import Batches, OperationCounts, Selection, StepWork
 from harness.campaigns.throughput import Phase as Rule
 from tests.baselines.conftest import BASELINES, Baseline, module_of, open_baseline
 from tests.benchmarks.baseline_costs.bounded import Listener, Phase, Step, watched
+from tests.benchmarks.baseline_costs.counting import Counting, as_on_a_gpu
 from tests.benchmarks.baseline_costs.generated import forms, picture, training_folder
 from tests.benchmarks.baseline_costs.settings import batched, costly, full_size
 
-FOREACH = "_default_to_fused_or_foreach"
 SIZES = (2, 4)  # of batches
 IMAGES = (20, 40)  # five batches or more of each size: f-AnoGAN's generator learns in one of five
 # How long each phase is, where there is more than one or an epoch is not one pass.
@@ -53,55 +48,6 @@ BYTES_BESIDE = 4 * (5 + 4 + 3)
 LAUNCHES_PER_CHOICE = 10
 # `MemoryBank.nearest`: the products written, twice read and written again, read for the smallest.
 BYTES_PER_DISTANCE = 4 * 8
-# They move no data and launch nothing.
-FREE = {
-    "detach",
-    "empty",
-    "empty_like",
-    "new_empty",
-    "empty_strided",
-    "_local_scalar_dense",
-    "_unsafe_view",
-}
-
-
-class Counting(TorchDispatchMode):
-    """Inside, every operation of torch is counted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.work = dict.fromkeys(StepWork.model_fields, 0.0)
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func._overloadpacket not in flop_registry:
-            with self:  # in inference mode operations arrive whole
-                whole = func.decompose(*args, **kwargs)
-            if whole is not NotImplemented:
-                return whole
-        found = func(*args, **kwargs)
-        self._count(func, args, kwargs, found)
-        return found
-
-    def _count(self, func: Any, args: Any, kwargs: Any, found: Any) -> None:
-        if func.is_view or func._overloadpacket.__name__ in FREE:
-            return
-        self.work["launches"] += 1
-        given = [leaf for leaf in tree_leaves((args, dict(kwargs))) if isinstance(leaf, Tensor)]
-        count = flop_registry.get(func._overloadpacket)
-        if count is None:
-            made = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
-            self.work["bytes"] += sum(tensor.nbytes for tensor in (*given, *made))
-            return
-        flops = count(*args, **kwargs, out_val=found)
-        is_half = given[0].dtype in (torch.bfloat16, torch.float16)
-        self.work["bfloat16_flops" if is_half else "float32_flops"] += flops
 
 
 class Tally:
@@ -146,33 +92,6 @@ class Tally:
             return loss
 
         return counted
-
-
-@contextmanager
-def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
-    """Inside, a method computes in a GPU's precision, its optimisers many tensors at a time."""
-
-    def in_bfloat16(_device: torch.device, precision: str) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed")
-
-    changes: list[tuple[ModuleType, str, Any]] = [
-        (sys.modules[f"torch.optim.{name}"], FOREACH, lambda *_of, **_more: (False, True))
-        for name in ("adam", "sgd")
-    ]
-    if hasattr(module, "autocast"):
-        changes.append((module, "autocast", in_bfloat16))
-    # A Transformer's layer can run as one operation, which hides its products.
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    before = [getattr(place, name) for place, name, _ in changes]
-    for place, name, value in changes:
-        setattr(place, name, value)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for (place, name, _), value in zip(changes, before, strict=True):
-            setattr(place, name, value)
 
 
 @dataclass(frozen=True)
