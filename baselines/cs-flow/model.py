@@ -22,7 +22,7 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.images import TrainingImages
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.training import Schedule, Training
 from harness.contract import Checkpoint
 
@@ -247,6 +247,7 @@ class CsFlow:
             betas=self.params["betas"],
             eps=self.params["epsilon"],
             weight_decay=self.params["weight_decay"],
+            fused=is_fused(self.device),
         )
 
         def step(batch: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from baselines.kit import determinism, images, maps, patches
 from baselines.kit.backbones import Backbone
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
@@ -92,11 +92,13 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
             self.head.adaptor.parameters(),
             lr=self.params["adaptor_learning_rate"],
             weight_decay=self.params["adaptor_weight_decay"],
+            fused=is_fused(self.device),
         )
         discriminator = torch.optim.Adam(
             self.head.discriminator.parameters(),
             lr=self.params["discriminator_learning_rate"],
             weight_decay=self.params["discriminator_weight_decay"],
+            fused=is_fused(self.device),
         )
         return adaptor, discriminator
 
