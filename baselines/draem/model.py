@@ -54,7 +54,7 @@ class Doubled(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(B, C, S, S) to (B, C, 2S, 2S)."""
-        return doubled(batch)
+        return doubled(batch, align_corners=True)
 
 
 def enlarging(before: int, after: int) -> nn.Sequential:

@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from baselines.kit import images
+from baselines.kit import images, kept_features, upsampling
 from harness.campaigns.throughput import Batches, OperationCounts, Selection, StepWork
 from harness.campaigns.throughput import Phase as Rule
 from tests.baselines.conftest import BASELINES, Baseline, module_of, open_baseline
@@ -159,8 +159,12 @@ def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
         (sys.modules[f"torch.optim.{name}"], FOREACH, lambda *_of, **_more: (False, True))
         for name in ("adam", "sgd")
     ]
-    if hasattr(module, "autocast"):
-        changes.append((module, "autocast", in_bfloat16))
+    changes += [
+        (kept_features, "free_bytes", lambda _device: sys.maxsize),
+        (upsampling, "is_deterministic", lambda _device: False),
+    ]
+    of_the_method = {"autocast": in_bfloat16, "is_fused": lambda _device: True}
+    changes += [(module, name, to) for name, to in of_the_method.items() if hasattr(module, name)]
     # A Transformer's layer can run as one operation, which hides its products.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -186,17 +190,44 @@ class Sample:
     spans: Mapping[str, StepWork]
     """Whole passes, by their names."""
     prediction: StepWork
+    kept_bytes: int
+    """Of the features of an image that are kept for the steps."""
 
     def batch_of(self, name: str) -> StepWork:
         """One batch of a pass over the images."""
         return StepWork().plus(self.spans.get(name, StepWork()), self.batch_size / self.images)
 
 
+@contextmanager
+def _told_what_is_kept(module: ModuleType) -> Iterator[list[int]]:
+    """Inside, the list gets the bytes of an image's features that a training keeps."""
+    found: list[int] = []
+    own = vars(module).get("kept")
+
+    def told(*of: Any, **more: Any) -> Any:
+        features = own(*of, **more) if own else None
+        found.append(features.rows[0].nbytes if features else 0)
+        return features
+
+    if own is not None:
+        vars(module)["kept"] = told
+    try:
+        yield found
+    finally:
+        if own is not None:
+            vars(module)["kept"] = own
+
+
 def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Path) -> Sample:
     """Count a short training on the images of a folder, and one prediction."""
     module = module_of(baseline)
     tally = Tally(int(params.get("critic_steps", 1)))
-    with as_on_a_gpu(module), watched(module, tally) as joints, TemporaryDirectory() as state:
+    with (
+        as_on_a_gpu(module),
+        watched(module, tally) as joints,
+        _told_what_is_kept(module) as kept,
+        TemporaryDirectory() as state,
+    ):
         model = baseline.model(device="cpu", seed=0, params=batched(params, batch), weights=None)
         if baseline.entry.table.trains:
             model.fit(folder, Listener(joints, Path(state)))
@@ -206,7 +237,8 @@ def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Pa
         with Counting() as counting:
             model.predict(asked)
     count = len(list(folder.iterdir()))
-    return Sample(count, batch, tuple(tally.steps_of), tally.spans, StepWork(**counting.work))
+    prediction = StepWork(**counting.work)
+    return Sample(count, batch, tuple(tally.steps_of), tally.spans, prediction, sum(kept))
 
 
 def count(entry: str, data: Path, **changes: Any) -> OperationCounts:
@@ -235,6 +267,7 @@ def count(entry: str, data: Path, **changes: Any) -> OperationCounts:
             )
         ]
         _check(phases, batched(params, SIZES[1]), four)
+        more["kept_bytes_per_image"] = four.kept_bytes
         if entry == "draem":
             more["host_seconds_per_image"] = _texture_seconds(baseline, params, few)
         for name in ("first pass", "judging pass"):
@@ -295,10 +328,10 @@ def _texture_seconds(baseline: Baseline, params: Mapping[str, Any], folder: Path
     model = baseline.model(device="cpu", seed=0, params=dict(params), weights=None)
     maker = model._anomalies(images.read_training_images(folder, model.size))
     random = np.random.default_rng(0)
-    maker._texture(random)
+    maker.texture(random)
     began = time.perf_counter()
     for _ in range(TEXTURES):
-        maker._texture(random)
+        maker.texture(random)
     return float(maker.share * (time.perf_counter() - began) / TEXTURES)
 
 
