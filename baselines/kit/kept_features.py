@@ -70,20 +70,22 @@ def kept(
         device: of the backbone.
         ram_mib: RAM that they may take where they do not fit on a GPU.
     """
-    with torch.no_grad():
-        shapes = tuple(layer.shape[1:] for layer in compute(next(images.batches(1, device))))
-    width = sum(map(prod, shapes))
-    place = _place(4 * width * len(images), device, ram_mib)
-    if place is None:
-        return None
-    # Filled in place: twice the memory of a large data set would not fit.
-    rows = torch.empty(len(images), width, device=place)
-    for part, pixels in zip(
-        rows.split(batch_size), images.batches(batch_size, device), strict=True
-    ):
+    rows: Tensor | None = None
+    shapes: tuple[torch.Size, ...] = ()
+    for number, pixels in enumerate(images.batches(batch_size, device)):
         with torch.no_grad():
-            part.copy_(torch.cat([layer.flatten(1) for layer in compute(pixels)], dim=1))
-    return KeptFeatures(rows, shapes)
+            layers = compute(pixels)
+        if rows is None:
+            shapes = tuple(layer.shape[1:] for layer in layers)
+            width = sum(map(prod, shapes))
+            place = _place(4 * width * len(images), device, ram_mib)
+            if place is None:
+                return None
+            # Filled in place: twice the memory of a large data set would not fit.
+            rows = torch.empty(len(images), width, device=place)
+        part = rows.narrow(0, number * batch_size, len(pixels))
+        part.copy_(torch.cat([layer.flatten(1) for layer in layers], dim=1))
+    return None if rows is None else KeptFeatures(rows, shapes)
 
 
 def _place(size: int, device: torch.device, ram_mib: float) -> torch.device | None:
