@@ -24,7 +24,7 @@ from baselines.kit import determinism, images, maps, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.conditional_flow import ConditionalFlow
 from baselines.kit.images import TrainingImages
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.replay import Replayed
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training
@@ -218,7 +218,7 @@ class Cflow:
         )
         # Fused: a kernel or two for all weights, which are many to so few fibres.
         optimiser = torch.optim.Adam(
-            self.decoders.parameters(), lr=self.params["learning_rate"], fused=True
+            self.decoders.parameters(), lr=self.params["learning_rate"], fused=is_fused(self.device)
         )
         rates = LambdaLR(
             optimiser, learning_rate_share(self.params, schedule.batches_per_pass(len(split)))

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from baselines.kit import determinism, images, maps, patches
 from baselines.kit.backbones import Backbone
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
@@ -187,7 +187,7 @@ class Utrad(OneNetwork, learned="transformer", frozen="backbone"):
             self.transformer.parameters(),
             lr=self.params["learning_rate"],
             betas=self.params["betas"],
-            fused=True,
+            fused=is_fused(self.device),
         )
         schedule = Schedule.of(self.params)
         training = Training(

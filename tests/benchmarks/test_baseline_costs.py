@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.kit import training
+from baselines.kit import kept_features, training
 from harness.campaigns import throughput
 from harness.campaigns.throughput import (
     Batches,
@@ -332,6 +332,38 @@ def test_a_gpu_that_nobody_measured_is_estimated_from_counts_and_says_so() -> No
     assert busy == pytest.approx(
         products + 4e9 / (presumed.memory_share * peak.gigabytes_per_second * 1e9)
     )
+
+
+def with_counts(**changes: Any) -> Table:
+    """`SMALL`, its method counted otherwise."""
+    counts = SMALL.counts["method"].model_copy(update=changes)
+    return SMALL.model_copy(update={"counts": {"method": counts}})
+
+
+def test_what_the_cpu_prepares_counts_where_it_takes_longer_than_the_gpu() -> None:
+    presumed, peak = SMALL.presumed, SMALL.presumed.gpus["H200"]
+    larger = asked(batch_size=1000, train=1000)
+    gpu, launching = presumed.seconds(STEP.of(1000), peak), 100 * presumed.launch_seconds
+    for painting, step in ((0.5 * gpu, gpu), (2 * gpu, 2 * gpu + launching)):
+        table = with_counts(host_seconds_per_image=painting / 1000)
+        parts, _ = throughput.estimate(table, larger, "NVIDIA H200")
+        assert parts.training == pytest.approx(20 * step + 1000 * 0.002)
+
+
+def test_features_that_do_not_fit_are_computed_in_every_step() -> None:
+    presumed, peak = SMALL.presumed, SMALL.presumed.gpus["H200"]
+    first = Batches(per_image=StepWork(bfloat16_flops=1e12))
+    room = presumed.kept_share * peak.gigabytes * 1e9 / 100  # for each of 100 images
+    step, once = presumed.seconds(STEP.of(4), peak), presumed.seconds(first.of(4), peak)
+    both = presumed.seconds(STEP.of(4).plus(first.of(4)), peak)
+    for size, seconds in ((0.9 * room, 25 * once + 500 * step), (1.1 * room, 500 * both)):
+        table = with_counts(first_pass=first, kept_bytes_per_image=size)
+        parts, _ = throughput.estimate(table, asked(), "NVIDIA H200")
+        assert parts.training == pytest.approx(seconds + 100 * 0.002)
+
+
+def test_the_estimate_keeps_what_the_kit_keeps() -> None:
+    assert throughput.shipped().presumed.kept_share == kept_features.SHARE
 
 
 def test_patchcores_selection_grows_with_the_square_of_the_images() -> None:

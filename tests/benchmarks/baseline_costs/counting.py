@@ -20,6 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from baselines.kit import kept_features, upsampling
+from baselines.kit.replay import Replayed
 from harness.campaigns.throughput import StepWork
 
 FOREACH = "_default_to_fused_or_foreach"
@@ -124,8 +126,8 @@ def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
     kernel each, a Transformer's layer not; and what the kit replays there as a replay.
     """
     changes = _changes()
-    if hasattr(module, "autocast"):
-        changes.append((module, "autocast", _in_bfloat16))
+    own = {"autocast": _in_bfloat16, "is_fused": lambda _device: True}
+    changes += [(module, name, value) for name, value in own.items() if hasattr(module, name)]
     # A Transformer's layer can run as one operation, which hides its products.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -145,8 +147,6 @@ def _in_bfloat16(_device: torch.device, precision: str) -> torch.autocast:
 
 
 def _changes() -> list[tuple[Any, str, Any]]:
-    from baselines.kit.replay import Replayed
-
     attend = functional.scaled_dot_product_attention
     call = Replayed.__call__
 
@@ -162,7 +162,9 @@ def _changes() -> list[tuple[Any, str, Any]]:
         is_causal: bool = False,
         **more: Any,
     ) -> Tensor:
-        return attend(query, key, value, attn_mask, is_causal=is_causal, **more)  # a CPU's one kernel has no dropout
+        return attend(
+            query, key, value, attn_mask, is_causal=is_causal, **more
+        )  # a CPU's one kernel has no dropout
 
     def replayed(step: Replayed) -> None:
         with replaying():
@@ -173,6 +175,8 @@ def _changes() -> list[tuple[Any, str, Any]]:
             (sys.modules[f"torch.optim.{name}"], FOREACH, lambda *_of, **_more: (False, True))
             for name in ("adam", "sgd")
         ),
+        (kept_features, "free_bytes", lambda _device: sys.maxsize),
+        (upsampling, "is_deterministic", lambda _device: False),
         (functional, "dropout", dropout),
         (functional, "scaled_dot_product_attention", attention),
         (Replayed, "__call__", replayed),

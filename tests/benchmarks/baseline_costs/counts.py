@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -105,17 +106,44 @@ class Sample:
     spans: Mapping[str, StepWork]
     """Whole passes, by their names."""
     prediction: StepWork
+    kept_bytes: int
+    """Of the features of an image that are kept for the steps."""
 
     def batch_of(self, name: str) -> StepWork:
         """One batch of a pass over the images."""
         return StepWork().plus(self.spans.get(name, StepWork()), self.batch_size / self.images)
 
 
+@contextmanager
+def _told_what_is_kept(module: ModuleType) -> Iterator[list[int]]:
+    """Inside, the list gets the bytes of an image's features that a training keeps."""
+    found: list[int] = []
+    own = vars(module).get("kept")
+
+    def told(*of: Any, **more: Any) -> Any:
+        features = own(*of, **more) if own else None
+        found.append(features.rows[0].nbytes if features else 0)
+        return features
+
+    if own is not None:
+        vars(module)["kept"] = told
+    try:
+        yield found
+    finally:
+        if own is not None:
+            vars(module)["kept"] = own
+
+
 def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Path) -> Sample:
     """Count a short training on the images of a folder, and one prediction."""
     module = module_of(baseline)
     tally = Tally(int(params.get("critic_steps", 1)))
-    with as_on_a_gpu(module), watched(module, tally) as joints, TemporaryDirectory() as state:
+    with (
+        as_on_a_gpu(module),
+        watched(module, tally) as joints,
+        _told_what_is_kept(module) as kept,
+        TemporaryDirectory() as state,
+    ):
         model = baseline.model(device="cpu", seed=0, params=batched(params, batch), weights=None)
         if baseline.entry.table.trains:
             model.fit(folder, Listener(joints, Path(state)))
@@ -125,7 +153,8 @@ def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Pa
         with Counting() as counting:
             model.predict(asked)
     count = len(list(folder.iterdir()))
-    return Sample(count, batch, tuple(tally.steps_of), tally.spans, StepWork(**counting.work))
+    prediction = StepWork(**counting.work)
+    return Sample(count, batch, tuple(tally.steps_of), tally.spans, prediction, sum(kept))
 
 
 def count(entry: str, data: Path, **changes: Any) -> OperationCounts:
@@ -154,6 +183,7 @@ def count(entry: str, data: Path, **changes: Any) -> OperationCounts:
             )
         ]
         _check(phases, batched(params, SIZES[1]), four)
+        more["kept_bytes_per_image"] = four.kept_bytes
         if entry == "draem":
             more["host_seconds_per_image"] = _texture_seconds(baseline, params, few)
         for name in ("first pass", "judging pass"):
@@ -214,10 +244,10 @@ def _texture_seconds(baseline: Baseline, params: Mapping[str, Any], folder: Path
     model = baseline.model(device="cpu", seed=0, params=dict(params), weights=None)
     maker = model._anomalies(images.read_training_images(folder, model.size))
     random = np.random.default_rng(0)
-    maker._texture(random)
+    maker.texture(random)
     began = time.perf_counter()
     for _ in range(TEXTURES):
-        maker._texture(random)
+        maker.texture(random)
     return float(maker.share * (time.perf_counter() - began) / TEXTURES)
 
 
