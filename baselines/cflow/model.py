@@ -1,10 +1,9 @@
 """CFLOW: conditional normalising flows give the likelihood of each feature vector at its place.
 
 Gudovskiy et al., "CFLOW-AD: real-time unsupervised anomaly detection with localization via
-conditional normalizing flows" (2022). One flow (decoder) per layer of a frozen backbone; its
-coupling blocks are FrEIA's. Traps: the published code measures likelihoods against the
-largest one in the test set, so that an image's score depends on the other images; here the
-training images give that reference. FrEIA draws its permutations from numpy's global stream.
+conditional normalizing flows" (2022). One flow (decoder) per layer of a frozen backbone. Traps: the
+published code measures likelihoods against the largest one in the test set, so that an image's
+score depends on the other images; here the training images give that reference.
 """
 
 from __future__ import annotations

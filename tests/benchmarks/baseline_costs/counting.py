@@ -96,6 +96,8 @@ def _bytes(func: Any, args: Any, kwargs: Mapping[str, Any], found: Any) -> int:
     for argument in func._schema.arguments:
         size = _size(given.get(argument.name))
         is_written = argument.alias_info is not None and argument.alias_info.is_write
+        # A fused optimiser writes gradients only where it has a loss's scale to take out.
+        is_written &= argument.name != "grads"
         read += 0 if is_written and argument.is_out else size
         left += size if is_written else 0
     made = _size(found)
