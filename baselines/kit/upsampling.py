@@ -53,13 +53,13 @@ def doubled_by_products(batch: Tensor, *, align_corners: bool) -> Tensor:
 
 def _weights(side: int, align_corners: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(2 side, side): what each output takes of each input."""
-    if device.type == "cuda":
-        return _weights_on_a_gpu(side, align_corners, dtype, device)
-    return _matrix(side, align_corners, dtype).to(device)
+    if is_deterministic(device):
+        return _matrix(side, align_corners, dtype)
+    return _kept_weights(side, align_corners, dtype, device)
 
 
 @cache
-def _weights_on_a_gpu(
+def _kept_weights(
     side: int, align_corners: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Copied once: each copy would make the CPU wait for the GPU."""
