@@ -280,9 +280,10 @@ def before_and_after(root: Path, table: Table) -> str:
     )
     return f"""### Before and after
 
-One training step, as the code of commit {savings.before()[0]} did it and as it is done now, same batch, same
-schedule; hours by the same estimate, which now knows replays and lets a CPU's work go on beside the GPU's. `make
-bench-launches` counts anew.
+One training step, as the code of commit {savings.before()[0]} did it and as it is done now: same batch, same schedule, as
+many optimiser steps. Hours by the same presumptions. (An older edition of this page said more of two methods: it
+counted UTRAD's attention and dropout in the parts that a CPU runs them in, and DRAEM's painting on the CPU after
+the GPU's step and not beside it.) `make bench-launches` counts anew.
 
 {_table(savings.HEAD, rows)}"""
 
