@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from baselines.kit import kept_features, training
+from baselines.kit.replay import Replayed
 from harness.campaigns import throughput
 from harness.campaigns.throughput import (
     Batches,
