@@ -313,15 +313,17 @@ def _assumptions(table: Table) -> str:
 
 def _presumed(presumed: Presumed) -> str:
     peaks = "; ".join(
-        f"{name} {peak.bfloat16_tflops:g} / {peak.float32_tflops:g}, {peak.gigabytes_per_second:g}"
+        f"{name} {peak.bfloat16_tflops:g} / {peak.float32_tflops:g}, {peak.gigabytes_per_second:g}, {peak.gigabytes:g}"
         for name, peak in presumed.gpus.items()
     )
     return f"""- Estimated for a GPU: products at {presumed.bfloat16_share:.0%} of the data sheet's dense bfloat16 \
 rate and {presumed.float32_share:.0%} of its
   float32 rate (the kit switches TensorFloat-32 off), everything else at {presumed.memory_share:.0%} of its memory's
   rate, one after the other, and never less than {1e6 * presumed.launch_seconds:.0f} µs a kernel. Decoding, starts and DRAEM's
-  textures as the CPU measured them.
-- Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s: {peaks}."""
+  textures as the CPU measured them; a step's textures and launches beside the step before it.
+- SimpleNet keeps its backbone's features where they take {presumed.kept_share:.0%} of the memory at most; else each
+  step computes them.
+- Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s, and in GB: {peaks}."""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
