@@ -340,7 +340,7 @@ def _assumptions(table: Table) -> str:
 
 def _presumed(presumed: Presumed) -> str:
     peaks = "; ".join(
-        f"{name} {peak.bfloat16_tflops:g} / {peak.float32_tflops:g}, {peak.gigabytes_per_second:g}"
+        f"{name} {peak.bfloat16_tflops:g} / {peak.float32_tflops:g}, {peak.gigabytes_per_second:g}, {peak.gigabytes:g}"
         for name, peak in presumed.gpus.items()
     )
     return f"""- Estimated for a GPU: products at {presumed.bfloat16_share:.0%} of the data sheet's dense bfloat16 \
@@ -349,8 +349,12 @@ rate and {presumed.float32_share:.0%} of its
   rate, one after the other, and never less than {1e6 * presumed.launch_seconds:.0f} µs a kernel that is launched by itself and
   {1e6 * presumed.replayed_seconds:.1f} µs one inside a CUDA graph (2 µs for a kernel on a few rows, and 0.5 µs that a replay adds to
   each in NVIDIA's "Getting started with CUDA Graphs", 2019: 3.4 µs for one of 2.9 µs). Decoding, starts and
-  DRAEM's textures as the CPU measured them.
-- Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s: {peaks}."""
+  DRAEM's textures as the CPU measured them; a step's textures and launches beside the step before it.
+- CFLOW, UTRAD, DRAEM, SimpleNet and DeepSVDD were counted anew when their code changed; the other
+  methods' counts are older, and know of operations in place only what they read.
+- SimpleNet keeps its backbone's features where they take {presumed.kept_share:.0%} of the memory at most; else each
+  step computes them.
+- Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s, and in GB: {peaks}."""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
