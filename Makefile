@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.from-lock
 # Two test processes: what uses the container engine in one, the rest in both (tests/conftest.py).
 IN_TWO := -n 2 --dist loadgroup
 
-.PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines cost-page \
+.PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines bench-launches cost-page \
         bench-features features-table bench-protocols protocols-page bench-regimes regimes-page \
         kit-page schema clean
 
@@ -49,6 +49,9 @@ bench-intervals: env  ## how often the intervals cover, by simulation (8 minutes
 DEVICE ?= cpu
 bench-baselines: env  ## what every baseline costs on DEVICE=cpu|cuda:0 (8 minutes a call: repeat until nothing is left)
 	@$(RUN) tests/benchmarks/bench_baselines.py --device $(DEVICE) --stop-after 480 $(ARGS)
+
+bench-launches: env  ## kernels, operations and bytes of the methods whose code was made cheaper, before and now (half an hour)
+	@$(RUN) tests/benchmarks/bench_launches.py $(ARGS)
 
 cost-page: env  ## bring it into the table that campaigns plan with, and into docs/cost.md
 	@$(RUN) tests/benchmarks/bench_baselines.py --write

@@ -25,7 +25,7 @@ from baselines.kit import determinism, images, maps, patches, saved
 from baselines.kit.backbones import Backbone
 from baselines.kit.images import TrainingImages
 from baselines.kit.memory_bank import MemoryBank
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -199,6 +199,7 @@ class CoupledHyperspheres:
             lr=self.params["learning_rate"],
             weight_decay=self.params["weight_decay"],
             amsgrad=True,
+            fused=is_fused(self.device),
         )
 
         def step(pixels: Tensor) -> Tensor:

@@ -1,69 +1,47 @@
 """CFLOW: conditional normalising flows give the likelihood of each feature vector at its place.
 
 Gudovskiy et al., "CFLOW-AD: real-time unsupervised anomaly detection with localization via
-conditional normalizing flows" (2022). One flow (decoder) per layer of a frozen backbone; its
-coupling blocks are FrEIA's. Traps: the published code measures likelihoods against the
-largest one in the test set, so that an image's score depends on the other images; here the
-training images give that reference. FrEIA draws its permutations from numpy's global stream.
+conditional normalizing flows" (2022). One flow (decoder) per layer of a frozen backbone. Traps: the
+published code measures likelihoods against the largest one in the test set, so that an image's
+score depends on the other images; here the training images give that reference.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from FrEIA.framework import SequenceINN
-from FrEIA.modules import AllInOneBlock
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.backbones import Backbone
+from baselines.kit.conditional_flow import ConditionalFlow
 from baselines.kit.images import TrainingImages
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
+from baselines.kit.replay import Replayed
 from baselines.kit.settings import check_choice
-from baselines.kit.training import Schedule, Training, descend
+from baselines.kit.training import Schedule, Training
 from harness.contract import Checkpoint
 
 # The cosine ends at this share of the learning rate, the warm-up starts at that one.
 LAST_SHARE, FIRST_SHARE = 0.001, 0.1
 
 
-class CouplingNet(nn.Sequential):
-    """Scale and shift for one half of the vectors from the other half and the position."""
-
-    def __init__(self, inputs: int, outputs: int, region: Callable[[], torch.autocast]) -> None:
-        super().__init__(nn.Linear(inputs, 2 * inputs), nn.ReLU(), nn.Linear(2 * inputs, outputs))
-        self._region = region
-
-    def forward(self, half: Tensor) -> Tensor:
-        """(N, inputs) to (N, outputs) float32; what follows it must not lose digits."""
-        with self._region() if self.training else nullcontext():
-            return super().forward(half).float()
-
-
-def build_decoder(
-    channels: int, params: Mapping[str, Any], region: Callable[[], torch.autocast]
-) -> SequenceINN:
+def build_decoder(channels: int, params: Mapping[str, Any]) -> ConditionalFlow:
     """A flow over vectors of so many channels, conditioned on the position code."""
-    decoder = SequenceINN(channels)
-    for _ in range(params["coupling_blocks"]):
-        decoder.append(
-            AllInOneBlock,
-            cond=0,
-            cond_shape=(params["condition_dims"],),
-            subnet_constructor=lambda inputs, outputs: CouplingNet(inputs, outputs, region),
-            affine_clamping=params["clamp"],
-            global_affine_type="SOFTPLUS",
-            permute_soft=params["soft_permutation"],
-        )
-    return decoder
+    return ConditionalFlow(
+        channels,
+        params["condition_dims"],
+        blocks=params["coupling_blocks"],
+        clamp=params["clamp"],
+        rotates=params["soft_permutation"],
+    )
 
 
 def position_code(dims: int, height: int, width: int) -> Tensor:
@@ -95,13 +73,67 @@ def fibres_of(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def log_likelihood(decoder: SequenceINN, fibres: Tensor, condition: Tensor) -> Tensor:
+def log_likelihood(
+    decoder: ConditionalFlow, fibres: Tensor, condition: Tensor, products: torch.dtype | None = None
+) -> Tensor:
     """Log-likelihood per dimension of (N, C) vectors at their places, (N,)."""
-    latent, log_determinant = decoder(fibres, [condition])
+    latent, log_determinant = decoder(fibres, condition, products)
     channels = fibres.shape[1]
     normal = -0.5 * (channels * math.log(2 * math.pi) + latent.square().sum(dim=1))
     likelihood: Tensor = (normal + log_determinant) / channels
     return likelihood
+
+
+def equal_parts(order: Tensor, size: int) -> Sequence[Tensor]:
+    """Parts of one size; what is left over waits for the next images."""
+    return order[: len(order) // size * size].split(size)
+
+
+class FibreStep:
+    """The optimiser's steps on fibre batches of one layer, all of one size.
+
+    Args:
+        decoder: the layer's.
+        size: fibres of a batch.
+        optimiser: moves what has a gradient.
+        products: type of the numbers in the coupling networks.
+    """
+
+    def __init__(
+        self,
+        decoder: ConditionalFlow,
+        size: int,
+        optimiser: torch.optim.Optimizer,
+        products: torch.dtype,
+    ) -> None:
+        self._decoder, self._optimiser, self._products = decoder, optimiser, products
+        self._weights = list(decoder.parameters())
+        place = self._weights[0].device
+        # What a replay reads and leaves behind lies where it lay at the capture.
+        self._fibres = torch.zeros(size, decoder.channels, device=place)
+        self._condition = torch.zeros(size, decoder.condition_dims, device=place)
+        self._loss = torch.zeros((), device=place)
+        self._gradients: Sequence[Tensor] = ()
+        self._replayed = Replayed(self.differentiate, place)
+
+    def __call__(self, fibres: Tensor, chosen: Tensor, condition: Tensor, places: Tensor) -> Tensor:
+        """One step on rows of (F, C) fibres and of (P, D) position codes; its loss, detached."""
+        torch.index_select(fibres, 0, chosen, out=self._fibres)
+        torch.index_select(condition, 0, places, out=self._condition)
+        self._replayed()
+        for weight, gradient in zip(self._weights, self._gradients, strict=True):
+            weight.grad = gradient
+        self._optimiser.step()
+        for weight in self._weights:
+            weight.grad = None  # the other layers' steps leave this one's weights alone
+        return self._loss.clone()
+
+    def differentiate(self) -> None:
+        """Loss and gradients of the present batch."""
+        likelihood = log_likelihood(self._decoder, self._fibres, self._condition, self._products)
+        loss = -functional.logsigmoid(likelihood).mean()
+        self._gradients = torch.autograd.grad(loss, self._weights)
+        self._loss.copy_(loss.detach())
 
 
 def learning_rate_share(params: Mapping[str, Any], steps_per_epoch: int) -> Callable[[int], float]:
@@ -162,13 +194,19 @@ class Cflow:
         ]
         with determinism.seeded(seed, "decoders"):
             self.decoders = nn.ModuleList(
-                build_decoder(layer.shape[1], params, self._region) for layer in probe
+                build_decoder(layer.shape[1], params) for layer in probe
             ).to(self.device)
         # The largest log-likelihood of normal fibres per layer: above it nothing is anomalous.
         self.reference = torch.zeros(len(probe), device=self.device)
 
     def _region(self) -> torch.autocast:
         return autocast(self.device, self.params["precision"])
+
+    def _products(self) -> torch.dtype:
+        """What the coupling networks compute in while they learn."""
+        with self._region():
+            is_mixed = torch.is_autocast_enabled(self.device.type)
+        return torch.get_autocast_dtype(self.device.type) if is_mixed else torch.float32
 
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
         """Adam on mini-batches of fibres (feature vectors at their places), layer by layer."""
@@ -177,21 +215,29 @@ class Cflow:
         training = Training(
             split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
-        optimiser = torch.optim.Adam(self.decoders.parameters(), lr=self.params["learning_rate"])
+        # Fused: a kernel or two for all weights, which are many to so few fibres.
+        optimiser = torch.optim.Adam(
+            self.decoders.parameters(), lr=self.params["learning_rate"], fused=is_fused(self.device)
+        )
         rates = LambdaLR(
             optimiser, learning_rate_share(self.params, schedule.batches_per_pass(len(split)))
         )
+        products = self._products()
+        steps: dict[tuple[int, int], FibreStep] = {}  # by layer and size of the batch
 
         def step(pixels: Tensor) -> Tensor:
-            self.decoders.train()
             losses = []
             with self._region():
                 layers = self._layers(pixels)
-            for decoder, fibres, condition in layers:
-                order = torch.randperm(len(fibres), generator=training.draw)
-                for chosen in self._fibre_batches(order.to(self.device)):
-                    loss = self._loss(decoder, fibres[chosen], condition[chosen % len(condition)])
-                    losses.append(descend(loss, optimiser))
+            for number, (decoder, fibres, condition) in enumerate(layers):
+                order = torch.randperm(len(fibres), generator=training.draw).to(self.device)
+                size = min(self.params["fibre_batch_size"], len(order))
+                if (number, size) not in steps:
+                    steps[number, size] = FibreStep(decoder, size, optimiser, products)
+                descend = steps[number, size]
+                chosen, places = equal_parts(order, size), equal_parts(order % len(condition), size)
+                for rows in zip(chosen, places, strict=True):
+                    losses.append(descend(fibres, rows[0], condition, rows[1]))
             rates.step()
             return torch.stack(losses).mean()
 
@@ -203,16 +249,7 @@ class Cflow:
         if not self.params["checkpoint_every_epochs"]:
             self.measure_reference(split)
 
-    def _fibre_batches(self, order: Tensor) -> Iterator[Tensor]:
-        """Batches of equal size; what is left over waits for the next images."""
-        size = min(self.params["fibre_batch_size"], len(order))
-        yield from order[: len(order) // size * size].split(size)
-
-    @staticmethod
-    def _loss(decoder: SequenceINN, fibres: Tensor, condition: Tensor) -> Tensor:
-        return -functional.logsigmoid(log_likelihood(decoder, fibres, condition)).mean()
-
-    def _layers(self, pixels: Tensor) -> Iterator[tuple[SequenceINN, Tensor, Tensor]]:
+    def _layers(self, pixels: Tensor) -> Iterator[tuple[ConditionalFlow, Tensor, Tensor]]:
         """Per layer its decoder, fibres (B * h * w, C) and position code (h * w, D)."""
         with torch.no_grad():
             features = self.backbone(self.backbone.normalise(pixels))
@@ -232,7 +269,6 @@ class Cflow:
     @torch.inference_mode()
     def measure_reference(self, split: TrainingImages) -> None:
         """Take the largest log-likelihood per layer over all training images as reference."""
-        self.decoders.eval()
         largest = [
             torch.stack([layer.amax() for layer in self.likelihoods(pixels)])
             for pixels in split.batches(self.params["batch_size"], self.device)
@@ -242,7 +278,6 @@ class Cflow:
     @torch.inference_mode()
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, float]:
         """Sum over layers of 1 - likelihood / reference, from 0 to the number of layers."""
-        self.decoders.eval()
         likelihoods = self.likelihoods(images.from_array(image, self.size).to(self.device))
         anomaly_map = torch.zeros(1, 1, self.size, self.size, device=self.device)
         for layer, reference in zip(likelihoods, self._references(likelihoods), strict=True):

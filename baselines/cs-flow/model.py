@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from baselines.kit import determinism, images, maps, saved
 from baselines.kit.backbones import Backbone
-from baselines.kit.images import TrainingImages
-from baselines.kit.precision import autocast, placed
+from baselines.kit.kept_features import kept
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.training import Schedule, Training
+from baselines.kit.upsampling import doubled
 from harness.contract import Checkpoint
 
 # The end of the sixth stage (the 36th block): 304 channels.
@@ -82,7 +83,7 @@ class CrossScaleNet(nn.Module):
             ]
             sums = [stay(scale) for stay, scale in zip(self.stay, hidden, strict=True)]
             for fine in range(SCALES - 1):
-                larger = functional.interpolate(hidden[fine + 1], scale_factor=2, mode="bilinear")
+                larger = doubled(hidden[fine + 1], align_corners=False)
                 sums[fine] = sums[fine] + self.rise[fine](larger)
                 sums[fine + 1] = sums[fine + 1] + self.sink[fine](hidden[fine])
         return [gate * scale.float() for gate, scale in zip(self.gates, sums, strict=True)]
@@ -192,8 +193,6 @@ class CsFlow:
         )
         probe = self.backbone(torch.zeros(1, 3, STRIDE, STRIDE, device=self.device))
         channels = probe[0].shape[1]
-        sides = [self.size // STRIDE // 2**scale for scale in range(SCALES)]
-        self.shapes = [torch.Size((channels, side, side)) for side in sides]
         with determinism.seeded(seed, "flow"):
             self.flow = placed(CrossScaleFlow(channels, params, self._region), self.device)
         # Per scale and channel; they leave features alone unless `standardise` is on.
@@ -229,17 +228,15 @@ class CsFlow:
     def fit(self, train_folder: Path, checkpoint: Checkpoint) -> None:
         """Adam on the flow; the features are extracted once where they fit in memory."""
         split = images.read_training_images(train_folder, self.size)
-        numbers = sum(shape.numel() for shape in self.shapes)
-        is_stored = len(split) * numbers * 4 <= self.params["store_mib"] * 1024**2
-        if is_stored:
-            # The loop hands out rows of a tensor; it need not know that they are features.
-            split = TrainingImages(self._stored(split))
+        size: int = self.params["batch_size"]
+        features = kept(self.extract, split, size, self.device, ram_mib=self.params["store_mib"])
+        source = features or split
 
         def features_of(batch: Tensor) -> Scales:
-            return self._unflattened(batch) if is_stored else self.extract(batch)
+            return features.layers(batch) if features else self.extract(batch)
 
         if self.params["standardise"]:
-            batches = split.batches(self.params["batch_size"], self.device)
+            batches = source.batches(size, self.device)
             self.means, self.deviations = standards(features_of(batch) for batch in batches)
         optimiser = torch.optim.Adam(
             self.flow.parameters(),
@@ -247,13 +244,14 @@ class CsFlow:
             betas=self.params["betas"],
             eps=self.params["epsilon"],
             weight_decay=self.params["weight_decay"],
+            fused=is_fused(self.device),
         )
 
         def step(batch: Tensor) -> Tensor:
             self.flow.train()
             with self._region():
-                features = features_of(batch)
-            loss = flow_loss(*self.latent(features))
+                given = features_of(batch)
+            loss = flow_loss(*self.latent(given))
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.flow.parameters(), self.params["gradient_norm"])
@@ -262,24 +260,9 @@ class CsFlow:
 
         schedule = Schedule.of(self.params)
         training = Training(
-            split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
+            source, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
         training.run(step, {"flow": self.flow, "optimiser": optimiser})
-
-    def _stored(self, split: TrainingImages) -> Tensor:
-        """Features of all training images, (N, F) float32 on the CPU."""
-        # Filled in place: twice the memory of a large data set would not fit.
-        rows = torch.empty(len(split), sum(shape.numel() for shape in self.shapes))
-        size = self.params["batch_size"]
-        for part, pixels in zip(rows.split(size), split.batches(size, self.device), strict=True):
-            part.copy_(flattened(self.extract(pixels)))
-        return rows
-
-    def _unflattened(self, rows: Tensor) -> Scales:
-        parts = rows.split([shape.numel() for shape in self.shapes], dim=1)
-        return [
-            part.view(len(rows), *shape) for part, shape in zip(parts, self.shapes, strict=True)
-        ]
 
     @torch.inference_mode()
     def predict(self, image: np.ndarray) -> tuple[np.ndarray | None, float]:

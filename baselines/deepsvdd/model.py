@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from baselines.kit import determinism, images, maps
 from baselines.kit.images import TrainingImages
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
@@ -279,6 +279,7 @@ class DeepSVDD(OneNetwork, learned="learned"):
             network.parameters(),
             lr=self.params[f"{phase}learning_rate"],
             weight_decay=self.params[f"{phase}weight_decay"],
+            fused=is_fused(self.device),
         )
         milestones = self.params[f"{phase}milestones"]
         return optimiser, torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)

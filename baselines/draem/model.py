@@ -21,10 +21,11 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps
 from baselines.kit.images import TrainingImages
 from baselines.kit.perlin import rotated
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.synthetic_anomalies import AnomalyMaker, textures_of
 from baselines.kit.training import Schedule, Training, descend
+from baselines.kit.upsampling import doubled
 from harness.contract import Checkpoint
 
 # The segmentation network halves the sides five times.
@@ -48,10 +49,17 @@ def convolutions(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class Doubled(nn.Module):
+    """Twice the sides, bilinear, corners aligned."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(B, C, S, S) to (B, C, 2S, 2S)."""
+        return doubled(batch, align_corners=True)
+
+
 def enlarging(before: int, after: int) -> nn.Sequential:
     """Twice the sides, then a convolution."""
-    up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-    return nn.Sequential(up, *convolutions(before, after))
+    return nn.Sequential(Doubled(), *convolutions(before, after))
 
 
 class Encoder(nn.Module):
@@ -194,7 +202,11 @@ class Draem(OneNetwork, learned="networks"):
         """Both networks at once, Adam with a stepped learning rate."""
         split = images.read_training_images(train_folder, self.size)
         anomalies = self._anomalies(split)
-        optimiser = torch.optim.Adam(self.networks.parameters(), lr=self.params["learning_rate"])
+        optimiser = torch.optim.Adam(
+            self.networks.parameters(),
+            lr=self.params["learning_rate"],
+            fused=is_fused(self.device),
+        )
         scheduler = torch.optim.lr_scheduler.MultiStepLR(
             optimiser, self.params["milestones"], self.params["milestone_factor"]
         )
@@ -238,13 +250,21 @@ class Draem(OneNetwork, learned="networks"):
 
     def _turned(self, normal: Tensor, random: np.random.Generator) -> Tensor:
         """A share of the training images is turned, by up to 90 degrees."""
-        turned = [
-            rotated(image, random.uniform(-90, 90))
-            if random.random() < self.params["turned_share"]
-            else image
-            for image in normal
-        ]
-        return torch.stack(turned)
+        share: float = self.params["turned_share"]
+        degrees = {
+            index: random.uniform(-90, 90)
+            for index in range(len(normal))
+            if random.random() < share
+        }
+        if not degrees:
+            return normal
+        order = torch.arange(len(normal))
+        order[list(degrees)] = len(normal) + torch.arange(len(degrees))
+        chosen, places = (
+            images.sent(indices, normal.device) for indices in (torch.tensor(list(degrees)), order)
+        )
+        turned = rotated(normal.index_select(0, chosen), list(degrees.values()))
+        return torch.cat([normal, turned]).index_select(0, places)
 
     @torch.inference_mode()
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, float]:

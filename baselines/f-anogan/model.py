@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.kit import determinism, images, maps
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -219,7 +219,10 @@ class FAnoGan(OneNetwork, learned="networks"):
 
     def _adam(self, network: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(
-            network.parameters(), lr=self.params["learning_rate"], betas=self.params["betas"]
+            network.parameters(),
+            lr=self.params["learning_rate"],
+            betas=self.params["betas"],
+            fused=is_fused(self.device),
         )
 
     @torch.inference_mode()

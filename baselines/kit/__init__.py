@@ -5,7 +5,9 @@ backbones       pretrained or random feature extractors
 anomalib_parts  single network files of anomalib, without its Lightning engine
 determinism     seeds, threads, deterministic algorithms
 images          decoding, resizing, normalising; the training split in memory
-precision       mixed precision and channels-last on a GPU
+precision       mixed precision, channels-last and fused optimisers on a GPU
+kept_features   features of a frozen backbone, computed once for all passes
+upsampling      twice the sides, with a deterministic gradient on a GPU
 colour          jitter of brightness, contrast, saturation and hue; luma
 autoencoders    an autoencoder of small images, and what reconstructing entries share
 settings        hyper-parameters that are words

@@ -30,6 +30,8 @@ def set_up(device: str, seed: int) -> torch.device:
     torch.manual_seed(seed)
     # A few backward passes have no deterministic form on a GPU: there they warn in the log.
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    # Else every tensor made empty is first filled with NaN: a kernel each, for what nobody reads.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     # TensorFloat-32 keeps 10 bits of the mantissa: too few to compare machines.
     torch.backends.cuda.matmul.allow_tf32 = False

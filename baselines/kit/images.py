@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -47,12 +48,12 @@ class TrainingImages:
 
     def batch(self, indices: Tensor, device: torch.device) -> Tensor:
         """(B, C, S, S) uint8 on `device`, in the order of `indices` (1-D int64 on the CPU)."""
-        return self.pixels[indices.to(self.pixels.device)].to(device)
+        return sent(self.pixels[sent(indices, self.pixels.device)], device)
 
     def batches(self, size: int, device: torch.device) -> Iterator[Tensor]:
         """All images once, in order, `size` at a time, as (B, C, S, S) uint8 on `device`."""
         for part in self.pixels.split(size):
-            yield part.to(device)
+            yield sent(part, device)
 
     def placed(self, device: torch.device) -> TrainingImages:
         """The same images on the GPU when they take a small share of its free memory."""
@@ -61,6 +62,17 @@ class TrainingImages:
         free, _ = torch.cuda.mem_get_info(device)
         fits = self.pixels.nbytes <= GPU_SHARE * free
         return TrainingImages(self.pixels.to(device)) if fits else self
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; the copy to a GPU makes the CPU wait for nothing.
+
+    A plain `.to(device)` from a CPU's pageable memory waits until the GPU has done all that it
+    was told before: what the CPU prepares for the next step could not run beside this one.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # kept by torch until the copy is done
+    return tensor.to(device, non_blocking=device.type != "cpu")
 
 
 def read_training_images(folder: Path, size: int) -> TrainingImages:
@@ -102,13 +114,25 @@ def from_array(image: np.ndarray, size: int) -> Tensor:
 def normalise(pixels: Tensor, how: Normalisation | Spread) -> Tensor:
     """Float32 (B, 3, S, S) from uint8 (B, C, S, S); grey is repeated over the three channels."""
     spread = NORMALISATIONS[how] if isinstance(how, str) else how
-    mean, deviation = (
-        torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in spread
-    )
+    mean, deviation = (_by_channel(tuple(values), pixels.device) for values in spread)
     normalised = (pixels.float() / 255 - mean) / deviation
     if pixels.device.type == "cuda":  # the layout of `precision.placed`
         return normalised.contiguous(memory_format=torch.channels_last)
     return normalised
+
+
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(1, 3, 1, 1) float32."""
+    if device.type == "cuda":
+        return _on_a_gpu(values, device)
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+
+
+@cache
+def _on_a_gpu(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """The same, copied once and not in every step: each such copy waits for the GPU."""
+    with torch.inference_mode(mode=False):  # a training may use what a prediction asked for first
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def _is_grey_file(path: Path) -> bool:

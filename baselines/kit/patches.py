@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from baselines.kit.upsampling import doubled
+
 NEIGHBOURHOOD = 3
 
 
@@ -65,4 +67,6 @@ def pooled_patches(features: Sequence[Tensor], dims: int) -> Tensor:
 def _resize(layer: Tensor, grid: torch.Size, mode: str) -> Tensor:
     if layer.shape[-2:] == grid:
         return layer
+    if mode == "bilinear" and tuple(grid) == (2 * layer.shape[-2], 2 * layer.shape[-1]):
+        return doubled(layer, align_corners=False)
     return functional.interpolate(layer, size=grid, mode=mode)

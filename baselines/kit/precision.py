@@ -1,4 +1,4 @@
-"""Mixed precision and memory layout: faster on a GPU, and nothing at all on a CPU.
+"""Mixed precision, memory layout, fused optimisers: faster on a GPU, nothing at all on a CPU.
 
 bfloat16 has float32's range, so no loss needs scaling. Trap: log-determinants, structural
 similarity and gradient penalties need float32: leave the region, or `.float()`, for them.
@@ -40,3 +40,14 @@ def placed(module: Module, device: torch.device) -> Module:
     if device.type == "cuda":
         return module.to(device, memory_format=torch.channels_last)
     return module.to(device)
+
+
+def is_fused(device: torch.device) -> bool:
+    """Whether Adam and AdamW take their fused form (`fused=…`): on a GPU.
+
+    There a step reads and writes parameters, gradients and moments once, 28 bytes a parameter,
+    and not once an operation. On a CPU it would round otherwise, which Adam enlarges: a
+    convolution's bias before a BatchNorm has no gradient but rounding, and moves by the learning
+    rate whatever its size.
+    """
+    return device.type == "cuda"

@@ -2,13 +2,15 @@
 
 DRAEM's way (Zavrtanik et al. 2021, section 3.3). Textures come from noise, from other training
 images, or from a folder of images such as DTD; nothing is downloaded. All draws are numpy's,
-on the CPU, so that every device gets the same anomalies. Trap: a generator may not outlive an
-epoch (see `training`), so nothing here keeps one.
+and textures are painted by Pillow, on the CPU, so that every device gets the same anomalies; masks
+and pasting are computed for the whole batch on the device. Traps: a generator may not outlive an
+epoch (see `training`), so nothing here keeps one; nothing may make the CPU wait for a GPU, or
+painting no longer goes on beside the GPU's own work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +23,7 @@ from torch import Tensor
 
 from baselines.kit import images
 from baselines.kit.images import TrainingImages
-from baselines.kit.perlin import random_mask, random_noise
+from baselines.kit.perlin import MaskDraw, NoiseDraw, masks_of, noise_of
 
 Texture = npt.NDArray[np.uint8]
 """[S, S, 3]."""
@@ -50,7 +52,7 @@ class NoiseTextures:
 
     def draw(self, random: np.random.Generator) -> Texture:
         """Noise of a random fineness."""
-        noise = random_noise(self.size, random, torch.device("cpu")).numpy()
+        noise = noise_of([NoiseDraw.of(random)], self.size, torch.device("cpu"))[0].numpy()
         grey = (127.5 * (1 + noise)).clip(0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
 
@@ -193,6 +195,20 @@ def augmented(texture: Texture, random: np.random.Generator) -> Texture:
 
 
 @dataclass(frozen=True)
+class Anomaly:
+    """What is drawn and painted of one anomaly."""
+
+    index: int
+    """Its image's place in the batch."""
+    mask: MaskDraw
+    """Where it shall be."""
+    texture: npt.NDArray[np.uint8]
+    """[S, S, 3], or [S, S, 1] where it is grey."""
+    opacity: float
+    """The texture's share in its pixels."""
+
+
+@dataclass(frozen=True)
 class AnomalyMaker:
     """Spoils a share of the images of a batch."""
 
@@ -214,22 +230,49 @@ class AnomalyMaker:
         Returns:
             (B, 3, S, S) in [0, 1] and bool (B, 1, S, S); `batch` itself stays as it is.
         """
-        spoilt = batch.clone()
-        masks = torch.zeros_like(batch[:, :1], dtype=torch.bool)
-        for index in range(len(batch)):
+        drawn = self.draw(len(batch), random)
+        if not drawn:
+            return batch.clone(), torch.zeros_like(batch[:, :1], dtype=torch.bool)
+        return pasted(batch, drawn)
+
+    def draw(self, count: int, random: np.random.Generator) -> list[Anomaly]:
+        """The anomalies of a batch of so many images, on the CPU."""
+        drawn: list[Anomaly] = []
+        for index in range(count):
             if random.random() >= self.share:
                 continue
-            mask = random_mask(batch.shape[-1], random, batch.device)
-            texture = self._texture(random).to(batch)
-            opacity = random.uniform(*self.opacity)
-            blend = opacity * texture + (1 - opacity) * batch[index]
-            spoilt[index] = torch.where(mask, blend, batch[index])
-            masks[index] = mask
-        return spoilt, masks
+            mask, texture = MaskDraw.of(random), self.texture(random)
+            drawn.append(Anomaly(index, mask, texture, random.uniform(*self.opacity)))
+        return drawn
 
-    def _texture(self, random: np.random.Generator) -> Tensor:
-        """(3, S, S) in [0, 1]."""
+    def texture(self, random: np.random.Generator) -> npt.NDArray[np.uint8]:
+        """Uint8 [S, S, 3], or [S, S, 1] where textures are grey."""
         texture = augmented(self.textures.draw(random), random)
         if self.is_grey:
-            texture = np.array(Image.fromarray(texture).convert("L"))[..., None].repeat(3, axis=2)
-        return torch.from_numpy(texture).permute(2, 0, 1).float() / 255
+            return np.array(Image.fromarray(texture).convert("L"))[..., None]
+        return texture
+
+
+def pasted(batch: Tensor, drawn: Sequence[Anomaly]) -> tuple[Tensor, Tensor]:
+    """The batch (B, 3, S, S) with the anomalies in it, and where: bool (B, 1, S, S)."""
+
+    def on_device(values: npt.ArrayLike) -> Tensor:
+        return images.sent(torch.from_numpy(np.asarray(values)), batch.device)
+
+    # From [images, spoilt images] each place of the batch takes its own: a gather, which is
+    # deterministic on a GPU without the sorting that writing to places would take.
+    order = np.arange(len(batch))
+    order[[anomaly.index for anomaly in drawn]] = len(batch) + np.arange(len(drawn))
+    places = on_device(order)
+    originals = batch.index_select(0, on_device([anomaly.index for anomaly in drawn]))
+    textures = on_device(np.stack([anomaly.texture for anomaly in drawn]))
+    textures = textures.permute(0, 3, 1, 2).to(batch.dtype) / 255  # (N, 1 or 3, S, S)
+    shares = [(anomaly.opacity, 1 - anomaly.opacity) for anomaly in drawn]
+    opacity, rest = on_device(shares).to(batch.dtype).view(-1, 2, 1, 1, 1).unbind(1)
+    masks = masks_of([anomaly.mask for anomaly in drawn], batch.shape[-1], batch.device)
+    spoilt = torch.where(masks, opacity * textures + rest * originals, originals)
+    nowhere = torch.zeros_like(batch[:, :1], dtype=torch.bool)
+    return (
+        torch.cat([batch, spoilt]).index_select(0, places),
+        torch.cat([nowhere, masks]).index_select(0, places),
+    )

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from baselines.kit.determinism import generator, seed_for
 from baselines.kit.images import TrainingImages
+from baselines.kit.kept_features import KeptFeatures
 from harness.contract import Checkpoint, NotApplicable
 
 PROGRESS_PER_EPOCH = 10
@@ -79,7 +80,7 @@ class Training:
     """One training of one or more phases, each started by `run`, in order.
 
     Args:
-        images: the training split.
+        images: the training split, or its features, which then are what a step is given.
         schedules: one per phase.
         seed: gives the order of the images and every other draw.
         device: where the batches are wanted.
@@ -90,7 +91,7 @@ class Training:
 
     def __init__(
         self,
-        images: TrainingImages,
+        images: TrainingImages | KeptFeatures,
         schedules: Sequence[Schedule],
         *,
         seed: int,
@@ -127,8 +128,8 @@ class Training:
         """The next phase: `step` over shuffled batches until the schedule or the harness ends it.
 
         Args:
-            step: takes (B, C, S, S) uint8 on the device, updates the model, returns its loss
-                (a 0-d tensor, detached).
+            step: takes (B, C, S, S) uint8 (of kept features their rows) on the device, updates the
+                model, returns its loss (a 0-d tensor, detached).
             state: everything that a later epoch needs of this one, by name.
             after_epoch: called with the number of epochs done (learning-rate schedules).
             before_checkpoint: called before the harness asks (fit what `predict` needs).

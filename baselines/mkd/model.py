@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from baselines.kit import determinism, images, maps
 from baselines.kit.backbones import Backbone
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
@@ -121,7 +121,9 @@ class MultiresolutionDistillation(OneNetwork, learned="cloner", frozen="teacher"
     def fit(self, train: Path, checkpoint: Checkpoint) -> None:
         """Adam on the cloner; the teacher stays as it is."""
         split = images.read_training_images(train, self.size)
-        optimiser = torch.optim.Adam(self.cloner.parameters(), lr=self.params["learning_rate"])
+        optimiser = torch.optim.Adam(
+            self.cloner.parameters(), lr=self.params["learning_rate"], fused=is_fused(self.device)
+        )
 
         def step(pixels: Tensor) -> Tensor:
             self.cloner.train()

@@ -19,7 +19,7 @@ from torch.nn import functional
 from baselines.kit import determinism, images, maps
 from baselines.kit.anomalib_parts import load_part
 from baselines.kit.backbones import Backbone
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.training import Schedule, Training, descend
 from harness.contract import Checkpoint
@@ -94,7 +94,10 @@ class ReverseDistillation(OneNetwork, learned="student", frozen="teacher"):
         """Adam on bottleneck and decoder; the teacher stays as it is."""
         split = images.read_training_images(train_folder, self.size)
         optimiser = torch.optim.Adam(
-            self.student.parameters(), lr=self.params["learning_rate"], betas=self.params["betas"]
+            self.student.parameters(),
+            lr=self.params["learning_rate"],
+            betas=self.params["betas"],
+            fused=is_fused(self.device),
         )
 
         def step(pixels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ alone may run in it, and then at prediction too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from baselines.kit import determinism, images, maps, patches
 from baselines.kit.backbones import Backbone
-from baselines.kit.precision import autocast, placed
+from baselines.kit.kept_features import kept
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
@@ -75,15 +76,17 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
         """AdamW on the adaptor, Adam on the discriminator; the backbone stays as it is."""
         split = images.read_training_images(train_folder, self.size)
         adaptor, discriminator = self._optimisers()
+        schedule = self._schedule(len(split))
+        features = kept(self._layers, split, schedule.batch_size, self.device)
 
-        def step(pixels: Tensor) -> Tensor:
+        def step(batch: Tensor) -> Tensor:
             self.head.train()
-            loss = self._loss(self._embed(pixels)[0])
+            layers = features.layers(batch) if features else self._layers(batch)
+            loss = self._loss(self._descriptors(layers)[0])
             return descend(loss, adaptor, discriminator)
 
-        schedule = self._schedule(len(split))
         training = Training(
-            split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
+            features or split, [schedule], seed=self.seed, device=self.device, checkpoint=checkpoint
         )
         training.run(step, {"head": self.head, "adaptor": adaptor, "discriminator": discriminator})
 
@@ -92,11 +95,13 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
             self.head.adaptor.parameters(),
             lr=self.params["adaptor_learning_rate"],
             weight_decay=self.params["adaptor_weight_decay"],
+            fused=is_fused(self.device),
         )
         discriminator = torch.optim.Adam(
             self.head.discriminator.parameters(),
             lr=self.params["discriminator_learning_rate"],
             weight_decay=self.params["discriminator_weight_decay"],
+            fused=is_fused(self.device),
         )
         return adaptor, discriminator
 
@@ -105,13 +110,16 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
         steps = self.params["passes_per_epoch"] * schedule.batches_per_pass(count)
         return replace(schedule, steps_per_epoch=steps)
 
-    def _embed(self, pixels: Tensor) -> tuple[Tensor, torch.Size]:
-        """Patch descriptors (B*h*w, D) of (B, 1 or 3, S, S) uint8, and the grid (h, w)."""
-        with torch.no_grad(), autocast(self.device, self.params["precision"]):
+    @torch.no_grad()
+    def _layers(self, pixels: Tensor) -> list[Tensor]:
+        """The backbone's layers, float32 (B, C_l, h_l, w_l), of (B, 1 or 3, S, S) uint8."""
+        with autocast(self.device, self.params["precision"]):
             features = self.backbone(self.backbone.normalise(pixels))
-        pooled = patches.pooled_patches(
-            [layer.float() for layer in features], self.params["pooled_dims"]
-        )
+        return [layer.float() for layer in features]
+
+    def _descriptors(self, layers: Sequence[Tensor]) -> tuple[Tensor, torch.Size]:
+        """Patch descriptors (B*h*w, D) of the backbone's layers, and the grid (h, w)."""
+        pooled = patches.pooled_patches(layers, self.params["pooled_dims"])
         return pooled.permute(0, 2, 3, 1).flatten(0, 2), pooled.shape[2:]
 
     def _loss(self, features: Tensor) -> Tensor:
@@ -134,7 +142,8 @@ class SimpleNet(OneNetwork, learned="head", frozen="backbone"):
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, float]:
         """Negative normality of every patch, enlarged and smoothed; score = the largest patch's."""
         self.head.eval()
-        features, grid = self._embed(images.from_array(image, self.size).to(self.device))
+        pixels = images.from_array(image, self.size).to(self.device)
+        features, grid = self._descriptors(self._layers(pixels))
         anomaly = -self.head(features)  # (h*w, 1)
         full = maps.resize(anomaly.view(1, 1, *grid), (self.size, self.size))
         smooth = maps.gaussian_blur(full, border=self.params["blur_border"])

@@ -20,10 +20,11 @@ from torch.nn import functional
 
 from baselines.kit import determinism, images, maps, patches
 from baselines.kit.backbones import Backbone
-from baselines.kit.precision import autocast, placed
+from baselines.kit.precision import autocast, is_fused, placed
 from baselines.kit.saved import OneNetwork
 from baselines.kit.settings import check_choice
 from baselines.kit.training import Schedule, Training, descend
+from baselines.kit.transformer_layers import DecoderLayer, EncoderLayer
 from harness.contract import Checkpoint
 
 # Side of an image over the side of the first layer's feature map, of a ResNet.
@@ -60,11 +61,9 @@ class Level(nn.Module):
         }
         depth = params["layers_per_level"]
         self.encoder = nn.TransformerEncoder(
-            nn.TransformerEncoderLayer(**shape), depth, encoder_norm, enable_nested_tensor=False
+            EncoderLayer(**shape), depth, encoder_norm, enable_nested_tensor=False
         )
-        self.decoder = nn.TransformerDecoder(
-            nn.TransformerDecoderLayer(**shape), depth, decoder_norm
-        )
+        self.decoder = nn.TransformerDecoder(DecoderLayer(**shape), depth, decoder_norm)
         self.bottleneck = nn.Sequential(
             nn.Linear(width, params["bottleneck"]),
             nn.LayerNorm(params["bottleneck"]),
@@ -188,6 +187,7 @@ class Utrad(OneNetwork, learned="transformer", frozen="backbone"):
             self.transformer.parameters(),
             lr=self.params["learning_rate"],
             betas=self.params["betas"],
+            fused=is_fused(self.device),
         )
         schedule = Schedule.of(self.params)
         training = Training(

@@ -39,7 +39,9 @@ class StepWork(_Part):
     bytes: float = 0.0
     """Read and written by everything else."""
     launches: float = 0.0
-    """Kernels, products among them."""
+    """Kernels that are launched one by one, products among them, and replays of CUDA graphs."""
+    replayed: float = 0.0
+    """Kernels inside the CUDA graphs."""
 
     def plus(self, other: StepWork, factor: float = 1.0) -> StepWork:
         """This and so many times the other."""
@@ -48,6 +50,7 @@ class StepWork(_Part):
             float32_flops=self.float32_flops + factor * other.float32_flops,
             bytes=self.bytes + factor * other.bytes,
             launches=self.launches + factor * other.launches,
+            replayed=self.replayed + factor * other.replayed,
         )
 
 
@@ -153,8 +156,12 @@ class OperationCounts(_Part):
     """One image."""
     selection: Selection | None = None
     """PatchCore's alone."""
+    kept_bytes_per_image: float = 0.0
+    """What the first pass leaves on a GPU for the steps; where it does not fit, each step does
+    that pass's work on its own images."""
     host_seconds_per_image: float = 0.0
-    """Of a training step: what runs on the CPU whatever the device (measured, one thread)."""
+    """Of a training step: what runs on the CPU whatever the device (measured, one thread). On a
+    GPU it goes on beside the step before, and counts where it takes longer."""
 
 
 # --- what was measured -------------------------------------------------------------------
@@ -247,6 +254,8 @@ class Peak(_Part):
     """Without TensorFloat-32, which the kit switches off."""
     gigabytes_per_second: float
     """Of its memory."""
+    gigabytes: float
+    """Its memory."""
 
 
 class Presumed(_Part):
@@ -256,15 +265,21 @@ class Presumed(_Part):
     float32_share: float
     memory_share: float
     launch_seconds: float
+    """Of a kernel that is launched by itself, at least."""
+    replayed_seconds: float
+    """Of a kernel inside a replayed CUDA graph, at least."""
+    kept_share: float
+    """Of the memory: what a method may keep of its training images' features."""
     gpus: dict[str, Peak]
     """By a part of the name that the driver tells."""
 
     def seconds(self, work: StepWork, peak: Peak) -> float:
-        """Products, then memory; never less than all launches take."""
+        """Products, then memory; never less than all kernels take to start."""
         products = work.bfloat16_flops / (self.bfloat16_share * peak.bfloat16_tflops * 1e12)
         products += work.float32_flops / (self.float32_share * peak.float32_tflops * 1e12)
         moving = work.bytes / (self.memory_share * peak.gigabytes_per_second * 1e9)
-        return max(products + moving, self.launch_seconds * work.launches)
+        starting = self.launch_seconds * work.launches + self.replayed_seconds * work.replayed
+        return max(products + moving, starting)
 
 
 class Table(_Part):
@@ -398,7 +413,10 @@ def _counted(table: Table, counts: OperationCounts, asked: RunSize, gpu: str) ->
         return -(-asked.train // size) * seconds(batches.of(size))
 
     answer = seconds(counts.prediction)
-    training = asked.train * loading + counts.passes * one_pass(counts.first_pass)
+    kept = counts.kept_bytes_per_image * asked.train
+    is_kept = kept <= presumed.kept_share * peak.gigabytes * 1e9
+    training = asked.train * loading
+    training += counts.passes * one_pass(counts.first_pass) if is_kept else 0.0
     training += seconds(counts.fitting)
     if counts.selection:
         training += seconds(counts.selection.fit(asked.train))
@@ -406,9 +424,13 @@ def _counted(table: Table, counts: OperationCounts, asked: RunSize, gpu: str) ->
     judged = 0
     for phase in counts.phases:
         length = phase.length(asked.params, asked.train)
-        step = seconds(phase.step.of(length.batch_size))
-        step += length.batch_size * counts.host_seconds_per_image
-        training += length.steps * step
+        work = phase.step.of(length.batch_size)
+        if not is_kept:
+            work = work.plus(counts.first_pass.of(length.batch_size))
+        # The CPU prepares and launches a step while the GPU is at the one before.
+        host = length.batch_size * counts.host_seconds_per_image
+        host += presumed.launch_seconds * work.launches
+        training += length.steps * max(seconds(work), host)
         if phase.is_judged:
             judged += length.checkpoints
     training += judged * one_pass(counts.judging_pass)

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines.kit import images
+from baselines.kit.training import descend
 
 from .conftest import BASELINES, Baseline, Listener, open_baseline, slice_image
+from .freia_flow import as_freia, take_over
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +57,15 @@ def test_the_likelihood_is_that_of_the_change_of_variables(
 ) -> None:
     params = cflow.params(coupling_blocks=3, condition_dims=4, soft_permutation=soft)
     torch.manual_seed(0)
-    region = lambda: torch.autocast("cpu", enabled=False)  # noqa: E731
-    decoder = code.build_decoder(5, params, region).double().eval()
+    decoder = code.build_decoder(5, params).double()
     for parameter in decoder.parameters():
         if parameter.requires_grad:
             parameter.data += 0.3 * torch.randn_like(parameter)
     fibre, place = torch.randn(5).double(), torch.randn(1, 4).double()
     jacobian = torch.autograd.functional.jacobian(
-        lambda vector: decoder(vector[None], [place])[0][0], fibre
+        lambda vector: decoder(vector[None], place)[0][0], fibre
     )
-    latent = decoder(fibre[None], [place])[0].detach()
+    latent = decoder(fibre[None], place)[0].detach()
     normal = -0.5 * float(latent.square().sum()) - 2.5 * math.log(2 * math.pi)
     expected = (normal + float(jacobian.slogdet().logabsdet)) / 5
     found = code.log_likelihood(decoder, fibre[None], place).detach()
@@ -123,11 +125,103 @@ def test_the_backbone_can_mirror_the_border_as_the_authors_does(cflow: Baseline)
     torch.testing.assert_close(*inside)
 
 
-def test_equal_fibre_batches_and_the_rest_waits(cflow: Baseline) -> None:
-    model = cflow.make(fibre_batch_size=4)
-    sizes = [len(part) for part in model._fibre_batches(torch.arange(11))]
-    assert sizes == [4, 4]
-    assert [len(part) for part in model._fibre_batches(torch.arange(3))] == [3]
+def test_equal_fibre_batches_and_the_rest_waits(code: ModuleType) -> None:
+    assert [part.tolist() for part in code.equal_parts(torch.arange(11), 4)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+    ]
+    assert [len(part) for part in code.equal_parts(torch.arange(3), 3)] == [3]
+
+
+class PlainStep:
+    """In place of `FibreStep`: FrEIA's blocks, torch's gradients, Adam tensor by tensor."""
+
+    def __init__(self, decoder: Any, _size: int, optimiser: Any, _products: Any) -> None:
+        self._flow, self._blocks = decoder, as_freia(decoder)
+        self._scheduled = optimiser
+        rate = optimiser.param_groups[0]["lr"]
+        self._optimiser = torch.optim.Adam(self._blocks.parameters(), lr=rate)
+
+    def __call__(self, fibres: Any, chosen: Any, condition: Any, places: Any) -> torch.Tensor:
+        vectors = fibres[chosen]
+        latent, log_determinant = self._blocks(vectors, [condition[places]])
+        dims = vectors.shape[1]
+        normal = -0.5 * (dims * math.log(2 * math.pi) + latent.square().sum(dim=1))
+        loss = -functional.logsigmoid((normal + log_determinant) / dims).mean()
+        loss = descend(loss, self._optimiser)
+        self._scheduled.step()  # without gradients: for its schedule alone
+        take_over(self._flow, self._blocks)
+        return loss
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_maps_are_those_of_freias_blocks_trained_step_by_step(
+    cflow: Baseline,
+    code: ModuleType,
+    training_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    soft: bool,
+) -> None:
+    maps = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(code, "FibreStep", PlainStep)
+        model = cflow.make(soft_permutation=soft)
+        model.fit(training_folder, Listener())
+        maps.append(model.predict(slice_image(63, 64, 64))[0])
+    tolerance = 1e-5 * float(np.ptp(maps[1]))
+    np.testing.assert_allclose(maps[0], maps[1], rtol=0, atol=tolerance)
+
+
+class Capturable(TorchDispatchMode):
+    """Refuses what no CUDA graph can hold: waiting for the device, shapes by values, chance."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "rand", "bernoulli")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._overloadpacket.__name__
+        assert not any(refused in name for refused in self.REFUSED), name
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_fibre_batchs_gradient_can_be_captured_and_run_any_number_of_times(
+    cflow: Baseline, code: ModuleType
+) -> None:
+    flow = code.build_decoder(6, cflow.params(condition_dims=4))
+    before = [weight.clone() for weight in flow.parameters()]
+    optimiser = torch.optim.SGD(flow.parameters(), lr=1.0)
+    step = code.FibreStep(flow, 5, optimiser, torch.float32)
+    step._fibres.copy_(torch.randn(5, 6))
+    found = []
+    for _ in range(3):
+        with Capturable():
+            step.differentiate()
+        found.append([gradient.clone() for gradient in step._gradients])
+    for again in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], again, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, flow.parameters(), strict=True))
+    with Capturable(), pytest.raises(AssertionError, match="_local_scalar_dense"):
+        step._loss.item()
+
+
+def test_a_step_moves_one_layers_weights_and_leaves_no_gradient(
+    cflow: Baseline, code: ModuleType
+) -> None:
+    flows = torch.nn.ModuleList(
+        code.build_decoder(6, cflow.params(condition_dims=4)) for _ in range(2)
+    )
+    before = [[weight.clone() for weight in flow.parameters()] for flow in flows]
+    optimiser = torch.optim.Adam(flows.parameters(), lr=0.1)
+    rows = torch.arange(5)
+    for flow in (flows[1], flows[0]):
+        step = code.FibreStep(flow, 5, optimiser, torch.float32)
+        step(torch.randn(8, 6), rows, torch.randn(5, 4), rows)
+        moved = [
+            any(not torch.equal(a, b) for a, b in zip(old, each.parameters(), strict=True))
+            for old, each in zip(before, flows, strict=True)
+        ]
+        assert moved == [flow is flows[0], True]
+    assert all(weight.grad is None for weight in flows.parameters())
 
 
 def test_the_learning_rate_warms_up_and_follows_the_cosine_of_meta_epochs(

@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 from skimage.metrics import structural_similarity
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.transforms.v2 import functional as transforms
 
 from baselines.kit import images, perlin, synthetic_anomalies
 
@@ -43,7 +45,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 def test_noise_is_zero_at_the_lattice_and_follows_its_gradients() -> None:
     angles = torch.tensor(generator().uniform(0, 2 * np.pi, (4, 3)))
-    noise = perlin.perlin_noise(60, (3, 2), angles)
+    (noise,) = perlin.perlin_noise(60, torch.tensor([[3, 2]]), angles[None])
     lattice = noise[::20, ::30]
     assert float(lattice.abs().max()) < 1e-12
     step = noise[1, 0] / 2**0.5  # a twentieth of a cell along the first gradient
@@ -53,7 +55,7 @@ def test_noise_is_zero_at_the_lattice_and_follows_its_gradients() -> None:
 @pytest.mark.parametrize(("size", "cells"), [(64, (1, 1)), (64, (4, 32)), (50, (8, 2))])
 def test_noise_is_the_sum_of_faded_ramps(size: int, cells: tuple[int, int]) -> None:
     angles = generator(1).uniform(0, 2 * np.pi, (cells[0] + 1, cells[1] + 1))
-    noise = perlin.perlin_noise(size, cells, torch.from_numpy(angles))
+    (noise,) = perlin.perlin_noise(size, torch.tensor([cells]), torch.from_numpy(angles)[None])
 
     def weight(distance: float) -> float:
         away = abs(distance)
@@ -71,16 +73,31 @@ def test_noise_is_the_sum_of_faded_ramps(size: int, cells: tuple[int, int]) -> N
 
 def test_masks_are_of_many_sizes() -> None:
     random = generator()
-    shares = [float(perlin.random_mask(32, random, CPU).float().mean()) for _ in range(60)]
-    assert min(shares) < 0.02
-    assert max(shares) > 0.1
-    assert max(shares) < 0.9
+    masks = perlin.masks_of([perlin.MaskDraw.of(random) for _ in range(60)], 32, CPU)
+    assert masks.shape == (60, 1, 32, 32)
+    shares = masks.float().mean(dim=(1, 2, 3))
+    assert float(shares.min()) < 0.02
+    assert 0.1 < float(shares.max()) < 0.9
 
 
-def test_turning_by_ninety_degrees_is_a_transpose_and_a_flip() -> None:
-    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
-    turned = perlin.rotated(image, 90)
-    torch.testing.assert_close(turned, torch.rot90(image, 1, (1, 2)), rtol=0, atol=1e-5)
+def test_noise_of_a_batch_is_that_of_each_alone() -> None:
+    random = generator(2)
+    draws = [perlin.NoiseDraw.of(random) for _ in range(12)]
+    assert len({draw.cells for draw in draws}) > 6
+    alone = [perlin.noise_of([draw], 48, CPU) for draw in draws]
+    assert torch.equal(perlin.noise_of(draws, 48, CPU), torch.cat(alone))
+
+
+def test_each_image_is_turned_by_its_own_angle_as_torchvision_turns_it() -> None:
+    batch = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    degrees = [-77.0, 12.5, 0.25, 45.0, 89.0]
+    expected = [
+        transforms.rotate(image, angle, transforms.InterpolationMode.BILINEAR)
+        for image, angle in zip(batch, degrees, strict=True)
+    ]
+    assert torch.equal(perlin.rotated(batch, degrees), torch.stack(expected))
+    quarter = perlin.rotated(batch, [90.0] * 5)
+    torch.testing.assert_close(quarter, torch.rot90(batch, 1, (2, 3)), rtol=0, atol=1e-5)
 
 
 # --- textures ----------------------------------------------------------------------------
@@ -185,6 +202,79 @@ def test_textures_in_grey_images_are_grey(split: images.TrainingImages) -> None:
         spoilt, _ = maker(split, is_grey=is_grey).spoil(batch, generator())
         has_colour = bool((spoilt[:, 0] != spoilt[:, 1]).any())
         assert has_colour != is_grey
+
+
+def one_by_one(
+    maker: synthetic_anomalies.AnomalyMaker, batch: torch.Tensor, random: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The anomalies of a batch as they were made before: drawn, computed and pasted in turn."""
+    spoilt, masks = batch.clone(), torch.zeros_like(batch[:, :1], dtype=torch.bool)
+    for index in range(len(batch)):
+        if random.random() >= maker.share:
+            continue
+        noise = perlin.noise_of([perlin.NoiseDraw.of(random)], batch.shape[-1], CPU)
+        degrees = random.uniform(-90, 90)
+        mask = transforms.rotate(noise, degrees, transforms.InterpolationMode.BILINEAR) > 0.5
+        texture = torch.from_numpy(maker.texture(random)).permute(2, 0, 1).float() / 255
+        opacity = random.uniform(*maker.opacity)
+        blend = opacity * texture + (1 - opacity) * batch[index]
+        spoilt[index], masks[index] = torch.where(mask, blend, batch[index]), mask
+    return spoilt, masks
+
+
+@pytest.mark.parametrize("is_grey", [True, False])
+def test_a_batch_is_spoilt_as_its_images_one_by_one(
+    split: images.TrainingImages, is_grey: bool
+) -> None:
+    batch = images.normalise(split.pixels, "unit")
+    noisy = maker(
+        split, textures=synthetic_anomalies.NoiseTextures(32), share=0.6, opacity=(0.2, 1.0),
+        is_grey=is_grey,
+    )  # fmt: skip
+    for seed in range(3):
+        together, apart = generator(seed), generator(seed)
+        expected = one_by_one(noisy, batch, apart)
+        for found, wanted in zip(noisy.spoil(batch, together), expected, strict=True):
+            assert torch.equal(found, wanted)
+        assert together.random() == apart.random()  # not one draw more or fewer
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make the CPU wait for a GPU: blocking copies to it, and from it any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies, self.waits = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        source = next((each for each in args if isinstance(each, torch.Tensor)), None)
+        if name == "_to_copy" and source is not None and source.device != kwargs.get("device"):
+            crosses = kwargs.get("device") is not None
+            self.copies += crosses
+            self.waits += crosses and not kwargs.get("non_blocking", False)
+        self.waits += name in {"_local_scalar_dense", "nonzero", "masked_select"}
+        return func(*args, **kwargs)
+
+
+def test_preparing_a_step_waits_for_no_device(
+    draem: Baseline, split: images.TrainingImages
+) -> None:
+    # Tensors on "meta" have shapes and no numbers: what needs a number of the device fails there.
+    meta = torch.device("meta")
+    model = draem.make(turned_share=0.5)
+    with Waits() as seen:
+        batch = torch.empty(10, 3, 32, 32, device=meta)
+        turned = model._turned(batch, generator())
+        spoilt, masks = maker(split).spoil(turned, generator())
+    assert spoilt.device == masks.device == meta
+    assert spoilt.shape == batch.shape
+    assert seen.copies > 5
+    assert seen.waits == 0
+    with Waits() as seen:
+        torch.ones(3).to(meta)
+    assert seen.waits == 1
 
 
 # --- the method --------------------------------------------------------------------------

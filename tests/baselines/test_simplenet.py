@@ -80,7 +80,7 @@ def test_the_score_is_the_largest_patchs_before_the_blur(
     image = slice_image(3, 64, 64)
     anomaly_map, score = model.predict(image)
     with torch.inference_mode():
-        features, grid = model._embed(images.from_array(image, 64))
+        features, grid = model._descriptors(model._layers(images.from_array(image, 64)))
         patch_scores = -model.head(features).view(1, 1, *grid)
     assert grid == (16, 16)
     assert score == float(patch_scores.max())

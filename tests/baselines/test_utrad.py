@@ -102,6 +102,23 @@ def test_the_scale_does_not_pull_at_the_reconstruction(utrad: Baseline) -> None:
     assert all(weight.grad is not None for weight in network.scale.parameters())
 
 
+def test_maps_are_those_of_torchs_own_layers_after_the_same_training(
+    utrad: Baseline, module: Any, training_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout: the same numbers are drawn for the same tokens."""
+    maps = []
+    for own in (True, False):
+        if not own:
+            monkeypatch.setattr(module, "EncoderLayer", torch.nn.TransformerEncoderLayer)
+            monkeypatch.setattr(module, "DecoderLayer", torch.nn.TransformerDecoderLayer)
+        model = utrad.make(learning_rate=1e-4)
+        assert model.params["dropout"] > 0
+        model.fit(training_folder, Listener())
+        maps.append(model.predict(slice_image(64, 64, 64))[0])
+    tolerance = 1e-5 * float(np.ptp(maps[1]))
+    np.testing.assert_allclose(maps[0], maps[1], rtol=0, atol=tolerance)
+
+
 def test_the_map_is_the_mean_over_pooled_ratios(utrad: Baseline, training_folder: Path) -> None:
     model = utrad.make()
     model.fit(training_folder, Listener())

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from baselines.kit import training
+from baselines.kit import kept_features, training
+from baselines.kit.replay import Replayed
 from harness.campaigns import throughput
 from harness.campaigns.throughput import (
     Batches,
@@ -27,10 +31,11 @@ from harness.campaigns.throughput import (
 from harness.entries.campaign_grid import read_campaign
 from harness.entries.opening import open_folder
 from tests.baselines.conftest import BASELINES, module_of, open_baseline
-from tests.benchmarks.baseline_costs import host, page, table
+from tests.benchmarks.baseline_costs import host, page, savings, table
 from tests.benchmarks.baseline_costs.bounded import Listener, watched
 from tests.benchmarks.baseline_costs.clocks import Clock, Effort
-from tests.benchmarks.baseline_costs.counts import Counting, Tally, as_on_a_gpu
+from tests.benchmarks.baseline_costs.counting import Counting, as_on_a_gpu
+from tests.benchmarks.baseline_costs.counts import Tally
 from tests.benchmarks.baseline_costs.generated import forms, training_folder
 from tests.benchmarks.baseline_costs.settings import costly, full_size
 
@@ -200,6 +205,60 @@ def test_products_are_counted_by_their_type_and_all_else_in_bytes() -> None:
     assert counting.work["bytes"] == 2 * 4 * 8  # read and written
 
 
+def test_what_is_replayed_is_one_launch_and_its_kernels() -> None:
+    numbers = torch.ones(4)
+    step = Replayed(lambda: numbers.add_(1).mul_(2), torch.device("cpu"))
+    with as_on_a_gpu(ModuleType("method")), Counting() as counting:
+        numbers.neg_()
+        step()
+        step()
+    assert counting.work["launches"] == 1 + 2
+    assert counting.work["replayed"] == 2 * 2
+    assert Counting.replay is None
+    with Counting() as outside:
+        step()
+    assert (outside.work["launches"], outside.work["replayed"]) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (lambda a, _b: a.add_(1), 2 * 400),  # read and left
+        (lambda a, b: torch.add(a, 1, out=b), 2 * 400),  # the place is not read
+        (lambda a, b: torch._foreach_add_([a, b], 1), 4 * 400),  # gives nothing, leaves both
+        (lambda a, _b: a.index_select(0, torch.tensor([7])), 2 * 4 + 8),  # one number and its place
+    ],
+)
+def test_bytes_are_those_read_and_written(
+    operation: Callable[[torch.Tensor, torch.Tensor], object], expected: int
+) -> None:
+    a, b = torch.zeros(100), torch.zeros(100)
+    operation(a, b)
+    with Counting() as counting:
+        operation(a, b)
+    assert counting.work["bytes"] == expected
+    assert counting.work["launches"] == 1
+
+
+def test_dropout_and_attention_are_one_kernel_each_as_on_a_gpu() -> None:
+    tokens = torch.randn(2, 3, 4, 8)
+    with as_on_a_gpu(ModuleType("method")), torch.no_grad(), Counting() as counting:
+        functional.dropout(tokens, 0.5, training=True)
+        functional.scaled_dot_product_attention(tokens, tokens, tokens, None, 0.1, False)
+    assert counting.work["launches"] == 2
+    assert counting.work["float32_flops"] == 2 * 2 * (2 * 3) * 4 * 4 * 8  # two products
+
+
+def test_fused_adam_moves_28_bytes_a_parameter() -> None:
+    weight = torch.zeros(100, requires_grad=True)
+    optimiser = torch.optim.Adam([weight], fused=True)
+    weight.grad = torch.ones(100)
+    optimiser.step()
+    with Counting() as counting:
+        optimiser.step()
+    assert counting.work["bytes"] == pytest.approx(28 * 100, abs=16)  # and the count of steps
+
+
 def test_a_step_counts_three_times_the_forward_pass_of_what_learns(
     place: Path, tmp_path: Path
 ) -> None:
@@ -331,6 +390,67 @@ def test_a_gpu_that_nobody_measured_is_estimated_from_counts_and_says_so() -> No
     assert busy == pytest.approx(
         products + 4e9 / (presumed.memory_share * peak.gigabytes_per_second * 1e9)
     )
+
+
+def with_counts(**changes: Any) -> Table:
+    """`SMALL`, its method counted otherwise."""
+    counts = SMALL.counts["method"].model_copy(update=changes)
+    return SMALL.model_copy(update={"counts": {"method": counts}})
+
+
+def test_what_the_cpu_prepares_counts_where_it_takes_longer_than_the_gpu() -> None:
+    presumed, peak = SMALL.presumed, SMALL.presumed.gpus["H200"]
+    larger = asked(batch_size=1000, train=1000)
+    gpu, launching = presumed.seconds(STEP.of(1000), peak), 100 * presumed.launch_seconds
+    for painting, step in ((0.5 * gpu, gpu), (2 * gpu, 2 * gpu + launching)):
+        table = with_counts(host_seconds_per_image=painting / 1000)
+        parts, _ = throughput.estimate(table, larger, "NVIDIA H200")
+        assert parts.training == pytest.approx(20 * step + 1000 * 0.002)
+
+
+def test_features_that_do_not_fit_are_computed_in_every_step() -> None:
+    presumed, peak = SMALL.presumed, SMALL.presumed.gpus["H200"]
+    first = Batches(per_image=StepWork(bfloat16_flops=1e12))
+    room = presumed.kept_share * peak.gigabytes * 1e9 / 100  # for each of 100 images
+    step, once = presumed.seconds(STEP.of(4), peak), presumed.seconds(first.of(4), peak)
+    both = presumed.seconds(STEP.of(4).plus(first.of(4)), peak)
+    for size, seconds in ((0.9 * room, 25 * once + 500 * step), (1.1 * room, 500 * both)):
+        table = with_counts(first_pass=first, kept_bytes_per_image=size)
+        parts, _ = throughput.estimate(table, asked(), "NVIDIA H200")
+        assert parts.training == pytest.approx(seconds + 100 * 0.002)
+
+
+def test_the_estimate_keeps_what_the_kit_keeps() -> None:
+    assert throughput.shipped().presumed.kept_share == kept_features.SHARE
+
+
+def test_a_kernel_in_a_graph_waits_less_than_one_by_itself() -> None:
+    presumed, peak = SMALL.presumed, SMALL.presumed.gpus["H200"]
+    work = StepWork(launches=3, replayed=1000)
+    expected = 3 * presumed.launch_seconds + 1000 * presumed.replayed_seconds
+    assert presumed.seconds(work, peak) == pytest.approx(expected)
+    twice = work.plus(work)
+    assert presumed.seconds(twice, peak) == pytest.approx(2 * expected)
+
+
+def test_what_was_saved_is_told_beside_what_it_was() -> None:
+    """Another table, another row: nothing of it is kept but the counts of before."""
+    commit, old = savings.before()
+    assert len(commit) >= 7
+    now = throughput.shipped()
+    sizes = dict.fromkeys(old, 2)
+    same = now.model_copy(update={"counts": {**now.counts, **old}})
+    for row in savings.rows(same, lambda _: dict.fromkeys(old, 1.0), sizes):
+        assert all(len(set(cell.split(" → "))) == 1 for cell in row[1:])
+    told = {
+        row[0]: row
+        for row in savings.rows(
+            now, lambda table: {name: table.counts[name].prediction.bytes for name in old}, sizes
+        )
+    }
+    before, after = told["`cflow`"][1].split(" → ")
+    assert before == f"{old['cflow'].phases[0].step.of(2).launches:,.0f}"
+    assert after == f"{now.counts['cflow'].phases[0].step.of(2).launches:,.0f}"
 
 
 def test_patchcores_selection_grows_with_the_square_of_the_images() -> None:

@@ -1,14 +1,13 @@
 """Counts what a training and a prediction do: operations that no device changes.
 
 Products (of matrices, convolutions) in floating-point operations, by the type of numbers that
-they run in on a GPU; bytes that all else reads and writes; kernels that are launched. Counted on
-a CPU with bfloat16 switched on as a GPU does it and the optimisers in the form that they have on a GPU.
+they run in on a GPU; bytes that all else reads and writes; kernels that are launched one by one, or
+replayed in a CUDA graph.
 Trap: what numpy and Pillow do between two kernels is not seen here.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,19 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from baselines.kit import images
 from harness.campaigns.throughput import Batches, OperationCounts, Selection, StepWork
 from harness.campaigns.throughput import Phase as Rule
 from tests.baselines.conftest import BASELINES, Baseline, module_of, open_baseline
 from tests.benchmarks.baseline_costs.bounded import Listener, Phase, Step, watched
+from tests.benchmarks.baseline_costs.counting import Counting, as_on_a_gpu
 from tests.benchmarks.baseline_costs.generated import forms, picture, training_folder
 from tests.benchmarks.baseline_costs.settings import batched, costly, full_size
 
-FOREACH = "_default_to_fused_or_foreach"
 SIZES = (2, 4)  # of batches
 IMAGES = (20, 40)  # five batches or more of each size: f-AnoGAN's generator learns in one of five
 # How long each phase is, where there is more than one or an epoch is not one pass.
@@ -53,55 +49,6 @@ BYTES_BESIDE = 4 * (5 + 4 + 3)
 LAUNCHES_PER_CHOICE = 10
 # `MemoryBank.nearest`: the products written, twice read and written again, read for the smallest.
 BYTES_PER_DISTANCE = 4 * 8
-# They move no data and launch nothing.
-FREE = {
-    "detach",
-    "empty",
-    "empty_like",
-    "new_empty",
-    "empty_strided",
-    "_local_scalar_dense",
-    "_unsafe_view",
-}
-
-
-class Counting(TorchDispatchMode):
-    """Inside, every operation of torch is counted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.work = dict.fromkeys(StepWork.model_fields, 0.0)
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func._overloadpacket not in flop_registry:
-            with self:  # in inference mode operations arrive whole
-                whole = func.decompose(*args, **kwargs)
-            if whole is not NotImplemented:
-                return whole
-        found = func(*args, **kwargs)
-        self._count(func, args, kwargs, found)
-        return found
-
-    def _count(self, func: Any, args: Any, kwargs: Any, found: Any) -> None:
-        if func.is_view or func._overloadpacket.__name__ in FREE:
-            return
-        self.work["launches"] += 1
-        given = [leaf for leaf in tree_leaves((args, dict(kwargs))) if isinstance(leaf, Tensor)]
-        count = flop_registry.get(func._overloadpacket)
-        if count is None:
-            made = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
-            self.work["bytes"] += sum(tensor.nbytes for tensor in (*given, *made))
-            return
-        flops = count(*args, **kwargs, out_val=found)
-        is_half = given[0].dtype in (torch.bfloat16, torch.float16)
-        self.work["bfloat16_flops" if is_half else "float32_flops"] += flops
 
 
 class Tally:
@@ -148,33 +95,6 @@ class Tally:
         return counted
 
 
-@contextmanager
-def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
-    """Inside, a method computes in a GPU's precision, its optimisers many tensors at a time."""
-
-    def in_bfloat16(_device: torch.device, precision: str) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed")
-
-    changes: list[tuple[ModuleType, str, Any]] = [
-        (sys.modules[f"torch.optim.{name}"], FOREACH, lambda *_of, **_more: (False, True))
-        for name in ("adam", "sgd")
-    ]
-    if hasattr(module, "autocast"):
-        changes.append((module, "autocast", in_bfloat16))
-    # A Transformer's layer can run as one operation, which hides its products.
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    before = [getattr(place, name) for place, name, _ in changes]
-    for place, name, value in changes:
-        setattr(place, name, value)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for (place, name, _), value in zip(changes, before, strict=True):
-            setattr(place, name, value)
-
-
 @dataclass(frozen=True)
 class Sample:
     """What was counted with batches of one size."""
@@ -186,17 +106,44 @@ class Sample:
     spans: Mapping[str, StepWork]
     """Whole passes, by their names."""
     prediction: StepWork
+    kept_bytes: int
+    """Of the features of an image that are kept for the steps."""
 
     def batch_of(self, name: str) -> StepWork:
         """One batch of a pass over the images."""
         return StepWork().plus(self.spans.get(name, StepWork()), self.batch_size / self.images)
 
 
+@contextmanager
+def _told_what_is_kept(module: ModuleType) -> Iterator[list[int]]:
+    """Inside, the list gets the bytes of an image's features that a training keeps."""
+    found: list[int] = []
+    own = vars(module).get("kept")
+
+    def told(*of: Any, **more: Any) -> Any:
+        features = own(*of, **more) if own else None
+        found.append(features.rows[0].nbytes if features else 0)
+        return features
+
+    if own is not None:
+        vars(module)["kept"] = told
+    try:
+        yield found
+    finally:
+        if own is not None:
+            vars(module)["kept"] = own
+
+
 def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Path) -> Sample:
     """Count a short training on the images of a folder, and one prediction."""
     module = module_of(baseline)
     tally = Tally(int(params.get("critic_steps", 1)))
-    with as_on_a_gpu(module), watched(module, tally) as joints, TemporaryDirectory() as state:
+    with (
+        as_on_a_gpu(module),
+        watched(module, tally) as joints,
+        _told_what_is_kept(module) as kept,
+        TemporaryDirectory() as state,
+    ):
         model = baseline.model(device="cpu", seed=0, params=batched(params, batch), weights=None)
         if baseline.entry.table.trains:
             model.fit(folder, Listener(joints, Path(state)))
@@ -206,7 +153,8 @@ def sample(baseline: Baseline, params: Mapping[str, Any], batch: int, folder: Pa
         with Counting() as counting:
             model.predict(asked)
     count = len(list(folder.iterdir()))
-    return Sample(count, batch, tuple(tally.steps_of), tally.spans, StepWork(**counting.work))
+    prediction = StepWork(**counting.work)
+    return Sample(count, batch, tuple(tally.steps_of), tally.spans, prediction, sum(kept))
 
 
 def count(entry: str, data: Path, **changes: Any) -> OperationCounts:
@@ -235,6 +183,7 @@ def count(entry: str, data: Path, **changes: Any) -> OperationCounts:
             )
         ]
         _check(phases, batched(params, SIZES[1]), four)
+        more["kept_bytes_per_image"] = four.kept_bytes
         if entry == "draem":
             more["host_seconds_per_image"] = _texture_seconds(baseline, params, few)
         for name in ("first pass", "judging pass"):
@@ -295,10 +244,10 @@ def _texture_seconds(baseline: Baseline, params: Mapping[str, Any], folder: Path
     model = baseline.model(device="cpu", seed=0, params=dict(params), weights=None)
     maker = model._anomalies(images.read_training_images(folder, model.size))
     random = np.random.default_rng(0)
-    maker._texture(random)
+    maker.texture(random)
     began = time.perf_counter()
     for _ in range(TEXTURES):
-        maker._texture(random)
+        maker.texture(random)
     return float(maker.share * (time.perf_counter() - began) / TEXTURES)
 
 

@@ -15,6 +15,7 @@ from harness.campaigns.report import duration
 from harness.campaigns.throughput import CostRow, OperationCounts, Parts, Presumed, RunSize, Table
 from harness.entries.campaign_grid import read_campaign
 from harness.entries.opening import open_folder
+from tests.benchmarks.baseline_costs import savings
 from tests.benchmarks.baseline_costs.generated import forms
 
 PAGE = Path("docs") / "cost.md"
@@ -29,7 +30,7 @@ TRAINING_HEAD = (
     "selection, inversion", "RAM, MiB", "GPU (PyTorch / host), MiB",
 )  # fmt: skip
 WORK_HEAD = (
-    "method", "GFLOP bfloat16", "GFLOP float32", "MB", "kernels in a step of 32",
+    "method", "GFLOP bfloat16", "GFLOP float32", "MB", "kernels in a step of 32", "and replayed",
     "GFLOP of a prediction", "its kernels",
 )  # fmt: skip
 
@@ -56,7 +57,7 @@ def text(root: Path, table: Table) -> str:
     parts += [_measured(root, table, kind) for kind in gpus]
     if "cpu" in table.measured:
         parts += [_by_run(root, table, "cpu"), _measured(root, table, "cpu")]
-    parts += [_counted(table), _assumptions(table)]
+    parts += [_counted(table), before_and_after(root, table), _assumptions(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -76,6 +77,12 @@ def grid(root: Path, table: Table, kind: str) -> tuple[Grid, str]:
     return found, "; ".join(bases)
 
 
+def hours_of(runs: Grid) -> dict[str, float]:
+    """Hours on one machine of all runs with all seeds, by entry."""
+    seeds = len(read_campaign("table2").seeds)
+    return {name: sum(p.total for p in row.values()) * seeds / 3600 for name, row in runs.items()}
+
+
 def _asked(root: Path, entry: str, benchmark: str) -> RunSize:
     """A run of the preset `bmad` on as many images as BMAD has."""
     params = open_folder(root / "baselines" / entry).settings(benchmark, preset="bmad").params
@@ -93,7 +100,7 @@ def makespan(seconds: Iterable[float], machines: int) -> float:
 def _whole_table(root: Path, table: Table, kind: str) -> str:
     runs, basis = grid(root, table, kind)
     seeds = len(read_campaign("table2").seeds)
-    hours = {name: sum(p.total for p in row.values()) * seeds / 3600 for name, row in runs.items()}
+    hours = hours_of(runs)
     seconds = [parts.total for row in runs.values() for parts in row.values()] * seeds
     most = sorted(hours, key=lambda name: -hours[name])
     shares = ", ".join(f"`{name}` {hours[name]:,.1f}" for name in most)
@@ -240,8 +247,9 @@ def _counted(table: Table) -> str:
 
 At full size, by training image (of the one pass, where there are no steps) and phase; counted, the
 same on every device. Products are those of matrices and convolutions; a multiplication and an addition
-are two operations. Megabytes are read and written by all else. Training as a GPU does it, in bfloat16
-where the method's `precision` says so.
+are two operations. Megabytes are read and written by all else. Kernels are launched one by one, or
+replayed inside a CUDA graph, which is one launch. Training as a GPU does it: in bfloat16 where the
+method's `precision` says so, attention, dropout and Adam in one kernel each.
 
 {_table(WORK_HEAD, rows)}"""
 
@@ -256,9 +264,28 @@ def _work_row(name: str, counts: OperationCounts) -> list[str]:
         " / ".join(f"{work.float32_flops / 1e9:.3g}" for work in images),
         " / ".join(f"{work.bytes / 1e6:.3g}" for work in images),
         " / ".join(f"{step.of(32).launches:,.0f}" for step in steps),
+        " / ".join(f"{step.of(32).replayed:,.0f}" for step in steps),
         f"{products:.3g}{' and the search' if counts.selection else ''}",
         f"{answer.launches:,.0f}",
     ]
+
+
+def before_and_after(root: Path, table: Table) -> str:
+    """What changes to the methods' code saved."""
+    sizes = {name: _asked(root, name, "brain").params["batch_size"] for name in savings.before()[1]}
+    rows = savings.rows(
+        table,
+        lambda counted: hours_of(grid(root, counted, PRESUMED_GPU)[0]),
+        {name: size for name, size in sizes.items() if isinstance(size, int)},
+    )
+    return f"""### Before and after
+
+One training step, as the code of commit {savings.before()[0]} did it and as it is done now: same batch, same schedule, as
+many optimiser steps. Hours by the same presumptions. (An older edition of this page said more of two methods: it
+counted UTRAD's attention and dropout in the parts that a CPU runs them in, and DRAEM's painting on the CPU after
+the GPU's step and not beside it.) `make bench-launches` counts anew.
+
+{_table(savings.HEAD, rows)}"""
 
 
 def _head(table: Table, gpus: Sequence[str]) -> str:
@@ -313,15 +340,21 @@ def _assumptions(table: Table) -> str:
 
 def _presumed(presumed: Presumed) -> str:
     peaks = "; ".join(
-        f"{name} {peak.bfloat16_tflops:g} / {peak.float32_tflops:g}, {peak.gigabytes_per_second:g}"
+        f"{name} {peak.bfloat16_tflops:g} / {peak.float32_tflops:g}, {peak.gigabytes_per_second:g}, {peak.gigabytes:g}"
         for name, peak in presumed.gpus.items()
     )
     return f"""- Estimated for a GPU: products at {presumed.bfloat16_share:.0%} of the data sheet's dense bfloat16 \
 rate and {presumed.float32_share:.0%} of its
   float32 rate (the kit switches TensorFloat-32 off), everything else at {presumed.memory_share:.0%} of its memory's
-  rate, one after the other, and never less than {1e6 * presumed.launch_seconds:.0f} µs a kernel. Decoding, starts and DRAEM's
-  textures as the CPU measured them.
-- Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s: {peaks}."""
+  rate, one after the other, and never less than {1e6 * presumed.launch_seconds:.0f} µs a kernel that is launched by itself and
+  {1e6 * presumed.replayed_seconds:.1f} µs one inside a CUDA graph (2 µs for a kernel on a few rows, and 0.5 µs that a replay adds to
+  each in NVIDIA's "Getting started with CUDA Graphs", 2019: 3.4 µs for one of 2.9 µs). Decoding, starts and
+  DRAEM's textures as the CPU measured them; a step's textures and launches beside the step before it.
+- CFLOW, UTRAD, DRAEM, SimpleNet and DeepSVDD were counted anew when their code changed; the other
+  methods' counts are older, and know of operations in place only what they read.
+- SimpleNet keeps its backbone's features where they take {presumed.kept_share:.0%} of the memory at most; else each
+  step computes them.
+- Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s, and in GB: {peaks}."""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
