@@ -236,6 +236,8 @@ class StandInGpu:
             (torch.cuda, "mem_get_info", lambda *_: free),
             (torch.cuda, "is_bf16_supported", lambda *_, **__: True),
             (torch.cuda, "synchronize", lambda *_: None),
+            (torch.cuda, "max_memory_allocated", lambda *_: 0),
+            (torch.cuda, "max_memory_reserved", lambda *_: 0),
         ):
             self._stack.enter_context(mock.patch.object(owner, name, stand_in))
         self._stack.enter_context(_Operators(self))
