@@ -75,10 +75,10 @@ regimes-page: env  ## bring what there is of it into docs/regimes.md
 
 gpu-day: DEVICE = cuda:0
 gpu-day: env  ## what only a GPU can show (14 minutes a call on one GPU: repeat until nothing is left)
-	@$(RUN) -m tests.gpu_day --device $(DEVICE) $(ARGS)
+	@$(RUN) -m tests.benchmarks.gpu_day --device $(DEVICE) $(ARGS)
 
 gpu-day-page: env  ## bring it into docs/gpu-day.md
-	@$(RUN) -m tests.gpu_day --write
+	@$(RUN) -m tests.benchmarks.gpu_day --write
 
 kit-page: env  ## write the kit's signatures to docs/kit.md
 	@$(RUN) tests/baselines/kit_page.py --write

@@ -21,9 +21,9 @@ from harness.engines.environment import entry_environment
 from harness.engines.gpu.memory import GpuMemoryGauge
 from harness.entries.identity import folder_identity
 from tests.benchmarks.apart import run_apart
-from tests.gpu_day import plan
-from tests.gpu_day.driver import launch_device
-from tests.gpu_day.plan import Step
+from tests.benchmarks.gpu_day import plan
+from tests.benchmarks.gpu_day.driver import launch_device
+from tests.benchmarks.gpu_day.plan import Step
 
 MIB = 1024**2
 Report = dict[str, Any]
@@ -92,7 +92,7 @@ class Day:
         options = self._options
         environment = {**os.environ, **entry_environment(options.threads, str(options.data))}
         environment["PYTHONPATH"] = str(REPOSITORY)
-        command = [sys.executable, "-W", "ignore", "-m", "tests.gpu_day"]
+        command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.gpu_day"]
         command += ["--step", step.kind, "--entry", step.entry, "--device", options.device]
         command += ["--data", str(options.data), "--threads", str(options.threads)]
         command += ["--engine", options.engine]

@@ -24,12 +24,12 @@ from tests.benchmarks.baseline_costs.clocks import Effort
 from tests.benchmarks.baseline_costs.generated import Form
 from tests.benchmarks.baseline_costs.ours import Task
 from tests.benchmarks.baseline_costs.theirs import MODELS
+from tests.benchmarks.gpu_day import answers, day, page, plan, starts
+from tests.benchmarks.gpu_day import driver as machine_steps
+from tests.benchmarks.gpu_day.day import Day, OtherMachine
+from tests.benchmarks.gpu_day.plan import Step
 from tests.fake_nvml import Driver, FakeGpu
 from tests.function_engine import FunctionEngine
-from tests.gpu_day import answers, day, page, plan, starts
-from tests.gpu_day import driver as machine_steps
-from tests.gpu_day.day import Day, OtherMachine
-from tests.gpu_day.plan import Step
 from tests.stand_in_gpu import StandInGpu
 
 MACHINE = {
@@ -151,7 +151,7 @@ def test_the_processes_that_a_step_starts_are_its_own() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_without_a_gpu_nothing_is_begun_and_the_fix_is_said(tmp_path: Path, repository) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.gpu_day", f"--report={tmp_path / 'report.json'}",
+        [sys.executable, "-m", "tests.benchmarks.gpu_day", f"--report={tmp_path / 'report.json'}",
          f"--data={tmp_path}"],
         capture_output=True, text=True, cwd=repository, check=False,
     )  # fmt: skip
@@ -163,7 +163,7 @@ def test_without_a_gpu_nothing_is_begun_and_the_fix_is_said(tmp_path: Path, repo
 def trial(place: Path, repository: Path, *kinds: str) -> dict[str, Any]:
     """The report of a day with one autoencoder on the CPU."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.gpu_day", "--device=cpu", "--only", "ae", "--steps", *kinds,
+        [sys.executable, "-m", "tests.benchmarks.gpu_day", "--device=cpu", "--only", "ae", "--steps", *kinds,
          "--set=hidden=32", "--threads=1", f"--report={place / 'report.json'}", f"--data={place}"],
         capture_output=True, text=True, cwd=repository, check=False,
     )  # fmt: skip

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.gpu_day import plan
-from tests.gpu_day.plan import Step
+from tests.benchmarks.gpu_day import plan
+from tests.benchmarks.gpu_day.plan import Step
 
 PAGE = Path("docs") / "gpu-day.md"
 SHIPPED = Path("docs") / "gpu-day.json"
@@ -22,7 +22,7 @@ Result = Mapping[str, Any]
 HEAD = """# A day with a GPU
 
 Most of this project is tried where there is no GPU: on the CPU, and on a stand-in for `cuda:0` that
-finds tensors on the wrong device (`tests/stand_in_gpu.py`, for every baseline, in CI). What only a GPU
+finds tensors on the wrong device (`tests/stand_in_gpu/`, for every baseline, in CI). What only a GPU
 can show takes one command on a machine that has one, 14 minutes a call:
 
     make gpu-day          # repeat until it says that nothing is left

@@ -1,8 +1,8 @@
 """What only a GPU can show, within 14 minutes on one GPU; `make gpu-day`.
 
-    python -m tests.gpu_day                        # repeat until nothing is left
-    python -m tests.gpu_day --write                # docs/gpu-day.md, of what there is
-    python -m tests.gpu_day --device cpu --only stfpm --set image_size=64 --set batch_size=4 \\
+    python -m tests.benchmarks.gpu_day                        # repeat until nothing is left
+    python -m tests.benchmarks.gpu_day --write                # docs/gpu-day.md, of what there is
+    python -m tests.benchmarks.gpu_day --device cpu --only stfpm --set image_size=64 --set batch_size=4 \\
         --report build/trial.json                  # a trial without a GPU, never written to the page
 
 The steps, their order and the time that each may take stand in `plan.py`. Images are generated,
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.common.paths import BASELINES, REPOSITORY
-from tests.gpu_day import plan
+from tests.benchmarks.gpu_day import plan
 
 REPORT = REPOSITORY / "build" / "gpu-day.json"
 DATA = REPOSITORY / "build" / "bench-images"
@@ -37,8 +37,8 @@ def main() -> int:
     if options.step:
         print(json.dumps(_step(options), allow_nan=False))
         return 0
-    from tests.gpu_day import page
-    from tests.gpu_day.day import Day, OtherMachine, all_steps, read
+    from tests.benchmarks.gpu_day import page
+    from tests.benchmarks.gpu_day.day import Day, OtherMachine, all_steps, read
 
     if options.write:
         return page.write(REPOSITORY, read(options.report))
@@ -53,7 +53,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests.gpu_day", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="tests.benchmarks.gpu_day", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--device", default="cuda:0", metavar="cuda:INDEX|cpu")
     parser.add_argument("--only", nargs="+", choices=plan.methods(), default=[], metavar="NAME")
     parser.add_argument("--steps", nargs="+", choices=plan.KINDS, default=list(plan.KINDS))
@@ -110,7 +112,7 @@ def _machine(device: str, threads: int) -> dict[str, Any] | None:
 
 
 def _step(options: argparse.Namespace) -> dict[str, Any]:
-    from tests.gpu_day import driver
+    from tests.benchmarks.gpu_day import driver
 
     if options.step == "energy":
         if options.device == "cpu":
@@ -127,7 +129,7 @@ def _step(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _of_entry(options: argparse.Namespace) -> dict[str, Any]:
-    from tests.gpu_day import answers
+    from tests.benchmarks.gpu_day import answers
 
     task, trains = _task(options)
     kept = options.data / "gpu-day-models" / options.entry
@@ -141,7 +143,7 @@ def _of_entry(options: argparse.Namespace) -> dict[str, Any]:
     if trains and not any(kept.glob("*")):
         return {"skipped": f"there is no trained model: the step `answers {options.entry}` first"}
     from harness.engines import make_engine
-    from tests.gpu_day import starts
+    from tests.benchmarks.gpu_day import starts
 
     found = starts.measure(
         options.entry, options.device, dict(task.params), make_engine(options.engine),

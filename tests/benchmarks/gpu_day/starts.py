@@ -22,7 +22,7 @@ from harness.running.audit import IMAGES
 from harness.session.conversation import Answer, Hello, PredictSession, Question
 from tests.baselines.conftest import BASELINES
 from tests.benchmarks.baseline_costs.generated import Form, picture
-from tests.gpu_day.driver import launch_device
+from tests.benchmarks.gpu_day.driver import launch_device
 
 
 def measure(
