@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import types
 from argparse import Namespace
 from collections.abc import Callable
@@ -135,6 +136,41 @@ def test_a_report_of_another_machine_is_refused(options, done) -> None:
     Day(options, MACHINE).run(DAY[:1])
     with pytest.raises(OtherMachine, match="is of Some GPU, this is Another"):
         Day(options, {**MACHINE, "name": "Another"})
+
+
+def test_a_step_sees_its_gpu_alone_and_none_begins_on_a_lost_one(
+    options, monkeypatch, driver: Driver, capsys
+) -> None:
+    first, second = FakeGpu("GPU-a"), FakeGpu("GPU-b")
+    driver.has(first, second)
+    options.device = "cuda:1"
+    seen: list[tuple[str, str]] = []
+
+    def run_apart(command: list[str], environment: Any, seconds: float) -> dict[str, Any]:
+        seen.append((command[command.index("--device") + 1], environment["CUDA_VISIBLE_DEVICES"]))
+        second.is_lost = True
+        return {"failed": "the GPU fell off"}
+
+    monkeypatch.setattr(day, "run_apart", run_apart)
+    assert not Day(options, MACHINE).run(DAY)
+    assert seen == [("cuda:GPU-b", "GPU-b")]
+    assert set(kept(options)) == {"driver"}
+    assert "the GPU is lost" in capsys.readouterr().err
+
+
+def test_a_steps_memory_is_watched_from_outside(options, monkeypatch, driver: Driver) -> None:
+    held = {os.getpid(): 300, 1: 700}
+    driver.has(FakeGpu("GPU-a", used_mib=1000, processes=lambda: held))
+    options.device = "cuda:0"
+
+    def run_apart(*_: Any) -> dict[str, Any]:
+        held[os.getpid()] = 500
+        time.sleep(0.3)
+        return {}
+
+    monkeypatch.setattr(day, "run_apart", run_apart)
+    Day(options, MACHINE).run(DAY[:1])
+    assert kept(options)["driver"]["host_peak_mib"] == 500
 
 
 def test_the_processes_that_a_step_starts_are_its_own() -> None:

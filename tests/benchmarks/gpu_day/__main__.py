@@ -101,10 +101,12 @@ def _machine(device: str, threads: int) -> dict[str, Any] | None:
     found = machine("cpu", threads)
     if device == "cpu":
         return found
-    if device in [f"cuda:{number}" for number in range(torch.cuda.device_count())]:
+    if torch.cuda.device_count():
         return found | {"name": name, "cuda": torch.version.cuda}
-    print(f"error: NVML knows {device}, and PyTorch does not see it", file=sys.stderr)
-    print("fix: cuda:INDEX, and a driver for this PyTorch's CUDA", file=sys.stderr)
+    print(f"error: NVML knows {device}, and PyTorch sees no GPU", file=sys.stderr)
+    print(
+        f"fix: a driver for CUDA {torch.version.cuda}, or another build of PyTorch", file=sys.stderr
+    )
     return None
 
 
@@ -172,7 +174,7 @@ def _task(options: argparse.Namespace) -> tuple[Any, bool]:
     effort = Effort(2, 2 * rounds, 0.0 if is_trial else 3.0)
     task = Task(
         entry=options.entry,
-        device=torch.device(options.device),
+        device=torch.device("cpu" if is_trial else "cuda:0"),
         params=params,
         form=forms()[BENCHMARK],
         images=max(TRIAL_IMAGES if is_trial else TRAINING_IMAGES, largest),

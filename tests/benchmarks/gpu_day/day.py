@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.common.paths import BASELINES, REPOSITORY
 from harness.engines.environment import entry_environment
+from harness.engines.gpu import nvidia
 from harness.engines.gpu.memory import GpuMemoryGauge
 from harness.entries.identity import folder_identity
 from tests.benchmarks.apart import run_apart
@@ -50,6 +51,7 @@ class Day:
         clock: seconds that have passed; a test's own.
     Raises:
         OtherMachine: the report was begun on another device.
+        DeviceUnavailable: there is no such GPU.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class Day:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options, self._clock, self._began = options, clock, clock()
+        # By its UUID: CUDA numbers GPUs by their speed, NVML by their place on the bus.
+        self._device = launch_device(options.device)
         self.report = read(options.report)
         before = self.report["machine"]
         if before and before["name"] != machine["name"]:
@@ -76,10 +80,17 @@ class Day:
             if left < step.seconds:
                 print(f"{left:.0f} s left, none begun: run the same command again", file=sys.stderr)
                 return False
+            if problem := self._fault():  # every step would fail, and none by its own fault
+                print(f"the GPU is lost: {problem}", file=sys.stderr)
+                return False
             print(f"{step.name} …", file=sys.stderr, flush=True)
             self._keep(step, self._done(step))
         print(f"nothing is left; the report: {self._options.report}", file=sys.stderr)
         return True
+
+    def _fault(self) -> str:
+        """What the driver says is wrong with the GPU."""
+        return "" if self._device == "cpu" else nvidia.fault_of(self._device.partition(":")[2])
 
     def _is_there(self, step: Step) -> bool:
         kept = self.report["steps"].get(step.name)
@@ -92,12 +103,13 @@ class Day:
         options = self._options
         environment = {**os.environ, **entry_environment(options.threads, str(options.data))}
         environment["PYTHONPATH"] = str(REPOSITORY)
+        environment["CUDA_VISIBLE_DEVICES"] = self._device.partition(":")[2]
         command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.gpu_day"]
-        command += ["--step", step.kind, "--entry", step.entry, "--device", options.device]
+        command += ["--step", step.kind, "--entry", step.entry, "--device", self._device]
         command += ["--data", str(options.data), "--threads", str(options.threads)]
         command += ["--engine", options.engine]
         command += [f"--set={name}={json.dumps(value)}" for name, value in options.changes.items()]
-        gauge = GpuMemoryGauge.of(_watched(options.device))
+        gauge = GpuMemoryGauge.of(self._device)
         began = time.monotonic()
         with gauge.watching(is_of_this_process):
             found = run_apart(command, environment, step.seconds)
@@ -122,16 +134,6 @@ class Day:
 def _identity(step: Step) -> str:
     """What a result is of: the entry's files, where it concerns one."""
     return folder_identity(BASELINES / step.entry) if step.entry else ""
-
-
-def _watched(device: str) -> str:
-    """The GPU whose memory is watched; `cpu` where the driver does not tell it."""
-    from harness.common.errors import DeviceUnavailable
-
-    try:
-        return launch_device(device)
-    except DeviceUnavailable:
-        return "cpu"
 
 
 def is_of_this_process(process: int) -> bool:
