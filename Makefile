@@ -8,7 +8,7 @@ IN_TWO := -n 2 --dist loadgroup
 
 .PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines bench-launches cost-page \
         bench-features features-table bench-protocols protocols-page bench-regimes regimes-page \
-        kit-page schema clean
+        gpu-day gpu-day-page kit-page schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -75,6 +75,13 @@ bench-regimes: env  ## one model for several packs beside one for each, and few 
 
 regimes-page: env  ## bring what there is of it into docs/regimes.md
 	@$(RUN) tests/benchmarks/bench_regimes.py --write
+
+gpu-day: DEVICE = cuda:0
+gpu-day: env  ## what only a GPU can show (14 minutes a call on one GPU: repeat until nothing is left)
+	@$(RUN) -m tests.benchmarks.gpu_day --device $(DEVICE) $(ARGS)
+
+gpu-day-page: env  ## bring it into docs/gpu-day.md
+	@$(RUN) -m tests.benchmarks.gpu_day --write
 
 kit-page: env  ## write the kit's signatures to docs/kit.md
 	@$(RUN) tests/baselines/kit_page.py --write

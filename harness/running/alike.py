@@ -56,6 +56,20 @@ MAPS = Rounding(own=2.0**-8, bulk=1e-5, quantiles=((0.5, 0.9), (0.5, 0.99), (0.5
 
 
 @dataclass(frozen=True)
+class Apart:
+    """How far two lists of numbers lie apart; both measures are of what is more than rounding."""
+
+    other: int
+    """How many numbers differ at all."""
+    far: int
+    """How many differ by more than rounding."""
+    distance: float
+    """The largest difference, in the measure of `NEAR`; 0 where none is far."""
+    shift: float
+    """The largest shift among the run's numbers, in the measure of `RANK_SHIFT`."""
+
+
+@dataclass(frozen=True)
 class Distribution:
     """The numbers of a run that differences are measured by."""
 
@@ -83,17 +97,25 @@ class Distribution:
 
     def is_alike(self, one: npt.ArrayLike, other: npt.ArrayLike) -> bool:
         """Whether all numbers of `one` are alike those of `other`, which has the same shape."""
+        apart = self.apart(one, other)
+        return apart.distance <= NEAR and apart.shift <= self._largest_shift / len(self.numbers)
+
+    def apart(self, one: npt.ArrayLike, other: npt.ArrayLike) -> Apart:
+        """How far `one` lies from `other`, which has the same shape."""
         first, second = np.ravel(np.asarray(one, float)), np.ravel(np.asarray(other, float))
         is_other = first != second
         first, second = first[is_other], second[is_other]
         difference = np.abs(first - second)
         is_far = difference > self._rounding_of(np.maximum(np.abs(first), np.abs(second)))
         first, second, difference = first[is_far], second[is_far], difference[is_far]
+        if not difference.size:
+            return Apart(int(is_other.sum()), 0, 0.0, 0.0)
         off = np.minimum(np.abs(first - self._median), np.abs(second - self._median))
-        if np.any(difference > NEAR * np.maximum(self._middle, off)):
-            return False
-        shift = np.abs(self._places(first) - self._places(second))
-        return bool(np.all(shift <= self._largest_shift))
+        measure = np.maximum(self._middle, off)
+        with np.errstate(divide="ignore"):  # all of the run's numbers may be one: far without end
+            distance = float(np.max(difference / measure))
+        shift = np.abs(self._places(first) - self._places(second)).max() / len(self.numbers)
+        return Apart(int(is_other.sum()), len(difference), distance, float(shift))
 
     @property
     def _largest_shift(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from baselines.kit import images
 from baselines.kit.memory_bank import MemoryBank
-from tests.baselines.conftest import BASELINES, Baseline, module_of, open_baseline
+from tests.baselines.conftest import BASELINES, module_of, open_baseline
 from tests.benchmarks.baseline_costs.bounded import Listener, watched
 from tests.benchmarks.baseline_costs.clocks import Clock, Effort
 from tests.benchmarks.baseline_costs.generated import Form, picture, training_folder
@@ -67,17 +68,18 @@ def measure(task: Task, forms: Mapping[str, Form], began: float) -> dict[str, An
     found["batch_size"] = task.params.get("batch_size")
     if baseline.entry.table.trains:
         folder = training_folder(task.data, task.form, task.images)
-        found["training"] = _training(task, baseline, model, folder)
+        found["training"] = training(task, model, folder)
         found["memory"] = memory(task.device)
     found["prediction"] = {name: _prediction(task, model, form) for name, form in forms.items()}
     found["memory"] = memory(task.device)
     return found
 
 
-def _training(task: Task, baseline: Baseline, model: Any, folder: Path) -> dict[str, Any]:
-    """The baseline's own `fit`, cut short."""
-    module, clock = module_of(baseline), Clock(task.device, task.effort)
-    with TemporaryDirectory() as state, watched(module, clock) as joints:
+def training(task: Task, model: Any, folder: Path) -> dict[str, Any]:
+    """The baseline's own `fit` on a folder of images, cut short."""
+    home = sys.modules[type(model).fit.__module__]  # its own `model.py`, or a part of the kit
+    clock = Clock(task.device, task.effort)
+    with TemporaryDirectory() as state, watched(home, clock) as joints:
         listener = Listener(joints, Path(state))
         began = clock.now()
         model.fit(folder, listener)
