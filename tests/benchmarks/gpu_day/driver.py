@@ -104,6 +104,7 @@ def _end_of(engine: Engine, launch: Launch, device: str) -> RunEnded:
 def energy(device: str) -> dict[str, Any]:
     """Joules by NVML's counter, and by its power summed up, while matrices are multiplied."""
     import torch
+
     from tests.benchmarks.energy_check import measure
 
     values = torch.ones(BUSY_SIDE, BUSY_SIDE, device="cuda:0")  # the only one that is seen here
