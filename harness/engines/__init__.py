@@ -14,26 +14,22 @@ from harness.common.errors import EngineUnavailable, UsageError
 from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
-_PARTS = frozenset(
-    {
-        "base",
-        "canary",
-        "environment",
-        "gpu",
-        "memory_events",
-        "oci",
-        "pump",
-        "supervised",
-        "supervisor",
-    }
-)
+_PARTS = frozenset({
+    "base", "canary", "environment", "gpu", "measuring", "memory_events", "oci", "probe", "pump",
+    "supervised", "supervisor",
+})  # fmt: skip
+_FIRST = ("docker", "podman", "apptainer")  # in this order, where several answer
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 
 def engine_names() -> tuple[str, ...]:
     """All engines that can be asked for by name, the isolated ones first."""
     found = {module.name for module in pkgutil.iter_modules(__path__)} - _PARTS
-    return tuple(sorted(found, key=lambda name: (name == _LAST, name != "docker", name)))
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(name: str) -> tuple[bool, int, str]:
+    return name == _LAST, _FIRST.index(name) if name in _FIRST else len(_FIRST), name
 
 
 def make_engine(name: str) -> Engine:
