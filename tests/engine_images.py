@@ -20,6 +20,7 @@ from docker.errors import ImageNotFound
 
 from harness.engines.base import Program, image_identity
 from harness.engines.docker import DockerEngine, build
+from harness.engines.oci.baselines_base import Base
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL_BASE = "bmad/base:local"  # scripts/local-base.sh
@@ -54,22 +55,9 @@ class LightDockerEngine(DockerEngine):
         return build.own_python(self.client, program, light_base(self.client))
 
 
-def light_base(client: docker.APIClient) -> build.Base:
+def light_base(client: docker.APIClient) -> Base:
     """The small base image, built where it is not there yet."""
-    contract = sorted((ROOT / "harness/contract").glob("*.py"))
-    files = {
-        path.relative_to(ROOT).as_posix(): path
-        for path in (ROOT / "harness/__init__.py", *contract)
-    }
-    bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
-    contents = {
-        "Dockerfile": DOCKERFILE.encode(),
-        "packages.txt": (locked("numpy") + locked("pillow")).encode(),
-        "build-ca.pem": Path(bundle).read_bytes() if Path(bundle).is_file() else b"",
-    }
-    context = build.build_context(files, contents)
-    digest = hashlib.sha256(context).hexdigest()
-    base = build.Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
+    context, base = light_context(), named_light_base()
     if build.find_built(client, base.tag, base.identity) is None:
         image, tail = build.build_image(
             client,
@@ -81,6 +69,28 @@ def light_base(client: docker.APIClient) -> build.Base:
         )
         assert image is not None, f"the test base cannot be built:\n{tail}"
     return base
+
+
+def named_light_base() -> Base:
+    """What the small base image is called."""
+    digest = hashlib.sha256(light_context()).hexdigest()
+    return Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
+
+
+def light_context() -> bytes:
+    """What the small base image is built of."""
+    contract = sorted((ROOT / "harness/contract").glob("*.py"))
+    files = {
+        path.relative_to(ROOT).as_posix(): path
+        for path in (ROOT / "harness/__init__.py", *contract)
+    }
+    bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
+    contents = {
+        "Dockerfile": DOCKERFILE.encode(),
+        "packages.txt": (locked("numpy") + locked("pillow")).encode(),
+        "build-ca.pem": Path(bundle).read_bytes() if Path(bundle).is_file() else b"",
+    }
+    return build.build_context(files, contents)
 
 
 def authors_base(client: docker.APIClient) -> str:

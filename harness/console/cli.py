@@ -280,7 +280,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where it runs")
     group.add_argument(
         "--engine",
-        choices=("auto", "docker", "process"),
+        choices=("auto", "docker", "apptainer", "process"),
         default="auto",
         help="docker isolates the entry; process does not (default: docker where it answers)",
     )

@@ -15,7 +15,7 @@ from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
 _PARTS = frozenset({
-    "base", "canary", "environment", "gpu", "measuring", "memory_events", "oci", "probe", "pump",
+    "base", "canary", "environment", "full_folders", "gpu", "measuring", "memory_events", "oci", "probe", "pump",
     "supervised", "supervisor",
 })  # fmt: skip
 _FIRST = ("docker", "podman", "apptainer")  # in this order, where several answer

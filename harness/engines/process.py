@@ -26,7 +26,7 @@ from harness.common.paths import REPOSITORY
 from harness.common.removal import remove_tree_if_possible
 from harness.common.source_files import copy_source
 from harness.engines.base import Engine, EngineFacts, Launch, Program
-from harness.engines.environment import entry_environment
+from harness.engines.environment import entry_environment, take_cpus
 from harness.engines.gpu import nvidia
 from harness.engines.supervised import SupervisedRunning
 from harness.records.isolation import IsolationLevel, MeasuredIsolation
@@ -128,6 +128,7 @@ class ProcessRunning(SupervisedRunning):
             command=[*launch.program.command, launch.verb],
             variables=entry_variables(launch, extra, str(home)),
             folder=home,
+            cpus=take_cpus(launch.limits.threads),
             paths={name: str(path) for name, path in launch.folders().items()},
         )
         self._full: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from pathlib import Path
 from harness.common.removal import remove_tree_if_possible
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import DeadlinePassed, EngineFacts, Exit, Launch
-from harness.engines.environment import give_cpus, take_cpus
+from harness.engines.environment import give_cpus
 from harness.engines.memory_events import OwnMemory
 from harness.engines.pump import PipeRunning, Pipes
 
@@ -33,6 +33,7 @@ class SupervisedRunning(PipeRunning):
         command: the argument vector.
         variables: its whole environment.
         folder: where it is started; its own, and removed in the end.
+        cpus: what `take_cpus` gave; given back in the end.
         paths: see `Running.paths`.
     """
 
@@ -43,11 +44,12 @@ class SupervisedRunning(PipeRunning):
         command: Sequence[str],
         variables: Mapping[str, str],
         folder: Path,
+        cpus: tuple[int, ...],
         paths: Mapping[str, str],
     ) -> None:
         self._limits = launch.limits
         self._folder = folder
-        self._cpus = take_cpus(launch.limits.threads)
+        self._cpus = cpus
         self._exit: Exit | None = None
         self._is_killed = False
         self._peak_memory_bytes: int | None = None
@@ -99,7 +101,19 @@ class SupervisedRunning(PipeRunning):
 
     def _read_exit_code(self, deadline: float) -> int:
         """The supervisor's last line: exit code of the entry, and peak memory."""
-        while self._reports.count(b"\n") < 2:
+        if not self._read_reports(2, deadline):
+            return self._supervisor.wait() or 1
+        code, peak_kib = self._reports.split(b"\n")[1].split()
+        self._peak_memory_bytes = int(peak_kib) * 1024
+        return int(code)
+
+    def _read_reports(self, lines: int, deadline: float) -> bool:
+        """Wait for so many lines of the supervisor; False: something killed it, the entry or the system.
+
+        Raises:
+            DeadlinePassed: they did not come in time.
+        """
+        while self._reports.count(b"\n") < lines:
             self._control.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 data = self._control.recv(256)
@@ -107,12 +121,10 @@ class SupervisedRunning(PipeRunning):
                 raise DeadlinePassed("the program did not end in time") from None
             except ConnectionResetError:
                 data = b""
-            if not data:  # something killed the supervisor: the entry itself, or the system
-                return self._supervisor.wait() or 1
+            if not data:
+                return False
             self._reports += data
-        code, peak_kib = self._reports.split(b"\n")[1].split()
-        self._peak_memory_bytes = int(peak_kib) * 1024
-        return int(code)
+        return True
 
     def stop(self) -> Exit:
         if self._is_released and self._exit is not None:
@@ -149,10 +161,17 @@ class SupervisedRunning(PipeRunning):
         self._cpus = ()
         remove_tree_if_possible(self._folder)
 
+    def _starter(self) -> int | None:
+        """Number of the command's own process, once the supervisor has told it."""
+        with contextlib.suppress(DeadlinePassed):
+            if b"\n" not in self._reports:
+                self._read_reports(1, time.monotonic())
+        return int(self._reports.split(b"\n")[0]) if b"\n" in self._reports else None
+
     @property
     def peak_memory_bytes(self) -> int | None:
         if self._peak_memory_bytes is None and b"\n" in self._reports:
-            return _peak_resident_bytes(int(self._reports.split(b"\n")[0]))
+            return peak_resident_bytes(int(self._reports.split(b"\n")[0]))
         return self._peak_memory_bytes
 
     def facts(self) -> EngineFacts:
@@ -179,7 +198,7 @@ def _parent(process: int) -> int:
         return 0
 
 
-def _peak_resident_bytes(process: int) -> int | None:
+def peak_resident_bytes(process: int) -> int | None:
     """Largest resident size of a living process (VmHWM), where the system tells it."""
     try:
         status = Path(f"/proc/{process}/status").read_text("utf-8")

@@ -28,8 +28,9 @@ from docker.errors import DockerException, NotFound
 
 from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.base import DeadlinePassed, EngineFacts, Exit, Launch
-from harness.engines.docker.gauges import SAMPLE_SECONDS, FolderGauge, MemoryGauge
+from harness.engines.docker.gauges import SAMPLE_SECONDS, MemoryGauge
 from harness.engines.docker.options import PATHS
+from harness.engines.full_folders import FolderGauge
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
 
 REMOVE_SECONDS = 30.0  # from the KILL to the engine's word that the container is gone
