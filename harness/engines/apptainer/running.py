@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.common.statuses import RunEnded
 from harness.engines.base import EngineFacts, Exit, Launch
 from harness.engines.full_folders import FolderGauge
-from harness.engines.memory_events import events_of, group_folders
+from harness.engines.memory_events import MemoryEvents, events_of, group_folders
 from harness.engines.supervised import SupervisedRunning, peak_resident_bytes
 
 CANNOT_START = 255
