@@ -18,6 +18,7 @@ from leaderboard import words
 DIRTY = "+dirty"
 OUTSIDE = "DIR"  # whatever folder the reader has it in
 DEFAULT_PRESET = "bmad"
+DEFAULT_ENGINE = "docker"  # the first that is asked, so no option names it
 
 
 def rerun_command(records: Sequence[Record], default_limits: Mapping[str, float | int]) -> str:
@@ -32,8 +33,8 @@ def rerun_command(records: Sequence[Record], default_limits: Mapping[str, float 
     if first.pack.accepted:
         parts += ["--accept", *first.pack.accepted]
     parts += ["--seed", *(str(seed) for seed in sorted({record.seed for record in records}))]
-    if first.machine.isolation == "none":
-        parts += ["--engine", "process"]
+    if (engine := first.machine.engine_name) != DEFAULT_ENGINE:
+        parts += ["--engine", engine]
     if first.machine.device != "cpu":
         parts += ["--device", "cuda:0"]
     if first.entry.preset != DEFAULT_PRESET:

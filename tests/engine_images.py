@@ -50,7 +50,7 @@ class LightDockerEngine(DockerEngine):
     def folder_identity(self, identity: str) -> str:
         return image_identity(identity, light_base(self.client).built_on)
 
-    def _canary_image(self, program: Program) -> str:
+    def _own_python(self, program: Program) -> str:
         return build.own_python(self.client, program, light_base(self.client))
 
 

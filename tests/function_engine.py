@@ -22,7 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from harness.engines.base import (
     DeadlinePassed,
@@ -34,6 +34,7 @@ from harness.engines.base import (
     Program,
 )
 from harness.engines.pump import PipeRunning, Pipes
+from harness.records.isolation import IsolationLevel, MeasuredIsolation
 
 EntryFunction = Callable[[BinaryIO, BinaryIO, BinaryIO], None]
 """(stdin, stdout, stderr), all binary and buffered as a real program's are (stderr is not)."""
@@ -69,7 +70,7 @@ class FunctionEngine(Engine):
     """An engine whose every program is one function; what was launched stands in `launches`."""
 
     name = "function"
-    isolation: Literal["container", "none"] = "none"
+    at_most: IsolationLevel = "none"
 
     def __init__(self, function: EntryFunction, canary: EntryFunction | None = None) -> None:
         self._function = function
@@ -96,8 +97,13 @@ class FunctionEngine(Engine):
         paths = {name: str(path) for name, path in launch.folders().items()}
         return run_function(self._function, limits=launch.limits, paths=paths)
 
-    def start_canary(self, launch: Launch) -> FunctionRunning:
+    def start_source(self, launch: Launch, source: str) -> FunctionRunning:
+        """Whatever the program is, the canary's function stands in for it."""
         return run_function(self._canary, limits=launch.limits)
+
+    def measure(self, launch: Launch) -> MeasuredIsolation:
+        """Nothing holds a thread."""
+        return MeasuredIsolation()
 
     def plan(self, launch: Launch) -> str:
         return f"{getattr(self._function, '__name__', 'function')}() {launch.verb}"

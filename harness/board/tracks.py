@@ -19,6 +19,7 @@ from harness.common.foreign_text import one_line
 from harness.common.source_files import list_source
 from harness.entries.entry import DEMO_PRESET, Entry, Settings
 from harness.entries.weights import is_pinned
+from harness.records.isolation import IsolationLevel
 from harness.records.parts import WeightsPart
 from harness.records.record import ModelPart, Parameter, Record, Track
 from harness.records.regime import ONE_CLASS, Regime
@@ -26,9 +27,10 @@ from harness.records.releases import not_known
 
 if TYPE_CHECKING:
     from harness.benchmarks import Pack
-    from harness.engines.base import Engine
 
 OPEN_TRACK = "open track"
+# Why what nobody reviewed takes none where it was not held in all that a container holds it in.
+SAME_USER = "same user, and no reviewed source"
 # Why an image that only predicts takes none among entries whose every file can be read.
 DECLARED_ZERO_SHOT = "declared zero-shot"
 # Why a run with `native_map` takes no rank.
@@ -93,7 +95,7 @@ def has_extra_map(params: Mapping[str, object]) -> bool:
 def ranking(
     settings: Settings,
     pack: Pack,
-    engine: Engine,
+    isolation: IsolationLevel,
     *,
     track: Track,
     model: ModelPart | None = None,
@@ -104,7 +106,7 @@ def ranking(
     reasons = unranked_reasons(
         settings.params,
         preset=settings.preset,
-        isolation=engine.isolation,
+        isolation=isolation,
         benchmarks=(pack.name, *(member.name for member in pack.members)),
         track=track,
         has_given_model=is_foreign(model) and track != "sealed",
@@ -175,7 +177,7 @@ def unranked_reasons(
     params: Mapping[str, Parameter],
     *,
     preset: str,
-    isolation: str,
+    isolation: IsolationLevel,
     benchmarks: Sequence[str],
     track: Track,
     has_given_model: bool,
@@ -201,6 +203,8 @@ def unranked_reasons(
         reasons.append("demo settings")
     if isolation == "none":
         reasons.append("not isolated")
+    if isolation == "same user" and track != "trained-here":
+        reasons.append(SAME_USER)
     if "demo" in benchmarks:
         reasons.append("demonstration pack")
     if track == "open":

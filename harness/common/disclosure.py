@@ -33,6 +33,9 @@ class Artefact(StrEnum):
     DATA_CARD = "exact facts on the pack's images, by name"
     LABELS = "labels, written into an entry"
     UNISOLATED_RUN = "images, given to a program that nothing isolates"
+    SAME_USER_RUN = (
+        "images, given to a program that is not held in all that a container holds it in"
+    )
 
 
 _EVERYBODY: frozenset[str] = frozenset({"open", "hidden"})
@@ -50,6 +53,7 @@ MAY_LEAVE: dict[Artefact, frozenset[str]] = {
     Artefact.DATA_CARD: _OPEN_ALONE,
     Artefact.LABELS: _OPEN_ALONE,
     Artefact.UNISOLATED_RUN: _OPEN_ALONE,
+    Artefact.SAME_USER_RUN: _OPEN_ALONE,
 }
 """By artefact, the visibilities of the packs that it may leave."""
 _SEALED: frozenset[str] = frozenset({"hidden"})

@@ -14,7 +14,10 @@ from harness.common.errors import EngineUnavailable, UsageError
 from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
-_PARTS = frozenset({"base", "canary", "environment", "gpu", "memory_events", "pump", "supervisor"})
+_PARTS = frozenset({
+    "base", "canary", "environment", "gpu", "measuring", "memory_events", "probe", "pump",
+    "supervisor",
+})  # fmt: skip
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from harness.common.errors import EntryInvalid
+from harness.records.isolation import IsolationLevel, MeasuredIsolation
 from harness.records.record import content_hash
 
 Verb = Literal["predict", "train", "describe"]
@@ -274,6 +276,11 @@ class Running(ABC):
         """
         return EngineFacts()
 
+    @property
+    def main_process(self) -> int | None:
+        """Its main process, as this machine counts; None where that cannot be told for certain."""
+        return None
+
     def owns(self, process: int) -> bool:
         """Whether a process of this machine is the program, or was started by it.
 
@@ -301,9 +308,9 @@ class Engine(ABC):
     """Starts programs. One module or package per engine; `harness/engines/__init__.py` lists them."""
 
     name: str
-    """`docker` or `process`; stands in the record."""
-    isolation: Literal["container", "none"]
-    """What stands between the entry and the machine; stands in the record."""
+    """`docker`, `process`, …; a part of the run key, and the first word of `describe`."""
+    at_most: IsolationLevel
+    """What it isolates to where everything that it asks for holds; what does hold is measured."""
 
     @abstractmethod
     def check(self) -> None:
@@ -311,7 +318,11 @@ class Engine(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Name and version, for the record and the first line of `evaluate`."""
+        """`name` and a version, for the record and the first line of `evaluate`.
+
+        The first word is `name`: the record's engine is read from it
+        (`harness.records.isolation.engine_of`).
+        """
 
     @abstractmethod
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
@@ -376,14 +387,49 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def start_canary(self, launch: Launch) -> Running:
-        """Start the canary kernel (`canary.py`) where and how `start` would start the program.
+    def start_source(self, launch: Launch, source: str) -> Running:
+        """Start a program of the harness's own where and how `start` would start the entry.
 
         Args:
             launch: of the entry; its folders are not needed.
+            source: Python source that needs the standard library alone, run by `-I -S -c`.
         Raises:
             DeviceUnavailable, RunEnded: as `start`.
         """
+
+    def start_canary(self, launch: Launch) -> Running:
+        """Start the canary kernel (`canary.py`) where and how `start` would start the program.
+
+        Args, Raises: as `start_source`.
+        """
+        return self.start_source(launch, CANARY.read_text("utf-8"))
+
+    def is_word_taken(self, program: Program) -> bool:
+        """Whether what a program of `start_source` says of itself counts.
+
+        Its interpreter must be none of a stranger's, who could have it say what he likes. Where it
+        does not count, only what is seen from outside does.
+        """
+        return not program.is_foreign
+
+    def measure(self, launch: Launch) -> MeasuredIsolation:
+        """What stands between the entry and this machine where `start` would start it.
+
+        Measured once for each program, device and set of limits, with a start of its own.
+
+        Raises:
+            DeviceUnavailable, RunEnded: as `start`.
+        """
+        from harness.engines import measuring
+
+        key = (launch.program, launch.device, launch.limits)
+        if key not in self._measured:
+            self._measured[key] = measuring.measure(self, launch)
+        return self._measured[key]
+
+    @cached_property
+    def _measured(self) -> dict[tuple[Program, str, Limits], MeasuredIsolation]:
+        return {}
 
     @abstractmethod
     def plan(self, launch: Launch) -> str:

@@ -23,7 +23,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from harness.common.errors import EngineUnavailable, EntryInvalid
 from harness.common.owner import is_owner_gone, owner_mark
@@ -32,7 +32,6 @@ from harness.common.removal import remove_tree_if_possible
 from harness.common.source_files import copy_source
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import (
-    CANARY,
     DeadlinePassed,
     Engine,
     EngineFacts,
@@ -44,6 +43,7 @@ from harness.engines.environment import entry_environment, give_cpus, take_cpus
 from harness.engines.gpu import nvidia
 from harness.engines.memory_events import OwnMemory
 from harness.engines.pump import PipeRunning, Pipes
+from harness.records.isolation import IsolationLevel, MeasuredIsolation
 
 HOME_PREFIX = "bmad-entry-"
 FULL_BYTES = 1024**2  # less than this is no room on a disk
@@ -57,7 +57,7 @@ class ProcessEngine(Engine):
     """
 
     name = "process"
-    isolation: Literal["container", "none"] = "none"
+    at_most: IsolationLevel = "none"
 
     def check(self) -> None:
         if os.name != "posix":
@@ -95,9 +95,13 @@ class ProcessEngine(Engine):
     def start(self, launch: Launch) -> ProcessRunning:
         return ProcessRunning(launch, self._environment(launch))
 
-    def start_canary(self, launch: Launch) -> ProcessRunning:
-        program = replace(launch.program, command=(sys.executable, "-I", "-S", str(CANARY)))
+    def start_source(self, launch: Launch, source: str) -> ProcessRunning:
+        program = replace(launch.program, command=(sys.executable, "-I", "-S", "-c", source))
         return self.start(replace(launch, program=program, train=None, model=None, weights=None))
+
+    def measure(self, launch: Launch) -> MeasuredIsolation:
+        """Nothing holds, wherever the harness itself runs: the entry is a process beside it."""
+        return MeasuredIsolation()
 
     def plan(self, launch: Launch) -> str:
         home = f"{tempfile.gettempdir()}/{HOME_PREFIX}NEW"

@@ -33,6 +33,7 @@ from harness.entries.reviewed import Reviewed
 from harness.entries.submissions import withdrawals
 from harness.publishing.pack_check import name_problems, suite_problems
 from harness.publishing.public_form import public_form, public_problems
+from harness.records.isolation import forbidden
 from harness.records.record import MetricValue, Record
 from harness.records.releases import KnownReleases, under_known_names
 from harness.records.store import RunName, Store, read_record
@@ -219,9 +220,11 @@ def _track_problems(record: Record, found: Review) -> Iterator[str]:
     told = (record.ranked, record.unranked_reason or "")
     if told not in [(not each, ", ".join(each)) for each in said] and not is_nobodys:
         yield f"whether it may take a rank is wrong; reasons against it: {', '.join(reasons) or 'none'}"
-    must_be_isolated = not may_leave(Artefact.UNISOLATED_RUN, record.pack.visibility)
-    if record.machine.isolation == "none" and (must_be_isolated or record.entry.kind != "folder"):
-        yield "it was not isolated, and a stranger's image or a hidden pack always is"
+    is_foreign = record.entry.kind != "folder"
+    if problem := forbidden(
+        record.machine.isolation, record.pack.visibility, is_foreign=is_foreign
+    ):
+        yield f"its isolation is {record.machine.isolation!r}, and {problem}"
 
 
 def _metric_problems(metric: MetricValue) -> Iterator[str]:

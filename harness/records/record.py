@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.common.disclosure import Visibility
 from harness.common.statuses import Status
+from harness.records.machine import MachinePart
 from harness.records.parts import (
     EngineFactsPart,
     Mark,
@@ -150,29 +151,6 @@ class PackPart(Part):
     """Number of ground-truth regions (8-connectivity) in the test split."""
     regions_lost: int | None = None
     """Regions that vanish on the paper's 256x256 grid: counted, and left out of PRO there."""
-
-
-class MachinePart(Part):
-    """On what."""
-
-    engine: str
-    """Engine and its version."""
-    isolation: Literal["container", "none"]
-    """What stood between the entry and the machine; `none` is never ranked beside `container`."""
-    device: str
-    """`cpu` or the GPU's model."""
-    driver: str | None = None
-    """NVIDIA driver version."""
-    cuda: str | None = None
-    """CUDA version of the driver."""
-    cpu: str
-    """Processor model."""
-    threads: int
-    """CPU threads given to the entry."""
-    memory_mib: int
-    """RAM of the machine."""
-    python: str
-    """Python version of the harness."""
 
 
 class SourcePart(Part):

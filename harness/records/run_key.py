@@ -161,7 +161,7 @@ def _parts_of(record: Record) -> dict[str, object]:
         "params": dict(record.entry.params),
         "pack": record.pack.version,
         "seed": record.seed,
-        "engine": "process" if record.machine.isolation == "none" else "docker",
+        "engine": record.machine.engine_name,
         "device": record.machine.device,
         "threads": record.machine.threads,
         "contract": record.source.contract,

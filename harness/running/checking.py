@@ -103,7 +103,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     engine.check()
     entry = open_entry(options.entry, known_folders=BASELINES)
     say_what_was_meant([options.entry], [entry], reporter)
-    if engine.isolation == "none" and entry.kind != "folder":
+    if engine.at_most == "none" and entry.kind != "folder":
         raise UsageError(
             f"{entry.name} is an image and needs an engine that isolates",
             where=f"engine {engine.name}",
@@ -142,7 +142,10 @@ def check_program(
     Raises:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
+    from harness.engines.base import Launch
     from harness.entries.asked_limits import limits_for
+    from harness.records.isolation import isolation_level, lacks
+    from harness.running.isolating import require_isolation
 
     limits = limits_for(entry.limits, options.limit)
     verdict.limits = limits.as_dict()
@@ -151,6 +154,14 @@ def check_program(
         return verdict
     engine.check_device(options.device, is_foreign=program.is_foreign)
     verdict.add("image", program.identity)
+    measured = require_isolation(
+        engine,
+        Launch(program, "predict", options.device, limits),
+        [pack.card.visibility],
+        is_foreign=entry.kind != "folder",
+    )
+    missing = "; ".join(lacks(measured)) or "everything holds"
+    verdict.add("isolation", f"{isolation_level(measured)}: {missing}")
     if program.size_bytes:
         _judge_size(verdict, program)
     described = _described(verdict, entry, program, engine, limits)

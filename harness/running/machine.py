@@ -8,16 +8,18 @@ from pathlib import Path
 
 from harness.engines.base import Engine
 from harness.engines.gpu import nvidia
-from harness.records.record import MachinePart
+from harness.records.isolation import MeasuredIsolation, isolation_level
+from harness.records.machine import MachinePart
 
 
-def machine(engine: Engine, device: str, threads: int) -> MachinePart:
+def machine(engine: Engine, device: str, threads: int, measured: MeasuredIsolation) -> MachinePart:
     """On what a run happens, as the host sees it."""
     gpu = nvidia.find(device) if device != "cpu" else None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2
     return MachinePart(
         engine=engine.describe(),
-        isolation=engine.isolation,
+        isolation=isolation_level(measured),
+        measured=measured,
         device=gpu.name if gpu else "cpu",
         driver=gpu.driver if gpu else None,
         cuda=gpu.cuda if gpu else None,

@@ -86,7 +86,7 @@ def plan_runs(options: argparse.Namespace, reporter: cli.Reporter) -> RunPlan:
         f"evaluating {_listing([entry.name for entry in entries])}"
         f" on {_listing([ground.seen.name for ground in grounds])}"
         f" · {options.device} · {engine.describe()}"
-        + (" · NOT ISOLATED: run only code that you trust" if engine.isolation == "none" else "")
+        + (" · NOT ISOLATED: run only code that you trust" if engine.at_most == "none" else "")
     )
     _tell_unreviewable(entries, reporter)
     sweep_work_folders(cache)
@@ -119,9 +119,11 @@ def _requests(
     options: argparse.Namespace, place: RunPlace,
     *, overrides: dict[str, str], given: GivenModel | None,
 ) -> Iterator[Request]:  # fmt: skip
+    from harness.engines.base import Launch
     from harness.entries.asked_limits import limits_for
     from harness.entries.program import prepare_program
     from harness.entries.weights import require_for
+    from harness.running.isolating import require_before
     from harness.running.regimes import regime_of, settings_of, tell_idle
     from harness.running.request import device_kind, request_of
 
@@ -144,6 +146,12 @@ def _requests(
         program = prepare_program(undescribed, place.engine)
         limits = limits_for(undescribed.limits, options.limit)
         place.engine.check_device(options.device, is_foreign=program.is_foreign)
+        require_before(
+            place.engine,
+            Launch(program, "predict", options.device, limits),
+            [pack.card.visibility for ground in grounds for pack in ground.packs],
+            is_foreign=undescribed.kind != "folder",
+        )
         # A refused image is not even asked what it is; its runs end with `invalid_image`.
         is_asked = program.is_foreign and not program.refusal
         entry = _described(undescribed, program, place, limits) if is_asked else undescribed
@@ -279,7 +287,7 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
 
 def refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
     """Images that must not leak, and strangers' programs, need an isolating engine."""
-    if engine.isolation != "none":
+    if engine.at_most != "none":
         return
     hidden = [
         pack.name for pack in packs if not may_leave(Artefact.UNISOLATED_RUN, pack.card.visibility)

@@ -17,6 +17,7 @@ from harness.board.tracks import ranking, track_of
 from harness.common.statuses import Status
 from harness.engines.base import EngineFacts
 from harness.metrics import METRICS_VERSION
+from harness.records.isolation import MeasuredIsolation, isolation_level
 from harness.records.parts import OutcomePart
 from harness.records.record import (
     AuditPart,
@@ -44,6 +45,7 @@ class RunProgress:
 
     started: datetime.datetime
     clock: float
+    isolation: MeasuredIsolation = field(default_factory=MeasuredIsolation)
     training: TrainingPart | None = None
     model: ModelPart | None = None
     train_seconds: float | None = None
@@ -91,7 +93,7 @@ def record_of(
     is_ranked, reason = ranking(
         request.settings,
         request.pack,
-        place.engine,
+        isolation_level(progress.isolation),
         track=track,
         model=progress.model,
         weights=request.weights,
@@ -135,7 +137,7 @@ def record_of(
         ranked=is_ranked,
         unranked_reason=reason,
         limits=request.limits.as_dict(),
-        machine=machine(place.engine, request.device, request.limits.threads),
+        machine=machine(place.engine, request.device, request.limits.threads, progress.isolation),
         weights=request.weights,
         source=source(METRICS_VERSION),
         times=_times(progress),

@@ -79,7 +79,7 @@ def evaluate_call(
     entry, is_cpu = record.entry, record.machine.device == "cpu"
     call = [source, "--as", entry.name, "--seed", str(record.seed)]
     call += ["--preset", entry.preset, "--results", str(results), "--no-site"]
-    call += ["--engine", "process" if record.machine.isolation == "none" else "docker"]
+    call += ["--engine", record.machine.engine_name]
     call += ["--device", options.device or ("cpu" if is_cpu else "cuda:0")]
     call += ["--no-audit", "--no-keep-model", "--retrain"]
     for name, value in entry.overrides.items():

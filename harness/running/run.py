@@ -31,10 +31,12 @@ from harness.common.statuses import Cause, Fault, RunEnded, Status
 from harness.engines.base import Launch, Running
 from harness.engines.gpu import health as gpu_health
 from harness.engines.gpu.memory import GpuMemoryGauge
+from harness.records.isolation import MeasuredIsolation
 from harness.records.kept_maps import MapKeeper
 from harness.records.parts import LogPart, OutcomePart
 from harness.records.record import Record
 from harness.running.audit import Audit
+from harness.running.isolating import require_isolation, tell_isolation
 from harness.running.log_words import last_lines, spoken_of
 from harness.running.model import RunModel
 from harness.running.recording import RunProgress, record_of
@@ -85,6 +87,7 @@ def _execute(
     run = _Run(request, place, work, progress)
     try:
         gpu_health.require_well(place.engine, run.launch())
+        progress.isolation = _isolation(request, place, run.launch())
         run.get_model(training)
         audit = Audit.of(request.pack.split("test"), request.device) if request.is_audited else None
         run.predict(audit)
@@ -97,6 +100,18 @@ def _execute(
             raise InfrastructureFault(end.status, detail, end.cause) from end
         outcome = _failed(request, place, progress, end)
     return _store(request, place, progress, record_of(request, place, progress, outcome))
+
+
+def _isolation(request: Request, place: RunPlace, launch: Launch) -> MeasuredIsolation:
+    """What stands between the entry and this machine; told where it is less than a container."""
+    measured = require_isolation(
+        place.engine,
+        launch,
+        [request.pack.card.visibility],
+        is_foreign=request.entry.kind != "folder",
+    )
+    tell_isolation(place.engine, measured, place.reporter)
+    return measured
 
 
 def _failed(request: Request, place: RunPlace, progress: RunProgress, end: RunEnded) -> OutcomePart:
@@ -327,6 +342,7 @@ class _Run:
             device="cpu" if request.device == "cpu" else "cuda:0",
             maps_wanted=request.pack.has_masks,
             params=dict(request.settings.params),
+            tmp_mib=self.progress.isolation.tmp_mib,
         )
 
 

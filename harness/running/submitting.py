@@ -94,7 +94,7 @@ def _open(options: argparse.Namespace) -> Candidate:
     if options.archive and not options.archive.name.endswith(".tar"):
         raise UsageError(f"{options.archive} does not end in .tar", where="--archive")
     engine = choose_engine("auto" if options.engine == "process" else options.engine)
-    if engine.isolation == "none" or options.engine == "process":
+    if engine.at_most == "none" or options.engine == "process":
         raise UsageError(
             "a submission is checked as it will run: in a container",
             where="--engine",

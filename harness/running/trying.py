@@ -64,7 +64,7 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     for name, limit in request.limits.as_dict().items():
         if limit != usual[name]:
             call += ["--limit", f"{name}={limit}"]
-    call += ["--engine", place.engine.name] if place.engine.name == "process" else []
+    call += ["--engine", place.engine.name] if place.engine.name != "docker" else []
     call += ["--device", request.device] if request.device != "cpu" else []
     if place.weights is not None and place.weights != default_weights_folder():
         call += ["--weights", str(place.weights)]

@@ -35,7 +35,7 @@ from harness.contract.frames import (
     parse_frame,
 )
 from harness.contract.lines import MAX_LINE_BYTES, BadFrame, came
-from harness.engines.base import DeadlinePassed, Launch, OutputFlood, Running
+from harness.engines.base import DeadlinePassed, Launch, Limits, OutputFlood, Running
 from harness.session.one_image import Ahead, Answer, Asked, PreparedImage, Question, Received
 from harness.session.pipe import EntryPipe
 from harness.session.time_limits import Deadline, TimeLimits
@@ -75,6 +75,8 @@ class Hello:
     """Whether anomaly maps are asked for."""
     params: Mapping[str, Any]
     """Hyper-parameters: JSON types, finite."""
+    tmp_mib: int | None = None
+    """Size of /tmp as it was measured, told in the place of the limit; None: it was not."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class _Conversation:
             maps_wanted=hello.maps_wanted,
             paths=running.paths,
             params=hello.params,
-            limits=launch.limits.as_dict(),
+            limits=_told_limits(launch.limits, hello),
         )
         self._has_maps = False
         self._map_dtype: str | None = None
@@ -390,6 +392,12 @@ def read_description(running: Running, launch: Launch) -> Description:
         description = Description.from_line(pipe.receive_first_line("contract", deadline))
     pipe.close()
     return description
+
+
+def _told_limits(limits: Limits, hello: Hello) -> dict[str, float | int]:
+    """As they are asked for, and /tmp as large as it is."""
+    told = limits.as_dict()
+    return told if hello.tmp_mib is None else {**told, "tmp_mib": hello.tmp_mib}
 
 
 def _kind(frame: AnyFrame) -> str:

@@ -24,7 +24,7 @@ MakeRecord = Callable[..., Record]
 def ranked_as(track: str, **params: Any) -> tuple[bool, str | None]:
     settings = SimpleNamespace(params=params, preset="bmad")
     pack = SimpleNamespace(name="brain", members=())
-    return ranking(settings, pack, SimpleNamespace(isolation="container"), track=track)
+    return ranking(settings, pack, "container", track=track)
 
 
 def test_a_run_of_the_open_track_never_says_that_it_is_ranked() -> None:

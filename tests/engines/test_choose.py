@@ -17,7 +17,7 @@ NOWHERE = "unix:///nowhere/docker.sock"
 
 def test_the_isolated_engines_come_first() -> None:
     assert engine_names() == ("docker", "process")
-    assert [make_engine(name).isolation for name in engine_names()] == ["container", "none"]
+    assert [make_engine(name).at_most for name in engine_names()] == ["container", "none"]
 
 
 def test_auto_takes_processes_only_where_no_container_engine_answers(monkeypatch) -> None:
@@ -62,7 +62,7 @@ def test_a_new_engine_is_one_new_module_or_package(tmp_path: Path, monkeypatch, 
         "from harness.engines.process import ProcessEngine\n"
         "class ApptainerEngine(ProcessEngine):\n"
         "    name = 'apptainer'\n"
-        "    isolation = 'container'\n"
+        "    at_most = 'container'\n"
     )
     monkeypatch.setattr(harness.engines, "__path__", [*harness.engines.__path__, str(tmp_path)])
     assert engine_names() == ("docker", "apptainer", "process")

@@ -163,6 +163,7 @@ class ContainerRunning(PumpedRunning):
         self._stop_seconds = launch.limits.stop_seconds
         self._on_end = on_end
         self._gauge: MemoryGauge | None = None
+        self._process: int | None = None
         self._folders: FolderGauge | None = None
         self._was_killed_for_memory = False
         self._exit: Exit | None = None
@@ -177,6 +178,7 @@ class ContainerRunning(PumpedRunning):
         if process:
             gauge = MemoryGauge(process, self._container)
             if gauge.is_its_own:
+                self._process = process
                 self._folders = FolderGauge(process)
             self._gauge = gauge
 
@@ -313,6 +315,11 @@ class ContainerRunning(PumpedRunning):
     @property
     def peak_memory_bytes(self) -> int | None:
         return None if self._gauge is None else self._gauge.peak_bytes
+
+    @property
+    def main_process(self) -> int | None:
+        """Only while its group, which is named after the container, says that the number is its."""
+        return None if self._is_ended or self._exit is not None else self._process
 
     def owns(self, process: int) -> bool:
         try:  # the name of its control group holds the container's id, under both versions

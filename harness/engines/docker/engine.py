@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import docker
 from docker.errors import APIError, ImageNotFound
@@ -29,7 +29,7 @@ from docker.errors import APIError, ImageNotFound
 from harness.common.errors import DeviceUnavailable, EngineUnavailable, EnvironmentFault
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import Cause, RunEnded, Status
-from harness.engines.base import CANARY, Engine, Launch, Program, image_identity
+from harness.engines.base import Engine, Launch, Program, image_identity
 from harness.engines.docker import build, images, runc, vetting
 from harness.engines.docker.container import (
     ENGINE_FAULTS,
@@ -42,6 +42,7 @@ from harness.engines.docker.loaded import LoadedImages, remove_loaded_images
 from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.gpu import nvidia
+from harness.records.isolation import IsolationLevel
 
 API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
 _ASK_SECONDS = 10.0  # does it answer at all?
@@ -126,7 +127,7 @@ class DockerEngine(Engine):
 
     name = "docker"
     _has_told_of_runc = False
-    isolation: Literal["container", "none"] = "container"
+    at_most: IsolationLevel = "container"
 
     @cached_property
     def client(self) -> docker.APIClient:
@@ -166,8 +167,8 @@ class DockerEngine(Engine):
 
     def describe(self) -> str:
         version = self.client.version()
-        kind = "podman" if self._is_podman else "docker"
-        return f"{kind} {version['Version']} (API {self.client.api_version})"
+        by = "podman " if self._is_podman else ""
+        return f"{self.name} {by}{version['Version']} (API {self.client.api_version})"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         return build.build_folder(self.client, folder, name, identity)
@@ -257,17 +258,21 @@ class DockerEngine(Engine):
             _open_folders(launch, self._user())
         return self._start(launch)
 
-    def start_canary(self, launch: Launch) -> ContainerRunning:
+    def start_source(self, launch: Launch, source: str) -> ContainerRunning:
         self.check_device(launch.device, is_foreign=launch.program.is_foreign)
-        canary = replace(launch.program, name="canary", image=self._canary_image(launch.program))
-        bare = replace(launch, program=canary, train=None, model=None, weights=None)
-        return self._start(bare, entrypoint=["python3", "-I", "-S", "-c", CANARY.read_text()])
+        own = replace(launch.program, name="harness", image=self._own_python(launch.program))
+        bare = replace(launch, program=own, train=None, model=None, weights=None)
+        return self._start(bare, entrypoint=["python3", "-I", "-S", "-c", source])
 
-    def _canary_image(self, program: Program) -> str:
+    def is_word_taken(self, program: Program) -> bool:
+        """It does: what is started for a stranger's image is the base image (`own_python`)."""
+        return True
+
+    def _own_python(self, program: Program) -> str:
         return build.own_python(self.client, program)
 
     def _start(self, launch: Launch, entrypoint: Sequence[str] = ()) -> ContainerRunning:
-        """Start a container; with an entrypoint in place of the image's, the canary."""
+        """Start a container; with an entrypoint in place of the image's, our program."""
         gpu = self._gpu(launch.device)
         cpus = take_cpus(launch.limits.threads)
         place = self._place(cpus, gpu)
