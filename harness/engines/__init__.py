@@ -15,8 +15,8 @@ from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
 _PARTS = frozenset({
-    "base", "canary", "environment", "gpu", "measuring", "memory_events", "probe", "pump",
-    "supervisor",
+    "base", "canary", "environment", "gpu", "measuring", "memory_events", "oci", "probe", "pump",
+    "supervised", "supervisor",
 })  # fmt: skip
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 

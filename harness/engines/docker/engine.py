@@ -30,7 +30,7 @@ from harness.common.errors import DeviceUnavailable, EngineUnavailable, Environm
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.base import Engine, Launch, Program, image_identity
-from harness.engines.docker import build, images, runc, vetting
+from harness.engines.docker import build, images, runc
 from harness.engines.docker.container import (
     ENGINE_FAULTS,
     ContainerRunning,
@@ -42,6 +42,7 @@ from harness.engines.docker.loaded import LoadedImages, remove_loaded_images
 from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.gpu import nvidia
+from harness.engines.oci import vetting
 from harness.records.isolation import IsolationLevel
 
 API_SECONDS = 60.0  # an engine call that says nothing for so long has failed

@@ -7,7 +7,7 @@ not in the table is the engine's default, and the test knows those too.
 
 Trap: whatever the create call does not set, the image decides. So USER, HEALTHCHECK,
 STOPSIGNAL and the NVIDIA variables are set although they look like defaults; what cannot be
-overridden is refused before (`vetting.py`).
+overridden is refused before (`oci/vetting.py`).
 """
 
 from __future__ import annotations
