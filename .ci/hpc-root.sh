@@ -111,8 +111,8 @@ enter() {
     mount --rbind /dev "$new/dev"
     mount -t tmpfs -o mode=1777 tmpfs "$new/tmp"
     mount -t tmpfs -o mode=755 tmpfs "$new/run"
-    mkdir -p "$new/run/user/5000" "$new/run/lock" "$new/run/old"
-    chown 5000:5000 "$new/run/user/5000"
+    mkdir -p "$new"/run/{user/5000,lock,old,cdi}
+    chown 5000:5000 "$new/run/user/5000" "$new/run/cdi" # the tests say what GPUs a node would have
     chmod 700 "$new/run/user/5000"
     mount --bind "$home" "$new/home/hpc"
     while read -r path; do
