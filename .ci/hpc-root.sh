@@ -3,6 +3,7 @@
 # of clusters without Docker are tried for real, as an ordinary user, on whatever machine CI runs on.
 #
 #   .ci/hpc-root.sh make          make the root, where it is not there yet (2 minutes)
+#   .ci/hpc-root.sh check         say what is missing to enter it
 #   .ci/hpc-root.sh user CMD…     run CMD there as the ordinary user `hpc`, in this checkout
 #   .ci/hpc-root.sh root CMD…     the same as root
 #
@@ -24,9 +25,14 @@ cannot() {
     exit 3
 }
 
-check() {
+is_possible() {
     [ "$(id -u)" = 0 ] || cannot "it takes root"
     unshare --mount --pid --fork true 2>/dev/null || cannot "this machine allows no namespaces"
+}
+
+is_there() {
+    is_possible
+    [ -e "$ready" ] || cannot "it has not been made (.ci/hpc-root.sh make)"
 }
 
 # The mirror is the one that apt uses here, whatever suites it asks it for.
@@ -143,17 +149,17 @@ verb=${1:-}
 shift || true
 case $verb in
 make)
-    check
+    is_possible
     [ -e "$ready" ] || make_root
     ;;
+check) is_there ;;
 user | root)
-    check
-    [ -e "$ready" ] || cannot "it has not been made (.ci/hpc-root.sh make)"
+    is_there
     inside "${verb/user/hpc}" "$@"
     ;;
 enter) enter "$@" ;;
 *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

@@ -20,8 +20,11 @@ from docker.errors import ImageNotFound
 
 from harness.engines.base import Program, image_identity
 from harness.engines.docker import DockerEngine, build
+from harness.engines.oci.baselines_base import Base
+from harness.engines.podman import PodmanEngine
 
 ROOT = Path(__file__).resolve().parent.parent
+HANDED_BASE = "BMAD_TEST_BASE"  # tag, identity and archive of a base that was built elsewhere
 LOCAL_BASE = "bmad/base:local"  # scripts/local-base.sh
 PUBLIC_BASE = "python:3.11-slim-bookworm"
 
@@ -40,8 +43,8 @@ ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]
 """
 
 
-class LightDockerEngine(DockerEngine):
-    """The docker engine, but folders are built on the small base in place of Dockerfile.gpu's."""
+class _Light(DockerEngine):
+    """Folders are built on the small base in place of Dockerfile.gpu's."""
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         base = light_base(self.client)
@@ -50,12 +53,22 @@ class LightDockerEngine(DockerEngine):
     def folder_identity(self, identity: str) -> str:
         return image_identity(identity, light_base(self.client).built_on)
 
-    def _own_python(self, program: Program) -> str:
-        return build.own_python(self.client, program, light_base(self.client))
+    def _base(self) -> build.Base:
+        return light_base(self.client)
 
 
-def light_base(client: docker.APIClient) -> build.Base:
-    """The small base image, built where it is not there yet."""
+class LightDockerEngine(_Light):
+    """The docker engine, on the small base."""
+
+
+class LightPodmanEngine(_Light, PodmanEngine):
+    """The podman engine, on the small base."""
+
+
+def light_base(client: docker.APIClient) -> Base:
+    """The small base image, built where it is not there yet, or loaded where it was handed over."""
+    if handed := os.environ.get(HANDED_BASE):
+        return _loaded_base(client, handed)
     contract = sorted((ROOT / "harness/contract").glob("*.py"))
     files = {
         path.relative_to(ROOT).as_posix(): path
@@ -69,7 +82,7 @@ def light_base(client: docker.APIClient) -> build.Base:
     }
     context = build.build_context(files, contents)
     digest = hashlib.sha256(context).hexdigest()
-    base = build.Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
+    base = Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
     if build.find_built(client, base.tag, base.identity) is None:
         image, tail = build.build_image(
             client,
@@ -81,6 +94,24 @@ def light_base(client: docker.APIClient) -> build.Base:
         )
         assert image is not None, f"the test base cannot be built:\n{tail}"
     return base
+
+
+def save_light_base(client: docker.APIClient, archive: Path) -> str:
+    """Write the small base as an archive; what `HANDED_BASE` says to whoever is to load it."""
+    base = light_base(client)
+    with archive.open("wb") as file:
+        file.writelines(client.get_image(base.tag))
+    return f"{base.tag} {base.identity} {archive}"
+
+
+def _loaded_base(client: docker.APIClient, handed: str) -> Base:
+    tag, identity, archive = handed.split(" ", 2)
+    if build.find_built(client, tag, identity) is None:
+        with Path(archive).open("rb") as file:
+            (loaded,) = (event["stream"] for event in client.load_image(file) if "stream" in event)
+        # Podman calls what no registry gave `localhost/…`, and what it is asked for `docker.io/…`.
+        client.tag(loaded.partition(":")[2].strip(), *tag.split(":"))
+    return Base(tag, identity)
 
 
 def authors_base(client: docker.APIClient) -> str:

@@ -26,7 +26,13 @@ from docker.errors import APIError, ImageNotFound
 from harness.common.errors import DeviceUnavailable, EngineUnavailable, EnvironmentFault
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.statuses import Cause, RunEnded, Status
-from harness.engines.base import Engine, Launch, Program, image_identity
+from harness.engines.base import (
+    Engine,
+    Launch,
+    Program,
+    image_identity,
+    judged_from_outside,
+)
 from harness.engines.docker import build, images, runc
 from harness.engines.docker.connecting import Client, candidate_sockets, connect
 from harness.engines.docker.container import (
@@ -36,12 +42,14 @@ from harness.engines.docker.container import (
     remove_container,
     start_container,
 )
+from harness.engines.docker.gauges import seen_when_confined
 from harness.engines.docker.loaded import LoadedImages, remove_loaded_images
 from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.gpu import nvidia
 from harness.engines.oci import vetting
-from harness.records.isolation import IsolationLevel
+from harness.engines.probe import Seen
+from harness.records.isolation import IsolationLevel, MeasuredIsolation
 
 OWNER_LABEL = "bmad.owner"
 NOBODY = 65534  # who runs an entry when the harness is root
@@ -222,8 +230,29 @@ class DockerEngine(Engine):
         """It does: what is started for a stranger's image is the base image (`own_python`)."""
         return True
 
+    def _base(self) -> build.Base:
+        """What the folders' images stand on."""
+        return build.baselines_base()
+
     def _own_python(self, program: Program) -> str:
-        return build.own_python(self.client, program)
+        return build.own_python(self.client, program, self._base())
+
+    def _measure(self, launch: Launch) -> MeasuredIsolation:
+        """A stranger's image alone is no reason to build the base, which takes minutes: where it is
+        not there, his own program is started, given nothing, and looked at from outside.
+        """
+        base = self._base()
+        is_there = build.find_built(self.client, base.tag, base.identity) is not None
+        if launch.program.is_foreign and not launch.program.refusal and not is_there:
+            seen = self._seen_from_outside(launch)
+            if seen.namespaces:  # else it had ended, or cannot be seen from here
+                return judged_from_outside(seen, launch.limits)
+        return super()._measure(launch)
+
+    def _seen_from_outside(self, launch: Launch) -> Seen:
+        bare = replace(launch, train=None, model=None, weights=None)
+        with self.start(replace(bare, limits=replace(launch.limits, stop_seconds=0.0))) as running:
+            return seen_when_confined(running)
 
     def _start(self, launch: Launch, entrypoint: Sequence[str] = ()) -> ContainerRunning:
         """Start a container; with an entrypoint in place of the image's, our program."""
