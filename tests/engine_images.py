@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 
 import docker
+import pytest
 from docker.errors import ImageNotFound
 
 from harness.engines.base import Program, image_identity
@@ -63,6 +64,25 @@ class LightDockerEngine(_Light):
 
 class LightPodmanEngine(_Light, PodmanEngine):
     """The podman engine, on the small base."""
+
+
+LIGHT_ENGINES: dict[str, type[DockerEngine]] = {
+    "docker": LightDockerEngine,
+    "podman": LightPodmanEngine,
+}
+
+
+def on_engines(fixture: str, *names: str) -> pytest.MarkDecorator:
+    """Run a test once on each engine: all but Docker in the root of `tests/hpc_root.py`.
+
+    Args:
+        fixture: one that takes an engine's name as its parameter.
+        names: of engines.
+    """
+    params = [
+        pytest.param(name, marks=() if name == "docker" else pytest.mark.hpc) for name in names
+    ]
+    return pytest.mark.parametrize(fixture, params, indirect=True, scope="session")
 
 
 def light_base(client: docker.APIClient) -> Base:

@@ -92,6 +92,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _always("Healthcheck", {"Test": ["NONE"]}, "an image's HEALTHCHECK would run beside the entry"),
     _always("StopSignal", "SIGTERM", "an image could name a signal that asks for nothing"),
+    _always("StopTimeout", 0, "the harness has asked and waited (stop_seconds): a removal kills at once"),
     _always("Tty", False, "a terminal would change bytes and merge the two outputs"),
     _always("OpenStdin", True, "the pipe in"),
     _always("StdinOnce", True, "our half-close is the entry's end of file"),

@@ -11,6 +11,7 @@ What of it a rootless Podman 5.4 does not do, and what is done about it:
 | User | every id but root's is another's on the machine, who may not write /model | root of a user namespace, which is the caller; without a capability |
 | UsernsMode | a user's setting could choose another mapping | `host`: the one above |
 | DeviceRequests | read where the driver is `cdi` alone | `nvidia.com/gpu=UUID`, by the machine's CDI description |
+| StopTimeout | a removal asks first, and waits 10 s, unless told otherwise | 0, under Docker too |
 | StdinOnce, Attach… | not told back; half-close ends the input all the same | nothing |
 | NetworkDisabled | not known | NetworkMode `none` says it |
 | Healthcheck, StopSignal, Init, IpcMode, CapDrop, SecurityOpt, ShmSize, Tmpfs, Mounts, LogConfig | held | nothing |
@@ -69,8 +70,10 @@ class PodmanEngine(DockerEngine):
                 fix=f"install Podman {FIRST_MAJOR} or newer, with catatonit",
             )
         service = PodmanService()
-        weakref.finalize(self, service.stop)
-        return connect([service.address], where="podman system service", fix="see `podman info`")
+        client = connect([service.address], where="podman system service", fix="see `podman info`")
+        # Not with this object: a container that was started holds the client, and needs the service.
+        weakref.finalize(client, service.stop)
+        return client
 
     @cached_property
     def _host(self) -> dict[str, Any]:
