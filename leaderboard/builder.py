@@ -267,6 +267,7 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         run_numbers=NUMBERS,
         run_texts=TEXTS,
         tracks=words.TRACKS,
+        isolations=words.ISOLATIONS,
         families=words.FAMILIES,
         method_groups=words.METHOD_GROUPS,
         regimes=SWITCH,

@@ -27,8 +27,8 @@ SUPERVISION_COLUMNS = (
     "labels", "shots_normal", "shots_abnormal", "foreign_labels", "contamination",
 )  # fmt: skip
 CSV_COLUMNS = (
-    "source", "benchmark", "entry", "title", "track", "isolation", "ranked", "unranked_reason", "patients_independent",
-    "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
+    "source", "benchmark", "entry", "title", "track", "isolation", "isolation_lacks", "ranked",
+    "unranked_reason", "patients_independent", "status", "audit", "seeds", "metric", "grid", "mean", "std", "reason", "rank", "paper_difference",
     "seconds_per_image", "seconds_less_echo", "peak_gpu_mib", "peak_ram_mib", "weights", "weight_files",
     "identity", "pack_version", "harness_commit", *REGIME_COLUMNS, *SUPERVISION_COLUMNS, *SIBLING_COLUMNS,
 )  # fmt: skip
@@ -174,6 +174,7 @@ def _measured(row: Row, metric: MetricSummary | None, points: float | None) -> d
         "title": row.title,
         "track": row.track,
         "isolation": row.isolation,
+        "isolation_lacks": "; ".join(row.lacks) or None,
         "ranked": row.ranked,
         "unranked_reason": row.unranked_reason,
         "patients_independent": row.are_patients_independent,

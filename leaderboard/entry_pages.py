@@ -28,6 +28,7 @@ from leaderboard.tables import (
     benchmark_page,
     context_of,
     entry_page,
+    isolation_phrase,
     regime_key,
     row_page,
     settled_status,
@@ -415,7 +416,7 @@ def _told(gallery: Gallery, record: Record) -> str:
 def _summary(row: Row) -> str:
     count = len(row.seeds)
     seeds = f"{count} seed{'s' if count != 1 else ''}"
-    return f"{words.TRACKS[row.track]} · {words.ISOLATIONS[row.isolation]} · {seeds}"
+    return f"{words.TRACKS[row.track]} · {isolation_phrase([row])} · {seeds}"
 
 
 def _remarks(row: Row, records: Sequence[Record]) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ _ROWS = (
             "Random weights test the machinery, not the method. Unpinned weights: the digest of a"
             " pretrained file is none of the project’s table; own backbone: a maintainer’s, likewise."
             " Not isolated: the entry ran as a"
-            " plain process, with nothing between it and the machine. Not a known release: the images"
+            " plain process, with nothing between it and the machine. Same user without a reviewed source:"
+            " a bound or the filter of system calls was missing, and nobody has read what ran. Not a known release: the images"
             " are not known as those of the benchmark that they are called; such rows stand under its"
             " name with six digits of their digest, and are not comparable with the paper."
         ),
@@ -253,9 +254,12 @@ _TRUST = (
     Term(
         "isolation",
         "Isolation",
-        "Entries run in containers without network, with a read-only disk and no capability.",
+        "What stood between an entry and the machine, as it was measured before its run.",
         (
-            "They see one image at a time, under a random name, and never a label. What a training can"
+            f"“{words.ISOLATIONS['container'].capitalize()}”: {words.ISOLATION_MEANINGS['container']}"
+            f" “{words.ISOLATIONS['same user'].capitalize()}”: {words.ISOLATION_MEANINGS['same user']}"
+            f" “{words.ISOLATIONS['none'].capitalize()}”: {words.ISOLATION_MEANINGS['none']}"
+            " Entries see one image at a time, under a random name, and never a label. What a training can"
             " learn of the validation labels is when it is told to stop: log2(K + 1) bits at most for K"
             " checkpoints, 6.7 for the 100 that are judged unless a run says otherwise."
         ),

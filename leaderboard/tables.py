@@ -73,6 +73,8 @@ class Line:
     """The track in words."""
     family: str
     """Key of the family."""
+    isolation: str
+    """Key of what stood between entry and machine; empty for lines of the paper."""
     pretraining: str
     """Key of the pretraining; empty where unknown."""
     labels: str
@@ -384,6 +386,7 @@ def _measured_line(
         track_title=words.TRACKS[first.track],
         methods=words.method_group(first.title, first.metadata),
         family=words.family(first.metadata.get("family")),
+        isolation=first.isolation,
         pretraining=words.pretraining(first.metadata.get("pretraining")),
         labels=first.labels.value,
         contamination=worst([row.contamination for row in rows]).value,
@@ -420,7 +423,20 @@ def settled_status(rows: Sequence[Row]) -> str:
 
 def _made(rows: Sequence[Row]) -> str:
     commits = dict.fromkeys(formats.shortened_commit(c) for row in rows for c in row.commits)
-    return f"{words.ISOLATIONS[rows[0].isolation]} · {formats.listed(commits, most=1)}"
+    return f"{isolation_phrase(rows)} · {formats.listed(commits, most=1)}"
+
+
+def isolation_phrase(rows: Sequence[Row]) -> str:
+    """What stood between entry and machine, with what of a container is missing.
+
+    Args:
+        rows: of one isolation, at least one.
+    """
+    level = rows[0].isolation
+    missing = dict.fromkeys(each for row in rows for each in row.lacks)
+    # A plain process lacks all of it.
+    told = f": {'; '.join(missing)}" if level == "same user" and missing else ""
+    return words.ISOLATIONS[level] + told
 
 
 def _made_title(rows: Sequence[Row]) -> str:
@@ -493,6 +509,7 @@ def _waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple
             track_title="waiting",
             methods=words.method_group(each.title, each.metadata),
             family=words.family(each.metadata.get("family")),
+            isolation="",
             pretraining=words.pretraining(each.metadata.get("pretraining")),
             labels="",
             contamination="",
@@ -530,6 +547,7 @@ def paper_lines(values: Sequence[Reported], groups: Sequence[Group]) -> tuple[Li
             track_title="as reported",
             methods="bmad",
             family=words.PAPER_FAMILIES.get(method_key(method), "other"),
+            isolation="",
             pretraining="",
             labels="",
             contamination="",

@@ -185,7 +185,14 @@ TRACK_MEANINGS = {
     " track for strangers' images.",
     "open": "Any image, on a public pack. It may have seen the test set, so it takes no rank.",
 }
-ISOLATIONS = {"container": "in a container", "none": "not isolated"}
+ISOLATIONS = {"container": "in a container", "same user": "same user", "none": "not isolated"}
+ISOLATION_MEANINGS = {
+    "container": "No network, processes and memory of its own, a read-only root, no capability, a"
+    " filter of system calls, and memory, processes and /tmp bounded.",
+    "same user": "The same without the filter, or without a bound. Such a row ranks where its source"
+    " was reviewed, on open packs alone.",
+    "none": "The network, the namespaces, the root or the capabilities were open: a plain process.",
+}
 
 FAMILIES = (
     "reconstruction",

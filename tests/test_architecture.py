@@ -358,8 +358,8 @@ def test_the_tests_mirror_the_rooms() -> None:
 
 # Which modules may write to a terminal by themselves: the console, and programs whose output is read.
 WRITERS = {
-    "harness.console.ends", "harness.console.cli", "harness.engines.canary", "harness.campaigns.ray.node_check",
-    "harness.engines.supervisor",
+    "harness.console.ends", "harness.console.cli", "harness.engines.canary", "harness.engines.probe",
+    "harness.engines.supervisor", "harness.campaigns.ray.node_check",
 }  # fmt: skip
 
 

@@ -117,6 +117,8 @@ class Row:
     """How the entry was made."""
     isolation: Isolation
     """What stood between the entry and the machine."""
+    lacks: tuple[str, ...]
+    """In words, what of a container did not hold in its runs; empty where nothing was measured."""
     visibility: Visibility
     """`hidden`: only rounded aggregates may be published."""
     ranked: bool
@@ -346,6 +348,7 @@ def _row(records: Sequence[Record], echo: EchoTimes) -> Row:
         title=first.entry.title,
         track=first.track,
         isolation=first.machine.isolation,
+        lacks=_distinct(each for record in records for each in record.machine.lacks),
         visibility=strictest(record.pack.visibility for record in records),
         ranked=not reasons,
         unranked_reason=", ".join(reasons) or None,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 OPEN_TRACK = "open track"
 # Why what nobody reviewed takes none where it was not held in all that a container holds it in.
-SAME_USER = "same user, and no reviewed source"
+SAME_USER = "same user without a reviewed source"
 # Why an image that only predicts takes none among entries whose every file can be read.
 DECLARED_ZERO_SHOT = "declared zero-shot"
 # Why a run with `native_map` takes no rank.

@@ -6,6 +6,8 @@ The session (harness/session/conversation.py) knows only these classes. Deadline
 
 from __future__ import annotations
 
+import contextlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,12 +17,18 @@ from types import TracebackType
 from typing import Literal, Self
 
 from harness.common.errors import EntryInvalid
+from harness.common.statuses import RunEnded, Status
+from harness.contract.lines import MAX_LINE_BYTES
+from harness.engines import measuring
+from harness.engines.probe import Seen, seen_of
 from harness.records.isolation import IsolationLevel, MeasuredIsolation
 from harness.records.record import content_hash
 
 Verb = Literal["predict", "train", "describe"]
 CANARY = Path(__file__).with_name("canary.py")
 """The program that `Engine.start_canary` starts; it needs the standard library alone."""
+
+MEASURE_SECONDS = 60.0  # a container starts in half a second; an unpacked sandbox later
 
 
 @dataclass(frozen=True)
@@ -418,14 +426,24 @@ class Engine(ABC):
         Measured once for each program, device and set of limits, with a start of its own.
 
         Raises:
-            DeviceUnavailable, RunEnded: as `start`.
+            DeviceUnavailable, RunEnded: as `start`; `host_error` where the probe does not answer.
         """
-        from harness.engines import measuring
-
         key = (launch.program, launch.device, launch.limits)
         if key not in self._measured:
-            self._measured[key] = measuring.measure(self, launch)
+            self._measured[key] = self._measure(launch)
         return self._measured[key]
+
+    def _measure(self, launch: Launch) -> MeasuredIsolation:
+        deadline = time.monotonic() + MEASURE_SECONDS
+        with self.start_source(launch, measuring.probe_source()) as running:
+            inside = _probe_answer(running, deadline)
+            process = running.main_process
+            outside = Seen() if process is None else seen_of(process)
+            running.close_input()
+            with contextlib.suppress(DeadlinePassed, LogFlood):  # it is stopped all the same
+                running.wait(deadline)
+        is_taken = self.is_word_taken(launch.program)
+        return _judged(outside, inside if is_taken else Seen(), launch.limits)
 
     @cached_property
     def _measured(self) -> dict[tuple[Program, str, Limits], MeasuredIsolation]:
@@ -466,3 +484,30 @@ class Engine(ABC):
     def remove_images(self) -> int:
         """Remove the images that the harness built; returns how many."""
         return 0
+
+
+def judged_from_outside(seen: Seen, limits: Limits) -> MeasuredIsolation:
+    """What holds, where nobody inside is asked."""
+    return _judged(seen, Seen(), limits)
+
+
+def _judged(outside: Seen, inside: Seen, limits: Limits) -> MeasuredIsolation:
+    asked = measuring.AskedBounds(limits.memory_mib, limits.pids, limits.tmp_mib)
+    return measuring.isolation_seen(outside, inside, seen_of(), asked)
+
+
+def _probe_answer(running: Running, deadline: float) -> Seen:
+    """What the probe says of itself.
+
+    Raises:
+        RunEnded: `host_error` where it says nothing, or something else.
+    """
+    try:
+        return measuring.seen_from_inside(running.receive_line(MAX_LINE_BYTES, deadline))
+    except (DeadlinePassed, PipeClosed, OutputFlood, LogFlood, ValueError) as error:
+        log = running.log.decode(errors="replace").strip()[-300:]
+        raise RunEnded(
+            Status.HOST_ERROR,
+            "the isolation cannot be measured: the harness's own program did not answer where an"
+            f" entry would run ({log or error or type(error).__name__})",
+        ) from None

@@ -1,42 +1,26 @@
-"""What stands between an entry and this machine: seen from inside and from outside, then judged.
+"""What stands between an entry and this machine: judged by what is seen from inside and from outside.
 
 A program of the harness's own (`probe.py`) is started where and how the entry would be, and looked
-at while it waits. What this machine's kernel says of its main process comes first; what the program
-says of itself stands in where that cannot be seen (the harness is in a container, or the process
-is another user's), and only where its interpreter is no stranger's (`Engine.is_word_taken`).
+at while it waits (`Engine.measure`). What this machine's kernel says of its main process comes
+first; what the program says of itself stands in where that cannot be seen (the harness is in a
+container itself, or the process is another user's), and only where its interpreter is no stranger's
+(`Engine.is_word_taken`).
 
 Trap: what cannot be seen from either side does not hold.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from harness.common.statuses import RunEnded, Status
-from harness.contract.lines import MAX_LINE_BYTES
 from harness.engines import probe
-from harness.engines.base import (
-    DeadlinePassed,
-    Engine,
-    Launch,
-    Limits,
-    LogFlood,
-    OutputFlood,
-    PipeClosed,
-    Running,
-)
 from harness.engines.probe import MIB, Seen
 from harness.records.isolation import MeasuredIsolation
 
-MEASURE_SECONDS = (
-    60.0  # a container starts in half a second; where a sandbox is unpacked first, later
-)
 TMP_TOLERANCE_MIB = 1  # a file system is as large as its blocks make it
 # The kernel gives these to every new network namespace where their modules are loaded
 # (net.core.fb_tunnels_only_for_init_net); they are down, and no route leads over them.
@@ -47,26 +31,16 @@ FALLBACK_TUNNELS = frozenset({
 FIRST = {"pid": 0xEFFFFFFC, "ipc": 0xEFFFFFFF}
 
 
-def measure(engine: Engine, launch: Launch) -> MeasuredIsolation:
-    """Start the probe in the place of an entry, look, and judge.
+@dataclass(frozen=True)
+class AskedBounds:
+    """What is to hold an entry, by its limits."""
 
-    Args:
-        engine: what would start the entry.
-        launch: how.
-    Raises:
-        DeviceUnavailable, RunEnded: as `Engine.start`; `host_error` where the probe does not answer.
-    """
-    deadline = time.monotonic() + MEASURE_SECONDS
-    with engine.start_source(launch, probe_source()) as running:
-        inside = _answer(running, deadline)
-        process = running.main_process
-        outside = Seen() if process is None else probe.look(process)
-        running.close_input()
-        with contextlib.suppress(DeadlinePassed, LogFlood):  # it is stopped all the same
-            running.wait(deadline)
-    if not engine.is_word_taken(launch.program):
-        inside = Seen()
-    return judge(outside, inside, probe.look(), launch.limits)
+    memory_mib: int
+    """RAM, swap included."""
+    pids: int
+    """Processes and threads."""
+    tmp_mib: int
+    """Size of /tmp."""
 
 
 def probe_source() -> str:
@@ -74,32 +48,29 @@ def probe_source() -> str:
     return Path(probe.__file__).read_text("utf-8")
 
 
-def _answer(running: Running, deadline: float) -> Seen:
-    """What the probe says of itself.
+def seen_from_inside(line: bytes) -> Seen:
+    """What the probe's line says.
 
     Raises:
-        RunEnded: `host_error` where it says nothing, or something else.
+        ValueError: it is not the probe's.
     """
+    told = json.loads(line)
     try:
-        told = json.loads(running.receive_line(MAX_LINE_BYTES, deadline))
         return Seen(**{each.name: told[each.name] for each in fields(Seen)})
-    except (DeadlinePassed, PipeClosed, OutputFlood, LogFlood, ValueError, LookupError, TypeError):
-        said = running.log.decode(errors="replace").strip()[-300:]
-        raise RunEnded(
-            Status.HOST_ERROR,
-            "the isolation cannot be measured: the harness's probe did not answer where an entry"
-            f" would run{f' ({said})' if said else ''}",
-        ) from None
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"not the probe's line: {error}") from error
 
 
-def judge(outside: Seen, inside: Seen, ours: Seen, limits: Limits) -> MeasuredIsolation:
+def isolation_seen(
+    outside: Seen, inside: Seen, ours: Seen, asked: AskedBounds
+) -> MeasuredIsolation:
     """What holds, by what was seen from outside, and where that is nothing, from inside.
 
     Args:
         outside: what this machine's kernel says of the main process.
         inside: what the probe says of itself; nothing where its word is not taken.
         ours: of the harness itself.
-        limits: what was asked for.
+        asked: the bounds.
     """
 
     def held(rule: Callable[[Seen], bool | None]) -> bool | None:
@@ -115,9 +86,9 @@ def judge(outside: Seen, inside: Seen, ours: Seen, limits: Limits) -> MeasuredIs
         no_capabilities=held(_has_no_capabilities),
         seccomp=held(lambda seen: None if seen.seccomp is None else seen.seccomp == 2),
         other_user=held(lambda seen: None if seen.user is None else seen.user != os.getuid()),
-        memory_bounded=held(lambda seen: _is_within(seen.memory_bytes, limits.memory_mib * MIB)),
-        pids_bounded=held(lambda seen: _is_within(seen.pids, limits.pids)),
-        tmp_bounded=held(lambda seen: _is_tmp_bounded(seen, limits)),
+        memory_bounded=held(lambda seen: _is_within(seen.memory_bytes, asked.memory_mib * MIB)),
+        pids_bounded=held(lambda seen: _is_within(seen.pids, asked.pids)),
+        tmp_bounded=held(lambda seen: _is_tmp_bounded(seen, asked.tmp_mib)),
         tmp_mib=tmp_mib,
     )
 
@@ -148,7 +119,7 @@ def _is_within(number: int | None, most: int) -> bool | None:
     return None if number is None else number <= most
 
 
-def _is_tmp_bounded(seen: Seen, limits: Limits) -> bool | None:
+def _is_tmp_bounded(seen: Seen, most_mib: int) -> bool | None:
     if seen.has_own_tmp is None or seen.tmp_mib is None:
         return None
-    return seen.has_own_tmp and seen.tmp_mib <= limits.tmp_mib + TMP_TOLERANCE_MIB
+    return seen.has_own_tmp and seen.tmp_mib <= most_mib + TMP_TOLERANCE_MIB

@@ -1,7 +1,7 @@
 """What the kernel says of a process and of where it runs; a module, and a program of its own.
 
 From inside, where an entry would run, the program prints what it sees of itself as one line of
-JSON and waits for the end of its input; from outside, the harness calls `look` with the process's
+JSON and waits for the end of its input; from outside, the harness calls `seen_of` with the process's
 number. The standard library alone. Nothing is judged here: `measuring.py` does.
 
 Traps:
@@ -55,7 +55,7 @@ class Seen:
     """Size of the file system that /tmp is on."""
 
 
-def look(process: int | str = "self", system: Path = Path("/")) -> Seen:
+def seen_of(process: int | str = "self", system: Path = Path("/")) -> Seen:
     """Everything that the kernel tells of a process.
 
     Args:
@@ -197,5 +197,5 @@ def _has_swap(system: Path) -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(look())), flush=True)
+    print(json.dumps(asdict(seen_of())), flush=True)
     sys.stdin.buffer.read()  # alive for as long as it is looked at from outside

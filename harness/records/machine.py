@@ -53,6 +53,8 @@ class MachinePart(Part):
 
     @model_validator(mode="after")
     def _isolation_follows(self) -> Self:
+        if self.measured is None and self.isolation == "same user":
+            raise ValueError("isolation 'same user' was measured, and is not told how")
         if self.measured is not None and self.isolation != isolation_level(self.measured):
             raise ValueError(f"isolation {self.isolation!r} is not what was measured")
         return self

@@ -10,7 +10,7 @@
     view: "localisation", rows: "all", bench: "", track: "", methods: "", family: "", pre: "", labels: "",
     seen: "", maps: "", q: "", sort: "", dir: ""
   };
-  var CHOICES = ["view", "rows", "bench", "track", "methods", "family", "pre", "labels", "seen", "maps", "q"];
+  var CHOICES = ["view", "rows", "bench", "track", "isolation", "methods", "family", "pre", "labels", "seen", "maps", "q"];
   var form = document.getElementById("filters");
   var tables = list(document, "table[data-table]");
 
@@ -143,6 +143,7 @@
     if (state.rows === "paper" && told.source !== "paper") { return false; }
     if (state.rows === "measured" && told.source === "paper") { return false; }
     if (state.track && told.track !== state.track) { return false; }
+    if (state.isolation && told.isolation !== state.isolation) { return false; }
     if (state.methods && told.methods !== state.methods) { return false; }
     if (state.family && told.family !== state.family) { return false; }
     if (state.pre && told.pre !== state.pre) { return false; }

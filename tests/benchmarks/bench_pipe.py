@@ -70,9 +70,10 @@ def _table(rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
 
 def _processor() -> str:
     from harness.engines.process import ProcessEngine
+    from harness.records.isolation import MeasuredIsolation
     from harness.running.machine import machine
 
-    return machine(ProcessEngine(), "cpu", 1).cpu
+    return machine(ProcessEngine(), "cpu", 1, MeasuredIsolation()).cpu
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def test_the_first_tab_stop_leads_past_the_head(visit, example_site):
 @pytest.mark.parametrize(
     ("field", "value", "attribute"),
     [
-        ("track", "open", "data-track"), ("family", "flow", "data-family"),
+        ("track", "open", "data-track"), ("isolation", "same user", "data-isolation"), ("family", "flow", "data-family"),
         ("methods", "bmad", "data-methods"), ("pre", "imagenet", "data-pre"), ("maps", "no", "data-maps"),
         ("labels", "abnormal", "data-labels"), ("labels", "foreign", "data-labels"),
         ("seen", "images", "data-seen"), ("seen", "none", "data-seen"),

@@ -58,6 +58,8 @@ class Method:
     """What it declares of itself."""
     track: str = "trained-here"
     """How it was made."""
+    is_same_user: bool = False
+    """It ran where memory and processes were not bounded."""
 
     @property
     def supervision(self) -> dict[str, Any] | None:
@@ -93,6 +95,7 @@ def methods() -> Iterator[Method]:
             seconds=float(10 ** draw.uniform(-2.3, 0.3)),
             gpu_mib=float(10 ** draw.uniform(2.7, 4.4)),
             track="open" if place % 12 == 7 else "trained-here",
+            is_same_user=place % 12 == 9,
             metadata={
                 "family": family,
                 "pretraining": PRETRAINING[place % len(PRETRAINING)],

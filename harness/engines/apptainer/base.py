@@ -28,7 +28,6 @@ from harness.engines.oci.archive import opened_image
 from harness.engines.oci.baselines_base import (
     Base,
     base_arguments,
-    baselines_base,
     build_authorities,
     shared_files,
 )
@@ -37,25 +36,30 @@ ARCHIVE_VARIABLE = "BMAD_BASE_ARCHIVE"
 IDENTITY_LABEL = "bmad.identity"
 
 
-def ensure_base(store: ImageStore, base: Base | None = None) -> str:
+def given_archive() -> Path | None:
+    """The archive of the base that a Docker engine has built, where one is named."""
+    given = os.environ.get(ARCHIVE_VARIABLE)
+    return Path(given) if given else None
+
+
+def ensure_base(store: ImageStore, base: Base, archive: Path | None) -> str:
     """The key of the base's SIF, which is made where it is not there yet.
 
     Args:
         store: where it is kept.
-        base: in place of Dockerfile.gpu's; then BMAD_BASE_ARCHIVE must hold it.
+        base: what it holds.
+        archive: what it is made of; None: of Dockerfile.gpu.
     Raises:
         EnvironmentFault: it cannot be made; the message ends with the build's last lines.
     """
-    wanted = base or baselines_base()
-    key = wanted.identity.rpartition(":")[2]
+    key = base.identity.rpartition(":")[2]
     if store.find(key) is not None:
         return key
     with store.making(key) as folder:
         if store.find(key) is None:
-            archive = os.environ.get(ARCHIVE_VARIABLE)
             try:
-                if archive:
-                    _build_of_archive(store, key, folder, Path(archive), wanted)
+                if archive is not None:
+                    _build_of_archive(store, key, folder, archive, base)
                 else:
                     _build_of_definition(store, key, folder)
             except BuildFailed as error:

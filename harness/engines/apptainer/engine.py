@@ -99,6 +99,11 @@ class ApptainerEngine(Engine):
         """What folders stand on."""
         return baselines_base()
 
+    @property
+    def _base_archive(self) -> Path | None:
+        """What its SIF is made of, where it is not Dockerfile.gpu."""
+        return base.given_archive()
+
     def check(self) -> None:
         _ = self._installation
         if self._trial is not None:
@@ -139,7 +144,7 @@ class ApptainerEngine(Engine):
                 where=str(folder / "Dockerfile"),
                 fix="build it where Docker or Podman is, docker save it, and evaluate the archive",
             )
-        key = base.ensure_base(self._store, self._base)
+        key = base.ensure_base(self._store, self._base, self._base_archive)
         place = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{owner_mark()}-"))
         atexit.register(remove_tree_if_possible, place)
         place.chmod(0o755)

@@ -10,9 +10,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.engines.base import Running
 from harness.engines.memory_events import MemoryEvents, events_of, group_folders
+from harness.engines.probe import Seen, seen_of
 
 SAMPLE_SECONDS = 1.0  # between two looks at the gauges
+CONFINED_SECONDS = 1.0
+
+
+def seen_when_confined(running: Running) -> Seen:
+    """What the kernel says of a container's main process, once all that holds it is in place.
+
+    The filter of system calls comes last, a moment after the engine calls the container started.
+
+    Returns:
+        Nothing where the process cannot be seen from here, or has ended.
+    """
+    seen, deadline = Seen(), time.monotonic() + CONFINED_SECONDS
+    while (process := running.main_process) is not None and seen.seccomp != 2:
+        now = seen_of(process)
+        if not now.namespaces or time.monotonic() > deadline:
+            break
+        seen = now
+        time.sleep(0.01)
+    return seen
 
 
 class MemoryGauge:

@@ -10,6 +10,7 @@ import pytest
 from harness.common.errors import DeviceUnavailable
 from harness.engines.gpu import nvidia
 from harness.engines.process import ProcessEngine
+from harness.records.isolation import MeasuredIsolation
 from harness.running.machine import machine
 from tests.fake_nvml import Driver, FakeGpu
 
@@ -98,7 +99,7 @@ def test_an_error_of_ours_is_no_fault_of_the_driver(driver: Driver, monkeypatch)
 
 def test_the_record_holds_model_driver_and_cuda_version(driver: Driver) -> None:
     driver.has(FakeGpu("GPU-a"))
-    here = machine(ProcessEngine(), "cuda:0", 2)
+    here = machine(ProcessEngine(), "cuda:0", 2, MeasuredIsolation())
     assert (here.device, here.driver, here.cuda) == ("NVIDIA H200", "580.95.05", "13.0")
-    cpu = machine(ProcessEngine(), "cpu", 2)
+    cpu = machine(ProcessEngine(), "cpu", 2, MeasuredIsolation())
     assert (cpu.device, cpu.driver, cpu.cuda) == ("cpu", None, None)
