@@ -89,7 +89,7 @@ def read_reference(text: str) -> Reference:
         repository = f"library/{repository}"
     version = digest or tag or "latest"
     is_version = _DIGEST.fullmatch(version) if digest else _TAG.fullmatch(version)
-    if not is_version or not _REPOSITORY.fullmatch(repository) or written == "sha256":
+    if not is_version or text.endswith((":", "@")) or not _REPOSITORY.fullmatch(repository) or written == "sha256":
         raise EntryInvalid(
             "this is no image reference of a registry's",
             where=text,
@@ -261,7 +261,7 @@ def _said(error: urllib.error.HTTPError) -> str:
     """A refusal in an engine's words, by which its cause is told (`pull_faults.py`)."""
     if error.code == 404:
         return "manifest unknown: not found"
-    return f"HTTP status: {error.code} {error.reason}"
+    return f"HTTP status: {error.code}, {error.reason}"
 
 
 def _credentials(host: str) -> str | None:
