@@ -12,7 +12,8 @@
 #
 # Whoever enters has processes, mounts, /tmp and a home of his own, and nothing of them is left after.
 # Seen there under their own paths: this checkout, the interpreter and its environment, read-only; and
-# $BMAD_HPC_SHARE, a folder to hand files over in, writable. $BMAD_HPC_HOME: a home that stays.
+# $BMAD_HPC_SHARE, a folder to hand files over in, writable. $BMAD_HPC_COPIED: a folder of the checkout
+# that is shown as a copy, writable. $BMAD_HPC_HOME: a home that stays.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -124,6 +125,7 @@ enter() {
     while read -r path; do
         show "$path" "$new" ro
     done <<<"$BMAD_HPC_SHOWN"
+    [ -z "${BMAD_HPC_COPIED:-}" ] || copy "$place/$BMAD_HPC_COPIED" "$new"
     [ -z "${BMAD_HPC_SHARE:-}" ] || show "$(realpath "$BMAD_HPC_SHARE")" "$new" rw
     cd "$new"
     pivot_root . run/old
@@ -145,6 +147,12 @@ show() {
     [ "$how" = rw ] || mount -o remount,bind,ro "$new$path"
 }
 
+copy() {
+    mount -t tmpfs -o mode=755,uid=5000 tmpfs "$2$1"
+    cp -a "$1/." "$2$1"
+    chown -R 5000:5000 "$2$1"
+}
+
 verb=${1:-}
 shift || true
 case $verb in
@@ -159,7 +167,7 @@ user | root)
     ;;
 enter) enter "$@" ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

@@ -7,7 +7,7 @@ What of it a rootless Podman 5.4 does not do, and what is done about it:
 |---|---|---|
 | Memory, MemorySwap, PidsLimit, CpusetCpus | held where control groups (version 2) are delegated to the user; else dropped, or refused at the start | asked for where the controller is there; else the run is unbounded, and measured and recorded so; CPUs are set on the processes |
 | Ulimits | dropped in silence | said in the service's own settings (`service.py`) |
-| ReadonlyRootfs | /run and /var/tmp become writable, without a bound | both are mounted empty and read-only |
+| ReadonlyRootfs | /run and /var/tmp become writable, without a bound; under version 1 of control groups their folder, too | they are mounted empty and read-only |
 | User | every id but root's is another's on the machine, who may not write /model | root of a user namespace, which is the caller; without a capability |
 | UsernsMode | a user's setting could choose another mapping | `host`: the one above |
 | DeviceRequests | read where the driver is `cdi` alone | `nvidia.com/gpu=UUID`, by the machine's CDI description |
@@ -46,6 +46,7 @@ FIRST_MAJOR = 5
 _LIBPOD_INFO = "/v5.0.0/libpod/info"  # Docker's own question has no word for what is delegated
 _CONTROLLERS = {"memory": "memory", "pids": "pids", "cpuset": "cpus"}
 _WRITABLE_UNASKED = ("/run", "/var/tmp")  # noqa: S108 - names in a container
+_GROUPS = ("/sys/fs/cgroup",)  # under version 1, a file system of root's, who the entry is
 # Where Podman looks for its `--init` (containers.conf(5), helper_binaries_dir), beside PATH.
 _HELPERS = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")  # fmt: skip
 
@@ -128,7 +129,7 @@ class PodmanEngine(DockerEngine):
             unbounded=frozenset(
                 what for name, what in _CONTROLLERS.items() if name not in controllers
             ),
-            closed=_WRITABLE_UNASKED,
+            closed=_WRITABLE_UNASKED + (_GROUPS if self._host.get("cgroupVersion") == "v1" else ()),
             gpu_driver="cdi",
         )
 
