@@ -89,18 +89,21 @@ class _Told:
 
 def _clean_engines(told: _Told, *, is_with_images: bool) -> None:
     from harness.common.errors import EngineUnavailable
-    from harness.engines import choose_engine
+    from harness.engines import engine_names, make_engine
 
-    told.tell("leftover processes ended", choose_engine("process").remove_leftovers())
-    try:
-        engine = choose_engine("docker")
-        engine.check()
-    except EngineUnavailable:
-        told.tell("containers and images", "not looked at: no container engine answers")
-        return
-    told.tell("containers removed", engine.remove_leftovers())
-    if is_with_images:
-        told.tell("images removed", engine.remove_images())
+    told.tell("leftover processes ended", make_engine("process").remove_leftovers())
+    for name in engine_names():
+        engine = make_engine(name)
+        if engine.at_most == "none":
+            continue
+        try:
+            engine.check()
+        except EngineUnavailable:
+            told.tell(f"{name}: leftovers, images", "not looked at: it does not answer")
+            continue
+        told.tell(f"{name}: leftovers removed", engine.remove_leftovers())
+        if is_with_images:
+            told.tell(f"{name}: images removed", engine.remove_images())
 
 
 def _remove_unfinished(cache: Path, told: _Told) -> int:
