@@ -68,6 +68,7 @@ def test_every_call_of_ray_has_options_that_ray_has(options_of_ray) -> None:
 
 def test_every_call_of_the_campaign_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     text = re.sub(r"\\\n\s*", "", PAGE).replace("$CAMPAIGN", "table2").replace("$DEVICE", "cuda")
+    text = text.replace("$ENGINE", "apptainer")
     calls = re.findall(r"python -m harness\.campaign ([^\n`]*)", text)
     assert len(calls) == 5
     for call in calls:
