@@ -10,6 +10,7 @@ from harness.board.comparison import Column, Comparison, Standing
 from harness.board.example.forge import made_up_record, made_up_releases
 from harness.board.rows import ranked_records, summarise
 from harness.common.statuses import Status
+from harness.records.isolation import MeasuredIsolation
 from harness.records.record import Record, content_hash
 from harness.records.releases import KnownReleases
 
@@ -18,6 +19,13 @@ Metrics = dict[tuple[str, str | None], float | None]
 _MADE_UP = made_up_releases(*BENCHMARKS).digests
 KNOWN = KnownReleases({n: d | _MADE_UP[n] for n, d in known_releases().digests.items()})
 """The list on which the packs of these records stand, and the generated one."""
+
+NO_CGROUPS = MeasuredIsolation(
+    network_off=True, own_pids=True, own_ipc=True, root_read_only=True, no_capabilities=True,
+    seccomp=True, other_user=False, memory_bounded=False, pids_bounded=False, tmp_bounded=True,
+    tmp_mib=1024,
+)  # fmt: skip
+"""What `machine__measured` says where nothing bounds memory and processes: `same user`."""
 
 LOCALISATION: Metrics = {
     ("image_auroc", None): 0.91649,

@@ -143,7 +143,9 @@ def _status(row: Row) -> str:
         return ", ".join(f"seed {failure.seed}: {failure.status}" for failure in row.failures)
     if row.not_applicable:
         return NOT_APPLICABLE
-    return ", ".join(["ok", *([] if row.ranked else ["unranked"]), *row.audit_marks, *row.marks])
+    marks = [] if row.ranked else ["unranked"]
+    marks += [row.isolation] if row.isolation == "same user" else []
+    return ", ".join(["ok", *marks, *row.audit_marks, *row.marks])
 
 
 def _remarks(records: Sequence[Record]) -> list[str]:
@@ -153,6 +155,8 @@ def _remarks(records: Sequence[Record]) -> list[str]:
         name = f"{record.place}/{record.entry.name}"
         if reasons := why_unranked(record):
             told.setdefault(f"unranked ({', '.join(reasons)})", []).append(name)
+        if record.machine.isolation == "same user":
+            told.setdefault(f"same user: {'; '.join(record.machine.lacks)}", []).append(name)
         for warning in record.warnings:
             told.setdefault(warning, []).append(name)
         for metric in record.metrics:

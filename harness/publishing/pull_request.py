@@ -56,6 +56,7 @@ TABLES = {
     ): "the pretrained files, by which rows are ranked",
 }
 MAX_FILE_BYTES = 32 * 1024**2
+_MEASURES = "harness/engines/measuring.py"  # of older harnesses alone nothing was measured
 STAYS = ("team", "submitted", "withdrawn")
 """What of a submission its author cannot change: who is counted, who came first, what was judged.
 (To withdraw what was not withdrawn is the author's to do.)"""
@@ -343,6 +344,8 @@ class PullRequest:
         for source in (record.source, record.rescored):
             if source is not None:
                 yield from self._harness_problems(source)
+        if record.machine.measured is None and self._file_at(record.source.commit or "", _MEASURES):
+            yield "its harness measures what stands around an entry, and it holds no measurement"
 
     def _harness_problems(self, source: SourcePart) -> Iterator[str]:
         commit = source.commit or ""

@@ -144,8 +144,7 @@ def check_program(
     """
     from harness.engines.base import Launch
     from harness.entries.asked_limits import limits_for
-    from harness.records.isolation import isolation_level, lacks
-    from harness.running.isolating import require_isolation
+    from harness.running.isolating import isolation_told, require_isolation
 
     limits = limits_for(entry.limits, options.limit)
     verdict.limits = limits.as_dict()
@@ -160,8 +159,7 @@ def check_program(
         [pack.card.visibility],
         is_foreign=entry.kind != "folder",
     )
-    missing = "; ".join(lacks(measured)) or "everything holds"
-    verdict.add("isolation", f"{isolation_level(measured)}: {missing}")
+    verdict.add("isolation", isolation_told(engine, measured))
     if program.size_bytes:
         _judge_size(verdict, program)
     described = _described(verdict, entry, program, engine, limits)

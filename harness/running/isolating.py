@@ -61,7 +61,15 @@ def require_isolation(
     return measured
 
 
+def isolation_told(engine: Engine, measured: MeasuredIsolation) -> str:
+    """The level, with what is missing where the engine could hold it."""
+    level = isolation_level(measured)
+    if engine.at_most == "none":
+        return f"{level} (the {engine.name} engine isolates nothing)"
+    return f"{level} ({'; '.join(lacks(measured)) or 'everything holds'})"
+
+
 def tell_isolation(engine: Engine, measured: MeasuredIsolation, reporter: Reporter) -> None:
     """What an engine that isolates does not hold on this machine."""
-    if engine.at_most != "none" and (missing := lacks(measured)):
-        reporter.event(f"  isolation: {isolation_level(measured)} ({'; '.join(missing)})")
+    if engine.at_most != "none" and lacks(measured):
+        reporter.event(f"  isolation: {isolation_told(engine, measured)}")

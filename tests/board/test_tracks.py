@@ -12,19 +12,22 @@ from baselines.kit.weight_files import WEIGHT_FILES, WeightFile
 from harness.board.reviews import Review, marked
 from harness.board.rows import ranked_records, summarise
 from harness.board.terminal_tables import result_tables
-from harness.board.tracks import OPEN_TRACK, ranking, reasons_of, why_unranked
+from harness.board.tracks import OPEN_TRACK, SAME_USER, ranking, reasons_of, why_unranked
 from harness.publishing.publication import record_problems
+from harness.records.isolation import IsolationLevel
 from harness.records.record import Record
 from harness.records.store import read_record
-from tests.record_factory import KNOWN
+from tests.record_factory import KNOWN, NO_CGROUPS
 
 MakeRecord = Callable[..., Record]
 
 
-def ranked_as(track: str, **params: Any) -> tuple[bool, str | None]:
+def ranked_as(
+    track: str, isolation: IsolationLevel = "container", **params: Any
+) -> tuple[bool, str | None]:
     settings = SimpleNamespace(params=params, preset="bmad")
     pack = SimpleNamespace(name="brain", members=())
-    return ranking(settings, pack, "container", track=track)
+    return ranking(settings, pack, isolation, track=track)
 
 
 def test_a_run_of_the_open_track_never_says_that_it_is_ranked() -> None:
@@ -32,6 +35,43 @@ def test_a_run_of_the_open_track_never_says_that_it_is_ranked() -> None:
     assert ranked_as("sealed") == (True, None)
     assert ranked_as("trained-here") == (True, None)
     assert ranked_as("open", weights="random") == (False, "random weights, open track")
+
+
+def test_as_the_same_user_only_what_is_trained_here_may_take_a_rank() -> None:
+    assert ranked_as("trained-here", "same user") == (True, None)
+    assert ranked_as("open", "same user") == (False, f"{SAME_USER}, {OPEN_TRACK}")
+    assert ranked_as("sealed", "same user") == (False, SAME_USER)
+    assert ranked_as("trained-here", "none") == (False, "not isolated")
+
+
+def test_an_unreviewed_run_as_the_same_user_takes_none(make_record: MakeRecord) -> None:
+    record = make_record(isolation="same user", machine__measured=NO_CGROUPS)
+    assert summarise([marked(record, Review((), "looked at"))])[0].ranked
+    told = result_tables([record], width=400)
+    assert "ok, same user" in told
+    assert "same user: memory and pids not bounded: brain/patchcore" in told
+    (row,) = summarise([marked(record, Review(("unreviewed",), "nobody knows it"))])
+    assert (row.ranked, row.unranked_reason) == (False, "unreviewed")
+    assert row.lacks == ("memory and pids not bounded",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_wrong"),
+    [
+        ({}, False),
+        ({"track": "open", "entry__kind": "image", "ranked": False,
+          "unranked_reason": f"{SAME_USER}, {OPEN_TRACK}"}, False),
+        ({"track": "sealed", "visibility": "hidden", "ranked": False,
+          "unranked_reason": SAME_USER}, True),
+    ],
+)  # fmt: skip
+def test_no_record_of_a_hidden_pack_is_published_that_ran_as_the_same_user(
+    make_record: MakeRecord, changes: dict[str, Any], is_wrong: bool
+) -> None:
+    record = make_record(isolation="same user", machine__measured=NO_CGROUPS, **changes)
+    told = "\n".join(record_problems(record, Review((), "looked at"), KNOWN))
+    assert ("its isolation is 'same user'" in told) == is_wrong
+    assert "may take a rank" not in told
 
 
 def test_efficientad_without_the_images_that_it_is_defined_with_takes_no_rank() -> None:

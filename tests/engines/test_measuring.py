@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from harness.common.statuses import RunEnded, Status
-from harness.engines.base import Engine, Launch, Limits, Program, Running
+from harness.engines.base import Engine, Launch, Limits, Program
 from harness.engines.measuring import FIRST, AskedBounds, isolation_seen, seen_from_inside
 from harness.engines.probe import UNLIMITED, Seen
 from harness.engines.process import ProcessEngine
@@ -158,6 +159,7 @@ def test_a_probe_that_does_not_answer_is_a_fault_of_the_place_and_nobodys_level(
 
 def test_a_process_is_held_by_nothing_wherever_the_harness_runs() -> None:
     program = Program("p", "", command=(sys.executable, "-c", "pass"))
+    assert ProcessEngine().describe().partition(" ")[0] == ProcessEngine.name
     found = ProcessEngine().measure(Launch(program, "predict"))
     assert found == MeasuredIsolation()
     assert isolation_level(found) == "none"
@@ -166,9 +168,8 @@ def test_a_process_is_held_by_nothing_wherever_the_harness_runs() -> None:
 def test_a_program_of_ours_runs_as_a_process_in_the_entrys_place() -> None:
     program = Program("p", "", command=(sys.executable, "-c", "raise SystemExit(1)"))
     launch = Launch(program, "predict", limits=Limits(threads=1))
-    running: Running
     with ProcessEngine().start_source(launch, "print('here')") as running:
-        assert running.receive_line(64, __import__("time").monotonic() + 20) == b"here\n"
+        assert running.receive_line(64, time.monotonic() + 20) == b"here\n"
 
 
 def test_the_line_of_the_probe_is_read_as_it_was_written() -> None:

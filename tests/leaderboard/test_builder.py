@@ -15,6 +15,7 @@ from harness.board.site_data import Material
 from harness.common.statuses import Status
 from leaderboard.builder import build
 from leaderboard.paper import read_paper
+from tests.record_factory import NO_CGROUPS
 
 VOID = {"meta", "link", "input", "br", "col", "img", "hr"}
 SIX = ("brain", "liver", "resc", "oct2017", "rsna", "camelyon16")
@@ -237,6 +238,19 @@ def test_unranked_rows_say_why_and_take_no_place(build_site, make_record):
     row = re.search(r'<tr class="measured".*?</tr>', front, re.S)[0]
     assert "unranked: random weights, not isolated" in row
     assert 'class="place' not in row
+
+
+def test_a_row_of_the_same_user_is_ranked_and_says_in_text_what_was_missing(
+    build_site, make_record
+):
+    site = build_site([make_record(isolation="same user", machine__measured=NO_CGROUPS)])
+    row = re.search(r'<tr class="measured".*?</tr>', (site / "index.html").read_text(), re.S)[0]
+    shown = re.sub(r"<[^>]*>", " ", row)  # what a phone shows and a screen reader says: no title
+    assert "same user: memory and pids not bounded" in shown
+    assert 'data-isolation="same user"' in row
+    assert "unranked" not in shown
+    assert "same user: memory and pids not bounded" in (site / "entries/patchcore.html").read_text()
+    assert "memory and pids not bounded" in (site / "data/leaderboard.csv").read_text()
 
 
 def test_hidden_packs_leak_nothing_but_rounded_aggregates(build_site, make_record):

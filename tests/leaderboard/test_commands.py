@@ -9,6 +9,7 @@ import pytest
 from harness.engines.base import Limits
 from harness.evaluate import build_parser
 from leaderboard.commands import rerun_command
+from tests.record_factory import NO_CGROUPS
 
 DEFAULTS = Limits().as_dict()
 
@@ -54,6 +55,14 @@ def test_the_command_repeats_what_was_changed(make_record):
     assert options.overrides == [
         "capped=true", 'layers=["layer2", "layer3"]', "weights=random x",
     ]  # fmt: skip
+
+
+def test_the_command_names_the_engine_that_ran_it_where_that_is_not_the_first(make_record):
+    record = make_record(
+        isolation="same user", machine__measured=NO_CGROUPS, machine__engine="apptainer 1.4.5"
+    )
+    assert "--engine apptainer" in rerun_command([record], DEFAULTS)
+    assert "--engine" not in rerun_command([make_record()], DEFAULTS)
 
 
 @pytest.mark.parametrize(

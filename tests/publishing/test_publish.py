@@ -18,8 +18,8 @@ from harness.entries.reviewed import NOTHING_REVIEWED
 from harness.publishing.site_build import build_site
 from harness.records.store import Store, read_record
 from tests.paths import ENTRIES
-from tests.publishing.pull_requests import RECORDS, add, commit, problems, rewrite
-from tests.record_factory import KNOWN, comparison
+from tests.publishing.pull_requests import RECORDS, add, commit, git, problems, rewrite
+from tests.record_factory import KNOWN, NO_CGROUPS, comparison
 from tests.reviewed_sets import all_reviewed
 from tests.run_factory import finished
 
@@ -135,6 +135,22 @@ def test_a_record_that_the_harness_could_not_have_written_is_found(
     add(fork, tmp_path / "results")
     rewrite(fork / RECORDS / "brain/patchcore/seed-0.json", change)
     assert told in "\n".join(problems(fork))
+
+
+def test_only_a_run_of_an_older_harness_may_have_measured_nothing(fork, run, tmp_path):
+    measuring = fork / "harness/engines/measuring.py"
+    measuring.parent.mkdir()
+    measuring.write_text("FIRST = {}\n")
+    commit(fork)
+    git(fork, "update-ref", "refs/remotes/origin/main", "HEAD")
+    today = git(fork, "rev-parse", "HEAD")
+    for seed, measured in enumerate((None, NO_CGROUPS)):
+        level = "same user" if measured else "container"
+        run(seed, source__commit=today, isolation=level, machine__measured=measured)
+    assert add(fork, tmp_path / "results") == 0
+    told = [each for each in problems(fork) if "holds no measurement" in each]
+    assert len(told) == 1
+    assert "seed-0" in told[0]
 
 
 def test_a_changed_record_with_its_old_hash_is_found(fork, run, tmp_path):
