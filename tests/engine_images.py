@@ -19,7 +19,8 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from harness.engines.base import Program, image_identity
+from harness.engines.apptainer import ApptainerEngine
+from harness.engines.base import Engine, Program, image_identity
 from harness.engines.docker import DockerEngine, build
 from harness.engines.oci.baselines_base import Base
 from harness.engines.podman import PodmanEngine
@@ -66,9 +67,23 @@ class LightPodmanEngine(_Light, PodmanEngine):
     """The podman engine, on the small base."""
 
 
-LIGHT_ENGINES: dict[str, type[DockerEngine]] = {
+class LightApptainerEngine(ApptainerEngine):
+    """The apptainer engine, on the small base that was handed over."""
+
+    @property
+    def _base(self) -> Base:
+        tag, identity, _ = os.environ[HANDED_BASE].split(" ", 2)
+        return Base(tag, identity)
+
+    @property
+    def _base_archive(self) -> Path:
+        return Path(os.environ[HANDED_BASE].split(" ", 2)[2])
+
+
+LIGHT_ENGINES: dict[str, type[Engine]] = {
     "docker": LightDockerEngine,
     "podman": LightPodmanEngine,
+    "apptainer": LightApptainerEngine,
 }
 
 

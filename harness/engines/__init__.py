@@ -15,10 +15,10 @@ from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
 _PARTS = frozenset({
-    "base", "canary", "environment", "gpu", "measuring", "memory_events", "oci", "probe", "pump",
-    "supervised", "supervisor",
+    "base", "canary", "environment", "full_folders", "gpu", "measuring", "memory_events", "oci",
+    "probe", "pump", "supervised", "supervisor",
 })  # fmt: skip
-_FIRST = ("docker", "podman")  # what holds most, first
+_FIRST = ("docker", "podman", "apptainer")  # what holds most, first
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 

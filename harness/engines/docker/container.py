@@ -29,9 +29,10 @@ from docker.errors import DockerException, NotFound
 
 from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.base import DeadlinePassed, EngineFacts, Exit, Launch
-from harness.engines.docker.gauges import SAMPLE_SECONDS, FolderGauge, MemoryGauge
+from harness.engines.docker.gauges import SAMPLE_SECONDS, MemoryGauge
 from harness.engines.docker.options import PATHS
 from harness.engines.docker.own_processes import names_container, pid_namespace, tasks_of
+from harness.engines.full_folders import FolderGauge
 from harness.engines.memory_events import OwnMemory
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
 

@@ -9,8 +9,6 @@ Traps:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,9 +25,9 @@ from harness.common.statuses import RunEnded, Status
 from harness.engines.base import Program
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
 from harness.engines.docker.loaded import LOADED_NAMESPACE, loaded_name
-from harness.engines.docker.pull_faults import pull_fault
 from harness.engines.oci import vetting
 from harness.engines.oci.archive import opened_image, refuse
+from harness.engines.oci.pull_faults import pull_fault
 
 OWN_NAMESPACE = "bmad/"  # tags of images that the harness builds; nothing else may bear them
 logger = logging.getLogger("harness.engines")
@@ -48,20 +46,11 @@ def program_of(
         identity=identity,
         image=image["Id"],
         image_digest=digests[0] if digests else None,
-        content=content_of(image),
+        content=vetting.content_of(image),
         size_bytes=int(image.get("Size") or 0),
         own_caches=vetting.own_caches((image.get("Config") or {}).get("Env") or []),
         refusal="; ".join(vetting.problems_of(image, architecture=architecture)),
     )
-
-
-def content_of(image: Mapping[str, Any]) -> str:
-    """Hash of the layers and of how the image is started; labels, names and dates do not count."""
-    config = image.get("Config") or {}
-    parts = [(image.get("RootFS") or {}).get("Layers")]
-    parts += [config.get(name) or None for name in ("Entrypoint", "Cmd", "Env", "WorkingDir")]
-    text = json.dumps(parts, separators=(",", ":")).encode()
-    return "sha256:" + hashlib.sha256(text).hexdigest()
 
 
 def pinned(client: docker.APIClient, image_id: str, reference: str) -> str | None:

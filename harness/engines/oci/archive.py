@@ -59,13 +59,24 @@ class ArchivedImage:
         """`sha256:…` of the configuration: the image's id in a Docker engine."""
         return "sha256:" + hashlib.sha256(self.config).hexdigest()
 
+    def inspected(self) -> dict[str, Any]:
+        """The configuration in the words of a Docker engine's inspection, as `vetting` reads it."""
+        config, rootfs = self.content.get("config"), self.content.get("rootfs")
+        return {
+            "Id": self.image_id,
+            "Architecture": self.content.get("architecture"),
+            "Os": self.content.get("os"),
+            "Config": config if isinstance(config, dict) else {},
+            "RootFS": {"Layers": rootfs.get("diff_ids") if isinstance(rootfs, dict) else None},
+        }
+
     def check_layers(self) -> None:
         """Compare each layer, unpacked, with the hash that the configuration gives.
 
         Raises:
             EntryInvalid: they differ in number or in content.
         """
-        told = (self.content.get("rootfs") or {}).get("diff_ids")
+        told = self.inspected()["RootFS"]["Layers"]
         if not isinstance(told, list) or len(told) != len(self.layers):
             refuse(self.path, "its configuration names other layers than it holds")
         for wanted, (_, opened) in zip(told, self.layers, strict=True):
