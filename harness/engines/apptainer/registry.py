@@ -89,7 +89,12 @@ def read_reference(text: str) -> Reference:
         repository = f"library/{repository}"
     version = digest or tag or "latest"
     is_version = _DIGEST.fullmatch(version) if digest else _TAG.fullmatch(version)
-    if not is_version or text.endswith((":", "@")) or not _REPOSITORY.fullmatch(repository) or written == "sha256":
+    if (
+        not is_version
+        or text.endswith((":", "@"))
+        or not _REPOSITORY.fullmatch(repository)
+        or written == "sha256"
+    ):
         raise EntryInvalid(
             "this is no image reference of a registry's",
             where=text,
