@@ -44,6 +44,15 @@ mirror() {
 
 in_root() { DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
 
+# One command after the other: in a condition, `set -e` does not end at the first that fails.
+install_packages() {
+    in_root apt-get -qq update &&
+        in_root apt-get -qq install -y --no-install-recommends \
+            podman crun catatonit netavark uidmap squashfuse fuse3 &&
+        in_root apt-get -qq install -y --no-install-recommends -t sid apptainer &&
+        in_root useradd --create-home --uid 5000 hpc # with ids of its own in /etc/subuid
+}
+
 make_root() {
     local site
     if ! command -v debootstrap >/dev/null; then
@@ -57,19 +66,15 @@ make_root() {
     # shellcheck disable=SC2086 -- no mirror means debootstrap's own default
     debootstrap --variant=minbase --include=ca-certificates,python3 "$suite" "$root" $site \
         >"$root.log" 2>&1 || cannot "debootstrap: $(tail -1 "$root.log")"
-    site=${site:-http://deb.debian.org/debian}
+    site=$(awk '/^deb /{ print $2; exit }' "$root/etc/apt/sources.list") # as debootstrap wrote it
     # Apptainer is in no stable release: it comes from unstable, everything else does not.
     printf 'deb %s %s main\ndeb %s sid main\n' "$site" "$suite" "$site" >"$root/etc/apt/sources.list"
-    printf 'APT::Default-Release "%s";\n' "$suite" >"$root/etc/apt/apt.conf.d/10release"
+    # A mirror that stands still holds a list of unstable that is signed, and no longer fresh.
+    printf 'APT::Default-Release "%s";\nAcquire::Check-Valid-Until "false";\n' "$suite" \
+        >"$root/etc/apt/apt.conf.d/10release"
     cp -f /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     cp -fL /etc/resolv.conf "$root/etc/"
-    {
-        in_root apt-get -qq update
-        in_root apt-get -qq install -y --no-install-recommends \
-            podman crun catatonit netavark uidmap squashfuse fuse3
-        in_root apt-get -qq install -y --no-install-recommends -t sid apptainer
-        in_root useradd --create-home --uid 5000 hpc # with ids of its own in /etc/subuid
-    } >>"$root.log" 2>&1 || cannot "its packages: $(tail -1 "$root.log")"
+    install_packages >>"$root.log" 2>&1 || cannot "its packages: $(tail -1 "$root.log")"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root.log"
     chmod 755 "$root/root" # an interpreter below it is shown to the ordinary user
     touch "$ready"
@@ -93,17 +98,23 @@ shown() {
 
 # In namespaces of its own: whatever happens, its processes and mounts end with it.
 inside() {
-    local user=$1 home
+    local user=$1 home child remove=
     shift
     home=${BMAD_HPC_HOME:-}
     if [ -z "$home" ]; then
         home=$(mktemp -d /var/tmp/bmad-hpc-home.XXXXXX) # not /tmp, which may be memory
-        trap "rm -rf --one-file-system '$home'" EXIT # its name now: the trap runs outside of this function
+        remove=$home
     fi
-    mkdir -p "$home"
-    chown 5000:5000 "$home"
+    mkdir -p "$home/tmp"
+    chown 5000:5000 "$home" "$home/tmp"
     BMAD_HPC_SHOWN=$(shown) unshare --mount --pid --fork --kill-child --propagation private \
-        "$(readlink -f "$0")" enter "$root" "$home" "$user" "$@"
+        "$(readlink -f "$0")" enter "$root" "$home" "$user" "$@" <&0 &
+    child=$!
+    # The values as they are now: a trap runs outside of this function. unshare itself ignores TERM.
+    trap "kill -KILL $child 2>/dev/null; wait; rm -rf --one-file-system ${remove@Q}" EXIT
+    trap 'exit 143' TERM
+    trap 'exit 130' INT
+    wait "$child"
 }
 
 enter() {
@@ -122,6 +133,7 @@ enter() {
     chown 5000:5000 "$new/run/user/5000" "$new/run/cdi" # the tests say what GPUs a node would have
     chmod 700 "$new/run/user/5000"
     mount --bind "$home" "$new/home/hpc"
+    mount --bind "$home/tmp" "$new/var/tmp" # on a disk: images are unpacked there
     while read -r path; do
         show "$path" "$new" ro
     done <<<"$BMAD_HPC_SHOWN"

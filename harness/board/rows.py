@@ -12,20 +12,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from harness.board.comparison import Comparison, Standing
 from harness.board.echo_times import EchoTimes
 from harness.board.tracks import has_extra_map, why_unranked
 from harness.common.disclosure import Visibility, strictest
 from harness.common.statuses import Status
+from harness.records.isolation import IsolationLevel
 from harness.records.parts import OutcomePart, weights_in_key
 from harness.records.record import Grid, MetricValue, Record, Track
 from harness.records.regime import ONE_CLASS, Regime
 from harness.records.releases import claimed_name
 from harness.records.supervision import NOT_SAID, Contamination, Labels, Supervision
 
-Isolation = Literal["container", "none"]
 MARKED_PLACES = 3
 NOT_APPLICABLE = "not applicable"
 
@@ -115,7 +115,7 @@ class Row:
     """The method's name as its authors write it."""
     track: Track
     """How the entry was made."""
-    isolation: Isolation
+    isolation: IsolationLevel
     """What stood between the entry and the machine."""
     lacks: tuple[str, ...]
     """In words, what of a container did not hold in its runs; empty where nothing was measured."""

@@ -220,10 +220,8 @@ def _track_problems(record: Record, found: Review) -> Iterator[str]:
     told = (record.ranked, record.unranked_reason or "")
     if told not in [(not each, ", ".join(each)) for each in said] and not is_nobodys:
         yield f"whether it may take a rank is wrong; reasons against it: {', '.join(reasons) or 'none'}"
-    is_foreign = record.entry.kind != "folder"
-    if problem := forbidden(
-        record.machine.isolation, record.pack.visibility, is_foreign=is_foreign
-    ):
+    is_image = record.entry.kind != "folder"
+    if problem := forbidden(record.machine.isolation, record.pack.visibility, is_foreign=is_image):
         yield f"its isolation is {record.machine.isolation!r}, and {problem}"
 
 

@@ -25,6 +25,7 @@ import harness.engines
 from harness import evaluate
 from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.common.owner import owner_mark
+from harness.engines.base import Engine
 from harness.engines.docker import DockerEngine
 from harness.records.record import Record
 from harness.records.store import Store
@@ -62,8 +63,9 @@ class Run:
 
 # What concerns an engine is tried on each: `@on_all` before a test that attacks; `@on_others` where
 # a test of Docker alone asserts more.
-OTHERS = ("podman",)
+OTHERS = ("podman", "apptainer")
 on_all = on_engines("attacked", "docker", *OTHERS)
+on_containers = on_engines("attacked", "docker", "podman")
 on_others = on_engines("attacked", *OTHERS)
 
 
@@ -73,7 +75,7 @@ def docker_engine() -> LightDockerEngine:
 
 
 @pytest.fixture(scope="session")
-def attacked(request: pytest.FixtureRequest) -> DockerEngine:
+def attacked(request: pytest.FixtureRequest) -> Engine:
     """The engine that an entry attacks: Docker, or what the test is parametrised with."""
     return LIGHT_ENGINES[getattr(request, "param", "docker")]()
 
@@ -121,7 +123,7 @@ Attack = Callable[..., Run]
 
 @pytest.fixture
 def attack(
-    attacked: DockerEngine, cache: Path, open_small: Pack, tmp_path: Path,
+    attacked: Engine, cache: Path, open_small: Pack, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Attack]:  # fmt: skip
     """Evaluate a hostile entry in a container: `attack(name, pack=…, options=[…], **limits)`."""
@@ -169,10 +171,11 @@ def keep_every_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunPlace, "__init__", partialmethod(made, keep_log=True))
 
 
-def the_host_is_healthy(engine: DockerEngine, cache: Path) -> None:
+def the_host_is_healthy(engine: Engine, cache: Path) -> None:
     """Nothing of ours is left: no container, no process of one, no work folder, no thread."""
-    ours = {"label": f"bmad.owner={owner_mark()}"}
-    assert engine.client.containers(all=True, filters=ours) == []
+    if isinstance(engine, DockerEngine):
+        ours = {"label": f"bmad.owner={owner_mark()}"}
+        assert engine.client.containers(all=True, filters=ours) == []
     work = cache / "work"
     assert not work.exists() or list(work.iterdir()) == []
     names = [thread.name for thread in threading.enumerate()]
@@ -183,7 +186,7 @@ def the_host_is_healthy(engine: DockerEngine, cache: Path) -> None:
         time.sleep(0.2)
 
 
-def orphans(engine: DockerEngine) -> list[str]:
+def orphans(engine: Engine) -> list[str]:
     """Processes in the control group of a container that the engine does not know any more."""
     if (
         hpc_root.IS_INSIDE

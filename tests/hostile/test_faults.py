@@ -118,6 +118,7 @@ KILLS = [
     pytest.param("process", "trainer", 90, marks=pytest.mark.slow, id="90 in a process entry"),
     pytest.param("docker", "honest", 2, marks=pytest.mark.engine, id="2 in a container"),
     pytest.param("podman", "honest", 2, marks=pytest.mark.hpc, id="2 in a container of Podman"),
+    pytest.param("apptainer", "honest", 2, marks=pytest.mark.hpc, id="2 in Apptainer's"),
     pytest.param(
         "docker", "trainer", 10, marks=[pytest.mark.engine, pytest.mark.slow], id="10 in a container"
     ),
@@ -138,7 +139,7 @@ def test_24_a_harness_that_is_killed_at_random_moments_loses_and_doubles_nothing
     while entries_running(ENTRIES / entry) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert entries_running(ENTRIES / entry) == []
-    if engine in LIGHT_ENGINES:
+    if engine in ("docker", "podman"):
         owners = [
             container["Labels"].get("bmad.owner", "")
             for container in LIGHT_ENGINES[engine]().client.containers(

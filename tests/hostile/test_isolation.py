@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.entries.identity import tree_hash
-from tests.hostile.conftest import on_all
+from tests.hostile.conftest import on_all, on_containers
 
 pytestmark = pytest.mark.engine
 
@@ -59,7 +59,7 @@ def test_1_no_way_leads_out_and_the_run_still_counts(attacked, attack) -> None:
     assert "done" not in tried.values(), tried
 
 
-@on_all
+@on_containers
 def test_15_an_entry_sees_what_is_on_the_list_and_nothing_of_others(
     attacked, attack, open_small, cache, monkeypatch
 ) -> None:
