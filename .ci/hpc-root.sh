@@ -146,8 +146,9 @@ enter() {
     cd "$place"
     id=(--reuid=hpc --regid=hpc --init-groups)
     [ "$user" = hpc ] || id=()
-    # Nothing of the caller's environment, and no way back to what it could have gained.
-    exec setpriv "${id[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C.UTF-8 \
+    # Nothing of the caller's environment. No exec: who changes his user is not killed with his parent,
+    # and this shell, the first process of its namespace, takes all others along.
+    setpriv "${id[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C.UTF-8 \
         USER="$user" HOME="$([ "$user" = hpc ] && echo /home/hpc || echo /root)" \
         XDG_RUNTIME_DIR="/run/user/$([ "$user" = hpc ] && echo 5000 || echo 0)" PYTHONDONTWRITEBYTECODE=1 "$@"
 }
