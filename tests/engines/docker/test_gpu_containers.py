@@ -23,6 +23,7 @@ import harness.engines
 from harness import evaluate
 from harness.common.errors import DeviceUnavailable, InfrastructureFault
 from harness.common.statuses import Status
+from harness.engines import measuring
 from harness.engines.base import Launch, Limits, Program
 from harness.engines.oci import vetting
 from harness.records.store import Store
@@ -175,21 +176,22 @@ def test_before_a_run_the_canary_gets_the_very_settings_of_the_entry(
 ) -> None:
     canary = tmp_path / "canary.py"
     canary.write_text("import json; print(json.dumps({'code': 0, 'said': 'well'}))")
-    monkeypatch.setattr("harness.engines.docker.engine.CANARY", canary)
+    monkeypatch.setattr("harness.engines.base.CANARY", canary)
     (record,) = run(HONEST)
     assert record.is_ok
     assert (record.machine.device, record.machine.cuda) == ("NVIDIA H200", "13.0")
-    first, entry = seen.of("hook")
+    first, probe, entry = seen.of("hook")
+    assert probe["process"]["args"][-2:] == [measuring.probe_source(), "predict"]
     assert first["process"]["args"][-2:] == [canary.read_text(), "predict"]
     assert {mount["destination"] for mount in entry["mounts"]} - {
         mount["destination"] for mount in first["mounts"]
     } == {"/model"}
-    for config in (first, entry):
+    for config in (first, probe, entry):
         for each in ("args", "cwd"):
             config["process"].pop(each)
         config["linux"].pop("cgroupsPath")
-    assert first["process"] == entry["process"]
-    assert first["linux"] == entry["linux"]
+    assert first["process"] == probe["process"] == entry["process"]
+    assert first["linux"] == probe["linux"] == entry["linux"]
     assert len(first["hooks"]["prestart"]) == len(entry["hooks"]["prestart"])
 
 

@@ -18,7 +18,7 @@ import harness.engines
 from harness import evaluate
 from harness.common.errors import DeviceUnavailable, InfrastructureFault
 from harness.common.statuses import Fault, RunEnded, Status
-from harness.engines import process
+from harness.engines import base, process
 from harness.engines.base import Launch, Limits, Program, Running
 from harness.engines.gpu import health
 from harness.engines.gpu.health import EXPLAINED, explained, require_well
@@ -172,7 +172,7 @@ class LosingEngine(ProcessEngine):
 
     def start(self, launch: Launch) -> process.ProcessRunning:
         running = super().start(launch)
-        if str(process.CANARY) not in launch.program.command:
+        if base.CANARY.read_text("utf-8") not in launch.program.command:
             self.starts += 1
             self.at.get(self.starts, lambda _: None)(running)
         return running
@@ -219,7 +219,7 @@ def machine(driver: Driver, tmp_path: Path, cache: Path, monkeypatch) -> Machine
     made.is_sick_from(99)
     canary = tmp_path / "canary.py"
     canary.write_text(CANARY.format(folder=str(tmp_path)))
-    monkeypatch.setattr(process, "CANARY", canary)
+    monkeypatch.setattr(base, "CANARY", canary)
     monkeypatch.setenv("BMAD_CACHE", str(cache))
     monkeypatch.setattr(harness.engines, "choose_engine", lambda _: made.engine)
     return made
