@@ -18,9 +18,9 @@ NOWHERE = "unix:///nowhere/docker.sock"
 
 
 def test_the_isolated_engines_come_first() -> None:
-    assert engine_names() == ("docker", "podman", "process")
+    assert engine_names() == ("docker", "podman", "apptainer", "process")
     levels = [make_engine(name).at_most for name in engine_names()]
-    assert levels == ["container", "container", "none"]
+    assert levels == ["container", "container", "container", "none"]
 
 
 def test_auto_takes_processes_only_where_no_container_engine_answers(monkeypatch) -> None:
@@ -62,23 +62,23 @@ def test_the_command_line_knows_every_engine() -> None:
 
 def test_a_misspelt_engine_is_answered_with_all_names() -> None:
     for name in ("dokcer", "gpu", "base"):
-        with pytest.raises(UsageError, match="auto, docker, podman, process"):
+        with pytest.raises(UsageError, match="auto, docker, podman, apptainer, process"):
             choose_engine(name)
 
 
-@pytest.mark.parametrize("place", ["apptainer.py", "apptainer/__init__.py"])
+@pytest.mark.parametrize("place", ["sandbox.py", "sandbox/__init__.py"])
 def test_a_new_engine_is_one_new_module_or_package(tmp_path: Path, monkeypatch, place: str) -> None:
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text(
         "from harness.engines.process import ProcessEngine\n"
-        "class ApptainerEngine(ProcessEngine):\n"
-        "    name = 'apptainer'\n"
+        "class SandboxEngine(ProcessEngine):\n"
+        "    name = 'sandbox'\n"
         "    at_most = 'container'\n"
     )
     monkeypatch.setattr(harness.engines, "__path__", [*harness.engines.__path__, str(tmp_path)])
-    assert engine_names() == ("docker", "podman", "apptainer", "process")
-    assert make_engine("apptainer").name == "apptainer"
-    sys.modules.pop("harness.engines.apptainer")
+    assert engine_names() == ("docker", "podman", "apptainer", "sandbox", "process")
+    assert make_engine("sandbox").name == "sandbox"
+    sys.modules.pop("harness.engines.sandbox")
 
 
 def test_nothing_heavy_is_imported_before_an_engine_is_chosen() -> None:

@@ -46,6 +46,7 @@ _MANIFESTS = (
 )
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -88,13 +89,9 @@ def read_reference(text: str) -> Reference:
     if host == HUB and "/" not in repository:
         repository = f"library/{repository}"
     version = digest or tag or "latest"
+    is_place = _HOST.fullmatch(host) and _REPOSITORY.fullmatch(repository)
     is_version = _DIGEST.fullmatch(version) if digest else _TAG.fullmatch(version)
-    if (
-        not is_version
-        or text.endswith((":", "@"))
-        or not _REPOSITORY.fullmatch(repository)
-        or written == "sha256"
-    ):
+    if not is_place or not is_version or text.endswith((":", "@")) or written == "sha256":
         raise EntryInvalid(
             "this is no image reference of a registry's",
             where=text,
@@ -215,10 +212,10 @@ class _Registry:
             try:
                 return _answer(f"{self._address}/{path}", self._authorization)
             except urllib.error.HTTPError as error:
-                asked = error.headers.get("WWW-Authenticate", "")
+                error.close()
                 if error.code != 401 or is_last:
                     raise pull_fault(self._text, _said(error)) from error
-                self._authorization = self._proof(asked)
+                self._authorization = self._proof(error.headers.get("WWW-Authenticate", ""))
             except (OSError, HTTPException) as error:
                 raise pull_fault(self._text, f"dial tcp: {error}") from error
         raise AssertionError("the second answer is the last")
@@ -240,6 +237,7 @@ class _Registry:
             with _answer(f"{told['realm']}?{urllib.parse.urlencode(query)}", basic) as answer:
                 given = self._parsed(answer.read(MAX_MANIFEST_BYTES))
         except urllib.error.HTTPError as error:
+            error.close()
             raise pull_fault(self._text, _said(error)) from error
         except (OSError, HTTPException) as error:
             raise pull_fault(self._text, f"dial tcp: {error}") from error

@@ -23,6 +23,7 @@ import logging
 import os
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -74,6 +75,7 @@ class ImageStore:
         self.root = root
         self._installation = installation
         self._held: dict[str, IO[str]] = {}
+        weakref.finalize(self, _let_go, self._held)
         self._checked: set[str] = set()
 
     def find(self, key: str) -> Card | None:
@@ -164,9 +166,7 @@ class ImageStore:
 
     def release(self) -> None:
         """This process uses no image any more."""
-        for lock in self._held.values():
-            lock.close()
-        self._held.clear()
+        _let_go(self._held)
 
     def _apptainer(self, folder: Path, *words: str) -> None:
         """Run Apptainer with nothing of the caller's options, its temporary files in `folder`."""
@@ -195,6 +195,12 @@ class ImageStore:
             self.root.mkdir(parents=True, exist_ok=True)
             self._held[key] = (self.root / f"{key[:16]}.used").open("a")
             fcntl.flock(self._held[key], fcntl.LOCK_SH)
+
+
+def _let_go(held: dict[str, IO[str]]) -> None:
+    for lock in held.values():
+        lock.close()
+    held.clear()
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> None:
