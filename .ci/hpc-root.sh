@@ -111,7 +111,7 @@ inside() {
         "$(readlink -f "$0")" enter "$root" "$home" "$user" "$@" <&0 &
     child=$!
     # The values as they are now: a trap runs outside of this function. unshare itself ignores TERM.
-    trap "kill -KILL $child 2>/dev/null; wait; rm -rf --one-file-system ${remove@Q}" EXIT
+    trap "kill -KILL $child 2>/dev/null || true; wait || true; rm -rf --one-file-system ${remove@Q}" EXIT
     trap 'exit 143' TERM
     trap 'exit 130' INT
     wait "$child"
