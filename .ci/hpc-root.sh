@@ -111,7 +111,7 @@ inside() {
         "$(readlink -f "$0")" enter "$root" "$home" "$user" "$@" <&0 &
     child=$!
     # The values as they are now: a trap runs outside of this function. unshare itself ignores TERM.
-    trap "kill -KILL $child 2>/dev/null; wait; rm -rf --one-file-system ${remove@Q}" EXIT
+    trap "kill -KILL $child 2>/dev/null || true; wait || true; rm -rf --one-file-system ${remove@Q}" EXIT
     trap 'exit 143' TERM
     trap 'exit 130' INT
     wait "$child"
@@ -146,8 +146,9 @@ enter() {
     cd "$place"
     id=(--reuid=hpc --regid=hpc --init-groups)
     [ "$user" = hpc ] || id=()
-    # Nothing of the caller's environment, and no way back to what it could have gained.
-    exec setpriv "${id[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C.UTF-8 \
+    # Nothing of the caller's environment. No exec: who changes his user is not killed with his parent,
+    # and this shell, the first process of its namespace, takes all others along.
+    setpriv "${id[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C.UTF-8 \
         USER="$user" HOME="$([ "$user" = hpc ] && echo /home/hpc || echo /root)" \
         XDG_RUNTIME_DIR="/run/user/$([ "$user" = hpc ] && echo 5000 || echo 0)" PYTHONDONTWRITEBYTECODE=1 "$@"
 }

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import docker
 
@@ -18,7 +19,7 @@ from harness.engines.docker.container import ENGINE_FAULTS
 
 API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
 ASK_SECONDS = 10.0  # does it answer at all?
-Client = docker.APIClient
+Client: TypeAlias = docker.APIClient
 
 
 def candidate_sockets() -> list[str]:

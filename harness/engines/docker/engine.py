@@ -48,6 +48,7 @@ from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.gpu import nvidia
 from harness.engines.oci import vetting
+from harness.engines.oci.baselines_base import Base, baselines_base
 from harness.engines.probe import Seen
 from harness.records.isolation import IsolationLevel, MeasuredIsolation
 
@@ -136,7 +137,7 @@ class DockerEngine(Engine):
         return build.build_folder(self.client, folder, name, identity)
 
     def folder_identity(self, identity: str) -> str:
-        return image_identity(identity, build.baselines_base().built_on)
+        return image_identity(identity, baselines_base().built_on)
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._check_runc(is_foreign=True)
@@ -230,9 +231,9 @@ class DockerEngine(Engine):
         """It does: what is started for a stranger's image is the base image (`own_python`)."""
         return True
 
-    def _base(self) -> build.Base:
+    def _base(self) -> Base:
         """What the folders' images stand on."""
-        return build.baselines_base()
+        return baselines_base()
 
     def _own_python(self, program: Program) -> str:
         return build.own_python(self.client, program, self._base())
