@@ -28,14 +28,14 @@ from harness.engines.apptainer.options import (
     OPEN_FILES,
     PATHS,
     Image,
-    Place,
+    Site,
     call,
     configuration,
-    reasons,
     starter_variables,
+    table_of_reasons,
     variables_script,
 )
-from harness.engines.apptainer.own_python import own_python
+from harness.engines.apptainer.own_python import own_python_image
 from harness.engines.apptainer.preflight import Installation, find_installation
 from harness.engines.apptainer.running import ApptainerRunning
 from harness.engines.base import (
@@ -128,7 +128,7 @@ class ApptainerEngine(Engine):
                 where=str(folder / "Dockerfile"),
                 fix="build it where Docker or Podman is, docker save it, and evaluate the archive",
             )
-        key = base.ensure_base(self._store, self._base, self._base_archive)
+        key = base.base_sif(self._store, self._base, self._base_archive)
         place = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{owner_mark()}-"))
         atexit.register(remove_tree_if_possible, place)
         place.chmod(0o755)
@@ -177,7 +177,7 @@ class ApptainerEngine(Engine):
 
     def start_source(self, launch: Launch, source: str) -> ApptainerRunning:
         bare = Launch(launch.program, "predict", launch.device, launch.limits)
-        return self._start(bare, partial(own_python, source=source), [])
+        return self._start(bare, partial(own_python_image, source=source), [])
 
     def is_word_taken(self, program: Program) -> bool:
         """It does: this machine's own Python is what is started (`own_python.py`)."""
@@ -189,7 +189,7 @@ class ApptainerEngine(Engine):
         Raises:
             RunEnded: `image_unavailable` where its SIF is gone.
         """
-        key = images.key_of(program.image)
+        key = images.store_key(program.image)
         card = self._store.find(key)
         if card is None:
             raise RunEnded(Status.IMAGE_UNAVAILABLE, f"the SIF of {program.name} is gone")
@@ -235,8 +235,8 @@ class ApptainerEngine(Engine):
             start_fault=self._start_fault if verb else _nobodys_fault,
         )
 
-    def _place(self, settings: Path, gpu: str | None) -> Place:
-        return Place(settings, self._installation.has_own_configuration, bounds_of(), gpu)
+    def _place(self, settings: Path, gpu: str | None) -> Site:
+        return Site(settings, self._installation.has_own_configuration, bounds_of(), gpu)
 
     def _start_fault(self) -> RunEnded | None:
         """Whether Apptainer can start nothing at all any more, whatever the entry has printed."""
@@ -277,7 +277,7 @@ class ApptainerEngine(Engine):
             f"taskset --cpu-list {cpus} {shlex.join(words)}\n"
             f"# apptainer.conf:\n{_commented(configuration(launch))}"
             f"# variables, in place of the image's:\n{_commented(variables_script(launch, image, place))}"
-            f"# {place.bounds.words}\n# why each option:\n{reasons()}"
+            f"# {place.bounds.words}\n# why each option:\n{table_of_reasons()}"
         )
 
     def remove_leftovers(self) -> int:
@@ -301,7 +301,7 @@ def _commented(text: str) -> str:
     return "".join(f"#   {line}\n" for line in text.splitlines())
 
 
-def _write_settings(launch: Launch, image: Image, place: Place) -> None:
+def _write_settings(launch: Launch, image: Image, place: Site) -> None:
     """The files that the options name."""
     (place.settings / "variables").mkdir(mode=0o755)
     written = {
