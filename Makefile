@@ -32,7 +32,7 @@ lint: env  ## format, lint, types
 
 check: lint  ## format, lint, types, fast tests (8 minutes)
 	@echo "== fast tests"
-	@$(RUN) -m pytest -q $(IN_TWO) -m "not slow and not engine and not browser"
+	@$(RUN) -m pytest -q $(IN_TWO) -m "not slow and not engine and not browser and not hpc"
 
 format: env  ## format the code and mend what the linter can
 	@$(RUN) -m ruff check --fix --quiet . ; $(RUN) -m ruff format .

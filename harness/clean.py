@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,18 +90,21 @@ class _Told:
 
 def _clean_engines(told: _Told, *, is_with_images: bool) -> None:
     from harness.common.errors import EngineUnavailable
-    from harness.engines import choose_engine
+    from harness.engines import choose_engine, engine_names
 
     told.tell("leftover processes ended", choose_engine("process").remove_leftovers())
-    try:
-        engine = choose_engine("docker")
-        engine.check()
-    except EngineUnavailable:
+    answering = []
+    for name in engine_names():
+        with suppress(EngineUnavailable):
+            engine = choose_engine(name)
+            if engine.at_most != "none":
+                answering.append(engine)
+    if not answering:
         told.tell("containers and images", "not looked at: no container engine answers")
         return
-    told.tell("containers removed", engine.remove_leftovers())
+    told.tell("containers removed", sum(engine.remove_leftovers() for engine in answering))
     if is_with_images:
-        told.tell("images removed", engine.remove_images())
+        told.tell("images removed", sum(engine.remove_images() for engine in answering))
 
 
 def _remove_unfinished(cache: Path, told: _Told) -> int:

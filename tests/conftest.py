@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.records.record import Record
+from tests import hpc_root
 from tests.fake_nvml import Driver, install
 from tests.record_factory import record
 
@@ -53,8 +54,9 @@ def find_browser() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Each of several test processes has a temporary folder of its own, so that they share no lock."""
+    hpc_root.register(config)
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         folder = Path(tempfile.mkdtemp(prefix=f"{worker}-"))
         folder.chmod(0o1777)  # some tests act as another user
@@ -71,8 +73,11 @@ def pytest_unconfigure() -> None:
 def lane_of(item: pytest.Item) -> str:
     """Tests of one lane run in one process, in order: those of a file, and all that use the engine.
 
-    They count containers, restart engines and remove images, so they may not meet one another.
+    They count containers, restart engines and remove images, so they may not meet one another. Those
+    that another pytest runs in the root of clusters' engines are handed over together.
     """
+    if item.get_closest_marker("hpc"):
+        return "hpc"
     return "engine" if item.get_closest_marker("engine") else str(item.path)
 
 
@@ -81,7 +86,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the machine cannot run, with the reason; in CI engine and browser are compulsory."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(lane_of(item)))
-    needs_engine = [item for item in items if item.get_closest_marker("engine")]
+    in_root = [item for item in items if item.get_closest_marker("hpc")]
+    skip_where_no_root_is(in_root)
+    needs_engine = [
+        item for item in items if item.get_closest_marker("engine") and item not in in_root
+    ]
     if needs_engine and (problem := engine_problem()):
         if IS_CI:
             raise pytest.UsageError(f"the container tests may not be skipped in CI: {problem}")
@@ -101,6 +110,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                         reason="needs real images (set BMAD_TEST_PACKS to their folder)"
                     )
                 )
+
+
+def skip_where_no_root_is(items: list[pytest.Item]) -> None:
+    """Also where no engine is that their base image can be handed over from."""
+    if items and (problem := hpc_root.problem() or (not hpc_root.IS_INSIDE and engine_problem())):
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=problem))
 
 
 @pytest.fixture(scope="session")

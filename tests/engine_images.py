@@ -16,12 +16,17 @@ import re
 from pathlib import Path
 
 import docker
+import pytest
 from docker.errors import ImageNotFound
 
-from harness.engines.base import Program, image_identity
+from harness.engines.apptainer import ApptainerEngine
+from harness.engines.base import Engine, Program, image_identity
 from harness.engines.docker import DockerEngine, build
+from harness.engines.oci.baselines_base import Base
+from harness.engines.podman import PodmanEngine
 
 ROOT = Path(__file__).resolve().parent.parent
+HANDED_BASE = "BMAD_TEST_BASE"  # tag, identity and archive of a base that was built elsewhere
 LOCAL_BASE = "bmad/base:local"  # scripts/local-base.sh
 PUBLIC_BASE = "python:3.11-slim-bookworm"
 
@@ -40,8 +45,8 @@ ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]
 """
 
 
-class LightDockerEngine(DockerEngine):
-    """The docker engine, but folders are built on the small base in place of Dockerfile.gpu's."""
+class _Light(DockerEngine):
+    """Folders are built on the small base in place of Dockerfile.gpu's."""
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         base = light_base(self.client)
@@ -54,8 +59,51 @@ class LightDockerEngine(DockerEngine):
         return light_base(self.client)
 
 
-def light_base(client: docker.APIClient) -> build.Base:
-    """The small base image, built where it is not there yet."""
+class LightDockerEngine(_Light):
+    """The docker engine, on the small base."""
+
+
+class LightPodmanEngine(_Light, PodmanEngine):
+    """The podman engine, on the small base."""
+
+
+class LightApptainerEngine(ApptainerEngine):
+    """The apptainer engine, on the small base that was handed over."""
+
+    @property
+    def _base(self) -> Base:
+        tag, identity, _ = os.environ[HANDED_BASE].split(" ", 2)
+        return Base(tag, identity)
+
+    @property
+    def _base_archive(self) -> Path:
+        return Path(os.environ[HANDED_BASE].split(" ", 2)[2])
+
+
+LIGHT_ENGINES: dict[str, type[Engine]] = {
+    "docker": LightDockerEngine,
+    "podman": LightPodmanEngine,
+    "apptainer": LightApptainerEngine,
+}
+
+
+def on_engines(fixture: str, *names: str) -> pytest.MarkDecorator:
+    """Run a test once on each engine: all but Docker in the root of `tests/hpc_root.py`.
+
+    Args:
+        fixture: one that takes an engine's name as its parameter.
+        names: of engines.
+    """
+    params = [
+        pytest.param(name, marks=() if name == "docker" else pytest.mark.hpc) for name in names
+    ]
+    return pytest.mark.parametrize(fixture, params, indirect=True, scope="session")
+
+
+def light_base(client: docker.APIClient) -> Base:
+    """The small base image, built where it is not there yet, or loaded where it was handed over."""
+    if handed := os.environ.get(HANDED_BASE):
+        return _loaded_base(client, handed)
     contract = sorted((ROOT / "harness/contract").glob("*.py"))
     files = {
         path.relative_to(ROOT).as_posix(): path
@@ -69,7 +117,7 @@ def light_base(client: docker.APIClient) -> build.Base:
     }
     context = build.build_context(files, contents)
     digest = hashlib.sha256(context).hexdigest()
-    base = build.Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
+    base = Base(f"bmad/test-base:{digest[:12]}", f"test-base:{digest}")
     if build.find_built(client, base.tag, base.identity) is None:
         image, tail = build.build_image(
             client,
@@ -81,6 +129,24 @@ def light_base(client: docker.APIClient) -> build.Base:
         )
         assert image is not None, f"the test base cannot be built:\n{tail}"
     return base
+
+
+def save_light_base(client: docker.APIClient, archive: Path) -> str:
+    """Write the small base as an archive; what `HANDED_BASE` says to whoever is to load it."""
+    base = light_base(client)
+    with archive.open("wb") as file:
+        file.writelines(client.get_image(base.tag))
+    return f"{base.tag} {base.identity} {archive}"
+
+
+def _loaded_base(client: docker.APIClient, handed: str) -> Base:
+    tag, identity, archive = handed.split(" ", 2)
+    if build.find_built(client, tag, identity) is None:
+        with Path(archive).open("rb") as file:
+            (loaded,) = (event["stream"] for event in client.load_image(file) if "stream" in event)
+        # Podman calls what no registry gave `localhost/…`, and what it is asked for `docker.io/…`.
+        client.tag(loaded.partition(":")[2].strip(), *tag.split(":"))
+    return Base(tag, identity)
 
 
 def authors_base(client: docker.APIClient) -> str:

@@ -280,9 +280,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where it runs")
     group.add_argument(
         "--engine",
-        choices=("auto", "docker", "process"),
+        choices=("auto", "docker", "podman", "apptainer", "process"),
         default="auto",
-        help="docker isolates the entry; process does not (default: docker where it answers)",
+        help="docker, podman and apptainer isolate the entry; process does not (default: the first that"
+        " answers)",
     )
     group.add_argument("--device", default="cpu", help="cpu or cuda:<index or UUID> (default: cpu)")
     group.add_argument(

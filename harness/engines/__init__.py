@@ -15,16 +15,18 @@ from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
 _PARTS = frozenset({
-    "base", "canary", "energy", "environment", "gpu", "measuring", "memory_events", "powercap", "probe",
-    "pump", "supervisor",
+    "base", "canary", "energy", "environment", "full_folders", "gpu", "measuring", "memory_events",
+    "oci", "powercap", "probe", "pump", "supervised", "supervisor",
 })  # fmt: skip
+_FIRST = ("docker", "podman", "apptainer")  # what holds most, first
 _LAST = "process"  # not isolated: taken by itself only where nothing else answers
 
 
 def engine_names() -> tuple[str, ...]:
     """All engines that can be asked for by name, the isolated ones first."""
     found = {module.name for module in pkgutil.iter_modules(__path__)} - _PARTS
-    return tuple(sorted(found, key=lambda name: (name == _LAST, name != "docker", name)))
+    order = {name: place for place, name in enumerate(_FIRST)}
+    return tuple(sorted(found, key=lambda name: (name == _LAST, order.get(name, len(order)), name)))
 
 
 def make_engine(name: str) -> Engine:

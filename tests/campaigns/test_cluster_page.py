@@ -68,6 +68,7 @@ def test_every_call_of_ray_has_options_that_ray_has(options_of_ray) -> None:
 
 def test_every_call_of_the_campaign_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     text = re.sub(r"\\\n\s*", "", PAGE).replace("$CAMPAIGN", "table2").replace("$DEVICE", "cuda")
+    text = text.replace("$ENGINE", "apptainer")
     calls = re.findall(r"python -m harness\.campaign ([^\n`]*)", text)
     assert len(calls) == 5
     for call in calls:
@@ -113,10 +114,38 @@ def test_the_manifest_holds_together(manifest, options_of_ray) -> None:
     assert done.returncode == 0
 
 
+def run_array(folder: Path, entries: str, engine: str, number: int) -> str:
+    """Run a job of the page's array as Slurm would; what it prints."""
+    script, _ = blocks("bash")
+    told = {
+        "SLURM_ARRAY_TASK_ID": str(number), "SLURM_CPUS_PER_TASK": "1", "ENTRIES": entries,
+        "ENGINE": engine, "DEVICE": "cpu", "SEEDS": "0", "CHECKOUT": str(REPOSITORY),
+        "RESULTS": str(folder / "results"), "BMAD_DATA": str(folder / "data"),
+        "OPTIONS": "--benchmark demo",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=os.environ | told,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_job_of_the_array_evaluates_its_own_entry_once(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    entries = "tests/sample_entries/score_only tests/sample_entries/honest"
+    run_array(tmp_path, entries, "process", 1)
+    (record,) = Store(tmp_path / "results").records()
+    assert record.entry.name == "honest"
+    run_array(tmp_path, entries, "process", 1)  # requeued: it is finished already
+    (again,) = Store(tmp_path / "results").records()
+    assert again == record
+
+
 def test_the_slurm_script_starts_a_cluster_runs_the_campaign_and_ends_the_cluster(
     tmp_path: Path,
 ) -> None:
-    (script,) = blocks("bash")
+    _, script = blocks("bash")
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "srun").write_text(SRUN)
@@ -131,7 +160,8 @@ def test_the_slurm_script_starts_a_cluster_runs_the_campaign_and_ends_the_cluste
         "CHECKOUT": str(REPOSITORY), "RESULTS": str(results), "BMAD_DATA": str(tmp_path / "data"),
         "BMAD_CACHE": str(tmp_path / "cache"),
         "CAMPAIGN": "--entries tests/sample_entries/honest --benchmark demo --seed 0 1"
-        " --engine process --no-site",
+        " --no-site",
+        "ENGINE": "process",
     }  # fmt: skip
     try:
         done = subprocess.run(

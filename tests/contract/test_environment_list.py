@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.engines.base import Launch, Program
 from harness.engines.docker.options import Place, container_settings
-from harness.engines.docker.vetting import WEIGHT_CACHES
 from harness.engines.environment import entry_environment
+from harness.engines.oci.vetting import WEIGHT_CACHES
 from harness.engines.process import ProcessEngine
 
 PAGE = Path(__file__).resolve().parents[2] / "harness/contract/README.md"

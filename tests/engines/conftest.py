@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.engines.base import Launch, Limits, Program
+from harness.engines.docker import DockerEngine
 from harness.engines.docker.container import ContainerRunning
 from tests import engine_images
-from tests.engine_images import LightDockerEngine
+from tests.engine_images import LIGHT_ENGINES
 
 SCRIPT_DOCKERFILE = """ARG BASE
 FROM ${BASE}
@@ -20,12 +21,13 @@ ENTRYPOINT ["python", "/weights/main.py"]
 
 
 @pytest.fixture(scope="session")
-def engine() -> LightDockerEngine:
-    return LightDockerEngine()
+def engine(request: pytest.FixtureRequest) -> DockerEngine:
+    """Docker's, or the one that a test asks for (`on_engines`)."""
+    return LIGHT_ENGINES[getattr(request, "param", "docker")]()
 
 
 @pytest.fixture(scope="session")
-def script_program(engine: LightDockerEngine, tmp_path_factory) -> Program:
+def script_program(engine: DockerEngine, tmp_path_factory) -> Program:
     """An image that runs the script which a test mounts as /weights/main.py."""
     folder = tmp_path_factory.mktemp("script")
     (folder / "Dockerfile").write_text(SCRIPT_DOCKERFILE)
@@ -33,7 +35,7 @@ def script_program(engine: LightDockerEngine, tmp_path_factory) -> Program:
 
 
 @pytest.fixture(scope="session")
-def python_base(engine: LightDockerEngine) -> str:
+def python_base(engine: DockerEngine) -> str:
     return engine_images.python_base(engine.client)
 
 
@@ -42,7 +44,7 @@ StartScript = Callable[..., ContainerRunning]
 
 @pytest.fixture
 def start_script(
-    engine: LightDockerEngine, script_program: Program, tmp_path: Path
+    engine: DockerEngine, script_program: Program, tmp_path: Path
 ) -> Iterator[StartScript]:
     """Start a script in a container: `start_script(code, verb="train", limits=..., model=...)`."""
     started: list[ContainerRunning] = []

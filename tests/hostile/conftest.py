@@ -9,6 +9,7 @@ thread left, and does an honest entry still run?
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import threading
@@ -24,9 +25,12 @@ import harness.engines
 from harness import evaluate
 from harness.benchmarks import Pack, demo_pack, open_pack
 from harness.common.owner import owner_mark
+from harness.engines.base import Engine
+from harness.engines.docker import DockerEngine
 from harness.records.record import Record
 from harness.records.store import Store
-from tests.engine_images import LightDockerEngine
+from tests import hpc_root
+from tests.engine_images import LIGHT_ENGINES, LightDockerEngine, on_engines
 
 HOSTILE = Path(__file__).parent
 ENTRIES = HOSTILE.parent / "sample_entries"
@@ -57,9 +61,23 @@ class Run:
         return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
+# What concerns an engine is tried on each: `@on_all` before a test that attacks; `@on_others` where
+# a test of Docker alone asserts more.
+OTHERS = ("podman", "apptainer")
+on_all = on_engines("attacked", "docker", *OTHERS)
+on_containers = on_engines("attacked", "docker", "podman")
+on_others = on_engines("attacked", *OTHERS)
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> LightDockerEngine:
     return LightDockerEngine()
+
+
+@pytest.fixture(scope="session")
+def attacked(request: pytest.FixtureRequest) -> Engine:
+    """The engine that an entry attacks: Docker, or what the test is parametrised with."""
+    return LIGHT_ENGINES[getattr(request, "param", "docker")]()
 
 
 @pytest.fixture(scope="session")
@@ -105,12 +123,12 @@ Attack = Callable[..., Run]
 
 @pytest.fixture
 def attack(
-    docker_engine: LightDockerEngine, cache: Path, open_small: Pack, tmp_path: Path,
+    attacked: Engine, cache: Path, open_small: Pack, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Attack]:  # fmt: skip
     """Evaluate a hostile entry in a container: `attack(name, pack=…, options=[…], **limits)`."""
     monkeypatch.setenv("BMAD_CACHE", str(cache))
-    monkeypatch.setattr(harness.engines, "choose_engine", lambda wanted: docker_engine)
+    monkeypatch.setattr(harness.engines, "choose_engine", lambda wanted: attacked)
 
     def call(
         entry: str | Path, *options: str, pack: Pack | None = None, results: str = "results",
@@ -138,7 +156,7 @@ def attack(
         return Run(record, code, out + err, tmp_path / results)
 
     yield call
-    the_host_is_healthy(docker_engine, cache)
+    the_host_is_healthy(attacked, cache)
 
 
 def option_of(options: tuple[str, ...], name: str, default: str) -> str:
@@ -153,10 +171,11 @@ def keep_every_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunPlace, "__init__", partialmethod(made, keep_log=True))
 
 
-def the_host_is_healthy(engine: LightDockerEngine, cache: Path) -> None:
+def the_host_is_healthy(engine: Engine, cache: Path) -> None:
     """Nothing of ours is left: no container, no process of one, no work folder, no thread."""
-    ours = {"label": f"bmad.owner={owner_mark()}"}
-    assert engine.client.containers(all=True, filters=ours) == []
+    if isinstance(engine, DockerEngine):
+        ours = {"label": f"bmad.owner={owner_mark()}"}
+        assert engine.client.containers(all=True, filters=ours) == []
     work = cache / "work"
     assert not work.exists() or list(work.iterdir()) == []
     names = [thread.name for thread in threading.enumerate()]
@@ -167,8 +186,12 @@ def the_host_is_healthy(engine: LightDockerEngine, cache: Path) -> None:
         time.sleep(0.2)
 
 
-def orphans(engine: LightDockerEngine) -> list[str]:
+def orphans(engine: Engine) -> list[str]:
     """Processes in the control group of a container that the engine does not know any more."""
+    if (
+        hpc_root.IS_INSIDE
+    ):  # without control groups; but there, whatever is in another namespace is one
+        return in_another_namespace()
     found = {}
     for path in Path("/proc").glob("[0-9]*/cgroup"):
         try:
@@ -179,3 +202,14 @@ def orphans(engine: LightDockerEngine) -> list[str]:
             found[path.parent.name] = match.group(1)
     known = {container["Id"] for container in engine.client.containers(all=True)}
     return [process for process, container in found.items() if container not in known]
+
+
+def in_another_namespace() -> list[str]:
+    """Processes with other numbers of their own than ours."""
+    ours = Path("/proc/self/ns/pid").readlink()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/ns/pid"):
+        with contextlib.suppress(OSError):
+            if path.readlink() != ours:
+                found.append(path.parent.parent.name)
+    return found

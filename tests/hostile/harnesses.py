@@ -33,14 +33,14 @@ from harness.records import store
 from harness.running import run
 from harness.session import conversation, scoring
 from harness.benchmarks import demo_pack, open_pack
-from harness.engines import docker, process
+from harness.engines import docker, podman, process
 from harness.metrics import scorer, evidence, pixels
 from harness.metrics.kernels import exact, regions
-from tests.engine_images import LightDockerEngine
+from tests.engine_images import LIGHT_ENGINES
 
 choose = harness.engines.choose_engine
 harness.engines.choose_engine = (
-    lambda wanted: LightDockerEngine() if wanted == "docker" else choose(wanted)
+    lambda wanted: LIGHT_ENGINES[wanted]() if wanted in LIGHT_ENGINES else choose(wanted)
 )
 for line in sys.stdin:
     child = os.fork()

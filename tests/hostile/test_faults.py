@@ -27,7 +27,7 @@ from harness.common.statuses import Status
 from harness.console import cli
 from harness.engines.process import HOME_PREFIX
 from harness.records.store import Store
-from tests.engine_images import LightDockerEngine
+from tests.engine_images import LIGHT_ENGINES, LightDockerEngine
 from tests.hostile.conftest import ENTRIES
 from tests.hostile.harnesses import Nursery
 from tests.own_engine import OwnEngine, one_of_its_own
@@ -117,6 +117,8 @@ KILLS = [
     pytest.param("process", "trainer", 8, id="8 while it trains"),
     pytest.param("process", "trainer", 90, marks=pytest.mark.slow, id="90 in a process entry"),
     pytest.param("docker", "honest", 2, marks=pytest.mark.engine, id="2 in a container"),
+    pytest.param("podman", "honest", 2, marks=pytest.mark.hpc, id="2 in a container of Podman"),
+    pytest.param("apptainer", "honest", 2, marks=pytest.mark.hpc, id="2 in Apptainer's"),
     pytest.param(
         "docker", "trainer", 10, marks=[pytest.mark.engine, pytest.mark.slow], id="10 in a container"
     ),
@@ -137,10 +139,10 @@ def test_24_a_harness_that_is_killed_at_random_moments_loses_and_doubles_nothing
     while entries_running(ENTRIES / entry) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert entries_running(ENTRIES / entry) == []
-    if engine == "docker":
+    if engine in ("docker", "podman"):
         owners = [
             container["Labels"].get("bmad.owner", "")
-            for container in LightDockerEngine().client.containers(
+            for container in LIGHT_ENGINES[engine]().client.containers(
                 all=True, filters={"label": f"bmad.entry={entry}"}
             )
         ]

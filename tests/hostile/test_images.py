@@ -17,7 +17,7 @@ from harness.common.errors import EntryInvalid, StoreConflict
 from harness.common.statuses import RunEnded, Status
 from harness.console import cli
 from harness.engines.base import Launch, Limits
-from harness.engines.docker.build import DEFAULT_DOCKERFILE
+from harness.engines.oci.baselines_base import DEFAULT_DOCKERFILE
 from harness.entries.identity import folder_identity
 from tests.hostile.conftest import ENTRIES
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.entries.identity import tree_hash
+from tests.hostile.conftest import on_all, on_containers
 
 pytestmark = pytest.mark.engine
 
@@ -18,6 +19,14 @@ MOUNTS = {
     "/etc/hosts": "ro", "/etc/hostname": "ro", "/etc/resolv.conf": "ro", "/usr/sbin/docker-init": "ro",
     "/sbin/docker-init": "ro",
 }  # fmt: skip
+# Podman says where its settings and its init are; and it covers what it has no device for.
+MOUNTS_OF_PODMAN = {
+    "/run": "ro", "/run/.containerenv": "ro", "/run/podman-init": "ro", "/var/tmp": "ro",
+    **dict.fromkeys(
+        ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom"), "rw"
+    ),
+}  # fmt: skip
+INITS = {"docker-init", "tini", "catatonit", "podman-init"}
 # Covered by the engine, so that the kernel's own tables cannot be read or written; the folder of
 # control groups is root's (attack 16 tries to write there).
 MASKED = ("/proc/", "/sys/firmware", "/sys/fs/cgroup", "/sys/devices/virtual/powercap")
@@ -40,7 +49,8 @@ def told(log: str, word: str) -> list[dict]:
     return [json.loads(line[len(word) + 1 :]) for line in log.splitlines() if line.startswith(word)]
 
 
-def test_1_no_way_leads_out_and_the_run_still_counts(attack) -> None:
+@on_all
+def test_1_no_way_leads_out_and_the_run_still_counts(attacked, attack) -> None:
     run = attack("network")
     assert run.record.is_ok
     assert len(run.record.metrics) > 5
@@ -49,8 +59,9 @@ def test_1_no_way_leads_out_and_the_run_still_counts(attack) -> None:
     assert "done" not in tried.values(), tried
 
 
+@on_containers
 def test_15_an_entry_sees_what_is_on_the_list_and_nothing_of_others(
-    attack, open_small, cache, monkeypatch
+    attacked, attack, open_small, cache, monkeypatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_HOST", "x")
     other = cache / "work" / "of-another-run"
@@ -62,22 +73,28 @@ def test_15_an_entry_sees_what_is_on_the_list_and_nothing_of_others(
     assert len(seen) == 2
     for found in seen:
         mounts = {k: v for k, v in found["mounts"].items() if not k.startswith(MASKED)}
-        assert mounts.items() <= MOUNTS.items(), mounts.items() - MOUNTS.items()
-        assert set(found["environment"]) <= ENVIRONMENT
-        assert set(found["processes"]) <= {"docker-init", "tini", "catatonit", "python", "python3"}
+        allowed = MOUNTS | MOUNTS_OF_PODMAN if attacked.name == "podman" else MOUNTS
+        assert mounts.items() <= allowed.items(), mounts.items() - allowed.items()
+        own = {"container"} if attacked.name == "podman" else set()
+        assert set(found["environment"]) <= ENVIRONMENT | own
+        assert set(found["processes"]) <= INITS | {"python", "python3"}
         assert len(found["processes"]) == 2
         assert set(found["devices"]) <= DEVICES
         assert found["left behind"] == found["model"] == found["data"] == []
         assert found["hostname"] == "entry"
         assert found["interfaces"] == ["lo"]
         user, group, groups = found["identity"]
-        assert 0 not in (user, group, *groups)
+        if (
+            attacked.name == "docker"
+        ):  # a rootless Podman's root is the caller, without a capability
+            assert 0 not in (user, group, *groups)
         assert str(open_small.root) not in json.dumps(found)
     assert not other.exists()
 
 
+@on_all
 def test_16_nothing_but_the_model_folder_in_training_can_be_changed(
-    attack, cache, tmp_path: Path
+    attacked, attack, cache, tmp_path: Path
 ) -> None:
     weights = tmp_path / "weights"
     weights.mkdir()

@@ -9,6 +9,7 @@ import pytest
 
 from harness.common.statuses import Cause, Status
 from harness.records.parts import Mark
+from tests.hostile.conftest import on_others
 
 pytestmark = pytest.mark.engine
 
@@ -113,6 +114,39 @@ def test_12_what_never_ends_is_ended_by_the_hosts_clock(attack, name) -> None:
     assert run.record.outcome.status is wanted, run.record.outcome
     assert time.monotonic() - began < 60
     assert attack("honest").record.is_ok
+
+
+@on_others
+@pytest.mark.parametrize("name", ["ignores_term", "stops_itself"])
+def test_12_no_engine_keeps_what_does_not_want_to_end(attacked, attack, name) -> None:
+    run = attack(name, image_seconds=1)
+    assert run.record.outcome.status is Status.IMAGE_TIMEOUT, run.record.outcome
+
+
+@on_others
+@pytest.mark.parametrize("where", ["/tmp", "/dev/shm"])
+def test_11_no_engine_gives_more_room_than_it_was_asked_for(attacked, attack, where) -> None:
+    run = attack("fills", "--set", f"where={where}", tmp_mib=4, shm_mib=4)
+    causes = {"/tmp": Cause.TMP_FULL, "/dev/shm": Cause.SHM_FULL}
+    assert run.record.outcome.status is Status.CRASHED, run.record.outcome
+    assert run.record.outcome.cause is causes[where]
+
+
+@on_others
+@pytest.mark.parametrize(
+    ("name", "bound", "limits", "status"),
+    [
+        ("fork_bomb", "pids", {"image_seconds": 2, "pids": 40}, Status.IMAGE_TIMEOUT),
+        ("memory_hog", "memory", {"memory_mib": 128}, Status.OUT_OF_MEMORY),
+    ],
+)
+def test_11_what_an_engine_bounds_ends_in_itself_and_what_it_does_not_is_recorded(
+    attacked, attack, name, bound, limits, status
+) -> None:
+    measured = attack("honest", results="before", **limits).record.machine.measured
+    if bound in measured.unbounded:
+        pytest.skip(f"this {attacked.name} bounds no {bound} here, and the record says so")
+    assert attack(name, **limits).record.outcome.status is status
 
 
 def test_18_work_between_the_images_is_in_the_total_and_in_the_next_latency(

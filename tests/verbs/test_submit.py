@@ -19,7 +19,7 @@ from docker.errors import DockerException
 from harness import evaluate, submit
 from harness.benchmarks import demo_pack
 from harness.common.errors import EntryFailed, EntryInvalid, UsageError
-from harness.engines.docker import images
+from harness.engines.oci import archive
 from harness.entries.opening import open_entry
 from harness.entries.program import prepare_program
 from harness.entries.submissions import find_archive
@@ -439,7 +439,7 @@ def test_an_archive_that_is_a_bomb_or_leads_out_is_refused_before_it_is_loaded(
     submit_to: Submit, engine: LightDockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack 21: sizes and members are looked at first, and nothing is unpacked by path."""
-    monkeypatch.setattr(images, "MAX_UNPACKED_BYTES", 2_000_000)
+    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 2_000_000)
     before = {image["Id"] for image in engine.client.images(all=True)}
     for make, reason in (
         (gzip_bomb, "unpacks to more than"),

@@ -20,18 +20,16 @@ containers have no network of their own).
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import logging
 import os
 import re
 import tarfile
 import tempfile
-import tomllib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,36 +43,23 @@ from harness.common.source_files import SHARED_SOURCES, source_files
 from harness.engines.base import Program, image_identity
 from harness.engines.docker.container import ENGINE_FAULTS, engine_lost
 from harness.engines.docker.images import OWN_NAMESPACE, program_of
+from harness.engines.oci.baselines_base import (
+    BASE_NAME,
+    DEFAULT_DOCKERFILE,
+    Base,
+    base_arguments,
+    baselines_base,
+    build_authorities,
+    shared_files,
+)
 
-BASE_NAME = f"{OWN_NAMESPACE}baselines-base"
 IDENTITY_LABEL = "bmad.identity"
-DEFAULT_DOCKERFILE = """\
-ARG BASE
-FROM ${BASE}
-COPY . /entry
-ENTRYPOINT ["python", "-m", "harness.contract", "/entry"]
-"""
 MAX_CONTEXT_BYTES = 256 * 1024**2
 SILENCE_SECONDS = 3600.0  # one step of a build may take so long without a word
 LAST_LINES = 25
 _PLAIN, _RUNNABLE = 0o644, 0o755
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 logger = logging.getLogger("harness.engines")
-
-
-@dataclass(frozen=True)
-class Base:
-    """The image that a folder's image stands on."""
-
-    tag: str
-    """Its local tag, the folder's build argument BASE."""
-    identity: str
-    """Content hash of everything that is in it; also its label."""
-
-    @property
-    def built_on(self) -> str:
-        """Hash of all beside its folder that decides what a folder's image holds."""
-        return "sha256:" + _sha256(f"{self.identity}\n{DEFAULT_DOCKERFILE}".encode())
 
 
 def build_folder(
@@ -170,7 +155,7 @@ def _ensure_base(client: docker.APIClient, base: Base) -> Base:
         _base_context(),
         tag=base.tag,
         identity=base.identity,
-        arguments=_base_arguments(),
+        arguments=base_arguments(),
         dockerfile="Dockerfile.gpu",
     )
     if image is None:
@@ -183,34 +168,10 @@ def _ensure_base(client: docker.APIClient, base: Base) -> Base:
     return base
 
 
-def _base_arguments() -> dict[str, str]:
-    """Build arguments of Dockerfile.gpu that the environment sets."""
-    names = {"BASE_IMAGE": "BMAD_BASE_IMAGE", "TORCH_BACKEND": "BMAD_TORCH_BACKEND"}
-    return {argument: os.environ[name] for argument, name in names.items() if os.environ.get(name)}
-
-
-def baselines_base() -> Base:
-    """What the base image of all baselines is called, by everything that decides what is in it."""
-    digest = hashlib.sha256()
-    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    wanted = packages["optional-dependencies"]["baselines"]
-    digest.update(repr((sorted(_base_arguments().items()), wanted)).encode())
-    for path in _files([REPOSITORY / name for name in SHARED_SOURCES]):
-        content = _sha256(path.read_bytes())
-        digest.update(f"{path.relative_to(REPOSITORY).as_posix()}\0{content}\n".encode())
-    identity = digest.hexdigest()
-    return Base(f"{BASE_NAME}:{identity[:12]}", f"base:sha256:{identity}")
-
-
 def _base_context() -> bytes:
     names = ("pyproject.toml", *SHARED_SOURCES)
-    files = {
-        path.relative_to(REPOSITORY).as_posix(): path
-        for path in _files([REPOSITORY / name for name in names])
-    }
-    bundle = os.environ.get("BMAD_BUILD_CA") or os.environ.get("SSL_CERT_FILE") or ""
-    content = Path(bundle).read_bytes() if bundle and Path(bundle).is_file() else b""
-    return build_context(files, {"build-ca.pem": content})
+    files = {path.relative_to(REPOSITORY).as_posix(): path for path in shared_files(names)}
+    return build_context(files, {"build-ca.pem": build_authorities()})
 
 
 def _folder_context(folder: Path) -> bytes:
@@ -225,12 +186,6 @@ def _folder_context(folder: Path) -> bytes:
     contents = {} if is_own else {"Dockerfile": DEFAULT_DOCKERFILE.encode()}
     # A file's mode is no part of the folder's identity, so it is the same for all.
     return build_context(files, contents, mode=_RUNNABLE)
-
-
-def _files(roots: list[Path]) -> Iterator[Path]:
-    """Files at and below these paths, each folder's sorted."""
-    for root in roots:
-        yield from source_files(root)
 
 
 def build_context(
@@ -355,7 +310,3 @@ def _names(image: Mapping[str, Any]) -> list[str]:
     digests = [name for name in image["RepoDigests"] or [] if name != "<none>@<none>"]
     ours = [tag for tag in tags if tag.removeprefix("localhost/").startswith(OWN_NAMESPACE)]
     return ours if tags or digests else [image["Id"]]
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -13,12 +13,13 @@ Traps, all seen on a real engine:
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ from docker.errors import DockerException, NotFound
 
 from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.base import DeadlinePassed, EngineFacts, Exit, Launch
-from harness.engines.docker.gauges import SAMPLE_SECONDS, FolderGauge, MemoryGauge
+from harness.engines.docker.gauges import SAMPLE_SECONDS, MemoryGauge
 from harness.engines.docker.options import PATHS
+from harness.engines.docker.own_processes import names_container, pid_namespace, tasks_of
+from harness.engines.full_folders import FolderGauge
+from harness.engines.memory_events import OwnMemory
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
 
 REMOVE_SECONDS = 30.0  # from the KILL to the engine's word that the container is gone
@@ -97,7 +101,15 @@ def start_container(
         stream = client.attach_socket(
             name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
         )
-        running = ContainerRunning(client, name, stream, launch, on_end, container=container)
+        running = ContainerRunning(
+            client,
+            name,
+            stream,
+            launch,
+            on_end,
+            container=container,
+            has_memory_limit=settings["HostConfig"]["Memory"] > 0,
+        )
         client.start(name)
         running.watch()
     except BaseException:  # Ctrl-C too
@@ -140,6 +152,7 @@ class ContainerRunning(PumpedRunning):
     Args:
         client, name, launch, on_end: as for `start_container`.
         container: the container's id.
+        has_memory_limit: whether the engine was asked to hold it to one.
         stream: what the SDK's `attach_socket` gave; it owns the connection.
     """
 
@@ -152,6 +165,7 @@ class ContainerRunning(PumpedRunning):
         on_end: Callable[[], None],
         *,
         container: str,
+        has_memory_limit: bool,
     ) -> None:
         paths = {name: PATHS[name] for name in launch.folders()}
         self._client = client
@@ -164,6 +178,8 @@ class ContainerRunning(PumpedRunning):
         self._on_end = on_end
         self._gauge: MemoryGauge | None = None
         self._process: int | None = None
+        self._pids: int | None = None  # its pid namespace
+        self._memory = None if has_memory_limit else OwnMemory()
         self._folders: FolderGauge | None = None
         self._was_killed_for_memory = False
         self._exit: Exit | None = None
@@ -176,11 +192,20 @@ class ContainerRunning(PumpedRunning):
         """Find the container's gauges; it is running now."""
         process = self._state()["Pid"]
         if process:
-            gauge = MemoryGauge(process, self._container)
-            if gauge.is_its_own:
+            self._gauge = MemoryGauge(process, self._container)
+            if self._gauge.is_its_own or names_container(process, self._container):
                 self._process = process
+                self._pids = pid_namespace(process)
                 self._folders = FolderGauge(process)
-            self._gauge = gauge
+
+    def keep_to(self, cpus: Collection[int]) -> None:
+        """Hold the processes that run by now, and what they start, to these CPUs.
+
+        For an engine that cannot: at the start, when there are one or two of them.
+        """
+        for task in tasks_of(self._pids) if self._pids else ():
+            with contextlib.suppress(OSError):  # it has ended, or is another user's
+                os.sched_setaffinity(task, cpus)
 
     def _look(self, *, is_due: bool = False) -> None:
         """Read the gauges, the folders' too where it is time."""
@@ -260,6 +285,8 @@ class ContainerRunning(PumpedRunning):
                 self._was_killed_for_memory |= bool(self._state()["OOMKilled"])
             except ENGINE_FAULTS as error:
                 raise engine_lost(error) from error
+        if self._memory is not None:
+            return self._facts_without_limit(self._memory)
         events = self._gauge.events if self._gauge is not None else None
         return EngineFacts(
             memory_kills=max(events.kills if events else 0, int(self._was_killed_for_memory)),
@@ -267,6 +294,16 @@ class ContainerRunning(PumpedRunning):
             met_memory_limit=events.limit_hits > 0 if events and events.kills else None,
             full_folders=self._folders.full if self._folders else (),
             exit_code=self._exit.code if self._exit else None,
+        )
+
+    def _facts_without_limit(self, memory: OwnMemory) -> EngineFacts:
+        """As of a process: only the job that the harness runs in, or the machine, can have killed."""
+        code = self._exit.code if self._exit else None
+        return EngineFacts(
+            memory_kills=memory.kills(is_killed=code == -signal.SIGKILL),
+            has_memory_limit=False,
+            full_folders=self._folders.full if self._folders else (),
+            exit_code=code,
         )
 
     def stop(self) -> Exit:
@@ -318,14 +355,14 @@ class ContainerRunning(PumpedRunning):
 
     @property
     def main_process(self) -> int | None:
-        """Only while its group, which is named after the container, says that the number is its."""
+        """Only while its group, or its mounts, say that the number is the container's."""
         return None if self._is_ended or self._exit is not None else self._process
 
     def owns(self, process: int) -> bool:
-        try:  # the name of its control group holds the container's id, under both versions
-            return self._container.encode() in Path(f"/proc/{process}/cgroup").read_bytes()
-        except OSError:
-            return False
+        with contextlib.suppress(OSError):  # under both versions, its group's name holds the id
+            if self._container.encode() in Path(f"/proc/{process}/cgroup").read_bytes():
+                return True
+        return self._pids is not None and pid_namespace(process) == self._pids
 
 
 def _signed(exit_code: int) -> int:

@@ -1,9 +1,8 @@
 """Which container engine answers, and how an entry is started there and swept up after.
 
 Traps:
-- The engine must be on this machine: folders are mounted by path. So its API is asked on a
-  local socket only.
-- Podman's socket is served too, for runs on the CPU; its word on memory kills is weaker.
+- Podman answers on Docker's own socket where a distribution says so: it has an engine of its own
+  (`harness/engines/podman`), which knows what it does otherwise, and is refused here.
 - A rootless engine maps its root to the caller, and every other user id to one that may not
   write the caller's folders: there the program runs as that root, which is the caller.
 """
@@ -15,7 +14,6 @@ import logging
 import os
 import re
 import secrets
-import socket
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import docker
 from docker.errors import APIError, ImageNotFound
 
 from harness.common.errors import DeviceUnavailable, EngineUnavailable, EnvironmentFault
@@ -36,7 +33,8 @@ from harness.engines.base import (
     image_identity,
     judged_from_outside,
 )
-from harness.engines.docker import build, images, runc, vetting
+from harness.engines.docker import build, images, runc
+from harness.engines.docker.connecting import Client, candidate_sockets, connect
 from harness.engines.docker.container import (
     ENGINE_FAULTS,
     ContainerRunning,
@@ -49,11 +47,11 @@ from harness.engines.docker.loaded import LoadedImages, remove_loaded_images
 from harness.engines.docker.options import Place, container_settings, reasons
 from harness.engines.environment import give_cpus, take_cpus, usable_cpus
 from harness.engines.gpu import nvidia
+from harness.engines.oci import vetting
+from harness.engines.oci.baselines_base import Base, baselines_base
 from harness.engines.probe import Seen
 from harness.records.isolation import IsolationLevel, MeasuredIsolation
 
-API_SECONDS = 60.0  # an engine call that says nothing for so long has failed
-_ASK_SECONDS = 10.0  # does it answer at all?
 OWNER_LABEL = "bmad.owner"
 NOBODY = 65534  # who runs an entry when the harness is root
 _NO_GPU = re.compile(
@@ -69,80 +67,28 @@ _NO_FOLDER = re.compile(
 logger = logging.getLogger("harness.engines")
 
 
-def candidate_sockets() -> list[str]:
-    """Where an engine may answer, the most explicit first."""
-    if given := os.environ.get("DOCKER_HOST"):
-        return [given]
-    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    places = (
-        "/var/run/docker.sock",
-        f"{runtime}/docker.sock",
-        str(Path.home() / ".docker/run/docker.sock"),
-        f"{runtime}/podman/podman.sock",
-        "/run/podman/podman.sock",
-    )
-    return [f"unix://{place}" for place in places if Path(place).exists()]
-
-
-def connect() -> docker.APIClient:
-    """A client of the first engine that answers.
-
-    Raises:
-        EngineUnavailable: none does; the message says what each one said.
-    """
-    said = []
-    for address in candidate_sockets():
-        try:
-            _knock(address)
-            client = docker.APIClient(base_url=address, version="auto", timeout=_ASK_SECONDS)
-        except OSError as error:
-            said.append(f"{address}: {error.strerror or error}")
-        except ENGINE_FAULTS as error:
-            said.append(f"{address}: {error}")
-        else:
-            client.timeout = API_SECONDS
-            return client
-    raise EngineUnavailable(
-        "no container engine answers: " + ("; ".join(said) or "none is installed"),
-        where="DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "",
-        fix="install and start Docker (systemctl start docker) and join its group "
-        "(usermod -aG docker $USER), or use --engine process for your own code",
-    )
-
-
-def _knock(address: str) -> None:
-    """Connect once ourselves: the reason is plain, where the SDK wraps it four times.
-
-    Raises:
-        OSError: nobody listens there, or we may not ask.
-    """
-    scheme, _, place = address.partition("://")
-    if scheme == "unix":
-        with socket.socket(socket.AF_UNIX) as knocking:
-            knocking.settimeout(_ASK_SECONDS)
-            knocking.connect(place)
-    elif scheme == "tcp":
-        host, _, port = place.partition(":")
-        if not (port or "2375").isdecimal():
-            raise OSError(f"{port!r} is not a port")
-        socket.create_connection((host, int(port or 2375)), timeout=_ASK_SECONDS).close()
-    else:
-        raise OSError("folders are mounted by path, so it must be a local socket")
-
-
 class DockerEngine(Engine):
     """Starts entries in containers that can do nothing but answer."""
 
     name = "docker"
     _has_told_of_runc = False
     at_most: IsolationLevel = "container"
+    _gpu_command = "nvidia-ctk runtime configure --runtime=docker, then restart Docker"
 
     @cached_property
-    def client(self) -> docker.APIClient:
+    def client(self) -> Client:
         """The engine's API; connected on first use, closed with this object."""
-        client = connect()
+        client = self._connect()
         weakref.finalize(self, client.close)
         return client
+
+    def _connect(self) -> Client:
+        return connect(
+            candidate_sockets(),
+            where="DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "",
+            fix="install and start Docker (systemctl start docker) and join its group "
+            "(usermod -aG docker $USER), or use --engine process for your own code",
+        )
 
     @cached_property
     def _loaded(self) -> LoadedImages:
@@ -158,31 +104,40 @@ class DockerEngine(Engine):
 
     @cached_property
     def _is_podman(self) -> bool:
-        components = self.client.version().get("Components") or []
+        components = self._version.get("Components") or []
         return any("podman" in str(part.get("Name", "")).lower() for part in components)
+
+    @cached_property
+    def _version(self) -> dict[str, Any]:
+        version: dict[str, Any] = self.client.version()
+        return version
 
     def check(self) -> None:
         try:
-            info = self._info
+            info, is_podman = self._info, self._is_podman
         except ENGINE_FAULTS as error:
             raise EngineUnavailable(
                 f"the container engine does not answer: {error}",
                 fix="start it again (systemctl restart docker)",
             ) from error
+        if is_podman:
+            raise EngineUnavailable(
+                "what answers on Docker's socket is Podman",
+                where="DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "",
+                fix="use --engine podman",
+            )
         for field in ("MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota"):
             if info.get(field) is False:
                 logger.warning("the container engine does not enforce %s on this machine", field)
 
     def describe(self) -> str:
-        version = self.client.version()
-        by = "podman " if self._is_podman else ""
-        return f"{self.name} {by}{version['Version']} (API {self.client.api_version})"
+        return f"{self.name} {self._version['Version']} (API {self.client.api_version})"
 
     def prepare_folder(self, folder: Path, name: str, identity: str) -> Program:
         return build.build_folder(self.client, folder, name, identity)
 
     def folder_identity(self, identity: str) -> str:
-        return image_identity(identity, build.baselines_base().built_on)
+        return image_identity(identity, baselines_base().built_on)
 
     def prepare_image(self, reference: str, name: str) -> Program:
         self._check_runc(is_foreign=True)
@@ -204,7 +159,7 @@ class DockerEngine(Engine):
 
     @cached_property
     def _runc(self) -> runc.Runc | None:
-        return runc.runc_of(self.client.version(), self._info.get("DefaultRuntime") or "")
+        return runc.runc_of(self._version, self._info.get("DefaultRuntime") or "")
 
     def _check_runc(self, *, is_foreign: bool) -> None:
         """Refuse a stranger's image where the engine's runc is known to let it out.
@@ -276,9 +231,9 @@ class DockerEngine(Engine):
         """It does: what is started for a stranger's image is the base image (`own_python`)."""
         return True
 
-    def _base(self) -> build.Base:
+    def _base(self) -> Base:
         """What the folders' images stand on."""
-        return build.baselines_base()
+        return baselines_base()
 
     def _own_python(self, program: Program) -> str:
         return build.own_python(self.client, program, self._base())
@@ -310,9 +265,39 @@ class DockerEngine(Engine):
         if entrypoint:
             settings["Entrypoint"] = list(entrypoint)
         try:
-            return start_container(self.client, launch, settings, name, lambda: give_cpus(cpus))
+            running = start_container(self.client, launch, settings, name, lambda: give_cpus(cpus))
         except ENGINE_FAULTS as error:
-            raise _start_failure(error, launch) from error
+            raise self._start_failure(error, launch) from error
+        if "cpus" in place.unbounded:
+            running.keep_to(cpus)
+        return running
+
+    def _start_failure(self, error: Exception, launch: Launch) -> Exception:
+        """What the user is told when the engine would not start the container."""
+        if launch.device != "cpu" and _NO_GPU.search(str(error)):
+            return DeviceUnavailable(
+                f"the container engine has no GPU to give: {_explanation(error)}",
+                where=f"--device {launch.device}",
+                fix=f"install the NVIDIA container toolkit and tell the engine of it "
+                f"({self._gpu_command}), or use --device cpu",
+            )
+        if isinstance(error, APIError) and _NO_FOLDER.search(str(error)):
+            return RunEnded(
+                Status.INVALID_IMAGE,
+                "it holds a file, or a link that leads nowhere, where a folder must be: its WORKDIR,"
+                " /tmp, /model, /weights or /data/train",
+            )
+        if isinstance(error, ImageNotFound):
+            return RunEnded(
+                Status.IMAGE_UNAVAILABLE,
+                f"the image is gone: {_explanation(error)}",
+                cause=Cause.IMAGE_GONE,
+            )
+        if (
+            isinstance(error, APIError) and error.is_client_error()
+        ):  # our call was wrong, not theirs
+            return RunEnded(Status.HOST_ERROR, f"the engine refused: {_explanation(error)}")
+        return engine_lost(error)
 
     def plan(self, launch: Launch) -> str:
         cpus = usable_cpus()[: launch.limits.threads]
@@ -327,7 +312,7 @@ class DockerEngine(Engine):
 
     def _user(self) -> str:
         """`uid:gid` of the program: the caller, or nobody where the caller is root."""
-        if self._has("rootless") or (self._is_podman and os.geteuid() != 0):
+        if self._has("rootless"):
             return "0:0"
         if os.geteuid() == 0:
             return f"{NOBODY}:{NOBODY}"
@@ -345,12 +330,6 @@ class DockerEngine(Engine):
         """UUID of the GPU that is asked for; a UUID is the engine's to find."""
         if device == "cpu":
             return None
-        if self._is_podman:  # seen with 4.3: the request is ignored, and nothing says so
-            raise DeviceUnavailable(
-                "GPUs are not asked for through Podman's API",
-                where=f"--device {device}",
-                fix="use Docker, --device cpu, or --engine process for your own code",
-            )
         wanted = device.partition(":")[2] or "0"
         return nvidia.find(device).uuid if wanted.isdecimal() else wanted
 
@@ -411,33 +390,6 @@ def _labels(launch: Launch) -> dict[str, str]:
         "bmad.entry": launch.program.name,
         "bmad.verb": launch.verb,
     }
-
-
-def _start_failure(error: Exception, launch: Launch) -> Exception:
-    """What the user is told when the engine would not start the container."""
-    if launch.device != "cpu" and _NO_GPU.search(str(error)):
-        return DeviceUnavailable(
-            f"the container engine has no GPU to give: {_explanation(error)}",
-            where=f"--device {launch.device}",
-            fix="install the NVIDIA container toolkit and tell the engine of it "
-            "(nvidia-ctk runtime configure --runtime=docker, then restart Docker), "
-            "or use --device cpu",
-        )
-    if isinstance(error, APIError) and _NO_FOLDER.search(str(error)):
-        return RunEnded(
-            Status.INVALID_IMAGE,
-            "it holds a file, or a link that leads nowhere, where a folder must be: its WORKDIR,"
-            " /tmp, /model, /weights or /data/train",
-        )
-    if isinstance(error, ImageNotFound):
-        return RunEnded(
-            Status.IMAGE_UNAVAILABLE,
-            f"the image is gone: {_explanation(error)}",
-            cause=Cause.IMAGE_GONE,
-        )
-    if isinstance(error, APIError) and error.is_client_error():  # our call was wrong, not theirs
-        return RunEnded(Status.HOST_ERROR, f"the engine refused: {_explanation(error)}")
-    return engine_lost(error)
 
 
 def _explanation(error: Exception) -> str:

@@ -77,13 +77,15 @@ def remove_loaded_images(client: docker.APIClient) -> int:
 
 def _remove(client: docker.APIClient, name: str) -> bool:
     """Remove an image and its lock, which is held alone; one that a container uses stays."""
-    try:
-        client.remove_image(name)
-    except docker.errors.ImageNotFound:
-        pass
-    except ENGINE_FAULTS as error:
-        logger.info("the image of an archive is left (harness.clean --images): %s", error)
-        return False
+    for each in (name, f"localhost/{name}"):  # Podman says so of what no registry gave
+        try:
+            client.remove_image(each)
+        except docker.errors.ImageNotFound:
+            continue
+        except ENGINE_FAULTS as error:
+            logger.info("the image of an archive is left (harness.clean --images): %s", error)
+            return False
+        break
     _lock_path(name).unlink(missing_ok=True)
     return True
 

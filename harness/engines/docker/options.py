@@ -7,7 +7,7 @@ not in the table is the engine's default, and the test knows those too.
 
 Trap: whatever the create call does not set, the image decides. So USER, HEALTHCHECK,
 STOPSIGNAL and the NVIDIA variables are set although they look like defaults; what cannot be
-overridden is refused before (`vetting.py`).
+overridden is refused before (`oci/vetting.py`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ class Place:
     """Identifier of the GPU for the engine's device request; None = no GPU."""
     userns: str
     """`host` where the engine would map user ids away; else empty."""
+    unbounded: frozenset[str] = frozenset()
+    """What of `memory`, `pids` and `cpus` the engine cannot bound here: it is not asked for."""
+    closed: tuple[str, ...] = ()
+    """Folders that the engine would make writable, and without a bound, unasked."""
+    gpu_driver: str = ""
+    """What the engine finds the GPU by; empty = its own choice."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "User",
-        "never root, whatever USER the image names: the caller, or nobody where the caller is root",
+        "never the machine's root, whatever USER the image names: the caller (to himself, root of his"
+        " own user namespace, where the engine is rootless), or nobody where the caller is root",
         lambda _launch, place, _labels: place.user,
     ),
     _always("Hostname", "entry", "the same in every run: nothing to tell runs apart by"),
@@ -85,6 +92,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _always("Healthcheck", {"Test": ["NONE"]}, "an image's HEALTHCHECK would run beside the entry"),
     _always("StopSignal", "SIGTERM", "an image could name a signal that asks for nothing"),
+    _always("StopTimeout", 0, "the harness has asked and waited (stop_seconds): a removal kills at once"),
     _always("Tty", False, "a terminal would change bytes and merge the two outputs"),
     _always("OpenStdin", True, "the pipe in"),
     _always("StdinOnce", True, "our half-close is the entry's end of file"),
@@ -99,23 +107,26 @@ OPTIONS: tuple[Option, ...] = (
     _always("HostConfig.Privileged", False, "said, so that no engine's default can differ"),
     Option(
         "HostConfig.Memory",
-        "limit memory_mib; past it the kernel kills the container, not the host",
-        lambda launch, _place, _labels: launch.limits.memory_mib * MIB,
+        "limit memory_mib; past it the kernel kills the container, not the host (0: this engine cannot"
+        " bound it here; the record says so)",
+        lambda launch, place, _labels: _memory_bytes(launch, place),
     ),
     Option(
         "HostConfig.MemorySwap",
         "the same number: no swap on top of the memory",
-        lambda launch, _place, _labels: launch.limits.memory_mib * MIB,
+        lambda launch, place, _labels: _memory_bytes(launch, place),
     ),
     Option(
         "HostConfig.CpusetCpus",
         "limit threads as CPUs: torch takes its thread count from what it sees",
-        lambda _launch, place, _labels: ",".join(map(str, place.cpus)),
+        lambda _launch, place, _labels: (
+            "" if "cpus" in place.unbounded else ",".join(map(str, place.cpus))
+        ),
     ),
     Option(
         "HostConfig.PidsLimit",
-        "limit pids: a fork bomb ends in itself",
-        lambda launch, _place, _labels: launch.limits.pids,
+        "limit pids: a fork bomb ends in itself (0: likewise)",
+        lambda launch, place, _labels: 0 if "pids" in place.unbounded else launch.limits.pids,
     ),
     _always(
         "HostConfig.Ulimits",
@@ -132,9 +143,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "HostConfig.Tmpfs",
-        "limit tmp_mib: fresh and empty in each container; exec, because compilers of kernels need it",
-        lambda launch, _place, _labels: {
-            HOME: f"rw,exec,nosuid,nodev,mode=1777,size={launch.limits.tmp_mib}m"
+        "limit tmp_mib: fresh and empty in each container; exec, because compilers of kernels need it;"
+        " what else an engine would make writable is empty and read-only",
+        lambda launch, place, _labels: {
+            HOME: f"rw,exec,nosuid,nodev,mode=1777,size={launch.limits.tmp_mib}m",
+            **dict.fromkeys(place.closed, "ro,noexec,nosuid,nodev,mode=555,size=4k"),
         },
     ),
     Option(
@@ -150,7 +163,7 @@ OPTIONS: tuple[Option, ...] = (
     _always("HostConfig.IpcMode", "private", "no shared memory with anybody"),
     Option(
         "HostConfig.UsernsMode",
-        "`host` where the engine would map user ids away from the owner of /model",
+        "`host` where the engine could map user ids away from the owner of /model",
         lambda _launch, place, _labels: place.userns,
     ),
     _always("HostConfig.Init", True, "reaps what the entry leaves behind, and hands on TERM"),
@@ -203,4 +216,11 @@ def _mounts(launch: Launch) -> Iterator[dict[str, Any]]:
 def _device_requests(place: Place) -> list[dict[str, Any]]:
     if place.gpu is None:
         return []
-    return [{"DeviceIDs": [place.gpu], "Capabilities": [["gpu", "compute", "utility"]]}]
+    request: dict[str, Any] = {"Capabilities": [["gpu", "compute", "utility"]]}
+    if place.gpu_driver == "cdi":
+        return [{**request, "Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={place.gpu}"]}]
+    return [{**request, "DeviceIDs": [place.gpu]}]
+
+
+def _memory_bytes(launch: Launch, place: Place) -> int:
+    return 0 if "memory" in place.unbounded else launch.limits.memory_mib * MIB

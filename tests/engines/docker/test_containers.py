@@ -1,4 +1,4 @@
-"""The docker engine, on real containers: what holds an entry, and that nothing is left of it."""
+"""The docker and podman engines, on real containers: what holds an entry, and that nothing is left of it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from harness.common.errors import DeviceUnavailable
 from harness.common.statuses import RunEnded, Status
 from harness.engines.base import DeadlinePassed, Launch, Limits, LogFlood, PipeClosed, Program
 from harness.engines.docker.container import Demultiplexer
-from tests.engine_images import LightDockerEngine
+from tests.engine_images import LightDockerEngine, on_engines
 
 MIB = 1024**2
 WAIT = "import sys; sys.stdin.buffer.read()"
 
 pytestmark = pytest.mark.engine
+on_both = on_engines("engine", "docker", "podman")
 
 
 def soon(seconds: float = 20.0) -> float:
@@ -58,6 +59,7 @@ def body(plan: str) -> dict:
     return json.loads(plan.partition("\n")[2].partition("\n# why")[0])
 
 
+@on_both
 def test_a_container_answers_and_its_end_of_input_ends_it(engine, start_script) -> None:
     code = """
         import sys
@@ -77,7 +79,8 @@ def test_a_container_answers_and_its_end_of_input_ends_it(engine, start_script) 
     assert is_gone(engine, running._name)
 
 
-def test_the_first_output_is_not_lost_however_early_it_comes(start_script) -> None:
+@on_both
+def test_the_first_output_is_not_lost_however_early_it_comes(engine, start_script) -> None:
     for _ in range(3):
         assert start_script("print('early', flush=True)").receive_line(64, soon()) == b"early\n"
 
@@ -127,7 +130,8 @@ INSIDE = """
 """
 
 
-def test_what_an_entry_can_see_and_do_is_the_allowed_list(start_script, tmp_path) -> None:
+@on_both
+def test_what_an_entry_can_see_and_do_is_the_allowed_list(engine, start_script, tmp_path) -> None:
     model = tmp_path / "model"
     model.mkdir(mode=0o777)
     seen = seen_from_inside(start_script(INSIDE, model=model, train=model))
@@ -139,11 +143,12 @@ def test_what_an_entry_can_see_and_do_is_the_allowed_list(start_script, tmp_path
         *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONUNBUFFERED"),
         *("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "LC_ALL"),
         *("PATH", "PYTHONPATH", "HOSTNAME"),  # the image's, and the engine's
+        *(("container",) if engine.name == "podman" else ()),
         *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"),
     }
     assert environment["NVIDIA_VISIBLE_DEVICES"] == "void"
     assert environment["HOME"] == "/tmp"
-    assert seen.pop("uid") == (65534 if os.geteuid() == 0 else os.getuid())
+    assert seen.pop("uid") == users_number(engine)
     assert set(seen.pop("capabilities")) == {"0000000000000000"}
     assert seen.pop("no_new_privileges") == "1"
     assert seen.pop("interfaces") == ["lo"]
@@ -158,7 +163,15 @@ def test_what_an_entry_can_see_and_do_is_the_allowed_list(start_script, tmp_path
     assert list(model.iterdir()) == []
 
 
-def test_the_model_folder_is_writable_in_training_alone(start_script, tmp_path) -> None:
+def users_number(engine) -> int:
+    """Of the entry's user, as the entry sees it: a rootless engine's root is the caller."""
+    if engine.name == "podman":
+        return 0
+    return 65534 if os.geteuid() == 0 else os.getuid()
+
+
+@on_both
+def test_the_model_folder_is_writable_in_training_alone(engine, start_script, tmp_path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     code = "open('/model/weights.bin', 'wb').write(b'learned')"
@@ -181,7 +194,10 @@ def test_a_bounded_log_does_not_disturb_a_large_send(start_script) -> None:
     assert running.log == b"x" * 4 * MIB
 
 
-def test_a_flood_of_the_log_while_two_megabytes_are_sent_ends_the_send(start_script) -> None:
+@on_both
+def test_a_flood_of_the_log_while_two_megabytes_are_sent_ends_the_send(
+    engine, start_script
+) -> None:
     code = """
         import sys
         while True:
@@ -208,13 +224,15 @@ def test_a_program_that_never_reads_fails_the_send_at_its_deadline(engine, start
     assert is_gone(engine, running._name)
 
 
-def test_a_program_that_leaves_early_closes_the_pipe(start_script) -> None:
+@on_both
+def test_a_program_that_leaves_early_closes_the_pipe(engine, start_script) -> None:
     running = start_script("")
     with pytest.raises(PipeClosed):
         running.send(b"x" * 16 * MIB, soon())
     assert running.wait(soon()).code == 0
 
 
+@on_both
 def test_one_that_ignores_term_and_hides_a_daemon_is_removed(engine, start_script) -> None:
     code = """
         import os, signal, sys, time
@@ -239,6 +257,7 @@ def test_one_that_ignores_term_and_hides_a_daemon_is_removed(engine, start_scrip
     assert not has_process("sleep\x00120.5")
 
 
+@on_both
 def test_a_stopped_process_is_removed_too(engine, start_script) -> None:
     code = "import os, signal; print(flush=True); os.kill(0, signal.SIGSTOP)"
     running = start_script(code)
@@ -248,7 +267,8 @@ def test_a_stopped_process_is_removed_too(engine, start_script) -> None:
     assert is_gone(engine, running._name)
 
 
-def test_term_ends_a_program_in_its_own_way(start_script) -> None:
+@on_both
+def test_term_ends_a_program_in_its_own_way(engine, start_script) -> None:
     code = """
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
@@ -359,7 +379,8 @@ def test_peak_memory_is_what_the_container_used(start_script) -> None:
     assert 100 * MIB <= running.peak_memory_bytes <= 256 * MIB
 
 
-def test_a_container_owns_its_processes_and_no_other(start_script) -> None:
+@on_both
+def test_a_container_owns_its_processes_and_no_other(engine, start_script) -> None:
     code = """
         import os, sys
         child = os.fork()
@@ -371,8 +392,9 @@ def test_a_container_owns_its_processes_and_no_other(start_script) -> None:
     running, other = start_script(code), start_script(code)
     for each in (running, other):
         each.receive_line(64, soon())
-    listed = running._client.top(running._name)
-    column = listed["Titles"].index("PID")
+    asked, title = ("hpid", "HPID") if engine.name == "podman" else (None, "PID")
+    listed = running._client.top(running._name, asked)
+    column = listed["Titles"].index(title)
     inside = [int(row[column]) for row in listed["Processes"]]
     assert len(inside) >= 3
     assert all(running.owns(process) for process in inside)
@@ -434,24 +456,26 @@ HARNESS = """
     import os, signal, time
     from pathlib import Path
     from harness.engines.base import Launch, Limits, Program
-    from harness.engines.docker import DockerEngine
+    from harness.engines import make_engine
     program = Program(name="child", identity="", image={image!r})
     limits = Limits(threads=1, stop_seconds=1)
     launch = Launch(program, "predict", weights=Path({weights!r}), limits=limits)
-    with DockerEngine().start(launch) as running:
+    with make_engine({engine!r}).start(launch) as running:
         print(running._name, flush=True)
         {then}
 """
 
 
-def harness_process(script_program, folder: Path, then: str) -> subprocess.Popen[str]:
+def harness_process(engine, script_program, folder: Path, then: str) -> subprocess.Popen[str]:
     """A harness of its own that starts a container, says its name, and goes on with `then`."""
     scripts = folder / "scripts"
     scripts.mkdir()
     (scripts / "main.py").write_text(
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     )
-    code = HARNESS.format(image=script_program.image, weights=str(scripts), then=then)
+    code = HARNESS.format(
+        engine=engine.name, image=script_program.image, weights=str(scripts), then=then
+    )
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
@@ -460,10 +484,11 @@ def harness_process(script_program, folder: Path, then: str) -> subprocess.Popen
     )
 
 
+@on_both
 def test_ctrl_c_leaves_no_container_of_an_entry_that_resists(
     engine, script_program, tmp_path
 ) -> None:
-    with harness_process(script_program, tmp_path, "running.receive(1, 1e9)") as harness:
+    with harness_process(engine, script_program, tmp_path, "running.receive(1, 1e9)") as harness:
         name = harness.stdout.readline().strip()
         assert not is_gone(engine, name)
         time.sleep(0.1)
@@ -472,12 +497,13 @@ def test_ctrl_c_leaves_no_container_of_an_entry_that_resists(
     assert is_gone(engine, name)
 
 
+@on_both
 def test_a_killed_harness_leaves_a_container_that_the_next_one_sweeps(
     engine, script_program, start_script, tmp_path
 ) -> None:
     mine = start_script(WAIT)
     then = "os.kill(os.getpid(), signal.SIGKILL)"
-    with harness_process(script_program, tmp_path, then) as harness:
+    with harness_process(engine, script_program, tmp_path, then) as harness:
         name = harness.communicate(timeout=20)[0].strip()
     assert not is_gone(engine, name)
     assert engine.remove_leftovers() >= 1
@@ -485,6 +511,7 @@ def test_a_killed_harness_leaves_a_container_that_the_next_one_sweeps(
     assert not is_gone(engine, mine._name), "a container of a living harness stays"
 
 
+@on_both
 def test_what_was_started_with_a_label_is_removed_whoever_owns_it(engine, start_script) -> None:
     labels = {"bmad.training": secrets.token_hex(8)}
     one, other = start_script(WAIT, labels=labels), start_script(WAIT)
@@ -494,6 +521,7 @@ def test_what_was_started_with_a_label_is_removed_whoever_owns_it(engine, start_
     assert engine.remove_labelled("bmad.training", labels["bmad.training"]) == 0
 
 
+@on_both
 def test_an_interrupt_in_the_middle_of_a_start_leaves_no_container(
     engine, script_program, monkeypatch
 ) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines.docker.gauges import FolderGauge, MemoryGauge
+from harness.engines.docker.gauges import MemoryGauge
+from harness.engines.full_folders import FolderGauge
 from harness.engines.memory_events import MemoryEvents
 
 
@@ -135,7 +136,7 @@ def test_a_folder_that_is_a_link_is_not_followed_out_of_the_container(
     (outside / "shm").mkdir(parents=True)
     (tmp_path / "proc/7/root/dev").symlink_to(outside)
     (tmp_path / "proc/7/root/tmp").symlink_to(outside)
-    monkeypatch.setattr("harness.engines.docker.gauges.FULL_BYTES", 1 << 62)  # all is full
+    monkeypatch.setattr("harness.engines.full_folders.FULL_BYTES", 1 << 62)  # all is full
     gauge = FolderGauge(7, tmp_path)
     gauge.sample()
     assert gauge.full == ()

@@ -25,7 +25,7 @@ from harness.common.errors import DeviceUnavailable, InfrastructureFault
 from harness.common.statuses import Status
 from harness.engines import measuring
 from harness.engines.base import Launch, Limits, Program
-from harness.engines.docker import vetting
+from harness.engines.oci import vetting
 from harness.records.store import Store
 from tests.engine_images import LightDockerEngine, light_base
 from tests.fake_nvml import Driver, FakeGpu

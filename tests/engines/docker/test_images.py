@@ -15,7 +15,7 @@ from docker.errors import DockerException
 
 from harness.common.errors import EntryInvalid
 from harness.common.statuses import Cause, RunEnded, Status
-from harness.engines.docker import images
+from harness.engines.oci import archive
 from tests.engines.registry import digest_of, image_config, local_registry, tiny_layer
 
 pytestmark = pytest.mark.engine
@@ -233,7 +233,7 @@ def layer_that_is_not_the_configured_one(path: Path) -> Path:
 def test_a_bad_archive_is_refused_and_nothing_is_loaded(
     make, reason, engine, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(images, "MAX_UNPACKED_BYTES", 2_000_000)
+    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 2_000_000)
     before = {image["Id"] for image in engine.client.images(all=True)}
     with pytest.raises(EntryInvalid, match=reason):
         engine.prepare_archive(make(tmp_path / "x.tar"), "x")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.common.errors import DeviceUnavailable
-from harness.engines.docker import DockerEngine, vetting
-from harness.engines.docker.vetting import problems_of
+from harness.engines.docker import DockerEngine
+from harness.engines.oci import vetting
+from harness.engines.oci.vetting import problems_of
 
 # As nvidia/cuda and pytorch images of 2024 and 2025 carry them.
 CUDA_VARIABLES = [

@@ -6,7 +6,7 @@ import pytest
 
 from harness.common.errors import EntryInvalid
 from harness.common.statuses import Cause, RunEnded, Status
-from harness.engines.docker.pull_faults import pull_fault
+from harness.engines.oci.pull_faults import pull_fault
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from harness.engines.docker.tar_headers import BadTar, Window, members
+from harness.engines.oci.tar_headers import BadTar, Window, members
 
 NAMES = ["a", "d/", "d/" + "long" * 40, "x" * 101, "deep/" * 30 + "f" * 200, "ü/é", "n\nn"]
 

@@ -14,6 +14,8 @@ an old one (`runc.py`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import posixpath
 import re
 import subprocess
@@ -139,6 +141,15 @@ def _variable_problems(variables: list[str]) -> Iterator[str]:
             yield f"ENV {shown} asks the NVIDIA runtime for more than one plain GPU"
         elif upper.startswith("NVIDIA_REQUIRE_") and _MOUNTS_OF_THE_HOST in value.lower():
             yield f"ENV {shown} asks the NVIDIA runtime to mount files of the host"
+
+
+def content_of(image: Mapping[str, Any]) -> str:
+    """Hash of the layers and of how the image is started; labels, names and dates do not count."""
+    config = image.get("Config") or {}
+    parts = [(image.get("RootFS") or {}).get("Layers")]
+    parts += [config.get(name) or None for name in ("Entrypoint", "Cmd", "Env", "WorkingDir")]
+    text = json.dumps(parts, separators=(",", ":")).encode()
+    return "sha256:" + hashlib.sha256(text).hexdigest()
 
 
 def own_caches(variables: list[str]) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Images that others made, before any engine unpacks them: archives, tar headers, configurations."""
