@@ -26,6 +26,10 @@ NO_CGROUPS = MeasuredIsolation(
     tmp_mib=1024,
 )  # fmt: skip
 """What `machine__measured` says where nothing bounds memory and processes: `same user`."""
+CONTAINER = MeasuredIsolation.model_validate(
+    NO_CGROUPS.model_dump(exclude={"unbounded"}) | {"memory_bounded": True, "pids_bounded": True}
+)
+"""The same where everything holds."""
 
 LOCALISATION: Metrics = {
     ("image_auroc", None): 0.91649,

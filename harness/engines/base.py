@@ -18,7 +18,6 @@ from typing import Literal, Self
 
 from harness.common.errors import EntryInvalid
 from harness.common.statuses import RunEnded, Status
-from harness.contract.lines import MAX_LINE_BYTES
 from harness.engines import measuring
 from harness.engines.probe import Seen, seen_of
 from harness.records.isolation import IsolationLevel, MeasuredIsolation
@@ -503,7 +502,7 @@ def _probe_answer(running: Running, deadline: float) -> Seen:
         RunEnded: `host_error` where it says nothing, or something else.
     """
     try:
-        return measuring.seen_from_inside(running.receive_line(MAX_LINE_BYTES, deadline))
+        return measuring.seen_from_inside(running.receive_line(measuring.LINE_BYTES, deadline))
     except (DeadlinePassed, PipeClosed, OutputFlood, LogFlood, ValueError) as error:
         log = running.log.decode(errors="replace").strip()[-300:]
         raise RunEnded(

@@ -21,6 +21,7 @@ from harness.engines import probe
 from harness.engines.probe import MIB, Seen
 from harness.records.isolation import MeasuredIsolation
 
+LINE_BYTES = 64 * 1024  # what the probe says at most
 TMP_TOLERANCE_MIB = 1  # a file system is as large as its blocks make it
 # The kernel gives these to every new network namespace where their modules are loaded
 # (net.core.fb_tunnels_only_for_init_net); they are down, and no route leads over them.

@@ -15,7 +15,7 @@ import pytest
 from harness import publish
 from tests.entries.test_submissions import source_folder, submit
 from tests.publishing.pull_requests import RECORDS, git, known_toml, made_of, rewrite
-from tests.record_factory import KNOWN
+from tests.record_factory import CONTAINER, KNOWN
 from tests.run_factory import random_scores, save_run
 
 
@@ -73,7 +73,8 @@ def add_record(branch: Path, tmp_path: Path) -> Path:
     lock = hashlib.sha256((branch / "requirements.lock").read_bytes()).hexdigest()
     save_run(
         tmp_path / "results", random_scores(), source__lock=f"sha256:{lock}",
-        source__commit=git(branch, "rev-parse", "main"), **made_of(branch / "baselines/patchcore"),
+        source__commit=git(branch, "rev-parse", "main"), machine__measured=CONTAINER,
+        **made_of(branch / "baselines/patchcore"),
     )  # fmt: skip
     arguments = ["--results", str(tmp_path / "results"), "--records", str(branch / RECORDS)]
     arguments += ["--repository", str(branch), "--reviewed-branch", "main"]
