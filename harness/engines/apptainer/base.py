@@ -42,7 +42,7 @@ def given_archive() -> Path | None:
     return Path(given) if given else None
 
 
-def ensure_base(store: ImageStore, base: Base, archive: Path | None) -> str:
+def base_sif(store: ImageStore, base: Base, archive: Path | None) -> str:
     """The key of the base's SIF, which is made where it is not there yet.
 
     Args:

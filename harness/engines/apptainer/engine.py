@@ -7,7 +7,6 @@ of our own processes, and its files are those of one folder, which goes with it.
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import platform
 import shlex
@@ -18,25 +17,25 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from harness.benchmarks.cache import default_cache
-from harness.common.errors import DeviceUnavailable, EngineUnavailable, EntryInvalid
+from harness.common.errors import EngineUnavailable, EntryInvalid
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.removal import remove_tree_if_possible
 from harness.common.source_files import copy_source
 from harness.common.statuses import RunEnded, Status
-from harness.engines.apptainer import base, images, registry, seccomp, store
+from harness.engines.apptainer import base, gpus, images, registry, seccomp, store
 from harness.engines.apptainer.bounds import bounds_of
 from harness.engines.apptainer.options import (
     OPEN_FILES,
     PATHS,
     Image,
-    Place,
+    Site,
     call,
     configuration,
-    reasons,
     starter_variables,
+    table_of_reasons,
     variables_script,
 )
-from harness.engines.apptainer.own_python import own_python
+from harness.engines.apptainer.own_python import own_python_image
 from harness.engines.apptainer.preflight import Installation, find_installation
 from harness.engines.apptainer.running import ApptainerRunning
 from harness.engines.base import (
@@ -56,21 +55,6 @@ from harness.records.isolation import IsolationLevel
 
 PREFIX = "bmad-apptainer-"
 TRIAL_SECONDS = 60.0
-# Counts GPUs, first those that an entry is meant to see, then those that it could.
-COUNT_GPUS = """
-import ctypes, json, os
-def count():
-    driver = ctypes.CDLL("libcuda.so.1")
-    found = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(found)) != 0:
-        return 0
-    return found.value
-if os.fork() == 0:
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    os._exit(min(count(), 100))
-seen = os.waitstatus_to_exitcode(os.wait()[1])
-print(json.dumps([count(), seen]), flush=True)
-"""
 # Hard and soft: an entry cannot raise them again. No core file holds images.
 _RLIMITS = f'ulimit -c 0; ulimit -n {OPEN_FILES} 2>/dev/null; exec "$@"'
 logger = logging.getLogger("harness.engines")
@@ -144,7 +128,7 @@ class ApptainerEngine(Engine):
                 where=str(folder / "Dockerfile"),
                 fix="build it where Docker or Podman is, docker save it, and evaluate the archive",
             )
-        key = base.ensure_base(self._store, self._base, self._base_archive)
+        key = base.base_sif(self._store, self._base, self._base_archive)
         place = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{owner_mark()}-"))
         atexit.register(remove_tree_if_possible, place)
         place.chmod(0o755)
@@ -193,7 +177,7 @@ class ApptainerEngine(Engine):
 
     def start_source(self, launch: Launch, source: str) -> ApptainerRunning:
         bare = Launch(launch.program, "predict", launch.device, launch.limits)
-        return self._start(bare, partial(own_python, source=source), [])
+        return self._start(bare, partial(own_python_image, source=source), [])
 
     def is_word_taken(self, program: Program) -> bool:
         """It does: this machine's own Python is what is started (`own_python.py`)."""
@@ -205,7 +189,7 @@ class ApptainerEngine(Engine):
         Raises:
             RunEnded: `image_unavailable` where its SIF is gone.
         """
-        key = images.key_of(program.image)
+        key = images.store_key(program.image)
         card = self._store.find(key)
         if card is None:
             raise RunEnded(Status.IMAGE_UNAVAILABLE, f"the SIF of {program.name} is gone")
@@ -251,8 +235,8 @@ class ApptainerEngine(Engine):
             start_fault=self._start_fault if verb else _nobodys_fault,
         )
 
-    def _place(self, settings: Path, gpu: str | None) -> Place:
-        return Place(settings, self._installation.has_own_configuration, bounds_of(), gpu)
+    def _place(self, settings: Path, gpu: str | None) -> Site:
+        return Site(settings, self._installation.has_own_configuration, bounds_of(), gpu)
 
     def _start_fault(self) -> RunEnded | None:
         """Whether Apptainer can start nothing at all any more, whatever the entry has printed."""
@@ -265,7 +249,7 @@ class ApptainerEngine(Engine):
         return None if device == "cpu" else nvidia.find(device).uuid
 
     def _check_gpus(self, launch: Launch) -> None:
-        """See from inside that the one GPU is there, and no other that a stranger's image could take.
+        """See that exactly what was asked for can be used; counted once for each device.
 
         Raises:
             DeviceUnavailable: with the fix.
@@ -273,33 +257,12 @@ class ApptainerEngine(Engine):
         if launch.device == "cpu":
             return
         if launch.device not in self._gpus_inside:
-            with self.start_source(launch, COUNT_GPUS) as running:
-                try:
-                    told = json.loads(running.receive_line(1024, time.monotonic() + TRIAL_SECONDS))
-                except (DeadlinePassed, PipeClosed, OutputFlood, LogFlood, ValueError):
-                    told = [0, 0]
-            self._gpus_inside[launch.device] = (int(told[0]), int(told[1]))
-        given, reachable = self._gpus_inside[launch.device]
-        if given != 1:
-            raise DeviceUnavailable(
-                f"{given} GPUs can be used inside a container, where one was asked for",
-                where=f"--device {launch.device}",
-                fix="see that apptainer exec --nv shows the GPU (nvidia-smi inside), or use --device cpu",
-            )
-        if reachable > 1 and launch.program.is_foreign:
-            raise DeviceUnavailable(
-                f"apptainer --nv shows {reachable} GPUs, and a stranger's image gets one alone",
-                where=f"--device {launch.device}",
-                fix="let the scheduler give the job one GPU (Slurm: --gres=gpu:1, with"
-                " ConstrainDevices=yes in cgroup.conf)",
-            )
-        if reachable > 1:
-            logger.warning(
-                "apptainer --nv shows %d GPUs; CUDA_VISIBLE_DEVICES names the one", reachable
-            )
+            with self.start_source(launch, gpus.COUNT) as running:
+                self._gpus_inside[launch.device] = gpus.counted(running, TRIAL_SECONDS)
+        gpus.check(self._gpus_inside[launch.device], launch)
 
     @cached_property
-    def _gpus_inside(self) -> dict[str, tuple[int, int]]:
+    def _gpus_inside(self) -> dict[str, gpus.Count]:
         return {}
 
     def plan(self, launch: Launch) -> str:
@@ -314,7 +277,7 @@ class ApptainerEngine(Engine):
             f"taskset --cpu-list {cpus} {shlex.join(words)}\n"
             f"# apptainer.conf:\n{_commented(configuration(launch))}"
             f"# variables, in place of the image's:\n{_commented(variables_script(launch, image, place))}"
-            f"# {place.bounds.words}\n# why each option:\n{reasons()}"
+            f"# {place.bounds.words}\n# why each option:\n{table_of_reasons()}"
         )
 
     def remove_leftovers(self) -> int:
@@ -338,7 +301,7 @@ def _commented(text: str) -> str:
     return "".join(f"#   {line}\n" for line in text.splitlines())
 
 
-def _write_settings(launch: Launch, image: Image, place: Place) -> None:
+def _write_settings(launch: Launch, image: Image, place: Site) -> None:
     """The files that the options name."""
     (place.settings / "variables").mkdir(mode=0o755)
     written = {

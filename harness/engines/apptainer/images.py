@@ -34,7 +34,7 @@ def program_of_archive(store: ImageStore, archive: Path, name: str) -> Program:
     with opened_image(archive) as image:
         inspected = image.inspected()
         refusal = "; ".join(_problems(inspected))
-        key = key_of(image.image_id)
+        key = store_key(image.image_id)
         if not refusal and store.find(key) is None:
             image.check_layers()
             with store.making(key) as folder:
@@ -65,7 +65,7 @@ def program_of_reference(store: ImageStore, reference: str, name: str) -> Progra
     return replace(program, image_digest=digest)
 
 
-def key_of(image_id: str) -> str:
+def store_key(image_id: str) -> str:
     """The key of the store for an image id."""
     return image_id.removeprefix("sha256:")
 

@@ -62,7 +62,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """What this machine and the installed Apptainer decide, not the launch."""
 
     settings: Path
@@ -76,19 +76,19 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Option:
+class Flag:
     """One option, or one line of the configuration."""
 
     name: str
     """As Apptainer calls it."""
     reason: str
     """Why it is given, for whoever reads the dry run."""
-    words: Callable[[Launch, Image, Place], Sequence[str]]
+    words: Callable[[Launch, Image, Site], Sequence[str]]
     """The words of the call; none where it does not apply."""
 
 
-def _always(words: str, reason: str) -> Option:
-    return Option(words, reason, lambda _launch, _image, _place: words.split())
+def _always(words: str, reason: str) -> Flag:
+    return Flag(words, reason, lambda _launch, _image, _place: words.split())
 
 
 CONFIGURATION: tuple[tuple[str, str, str], ...] = (
@@ -112,8 +112,8 @@ CONFIGURATION: tuple[tuple[str, str, str], ...] = (
 """Lines of our own apptainer.conf: key, value, reason. What is not named has Apptainer's default,
 in which no folder is bound."""
 
-OPTIONS: tuple[Option, ...] = (
-    Option(
+OPTIONS: tuple[Flag, ...] = (
+    Flag(
         "--config",
         "the lines below in place of the machine's own: no folders that a site binds everywhere",
         lambda _l, _i, place: (
@@ -137,50 +137,50 @@ OPTIONS: tuple[Option, ...] = (
     _always("--ipc", "no shared memory with anybody"),
     _always("--uts", "a host name of its own"),
     _always("--hostname entry", "the same in every run: nothing to tell runs apart by"),
-    Option(
+    Flag(
         "--security",
         "the filter of system calls (seccomp.py); Apptainer has none by itself",
         lambda _l, _i, place: ["--security", f"seccomp:{place.settings / 'seccomp.json'}"],
     ),
-    Option(
+    Flag(
         "--cwd",
         "the image's WORKDIR; else it would be the harness's folder",
         lambda _l, image, _p: ["--cwd", image.working_folder],
     ),
-    Option(
+    Flag(
         "--mount",
         "the fixed list of variables; training images and weights read-only; /model writable in"
         " train alone; a baseline's folder read-only",
         lambda launch, image, place: list(_mounts(launch, image, place)),
     ),
-    Option(
+    Flag(
         "--nv",
         "the driver's libraries and devices, where a GPU is asked for",
         lambda _l, _i, place: ["--nv"] if place.gpu else [],
     ),
-    Option(
+    Flag(
         "--memory",
         "limit memory_mib, where this user may make control groups",
         lambda launch, _i, place: _bounded(place, "memory", "--memory", launch.limits.memory_mib * MIB),
     ),
-    Option(
+    Flag(
         "--memory-swap",
         "the same number: no swap on top of the memory",
         lambda launch, _i, place: _bounded(
             place, "memory", "--memory-swap", launch.limits.memory_mib * MIB
         ),
     ),
-    Option(
+    Flag(
         "--pids-limit",
         "limit pids, where this user may make control groups",
         lambda launch, _i, place: _bounded(place, "pids", "--pids-limit", launch.limits.pids),
     ),
-    Option("IMAGE", "a SIF that the harness built, or that one unpacked", lambda _l, i, _p: [str(i.place)]),
-    Option("COMMAND", "the ENTRYPOINT of its configuration", lambda _l, image, _p: image.command),
+    Flag("IMAGE", "a SIF that the harness built, or that one unpacked", lambda _l, i, _p: [str(i.place)]),
+    Flag("COMMAND", "the ENTRYPOINT of its configuration", lambda _l, image, _p: image.command),
 )  # fmt: skip
 
 
-def call(launch: Launch, image: Image, place: Place, verb: Sequence[str]) -> list[str]:
+def call(launch: Launch, image: Image, place: Site, verb: Sequence[str]) -> list[str]:
     """The words after `apptainer`.
 
     Args:
@@ -192,7 +192,7 @@ def call(launch: Launch, image: Image, place: Place, verb: Sequence[str]) -> lis
     return [word for option in OPTIONS for word in option.words(launch, image, place)] + [*verb]
 
 
-def reasons() -> str:
+def table_of_reasons() -> str:
     """The table for people: one line for each option, and for each line of the configuration."""
     rows = [(option.name, option.reason) for option in OPTIONS]
     rows += [(f"{key} = {value}", reason) for key, value, reason in CONFIGURATION]
@@ -208,7 +208,7 @@ def configuration(launch: Launch) -> str:
     return "\n".join(lines) + "\n"
 
 
-def variables(launch: Launch, image: Image, place: Place) -> dict[str, str]:
+def variables(launch: Launch, image: Image, place: Site) -> dict[str, str]:
     """The whole environment of the entry: the image's own, and over it the harness's fixed list."""
     fixed = entry_environment(launch.limits.threads, HOME)
     for name in launch.program.own_caches:
@@ -221,7 +221,7 @@ def variables(launch: Launch, image: Image, place: Place) -> dict[str, str]:
     return found
 
 
-def variables_script(launch: Launch, image: Image, place: Place) -> str:
+def variables_script(launch: Launch, image: Image, place: Site) -> str:
     """The file that stands in place of those of the image: what Apptainer tells is emptied first."""
     lines = [f"export {name}=''" for name in _TOLD]
     given = variables(launch, image, place)
@@ -234,7 +234,7 @@ def names_that_no_shell_has(names: Sequence[str]) -> list[str]:
     return [name for name in names if not _SHELL_NAME.fullmatch(name)]
 
 
-def starter_variables(program: Path, place: Place) -> dict[str, str]:
+def starter_variables(program: Path, place: Site) -> dict[str, str]:
     """Apptainer's own environment: nothing of the caller's, who may have set options there."""
     return {
         "PATH": f"{program.parent}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
@@ -248,11 +248,11 @@ def starter_variables(program: Path, place: Place) -> dict[str, str]:
     }
 
 
-def _bounded(place: Place, controller: str, option: str, value: object) -> list[str]:
+def _bounded(place: Site, controller: str, option: str, value: object) -> list[str]:
     return [option, str(value)] if controller in place.bounds.controllers else []
 
 
-def _mounts(launch: Launch, image: Image, place: Place) -> Iterator[str]:
+def _mounts(launch: Launch, image: Image, place: Site) -> Iterator[str]:
     yield from _mount(place.settings / "variables", VARIABLES_FOLDER)
     for name, path in launch.folders().items():
         is_writable = name == "model" and launch.verb == "train"

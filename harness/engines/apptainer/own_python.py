@@ -18,7 +18,7 @@ _FOLDERS = ("dev", "proc", "sys", "tmp", "var/tmp", "etc")
 _LIBRARIES = ("lib", "lib64", "usr/lib", "usr/lib64", "usr/local/lib")
 
 
-def own_python(folder: Path, source: str) -> Image:
+def own_python_image(folder: Path, source: str) -> Image:
     """What is started for a program of the harness's own.
 
     Args:

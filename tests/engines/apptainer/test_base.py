@@ -115,7 +115,7 @@ def test_an_archive_of_another_base_is_refused(tmp_path: Path) -> None:
             tar.addfile(entry, io.BytesIO(content))
     wanted = baselines_base()
     with pytest.raises(EnvironmentFault, match="base:sha256:other") as caught:
-        base.ensure_base(NothingStored(tmp_path), wanted, archive)  # type: ignore[arg-type]
+        base.base_sif(NothingStored(tmp_path), wanted, archive)  # type: ignore[arg-type]
     assert wanted.tag in caught.value.fix
     assert isinstance(wanted, Base)
     assert digest_of(config)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.common.errors import EngineUnavailable
-from harness.engines.apptainer import preflight
+from harness.common.errors import DeviceUnavailable, EngineUnavailable
+from harness.engines.apptainer import gpus, preflight
 from harness.engines.apptainer.bounds import bounds_of
 from harness.engines.apptainer.running import main_of_container
+from harness.engines.base import Launch, Program
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,17 @@ def test_the_containers_program_is_told_from_apptainers_own_processes(tmp_path: 
     process(tmp_path, 20, 1, "20\t1")  # another container
     process(tmp_path, 21, 20, "21\t2")
     assert main_of_container(10, tmp_path) == 13
+
+
+def test_a_strangers_image_is_refused_where_it_could_reach_another_gpu(caplog) -> None:
+    stranger = Launch(Program("x", "image:sha256:x"), "predict", device="cuda:0")
+    own = Launch(Program("x", "folder:sha256:x"), "predict", device="cuda:0")
+    gpus.check(gpus.Count(1, 1), stranger)
+    gpus.check(gpus.Count(1, 8), own)
+    assert "shows 8 GPUs" in caplog.text
+    with pytest.raises(DeviceUnavailable, match="one alone") as caught:
+        gpus.check(gpus.Count(1, 8), stranger)
+    assert "--gres=gpu:1" in caught.value.fix
+    for launch in (own, stranger):
+        with pytest.raises(DeviceUnavailable, match="0 GPUs"):
+            gpus.check(gpus.Count(0, 0), launch)

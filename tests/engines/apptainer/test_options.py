@@ -15,7 +15,7 @@ from harness.engines.apptainer.bounds import Bounds
 from harness.engines.base import Launch, Limits, Program
 
 NOBODY = Bounds(frozenset(), {})
-PLACE = options.Place(Path("/settings"), True, NOBODY, None)
+PLACE = options.Site(Path("/settings"), True, NOBODY, None)
 IMAGE = options.Image(Path("/cache/image.sif"), ("python", "-m", "it"), {}, "/work")
 PROGRAM = Program("x", "image:sha256:" + "0" * 64)
 
@@ -80,7 +80,7 @@ def test_a_site_that_takes_no_configuration_is_given_none(launch: Launch) -> Non
 
 
 def test_every_option_and_line_of_the_configuration_has_its_reason() -> None:
-    told = options.reasons()
+    told = options.table_of_reasons()
     assert told.count("\n") + 1 == len(options.OPTIONS) + len(options.CONFIGURATION)
     assert all(option.reason for option in options.OPTIONS)
 
