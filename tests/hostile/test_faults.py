@@ -117,8 +117,7 @@ KILLS = [
     pytest.param("process", "trainer", 8, id="8 while it trains"),
     pytest.param("process", "trainer", 90, marks=pytest.mark.slow, id="90 in a process entry"),
     pytest.param("docker", "honest", 2, marks=pytest.mark.engine, id="2 in a container"),
-    pytest.param("podman", "honest", 2, marks=pytest.mark.hpc, id="2 in a container of Podman"),
-    pytest.param("apptainer", "honest", 2, marks=pytest.mark.hpc, id="2 in Apptainer's"),
+    pytest.param("podman", "honest", 1, marks=pytest.mark.hpc, id="1 in a container of Podman"),
     pytest.param(
         "docker", "trainer", 10, marks=[pytest.mark.engine, pytest.mark.slow], id="10 in a container"
     ),

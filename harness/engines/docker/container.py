@@ -31,7 +31,7 @@ from harness.common.statuses import Cause, RunEnded, Status
 from harness.engines.base import DeadlinePassed, EngineFacts, Exit, Launch
 from harness.engines.docker.gauges import SAMPLE_SECONDS, MemoryGauge
 from harness.engines.docker.options import PATHS
-from harness.engines.docker.own_processes import names_container, pid_namespace, tasks_of
+from harness.engines.docker.own_processes import names_container, pid_namespace
 from harness.engines.full_folders import FolderGauge
 from harness.engines.memory_events import OwnMemory
 from harness.engines.pump import READ_BYTES, Inbox, PumpedRunning
@@ -82,6 +82,8 @@ def start_container(
     settings: Mapping[str, Any],
     name: str,
     on_end: Callable[[], None],
+    *,
+    cpus: Collection[int] = (),
 ) -> ContainerRunning:
     """Create, attach, start: in this order, and all undone when one step fails.
 
@@ -92,6 +94,7 @@ def start_container(
         name: a name that no other container has; it is known before the engine is asked,
             so that even an interrupted create can be undone.
         on_end: called once, when the container is gone.
+        cpus: those that the harness holds it to, where the engine cannot.
     Raises:
         DockerException, requests.RequestException: what the engine said.
     """
@@ -110,6 +113,8 @@ def start_container(
             container=container,
             has_memory_limit=settings["HostConfig"]["Memory"] > 0,
         )
+        if cpus:
+            running.keep_to(cpus)
         client.start(name)
         running.watch()
     except BaseException:  # Ctrl-C too
@@ -199,13 +204,13 @@ class ContainerRunning(PumpedRunning):
                 self._folders = FolderGauge(process)
 
     def keep_to(self, cpus: Collection[int]) -> None:
-        """Hold the processes that run by now, and what they start, to these CPUs.
+        """Hold the container to these CPUs, for an engine that cannot: before it is started.
 
-        For an engine that cannot: at the start, when there are one or two of them.
+        Podman has its first process ready by then, which waits; what it becomes and starts inherits.
         """
-        for task in tasks_of(self._pids) if self._pids else ():
-            with contextlib.suppress(OSError):  # it has ended, or is another user's
-                os.sched_setaffinity(task, cpus)
+        if process := self._state()["Pid"]:
+            with contextlib.suppress(OSError):  # another user's
+                os.sched_setaffinity(process, cpus)
 
     def _look(self, *, is_due: bool = False) -> None:
         """Read the gauges, the folders' too where it is time."""

@@ -265,12 +265,16 @@ class DockerEngine(Engine):
         if entrypoint:
             settings["Entrypoint"] = list(entrypoint)
         try:
-            running = start_container(self.client, launch, settings, name, lambda: give_cpus(cpus))
+            return start_container(
+                self.client,
+                launch,
+                settings,
+                name,
+                lambda: give_cpus(cpus),
+                cpus=cpus if "cpus" in place.unbounded else (),
+            )
         except ENGINE_FAULTS as error:
             raise self._start_failure(error, launch) from error
-        if "cpus" in place.unbounded:
-            running.keep_to(cpus)
-        return running
 
     def _start_failure(self, error: Exception, launch: Launch) -> Exception:
         """What the user is told when the engine would not start the container."""

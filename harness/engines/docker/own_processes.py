@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -27,20 +26,3 @@ def pid_namespace(process: int) -> int | None:
         return Path(f"/proc/{process}/ns/pid").stat().st_ino
     except OSError:
         return None
-
-
-def tasks_of(namespace: int) -> Iterator[int]:
-    """Processes and threads in a pid namespace, until a look round finds no new one."""
-    seen: set[int] = set()
-    while tasks := set(_tasks(namespace)) - seen:
-        yield from tasks
-        seen |= tasks
-
-
-def _tasks(namespace: int) -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        if pid_namespace(int(folder.name)) == namespace:
-            try:
-                yield from [int(task.name) for task in (folder / "task").iterdir()]
-            except OSError:  # it has ended
-                continue
