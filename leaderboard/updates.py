@@ -87,7 +87,9 @@ def updates(log: ChangeLog, rows: Sequence[Row]) -> Updates:
         log: of the published records.
         rows: that the site shows: what is among them has a page to lead to.
     """
-    pages = {(row.place, row.entry, row.track, row.isolation): row_page(row) for row in rows}
+    pages: dict[ChangedRow, str] = {
+        (row.place, row.entry, row.track, row.isolation): row_page(row) for row in rows
+    }
     lines = list(_lines(log, pages))
     left_out = max(0, len(lines) - MOST_LINES)
     by_day = [

@@ -177,7 +177,7 @@ def _rows_now(
     for record in records:
         key = (record.place, record.entry.name, record.track, record.machine.isolation)
         hashes.setdefault(key, {})[str(record.seed)] = record.record_hash or ""
-    found = {}
+    found: dict[ChangedRow, RowChange] = {}
     for row in published(summarise(marked)):
         key = (row.place, row.entry, row.track, row.isolation)
         found[key] = _change(row, hashes[key], is_withdrawn=row.entry in withdrawn, day=day)
