@@ -195,6 +195,8 @@ class BenchmarkPage:
     """Legend of the curves."""
     cost: Figure | None
     """Seconds, AUROC and GPU memory."""
+    cost_front: tuple[figures.OnFront, ...]
+    """The rows than which none is both faster and better."""
     energy: tuple[EnergyLine, ...]
     """The rows that any energy is known of."""
     hard: tuple[Exhibit, ...]
@@ -246,6 +248,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         curves=figures.curve_figures(name, lines),
         choices=_choices(lines),
         cost=figures.cost_figure(f"cost-{formats.file_stem(name).replace('.', '-')}", name, rows),
+        cost_front=figures.cost_front(rows),
         energy=energy_lines(rows),
         hard=hard_exhibits(material.hardest.get(name, ()), material, album),
         side_by_side=side_by_side_path(name) if pictured else "",

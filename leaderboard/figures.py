@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.board.rows import Row
-from harness.board.site_data import BandedCurve, CurveKind
+from harness.board.site_data import BandedCurve, CurveKind, is_trivial
 from harness.records.record import Grid
 from leaderboard import charts, formats, words
 from leaderboard.charts import Figure
+from leaderboard.tables import row_page
 
 CURVE_SIDE = 270
 # The others are there, and shown when a reader chooses them.
@@ -123,44 +124,98 @@ def _curves_spec(
     }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class OnFront:
+    """A row than which none is both faster and better."""
+
+    title: str
+    """The method's name."""
+    page: str
+    """The entry's page, from the site's root."""
+    told: str
+    """Image AUROC and seconds."""
+
+
+class _Costed(NamedTuple):
+    """A row with both numbers."""
+
+    row: Row
+    """The row."""
+    seconds: float
+    """Per image."""
+    auroc: float
+    """Image AUROC, as a fraction."""
+    shown: str
+    """The same in percent, with the digits that may be told."""
+
+
+def _costed(rows: Sequence[Row]) -> list[_Costed]:
+    found = []
+    for row in rows:
+        metric = row.metric("image_auroc", None)
+        if metric is None or metric.mean is None or row.without_result:
+            continue
+        if row.seconds_per_image is not None:
+            shown = formats.percent(metric.mean, metric.step)
+            found.append(_Costed(row, row.seconds_per_image, metric.mean, shown))
+    return found
+
+
+def _front(rows: Sequence[Row]) -> list[_Costed]:
+    """Those than which none is both faster and better, the fastest first."""
+    found: list[_Costed] = []
+    able = [each for each in _costed(rows) if not is_trivial(each.row.metadata)]
+    for each in sorted(able, key=lambda e: (e.seconds, -e.auroc, e.row.entry)):
+        if not found or each.auroc > found[-1].auroc:
+            found.append(each)
+    return found
+
+
+def cost_front(rows: Sequence[Row]) -> tuple[OnFront, ...]:
+    """The Pareto front of seconds per image and image AUROC, the fastest first.
+
+    Trivial rows, which look at one number, and the canary take no part.
+    """
+    return tuple(
+        OnFront(
+            formats.plain(each.row.title),
+            row_page(each.row),
+            f"{each.shown}, {formats.seconds(each.seconds)} s",
+        )
+        for each in _front(rows)
+    )
+
+
 def cost_figure(key: str, benchmark: str, rows: Sequence[Row]) -> Figure | None:
     """Seconds per image against image AUROC, the circle's area being peak GPU memory.
 
     The paper's Figure 3. None where no row has both numbers.
     """
-    points = []
-    for row in rows:
-        metric = row.metric("image_auroc", None)
-        if (
-            metric is None
-            or metric.mean is None
-            or row.seconds_per_image is None
-            or row.without_result
-        ):
-            continue
-        gpu = row.peak_gpu_mib
-        points.append(
-            {
-                "x": row.seconds_per_image,
-                "y": round(100 * metric.mean, 3),
-                "gib": (gpu or 0.0) / formats.MIB_PER_GIB,
-                "title": formats.shortened(formats.plain(row.title), 24),
-                "told": f"{formats.plain(row.title)}: {formats.percent(metric.mean, metric.step)},"
-                f" {formats.seconds(row.seconds_per_image)} s{_less_echo(row)},"
-                f" {formats.memory(gpu) if gpu else 'GPU memory unknown'}",
-                "colour": charts.series(words.family_place(row.metadata.get("family"))),
-            }
-        )
+    points = [
+        {
+            "x": each.seconds,
+            "y": round(100 * each.auroc, 3),
+            "gib": (each.row.peak_gpu_mib or 0.0) / formats.MIB_PER_GIB,
+            "title": formats.shortened(formats.plain(each.row.title), 24),
+            "told": f"{formats.plain(each.row.title)}: {each.shown},"
+            f" {formats.seconds(each.seconds)} s{_less_echo(each.row)},"
+            f" {formats.memory(gpu) if (gpu := each.row.peak_gpu_mib) else 'GPU memory unknown'}",
+            "colour": charts.series(words.family_place(each.row.metadata.get("family"))),
+        }
+        for each in _costed(rows)
+    ]
     if not points:
         return None
     points.sort(key=lambda point: (-float(str(point["y"])), str(point["told"])))
+    front = [{"x": each.seconds, "y": round(100 * each.auroc, 3)} for each in _front(rows)]
     title = words.benchmark_title(benchmark)
     return charts.draw(
-        _cost_spec(points),
+        _cost_spec(points, front),
         key=key,
         title=f"Cost and detection: {title}",
         description="Seconds per image from left to right on a logarithmic scale, image AUROC upwards,"
-        " the area of a circle is the peak GPU memory. All numbers are in the table of results.",
+        " the area of a circle is the peak GPU memory; the line joins those than which none is both"
+        " faster and better. All numbers are in the table of results.",
     )
 
 
@@ -170,7 +225,9 @@ def _less_echo(row: Row) -> str:
     return "" if seconds is None else f" ({formats.seconds(seconds)} s less echo)"
 
 
-def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+def _cost_spec(
+    points: Sequence[Mapping[str, object]], front: Sequence[Mapping[str, object]]
+) -> dict[str, Any]:
     size = {"signal": f"[{COST_WIDTH}, {COST_HEIGHT}]"}
     largest = max(float(str(point["gib"])) for point in points)
     seconds = [float(str(point["x"])) for point in points]
@@ -185,7 +242,10 @@ def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
         "padding": {"left": 2, "top": 2, "bottom": 2, "right": 24},
         "width": COST_WIDTH,
         "height": COST_HEIGHT,
-        "data": [{"name": "points", "values": list(points)}],
+        "data": [
+            {"name": "points", "values": list(points)},
+            {"name": "front", "values": list(front)},
+        ],
         "scales": [
             {"name": "x", "type": "log", "range": "width", "domain": across},
             {"name": "y", "type": "linear", "range": "height", "nice": True, "zero": False, "domain": up},
@@ -203,6 +263,16 @@ def _cost_spec(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
              "titleColor": charts.INK, "titleFontWeight": "normal", "titleFontSize": 11.5}
         ],
         "marks": [
+            {
+                "type": "line", "from": {"data": "front"}, "aria": False,
+                "encode": {"enter": {
+                    "x": {"scale": "x", "field": "x"},
+                    "y": {"scale": "y", "field": "y"},
+                    "interpolate": {"value": "step-after"},
+                    "stroke": {"value": charts.MUTED}, "strokeWidth": {"value": 1.2},
+                    "strokeDash": {"value": [4, 3]},
+                }},
+            },
             {
                 "type": "symbol", "name": "bubbles", "from": {"data": "points"},
                 "encode": {"enter": {

@@ -234,6 +234,14 @@
     return hasBench;
   }
 
+  // Whether a table of the chosen view has the column that sorts: another view's is no order here.
+  function isSortable(state) {
+    return tables.some(function (table) {
+      var section = table.closest(".view");
+      return section && section.dataset.view === state.view && state.sort in table.places;
+    });
+  }
+
   function apply(state) {
     var shown = 0;
     var total = 0;
@@ -282,6 +290,7 @@
       CHOICES.forEach(function (name) {
         if (form.elements[name]) { state[name] = form.elements[name].value; }
       });
+      if (!isSortable(state)) { state.sort = state.dir = ""; }
       writeState(state);
       apply(state);
     });

@@ -203,6 +203,16 @@ def test_one_benchmark_can_be_looked_at_alone(visit, example_site):
     assert page.is_hidden("#six")
 
 
+def test_another_view_keeps_no_order_that_it_has_no_column_for(visit, example_site):
+    page = visit().open(example_site / "index.html")
+    press(page, "brain.pixel_pro")
+    assert "sort=brain.pixel_pro" in page.url
+    page.check("[name=view][value=dice]", force=True)
+    assert "sort=" not in page.url
+    page.select_option("[name=family]", "memory bank")
+    assert "view=dice&family=memory+bank" in page.url
+
+
 def test_a_view_is_an_address_that_can_be_opened_again(visit, example_site):
     page = visit().open(example_site / "index.html")
     page.select_option("[name=family]", "memory bank")

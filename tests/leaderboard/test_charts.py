@@ -9,8 +9,9 @@ import pytest
 
 from harness.board.rows import summarise
 from harness.board.site_data import BandedCurve
+from harness.common.statuses import Status
 from leaderboard import charts, sparks
-from leaderboard.figures import CURVES, Line, cost_figure, curve_figures
+from leaderboard.figures import CURVES, Line, cost_figure, cost_front, curve_figures
 
 BAD = '</title><script>alert(1)</script> "#010101" & x'
 
@@ -109,3 +110,22 @@ def test_the_bars_of_places_are_as_high_as_their_shares():
     heights = [float(h) for h in re.findall(r"v-([\d.]+)", drawn)]
     assert heights == [0.75 * (sparks.PLACES_HEIGHT - 2), 0.25 * (sparks.PLACES_HEIGHT - 2)]
     assert sparks.places(()) == ""
+
+
+def test_the_front_holds_what_nothing_beats_in_both_and_no_trivial_row(make_record):
+    def run(entry, auroc, seconds, **options):
+        metrics = {("image_auroc", None): auroc}
+        return make_record(
+            entry=entry, title=entry, metrics=metrics, median_seconds=seconds, **options
+        )
+
+    rows = summarise(
+        [
+            run("fast", 0.7, 0.01), run("slow", 0.9, 0.1), run("slower", 0.85, 0.2),
+            run("even", 0.7, 0.02), run("grey", 0.65, 0.001, metadata={"family": "trivial"}),
+            run("failed", 0.99, 0.01, status=Status.CRASHED),
+        ]
+    )  # fmt: skip
+    assert [(each.title, each.told) for each in cost_front(rows)] == [
+        ("fast", "70.00, 0.010 s"), ("slow", "90.00, 0.100 s"),
+    ]  # fmt: skip
