@@ -105,3 +105,24 @@ def test_where_all_fail_on_the_same_images(reader):
     assert reader.html.count("<img") > 20
     Reader(reader.folder).click("Brain MRI", after="is the lead real?")
     assert "The hardest images" in Reader(reader.folder).click("Brain MRI").text
+
+
+def test_why_a_run_failed_and_what_to_do(reader):
+    reader.click("runs that failed")
+    assert reader.page == "status.html"
+    assert re.search(r"[a-z_]+ \d+ runs? \S.*? Remedy: \w", reader.text)
+    assert re.search(r"Method Benchmark Track Seed What the harness saw \S", reader.text)
+
+
+def test_what_is_new_since_a_date(reader):
+    reader.click("What is new")
+    days = re.findall(r'<section id="d([\d-]+)">', reader.html)
+    assert days == sorted(days, reverse=True)
+    assert len(days) > 3
+    before = reader.text.index(f" {days[1]} ")
+    assert re.search(r"(new|replaced) \S.* on \S.*: Image AUROC \d\d\.\d\d", reader.text[:before])
+
+
+def test_whether_two_methods_differ(reader):
+    reader.click("Compare")
+    assert re.search(r"is better (than|by)|cannot be told apart", reader.text)
