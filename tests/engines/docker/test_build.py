@@ -15,6 +15,7 @@ from harness.common import source_files
 from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.engines.base import Launch, Limits
 from harness.engines.docker import DockerEngine, build
+from harness.engines.oci import baselines_base
 from tests.engine_images import ROOT, locked
 
 DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY . /entry\n"
@@ -108,7 +109,9 @@ def test_another_default_dockerfile_is_another_identity_and_another_image(
     engine, honest, monkeypatch
 ) -> None:
     first = engine.prepare_folder(honest, "test-default", "folder:sha256:1")
-    monkeypatch.setattr(build, "DEFAULT_DOCKERFILE", build.DEFAULT_DOCKERFILE + "LABEL other=1\n")
+    other = build.DEFAULT_DOCKERFILE + "LABEL other=1\n"
+    for module in (build, baselines_base):
+        monkeypatch.setattr(module, "DEFAULT_DOCKERFILE", other)
     second = engine.prepare_folder(honest, "test-default", "folder:sha256:1")
     assert second.image != first.image
     assert second.identity != first.identity
@@ -170,7 +173,8 @@ def project(tmp_path: Path, monkeypatch) -> Path:
     shutil.copy(ROOT / "Dockerfile.gpu", root)
     (root / "requirements.lock").write_text(locked("uv") + locked("packaging") + locked("idna"))
     write_extra(root, "packaging>=20")
-    monkeypatch.setattr(build, "REPOSITORY", root)
+    for module in (build, baselines_base):
+        monkeypatch.setattr(module, "REPOSITORY", root)
     return root
 
 
