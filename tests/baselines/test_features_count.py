@@ -25,7 +25,10 @@ SIDE = 128  # of the images as they are given here
 SMALLER = {"image_size": SIDE, "cpu_max_patches": 3000}
 EXPLAINED = {
     "simplenet": "its noise is small beside true features: see its README",
+    "supersimplenet": "likewise, and its two seeds lie 20 points apart",
     "cflow": "in so few steps a flow scores vectors by their length: see baselines/README.md",
+    "uniad": "in so few steps it gives nothing back yet: see baselines/README.md",
+    "utrad": "likewise",
 }
 
 
