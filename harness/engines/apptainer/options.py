@@ -39,7 +39,8 @@ VARIABLES_FOLDER = "/.singularity.d/env"
 DRIVER_LIBRARIES = "/.singularity.d/libs"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What Apptainer tells a container of itself and does not need (two more are read-only).
+# What Apptainer tells a container of itself and does not need. Two more are read-only: the image's name,
+# and where it lies on this machine.
 _TOLD = ("SINGULARITY_BIND", "SINGULARITY_CONTAINER", "SINGULARITY_NAME", "APPTAINER_BIND", "PS1")
 
 
