@@ -20,15 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
 import torch
 from torch import Tensor
 
+from baselines.kit import images, upsampling
+from baselines.kit.replay import Replayed
 from tests.stand_in_gpu.marks import GPU, Marks, Mix, is_gpu, tensors_in, where
 from tests.stand_in_gpu.modes import Functions, Operators
 
+KEPT_ON_A_DEVICE = (images._on_a_gpu, upsampling._kept_weights)
 FREE_BYTES = 8 * 1024**3  # what the stand-in says is free
 
 
@@ -111,8 +115,12 @@ class StandInGpu:
             (torch.cuda, "synchronize", lambda *_: None),
             (torch.cuda, "max_memory_allocated", lambda *_: 0),
             (torch.cuda, "max_memory_reserved", lambda *_: 0),
+            # A replay does on the GPU what the step did when it was captured: the step, once more.
+            (Replayed, "_captured", lambda replayed: SimpleNamespace(replay=replayed._step)),
         ):
             self._stack.enter_context(mock.patch.object(owner, name, stand_in))
+        for kept in KEPT_ON_A_DEVICE:  # by another stand-in, whose marks are gone
+            kept.cache_clear()
         self._stack.enter_context(Operators(self))
         self._stack.enter_context(functions)
         return self

@@ -78,6 +78,7 @@ class Functions(TorchFunctionMode):
             Tensor.to: self._to,
             Tensor.cpu: lambda tensor, **more: self._moved(tensor.clone(**more), tensor, "cpu"),
             Tensor.cuda: lambda tensor, *_, **__: self._moved(tensor, tensor, GPU),
+            Tensor.pin_memory: lambda tensor, *_, **__: tensor.clone(),  # it stays the CPU's
             Tensor.get_device: lambda t: 0 if gpu.is_on_gpu(t) else -1,
             Tensor.numpy: self._numpy,
             Tensor.__array__: lambda tensor, *of, **more: np.asarray(self._numpy(tensor), *of),
