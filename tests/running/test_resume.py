@@ -211,7 +211,7 @@ def test_a_training_in_a_container_goes_on_too(
 def test_a_container_whose_owner_cannot_be_judged_never_writes_into_the_next_part(
     run_killed: Callable[..., str], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.engines.docker.engine import connect
+    from harness.engines.docker import DockerEngine
 
     run_killed(RESUMING, "whole", None, *SETTINGS, engine="docker")
     # As seen from a container of its own, the harness that died counts as alive.
@@ -222,7 +222,7 @@ def test_a_container_whose_owner_cannot_be_judged_never_writes_into_the_next_par
     assert killed.training is not None
     assert killed.training.resumed == 1
     assert outcome(killed) == outcome(whole)
-    left = connect().containers(all=True, filters={"label": "bmad.training"})
+    left = DockerEngine().client.containers(all=True, filters={"label": "bmad.training"})
     homes = [Path(container["Labels"]["bmad.training"]) for container in left]
     assert not [home for home in homes if home.is_relative_to(cache)]
 
