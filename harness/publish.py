@@ -155,7 +155,7 @@ def _add(
     for publish in (publish_comparisons, publish_siblings):
         for written in publish(source, target, known=known):
             tell(written, is_new=True)
-    for written in publish_log(target, known=known):
+    for written in publish_log(target, reviewed, known=known):
         tell(written, is_new=True)
     if options.json:
         cli.say_json(done)

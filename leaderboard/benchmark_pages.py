@@ -411,7 +411,7 @@ def _comparison_note(comparison: Comparison | None) -> str:
     units = formats.plural(comparison.units, comparison.unit)
     order = (
         ""
-        if comparison.visibility == "hidden"
+        if not may_leave(Artefact.COMPARISON_NUMBERS, comparison.visibility)
         else (
             " In order of the mean; a rank counts the leads that are real alone, so that a row with a wide"
             " interval can have a better rank than the row above it."

@@ -122,12 +122,37 @@ def log_bytes(log: ChangeLog) -> bytes:
     return f'{{"schema_version": {log.schema_version}, "changes": [\n{lines}\n]}}\n'.encode()
 
 
-def extend_log(store: Store, changes: Sequence[RowChange]) -> Path:
-    """Write the log of a folder of published records with these changes at its end; its path."""
-    log = read_log(store.root)
+def write_log(store: Store, log: ChangeLog) -> Path:
+    """Write the log of a folder of published records; returns its path."""
     path = store.root / LOG
-    store.write(path, log_bytes(ChangeLog(changes=(*log.changes, *changes))))
+    store.write(path, log_bytes(log))
     return path
+
+
+def with_news(
+    base: ChangeLog,
+    log: ChangeLog,
+    records: Sequence[Record],
+    withdrawn: Mapping[str, str],
+    day: date,
+) -> ChangeLog:
+    """The log with what is new at its end, each row once.
+
+    Args:
+        base: of the branch that it goes to: it stays as it is. What `log` tells beyond it, no branch
+            has yet, and is told anew where it differs.
+        log: as it stands here.
+        records, withdrawn, day: as in `row_changes_since`.
+    """
+    count = len(base.changes)
+    if log.changes[:count] != base.changes:  # a folder of another history
+        base, count = log, len(log.changes)
+    news = row_changes_since(base, records, withdrawn, day)
+    told = {change.key: change for change in log.changes[count:]}
+    kept = (told.get(n.key, n).model_copy(update={"date": n.date}) for n in news)
+    if all(one == other for one, other in zip(kept, news, strict=True)) and len(told) == len(news):
+        return log  # on the days that it names
+    return ChangeLog(changes=(*base.changes, *news))
 
 
 def rows_told(log: ChangeLog) -> dict[ChangedRow, RowChange]:

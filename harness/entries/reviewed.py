@@ -93,6 +93,10 @@ class Reviewed(ABC):
     def campaigns(self) -> tuple[Campaign, ...]:
         """The campaigns that are committed."""
 
+    def file(self, path: str) -> bytes | None:  # noqa: ARG002 - only a branch has files
+        """A file of the branch as it is now; None where it has none of this path."""
+        return None
+
     @abstractmethod
     def missing(self, folder: Path) -> str:
         """What keeps a folder here from being reviewed, in one sentence."""
@@ -211,6 +215,11 @@ class ProtectedBranch(Reviewed):
                 except UsageError:
                     continue
         return tuple(found)
+
+    def file(self, path: str) -> bytes | None:
+        """See `Reviewed`."""
+        with self._contents() as git:
+            return git.file(self._tip.tree, path)
 
     def missing(self, folder: Path) -> str:
         """See `Reviewed`: the first file that differs from the branch as it is now."""

@@ -16,11 +16,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.benchmarks.known import known_releases
-from harness.board.change_log import extend_log, read_log, row_changes_since
+from harness.board.change_log import LOG, ChangeLog, parse_log, read_log, with_news, write_log
 from harness.board.comparison import (
     comparison_bytes,
     comparison_path,
@@ -43,6 +43,7 @@ from harness.records.store import RunName, Store, read_record
 from harness.records.supervision import NOT_SAID
 
 DIRTY = "+dirty"
+PUBLISHED_FILES = "leaderboard/records"
 
 
 def publish_run(
@@ -152,13 +153,15 @@ def publish_siblings(
 
 
 def publish_log(
-    target: Store, *, known: KnownReleases | None = None, day: date | None = None
+    target: Store, reviewed: Reviewed, *, known: KnownReleases | None = None
 ) -> list[Path]:
-    """Tell in the log what differs from its end; today (UTC) unless `day` says otherwise."""
+    """Tell in the log what differs from that of the branch, today (UTC)."""
     shown = under_known_names(target.records(), known or known_releases())
-    day = day or datetime.now(tz=UTC).date()
-    changes = row_changes_since(read_log(target.root), shown, withdrawals(), day)
-    return [extend_log(target, changes)] if changes else []
+    content = reviewed.file(f"{PUBLISHED_FILES}/{LOG}")
+    base = ChangeLog() if content is None else parse_log(content)
+    log = read_log(target.root)
+    news = with_news(base, log, shown, withdrawals(), datetime.now(tz=UTC).date())
+    return [] if news == log else [write_log(target, news)]
 
 
 def _ranked(store: Store, known: KnownReleases) -> dict[str, tuple[Record, ...]]:

@@ -14,6 +14,7 @@ from harness.board.change_log import (
     parse_log,
     row_changes_since,
     what_changed,
+    with_news,
 )
 
 MONDAY, TUESDAY, FRIDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 6)
@@ -150,3 +151,22 @@ class TestTheCheck:
 def test_what_is_no_log_is_told(content):
     with pytest.raises(ValueError, match=r"\w"):
         parse_log(content)
+
+
+class TestWhatIsWritten:
+    def test_what_no_branch_has_yet_is_told_once_however_often_it_is_published(self, run):
+        base = after(ChangeLog(), [run("padim")], MONDAY)
+        records = [run("padim"), run()]
+        once = with_news(base, base, records, {}, TUESDAY)
+        assert with_news(base, once, records, {}, FRIDAY) is once
+        records = [*records, run(seed=1)]
+        twice = with_news(base, once, records, {}, FRIDAY)
+        assert kinds(twice) == [(MONDAY, "padim", "new"), (FRIDAY, "patchcore", "new")]
+        assert set(twice.changes[-1].records) == {"0", "1"}
+        assert list(log_problems(base, twice, records, {}, FRIDAY)) == []
+        assert with_news(base, twice, [run("padim")], {}, FRIDAY) == base
+
+    def test_a_folder_of_another_history_is_added_to(self, run):
+        base = after(ChangeLog(), [run("padim")], MONDAY)
+        own = after(ChangeLog(), [run()], MONDAY)
+        assert with_news(base, own, [run()], {}, TUESDAY) == own
