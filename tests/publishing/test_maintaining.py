@@ -89,7 +89,7 @@ def test_a_good_pull_request_passes_and_the_site_is_published(branch, recipe, tm
     code, told = recipe(0)
     assert code == 0, told
     assert "changed: 1 curves, 1 files of submissions, 1 log of changes, 1 records" in told
-    assert "3 changed files, 0 problems" in told
+    assert "4 changed files, 0 problems" in told
     code, told = recipe(1)
     assert code == 0, told
     assert (tmp_path / "ci" / "public" / "index.html").is_file()
