@@ -17,11 +17,11 @@ demo: env  ## set up, train and score RD4AD on the built-in demo pack, build the
 	@echo "== RD4AD on the built-in demo pack, without a container: train, predict, score (about 1 minute on 2 cores)"
 	@$(RUN) -m harness.evaluate baselines/rd4ad --engine process
 
-test: env  ## set up and run the tests (20 minutes; those with containers are skipped where no engine answers)
-	@echo "== the tests (about 20 minutes on 2 cores, less where no container engine answers)"
+test: env  ## set up and run the tests (half an hour; those with containers are skipped where no engine answers)
+	@echo "== the tests (about half an hour on 2 cores, less where no container engine answers)"
 	@$(RUN) -m pytest $(IN_TWO) -m "not slow"
 
-test-all: env  ## every test, the slow ones too (an hour)
+test-all: env  ## every test, the slow ones too (an hour and a half)
 	@$(RUN) -m pytest $(IN_TWO)
 
 lint: env  ## format, lint, types
