@@ -25,12 +25,6 @@ from leaderboard.tables import row_page
 
 PAGE, FEED, BADGES = "updates.html", "feed.xml", "badges"
 DRAWN = {"image_auroc": "Image AUROC", "pixel_pro": "PRO"}
-KINDS = {
-    "new": "new",
-    "replaced": "replaced",
-    "withdrawn": "withdrawn",
-    "removed": "removed",
-}
 WIDTH, HEIGHT = 420, 200
 MOST_LINES, MOST_IN_FEED = 400, 100
 """The newest; the whole log is a download."""
@@ -114,7 +108,7 @@ def _lines(log: ChangeLog, pages: Mapping[ChangedRow, str]) -> Iterator[tuple[da
 def _line(change: RowChange, before: RowChange | None, page: str | None) -> UpdateLine:
     return UpdateLine(
         anchor=_anchor(change),
-        kind=KINDS[change.kind],
+        kind=change.kind,
         title=formats.plain(change.title),
         page=page,
         where=_place_title(change.place),
