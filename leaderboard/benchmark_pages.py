@@ -15,6 +15,7 @@ from harness.common.disclosure import Artefact, may_leave
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
 from leaderboard import cells, charts, figures, formats, sparks, words
+from leaderboard.addresses import benchmark_page, entry_page
 from leaderboard.benchmark_regimes import (
     BenchmarkRegimes,
     benchmark_regimes,
@@ -26,18 +27,9 @@ from leaderboard.energy import EnergyLine, energy_lines
 from leaderboard.entry_pages import Fact
 from leaderboard.figures import Line as CurveLine
 from leaderboard.galleries import Album, Exhibit, hard_exhibits, side_by_side_path
+from leaderboard.lines import context_of, measured_lines, paper_lines
 from leaderboard.paper import Reported
-from leaderboard.tables import (
-    Table,
-    benchmark_page,
-    by_first_column,
-    context_of,
-    entry_page,
-    group_of,
-    measured_lines,
-    order_told,
-    paper_lines,
-)
+from leaderboard.tables import Table, by_first_column, group_of, order_told
 
 MOST_CURVES, MOST_TRIVIAL_CURVES = 14, 2
 # Ranks of all entries stand in the table of results and in the download.

@@ -9,18 +9,12 @@ from harness.board.site_data import Material
 from harness.board.suite_rows import WholeRow
 from harness.records.releases import claimed_name
 from leaderboard import formats, words
+from leaderboard.addresses import benchmark_page, regime_key
 from leaderboard.cells import COST, Context
 from leaderboard.few_shot import FewShotFigure, few_shot_figures
+from leaderboard.lines import measured_lines
 from leaderboard.regime_pages import SWITCH, RegimeChoice, regime_context, unplaced, with_sibling
-from leaderboard.tables import (
-    Group,
-    Line,
-    Table,
-    benchmark_page,
-    group_of,
-    measured_lines,
-    regime_key,
-)
+from leaderboard.tables import Group, Line, Table, group_of
 
 Switch = tuple[tuple[RegimeChoice, str], ...]
 

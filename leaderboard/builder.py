@@ -28,6 +28,7 @@ from harness.common.foreign_text import in_lines
 from harness.records.record import Record
 from leaderboard import formats, guide, words
 from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path
+from leaderboard.boards import boards
 from leaderboard.compare_page import CompareSite, compare_site
 from leaderboard.downloads import (
     leaderboard_csv,
@@ -44,7 +45,6 @@ from leaderboard.paper import Reported, read_paper
 from leaderboard.publishing import publish
 from leaderboard.regime_pages import SWITCH, RegimePage, regime_pages
 from leaderboard.runs import NUMBERS, TEXTS
-from leaderboard.tables import boards
 from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent

@@ -19,12 +19,12 @@ from harness.board.site_data import BandedCurve, Material
 from harness.board.table_formats import latex_text, markdown_text
 from harness.records.record import Record
 from leaderboard import citations, formats, words
+from leaderboard.addresses import row_page
 from leaderboard.cells import Cell
 from leaderboard.commands import rerun_command
 from leaderboard.figures import CURVES
 from leaderboard.galleries import Exhibit, SideBySide
 from leaderboard.row_pairs import ComparedBenchmark, Member, PairOfRows, row_address
-from leaderboard.tables import row_page
 
 MOST_BYTES = 290_000
 POINTS = 10_000

@@ -22,6 +22,7 @@ from harness.board.local_comparison import LocalComparison
 from harness.board.site_data import Material
 from harness.records.record import Record
 from leaderboard import formats, words
+from leaderboard.addresses import benchmark_page
 from leaderboard.benchmark_pages import BenchmarkPage
 from leaderboard.compare_data import COST_HEADS, Beside, CompareScript, compare_script
 from leaderboard.downloads import row_key
@@ -34,7 +35,6 @@ from leaderboard.row_pairs import (
     compared_benchmarks,
     row_address,
 )
-from leaderboard.tables import benchmark_page
 
 MOST_PAIRS = 900
 FIRST_ROWS = 6

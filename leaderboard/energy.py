@@ -9,7 +9,7 @@ from harness.board.energy_means import WORDS
 from harness.board.rows import Row
 from harness.records.energy import EnergyPart
 from leaderboard import formats
-from leaderboard.tables import entry_page
+from leaderboard.addresses import entry_page
 
 NA = "NA"
 NOT_MEANT = "\N{EN DASH}"

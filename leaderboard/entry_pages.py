@@ -17,22 +17,21 @@ from harness.records.members import MEAN
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
 from leaderboard import formats, guide, words
+from leaderboard.addresses import (
+    benchmark_page,
+    entry_page,
+    regime_key,
+    row_page,
+    section_key,
+)
 from leaderboard.cells import COST, Cell, cell, rank_badge
 from leaderboard.commands import rerun_command
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
+from leaderboard.lines import context_of, isolation_phrase, settled_status
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
 from leaderboard.regime_pages import POOLED_COLUMNS, SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
-from leaderboard.tables import (
-    benchmark_page,
-    context_of,
-    entry_page,
-    isolation_phrase,
-    regime_key,
-    row_page,
-    settled_status,
-)
 
 MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
@@ -342,7 +341,7 @@ class _Maker:
         context = context_of(self.material, self.paper if is_usual else (), "", has_overall=False)
         count = len(row.failures)
         return Section(
-            key=formats.file_stem(row.place) + f"-{row.track}-{row.isolation}",
+            key=section_key(row),
             title=row_title(row),
             page=UNIFIED_PAGE if whole.members else benchmark_page(row.benchmark),
             is_demo=row.benchmark == words.DEMO,

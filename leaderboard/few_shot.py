@@ -12,8 +12,8 @@ from markupsafe import Markup
 from harness.board.few_shot_curves import FewShotCurve, FewShotPoint
 from harness.records.regime import SHOTS
 from leaderboard import charts, formats, words
+from leaderboard.addresses import benchmark_page, entry_page
 from leaderboard.charts import Figure
-from leaderboard.tables import benchmark_page, entry_page
 
 WIDTH, HEIGHT = 420, 260
 MOST_DRAWN = 14

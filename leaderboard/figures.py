@@ -10,8 +10,8 @@ from harness.board.rows import Row
 from harness.board.site_data import BandedCurve, CurveKind, is_trivial
 from harness.records.record import Grid
 from leaderboard import charts, formats, words
+from leaderboard.addresses import row_page
 from leaderboard.charts import Figure
-from leaderboard.tables import row_page
 
 CURVE_SIDE = 270
 # The others are there, and shown when a reader chooses them.

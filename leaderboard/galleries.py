@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from harness.board.site_data import Gallery, HardImage, Material, Picture, Role
 from harness.records.record import Record
 from leaderboard import formats, words
+from leaderboard.addresses import benchmark_page, entry_page
 from leaderboard.downloads import row_key
-from leaderboard.tables import benchmark_page, entry_page
 
 FOLDER = "pictures"
 ROLE_TITLES: dict[Role, str] = {

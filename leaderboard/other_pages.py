@@ -9,18 +9,12 @@ from harness.board.rows import Failure, Row
 from harness.board.site_data import Material, TeamCount
 from harness.common.statuses import STATUS_TABLE, Status
 from leaderboard import cells, formats, words
+from leaderboard.addresses import row_page, section_key
 from leaderboard.cells import COST, NOT_RUN, Cell, Context
+from leaderboard.lines import context_of, measured_lines
 from leaderboard.paper import Reported, difference, method_key, why_not_comparable
 from leaderboard.regime_pages import row_title
-from leaderboard.tables import (
-    Group,
-    Line,
-    Table,
-    context_of,
-    group_of,
-    measured_lines,
-    row_page,
-)
+from leaderboard.tables import Group, Line, Table, group_of
 
 
 @dataclass(frozen=True)
@@ -62,12 +56,11 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
     runs: dict[Status, list[FailedRun]] = {}
     ordered = sorted(rows, key=lambda r: (r.title.casefold(), words.benchmark_order(r.benchmark)))
     for row in ordered:
-        section = f"{formats.file_stem(row.place)}-{row.track}-{row.isolation}"
         for failure in row.without_result:
             runs.setdefault(failure.status, []).append(
                 FailedRun(
                     title=formats.plain(row.title),
-                    page=f"{row_page(row)}#{section}",
+                    page=f"{row_page(row)}#{section_key(row)}",
                     benchmark=row_title(row),
                     seed=failure.seed,
                     track=words.TRACKS[row.track],

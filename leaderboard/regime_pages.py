@@ -16,21 +16,18 @@ from harness.board.site_data import Material
 from harness.board.suite_rows import WholeRow
 from harness.records.members import MEAN
 from leaderboard import formats, words
+from leaderboard.addresses import benchmark_page
+from leaderboard.boards import BOARDS, VIEWS, board_key
 from leaderboard.cells import COST, DELTA, Cell, Context, cell
 from leaderboard.few_shot import FewShotFigure, few_shot_figures
+from leaderboard.lines import context_of, measured_lines
 from leaderboard.tables import (
-    BOARDS,
-    VIEWS,
     Board,
     Column,
     Group,
     Table,
-    benchmark_page,
-    board_key,
     by_first_column,
-    context_of,
     group_of,
-    measured_lines,
     order_told,
 )
 

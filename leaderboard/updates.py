@@ -20,8 +20,8 @@ from harness.board.rows import Row
 from harness.common.foreign_text import in_lines
 from harness.records.record import canonical_json
 from leaderboard import charts, formats, words
+from leaderboard.addresses import row_page
 from leaderboard.charts import Figure
-from leaderboard.tables import row_page
 
 PAGE, FEED, BADGES = "updates.html", "feed.xml", "badges"
 DRAWN = {"image_auroc": "Image AUROC", "pixel_pro": "PRO"}
