@@ -10,7 +10,7 @@ from harness.board.suite_rows import WholeRow
 from harness.records.releases import claimed_name
 from leaderboard import formats, words
 from leaderboard.addresses import benchmark_page, regime_key
-from leaderboard.cells import COST, Context
+from leaderboard.cells import COST, Context, linked
 from leaderboard.few_shot import FewShotFigure, few_shot_figures
 from leaderboard.lines import measured_lines
 from leaderboard.regime_pages import SWITCH, RegimeChoice, regime_context, unplaced, with_sibling
@@ -120,7 +120,13 @@ def _section(
 def _line(whole: WholeRow, row: Row, group: Group, context: Context, material: Material) -> Line:
     """One line, of a unified row with its one-class siblings."""
     (line,) = measured_lines([unplaced(row)], (group,), context)
-    (made,) = line.cells
+    # Of a suite's run the values stand in its own section, by member.
+    member = claimed_name(row.benchmark) if whole.members else None
+    (group_cells,) = line.cells
+    made = tuple(
+        linked(each, column.metric, whole.row, row, member)
+        for each, column in zip(group_cells, group.columns, strict=True)
+    )
     if whole.row.regime.name == "unified":
         siblings = {
             each.metric: each

@@ -29,6 +29,7 @@ from harness.records.record import Record
 from leaderboard import formats, guide, words
 from leaderboard.benchmark_pages import BenchmarkPage, benchmark_pages, card_path
 from leaderboard.boards import boards
+from leaderboard.cell_panels import panel_scripts
 from leaderboard.compare_page import CompareSite, compare_site
 from leaderboard.downloads import (
     leaderboard_csv,
@@ -171,7 +172,7 @@ class _Site:
         texts |= {
             page.path: self._render("side_by_side.html", root="../", page=page) for page in pictured
         }
-        return texts | self._compared(compared)
+        return texts | self._compared(compared) | panel_scripts(entries)
 
     def _compared(self, compared: CompareSite) -> dict[str, str]:
         """The compare page, every benchmark's table of pairs, and its data."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from harness.board.rows import NOT_APPLICABLE, MetricSummary, Row
 from harness.board.site_data import Overall
 from leaderboard import formats
+from leaderboard.addresses import line_key, row_page, section_key
 from leaderboard.paper import Reported, difference, why_not_comparable
 
 Values = Mapping[tuple[str, str, str], Reported]
-PLACE_WORDS = {1: "first", 2: "second", 3: "third"}
 COST = "seconds"
 NOT_RUN = "\N{EN DASH}"
-NO_MAP_IN_PAPER = "the method's paper gives no map; this row shows one that the method could give"
+PLACES = (1, 2, 3)
 DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 
@@ -37,14 +37,14 @@ class Cell:
     """Third line: difference to the paper, or the interval."""
     more: tuple[str, ...] = ()
     """Further lines: the one-class sibling of a unified value, and the difference to it."""
-    more_title: str = ""
-    """Why they hold no more, for a pointer."""
     badge: str = ""
     """Rank with `=` for a tie, or the place by mean where nothing was compared."""
     place: int | None = None
     """1, 2 or 3: the badge's shape."""
-    title: str = ""
-    """What the badge means, for a pointer and for screen readers."""
+    is_by_mean: bool = False
+    """The badge is a place by mean, for nothing was compared."""
+    link: str = ""
+    """Address of all that is behind it, from the site's root; empty where there is nothing."""
     below: str = ""
     """Trivial baseline that does as well."""
 
@@ -66,9 +66,34 @@ class Context:
 
 
 def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
-    """What stands under one column."""
+    """What stands under one column, with the address of what is behind it."""
     if row is None:
-        return Cell(NOT_RUN, "none", title="not run")
+        return Cell(NOT_RUN, "none")
+    return linked(_cell(row, metric_id, context), metric_id, row)
+
+
+def linked(
+    made: Cell, metric_id: str, row: Row, part: Row | None = None, member: str | None = None
+) -> Cell:
+    """The cell with the address of its line on the entry's page.
+
+    Args:
+        made: the cell.
+        metric_id: name of the metric, or `seconds`.
+        row: over all images of the run: it has the section.
+        part: of a suite, the row that the cell is of.
+        member: the name under which a record holds the part.
+    """
+    of = part or row
+    has_line = metric_id == COST or any(metric.id == metric_id for metric in of.metrics)
+    # Without a line, such as where all runs failed, the section says why.
+    key = section_key(row)
+    if has_line:
+        key = line_key(row, metric_id, None if metric_id == COST else member)
+    return replace(made, link=f"{row_page(row)}#{key}")
+
+
+def _cell(row: Row, metric_id: str, context: Context) -> Cell:
     if metric_id == COST:
         return _cost_cell(row)
     metric = row.metric(metric_id, None) or row.metric(metric_id, "native")
@@ -78,8 +103,8 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
         return Cell("NA", "na", small=metric.reason or "" if metric else "not measured")
     if row.has_extra_map and metric.grid is not None:
         shown = formats.percent(metric.mean, metric.step)
-        return Cell("NA", "na", small=f"own map: {shown}", title=NO_MAP_IN_PAPER)
-    badge, place, title = rank_badge(metric)
+        return Cell("NA", "na", small=f"own map: {shown}")
+    badge, place = rank_badge(metric)
     return Cell(
         formats.percent(metric.mean, metric.step),
         "value",
@@ -88,7 +113,7 @@ def cell(row: Row | None, metric_id: str, context: Context) -> Cell:
         third=_against_paper(row, metric_id, context.reported),
         badge=badge,
         place=place,
-        title=title,
+        is_by_mean=metric.standing is None,
         below=context.not_above_trivial.get((row.place, row.entry, row.track, metric_id), ""),
     )
 
@@ -102,30 +127,18 @@ def _against_paper(row: Row, metric_id: str, reported: Values) -> str:
 
 def _cell_without_result(row: Row) -> Cell:
     if not row.failures:
-        return Cell("NA", "na", small=NOT_APPLICABLE, title=row.not_applicable[0].sentence)
+        return Cell("NA", "na", small=NOT_APPLICABLE)
     statuses = formats.joined(dict.fromkeys(failure.status.value for failure in row.failures))
     count = f"{len(row.failures)} of {len(row.seeds)}: " if len(row.seeds) > 1 else ""
     return Cell("failed", "failed", small=count + statuses)
 
 
-def rank_badge(metric: MetricSummary) -> tuple[str, int | None, str]:
-    """Text, shape and meaning of the mark beside a value; empty without a rank or place."""
+def rank_badge(metric: MetricSummary) -> tuple[str, int | None]:
+    """Text and shape of the mark beside a value; empty without a rank or place."""
     if metric.standing is None:
-        place = metric.place
-        return (
-            ("", None, "")
-            if place is None
-            else (str(place), place, f"{PLACE_WORDS[place]} by mean")
-        )
-    rank, ties = metric.standing.rank, metric.standing.ties
-    shape = rank if rank in PLACE_WORDS else None
-    if not ties:
-        return str(rank), shape, f"rank {rank}"
-    return (
-        f"{rank}=",
-        shape,
-        f"rank {rank}, cannot be told from {formats.plural(len(ties), 'other')}",
-    )
+        return "" if metric.place is None else str(metric.place), metric.place
+    rank = metric.standing.rank
+    return f"{rank}{'=' if metric.standing.ties else ''}", rank if rank in PLACES else None
 
 
 def _spread(metric: MetricSummary) -> str:
@@ -170,9 +183,9 @@ def with_interval(row: Row | None, metric_id: str, context: Context) -> Cell:
 def paper_cell(value: Reported | None) -> Cell:
     """What stands under one column of a row as reported."""
     if value is None:
-        return Cell(NOT_RUN, "none", title="not in the paper")
+        return Cell(NOT_RUN, "none")
     if value.mean is None:
-        return Cell("NA", "na", title="NA in the paper")
+        return Cell("NA", "na")
     return Cell(
         formats.percent(value.mean),
         "value",
@@ -180,5 +193,5 @@ def paper_cell(value: Reported | None) -> Cell:
         small="" if value.std is None else f"± {formats.percent(value.std)}",
         badge="" if value.place is None else str(value.place),
         place=value.place,
-        title=f"{PLACE_WORDS[value.place]} of the paper's methods" if value.place else "",
+        is_by_mean=True,
     )

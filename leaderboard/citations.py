@@ -13,6 +13,23 @@ from leaderboard import formats, words
 NOT_MEASURED = "made-up data: nothing was measured"
 
 
+def row_bibtex(row: Row, card: BenchmarkCard | None, *, is_made_up: bool) -> str:
+    """All that a row rests on: the entry, the pack, and the harness's commits.
+
+    Args:
+        row: the row.
+        card: what the spec of its benchmark says; None for a pack of one's own.
+        is_made_up: it is example data.
+    """
+    key = formats.file_stem(row.entry)
+    items = [
+        entry_bibtex(row, key, is_made_up=is_made_up),
+        pack_bibtex(row.benchmark, row.packs, card, is_made_up=is_made_up),
+        *(commit_bibtex(commit, is_made_up=is_made_up) for commit in row.commits),
+    ]
+    return "\n\n".join(items)
+
+
 def entry_bibtex(row: Row, key: str, *, is_made_up: bool) -> str:
     """One row of the board: whose method, which code, how it was made.
 

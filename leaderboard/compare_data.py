@@ -22,6 +22,7 @@ from leaderboard import citations, formats, words
 from leaderboard.addresses import row_page
 from leaderboard.cells import Cell
 from leaderboard.commands import rerun_command
+from leaderboard.costs import costs
 from leaderboard.figures import CURVES
 from leaderboard.galleries import Exhibit, SideBySide
 from leaderboard.row_pairs import ComparedBenchmark, Member, PairOfRows, row_address
@@ -240,7 +241,7 @@ def _metric(metric: str) -> dict[str, Json]:
 def _value(cell: Cell) -> list[str]:
     """Mean, spread, interval and rank; or what there is instead, and why."""
     if cell.kind == "value":
-        badge = f"rank {cell.badge}" if cell.badge and cell.title.startswith("rank") else ""
+        badge = f"rank {cell.badge}" if cell.badge and not cell.is_by_mean else ""
         return [cell.text, cell.small, cell.third, badge]
     return [cell.text, cell.small]
 
@@ -262,27 +263,12 @@ def _member(
         "made": f"{words.TRACKS[row.track]}, {isolation}, {formats.plural(len(row.seeds), 'seed')}",
         "track": row.track,
         "unranked": formats.plain(row.unranked_reason or ""),
-        "cost": _cost(row),
+        "cost": costs(row),
         "params": _params(runs),
         "command": rerun_command(runs, default_limits) if runs else "",
         "bib": citations.entry_bibtex(row, member.key, is_made_up=material.is_made_up),
         "commits": [formats.plain(commit) for commit in row.commits],
     }
-
-
-COST_HEADS = (
-    "Seconds per image", "Seconds, less the pipe’s share", "Peak GPU memory", "Peak RAM", "Training",
-)  # fmt: skip
-
-
-def _cost(row: Row) -> list[str]:
-    """In the order of `COST_HEADS`; empty where it was not measured."""
-    told = (
-        (row.seconds_per_image, formats.seconds), (row.seconds_less_echo, formats.seconds),
-        (row.peak_gpu_mib, formats.memory), (row.peak_ram_mib, formats.memory),
-        (row.train_seconds, formats.duration),
-    )  # fmt: skip
-    return ["" if value is None else shown(value) for value, shown in told]
 
 
 def _params(runs: Sequence[Record]) -> dict[str, str]:

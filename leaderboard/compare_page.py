@@ -24,7 +24,8 @@ from harness.records.record import Record
 from leaderboard import formats, words
 from leaderboard.addresses import benchmark_page
 from leaderboard.benchmark_pages import BenchmarkPage
-from leaderboard.compare_data import COST_HEADS, Beside, CompareScript, compare_script
+from leaderboard.compare_data import Beside, CompareScript, compare_script
+from leaderboard.costs import COST_HEADS
 from leaderboard.downloads import row_key
 from leaderboard.galleries import SideBySide
 from leaderboard.row_pairs import (

@@ -20,16 +20,20 @@ from leaderboard import formats, guide, words
 from leaderboard.addresses import (
     benchmark_page,
     entry_page,
+    line_key,
     regime_key,
     row_page,
     section_key,
 )
 from leaderboard.cells import COST, Cell, cell, rank_badge
+from leaderboard.citations import row_bibtex
 from leaderboard.commands import rerun_command
+from leaderboard.costs import COST_HEADS, costs
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.lines import context_of, isolation_phrase, settled_status
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
+from leaderboard.rank_reasons import names_of, rank_reasons
 from leaderboard.regime_pages import POOLED_COLUMNS, SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
 
@@ -69,6 +73,8 @@ class SeedCell:
 class MetricLine:
     """One metric over all seeds: the headline grid, and beside it the paper's."""
 
+    key: str
+    """Its own anchor on the page."""
     title: str
     """Name of the metric."""
     anchor: str
@@ -83,8 +89,10 @@ class MetricLine:
     """Standard deviation over seeds, or why there is none."""
     rank: str
     """Rank, with `=` for a tie; empty without a comparison."""
-    rank_title: str
-    """What the rank says, in words."""
+    because: tuple[str, ...]
+    """Why it has this rank, in sentences."""
+    interval: str
+    """95 % interval of the mean, where a comparison made one."""
     on_paper_grid: str
     """Mean on the paper's grid; empty for image metrics."""
     reported: str
@@ -151,6 +159,14 @@ class Section:
     """The paper has numbers for this method here."""
     has_ranks: bool
     """Some metric has a rank."""
+    unit: str
+    """What the intervals are over: `patients`, `images`, or either where that is not known."""
+    cost_key: str
+    """Anchor of what it costs."""
+    costs: tuple[tuple[str, str], ...]
+    """What it costs, with its name; what was not measured is left out."""
+    citation: str
+    """BibTeX of the entry, the pack and the harness."""
     headline: tuple[MetricLine, ...]
     """The metrics that the board shows."""
     more: tuple[MetricLine, ...]
@@ -227,7 +243,8 @@ def entry_pages(
     for whole in wholes:
         has = {m.id for _, row in whole.parts for m in row.metrics if m.mean is not None}
         known.setdefault(whole.row.place, set()).update(has)
-    maker = _Maker(material, by_cell(paper), tuple(paper), default_limits, album, known)
+    names = names_of(row for whole in wholes for _, row in whole.parts)
+    maker = _Maker(material, by_cell(paper), tuple(paper), default_limits, album, known, names)
     runs: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
         runs.setdefault(row_key(record), []).append(record)
@@ -328,13 +345,15 @@ class _Maker:
     album: Album
     known: Mapping[str, set[str]]
     """By benchmark, the metrics of which some row has a value."""
+    names: Mapping[str, str]
+    """By entry, what a reader calls it."""
 
     def section(self, whole: WholeRow, records: Sequence[Record]) -> Section:
         """One entry on one benchmark or suite, with its runs where they may be shown."""
         row = whole.row
         is_usual = row.place == row.benchmark and not whole.members
         reported = self.reported if is_usual else {}
-        lines = _lines_of_parts(whole, reported)
+        lines = _lines_of_parts(whole, reported, self.names)
         headline = self.known[row.place] & {*HEADLINE, *POOLED_COLUMNS}
         shown = {key for key in lines if key[1] in headline}
         gallery, pictured = self._gallery(records)
@@ -355,6 +374,10 @@ class _Maker:
             has_paper_grid=any(line.on_paper_grid for line in lines.values()),
             has_reported=any(line.reported for line in lines.values()),
             has_ranks=any(line.rank for line in lines.values()),
+            unit=self._unit(row, records),
+            cost_key=line_key(row, COST),
+            costs=tuple(pair for pair in zip(COST_HEADS, costs(row), strict=True) if pair[1]),
+            citation=self._citation(row),
             headline=tuple(line for name, line in lines.items() if name in shown),
             more=tuple(line for name, line in lines.items() if name not in shown),
             failures=failure_lines(row),
@@ -374,6 +397,17 @@ class _Maker:
             if record.run_key in self.material.galleries:
                 return self.material.galleries[record.run_key], record
         return None, None
+
+    def _unit(self, row: Row, records: Sequence[Record]) -> str:
+        """What the intervals of a row are over."""
+        if records:
+            return "images" if records[0].pack.patients is None else "patients"
+        comparison = self.material.comparisons.get(row.place)
+        return "patients or images" if comparison is None else f"{comparison.unit}s"
+
+    def _citation(self, row: Row) -> str:
+        card = self.material.cards.get(claimed_name(row.benchmark))
+        return row_bibtex(row, card, is_made_up=self.material.is_made_up)
 
     def _no_pictures(self, row: Row) -> str:
         card = self.material.cards.get(claimed_name(row.benchmark))
@@ -447,7 +481,9 @@ def _audit_remark(row: Row) -> str:
 
 
 def _metric_lines(
-    row: Row, reported: Mapping[tuple[str, str, str], Reported]
+    row: Row,
+    reported: Mapping[tuple[str, str, str], Reported],
+    names: Mapping[str, str],
 ) -> dict[str, MetricLine]:
     """One line per metric; what was scored on the paper's grid alone stands there as well."""
     lines = {}
@@ -456,20 +492,24 @@ def _metric_lines(
         on_paper = row.metric(name, "paper")
         shown = main or on_paper
         if shown is not None:
-            lines[name] = _metric_line(row, shown, on_paper, reported)
+            line = _metric_line(row, shown, on_paper, reported)
+            lines[name] = replace(line, because=rank_reasons(shown, names))
     return lines
 
 
 def _lines_of_parts(
-    whole: WholeRow, reported: Mapping[tuple[str, str, str], Reported]
+    whole: WholeRow,
+    reported: Mapping[tuple[str, str, str], Reported],
+    names: Mapping[str, str],
 ) -> dict[tuple[str | None, str], MetricLine]:
     """The lines of a row by part and metric: of a suite its mean and what is pooled come first."""
     parts = sorted(whole.parts, key=lambda part: part[0] not in (None, MEAN))
     lines = {}
     for member, row in parts:
-        for name, line in _metric_lines(row, reported).items():
+        for name, line in _metric_lines(row, reported, names).items():
             over = "" if member is None else _over(member)
-            lines[member, name] = replace(line, title=f"{line.title}{over}")
+            key = line_key(whole.row, name, member)
+            lines[member, name] = replace(line, key=key, title=f"{line.title}{over}")
     return lines
 
 
@@ -488,16 +528,19 @@ def _metric_line(
     bar = why_not_comparable(row, metric.id, reported)
     in_paper = None if value is None else value.mean
     points = None if in_paper is None else difference(row, metric.id, reported)
-    badge, _, badge_title = rank_badge(metric) if metric.standing else ("", None, "")
+    standing = metric.standing
+    has_interval = standing is not None and standing.mean is not None
     return MetricLine(
+        key="",  # its place among the parts of the row decides it
         title=formats.plain(told.title),
         anchor=guide.metric_key(metric.id),
         meaning=told.meaning,
         mean=NA if metric.mean is None else formats.percent(metric.mean, metric.step),
         mean_note=metric.reason or "",
         std=_deviation(metric),
-        rank=badge,
-        rank_title=badge_title,
+        rank=rank_badge(metric)[0] if standing else "",
+        because=(),
+        interval=formats.interval(standing.low, standing.high) if standing and has_interval else "",
         on_paper_grid=""
         if on_paper is None or on_paper.mean is None
         else formats.percent(on_paper.mean, on_paper.step),

@@ -50,7 +50,7 @@ def signed_points(value: float) -> str:
 
 def sort_key(value: float) -> str:
     """A number for the page's script to sort by."""
-    return f"{value:.10g}"
+    return f"{value:.7g}"
 
 
 def seconds(value: float) -> str:

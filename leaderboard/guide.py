@@ -42,9 +42,18 @@ class Chapter:
 
 _ROWS = (
     Term(
+        "cell",
+        "Behind a value",
+        "Every value leads to what is behind it: each seed, the interval, the reason of its rank, the"
+        " records, how to cite it.",
+        "Arrow keys go from value to value. What opens has an address of its own, and all of it stands"
+        " on the entry's page too.",
+    ),
+    Term(
         "rank",
         "Rank",
-        "1 + the number of entries of the same track that are significantly better.",
+        "1 + the number of entries of the same track that are significantly better. In italics, where"
+        " nothing was compared: the first three by mean.",
         (
             "Means over seeds are compared over the same test patients (images, where patients are"
             " unknown): each patient is left out in turn, for all entries alike, and the spread over"
@@ -229,7 +238,8 @@ _VALUES = (
     Term(
         "cost",
         "s / image and GPU memory",
-        "Median seconds per test image by the harness's clock, and the peak of GPU memory as the driver counts it.",
+        "Median seconds per test image by the harness's clock; below it the peak of GPU memory as the driver"
+        " counts it, and the seconds less the pipe's own share.",
         (
             "The clock runs from the sending of an image to the last byte of its answer, one image at a"
             " time; start-up, the first image of a session (warm-up) and validation images are not in"

@@ -89,11 +89,9 @@ def _measured_line(
         pretraining=words.pretraining(first.metadata.get("pretraining")),
         labels=first.labels.value,
         contamination=worst([row.contamination for row in rows]).value,
-        supervision=_supervision(first),
         has_maps="yes" if any(row.maps for row in rows) else "no",
         remarks=_remarks(rows),
         made=_made(rows),
-        made_title=_made_title(rows),
         average=_average_cell(rows, context),
         seeds=" / ".join(str(count) for count in counts),
         seeds_key=str(counts[0]),
@@ -109,10 +107,6 @@ def _measured_line(
             for group in groups
         ),
     )
-
-
-def _supervision(row: Row) -> str:
-    return formats.plain(row.supervision.told) if row.supervision else "it declares nothing"
 
 
 def settled_status(rows: Sequence[Row]) -> str:
@@ -138,16 +132,6 @@ def isolation_phrase(rows: Sequence[Row]) -> str:
     return words.ISOLATIONS[level] + told
 
 
-def _made_title(rows: Sequence[Row]) -> str:
-    """Which code, which images, which machine; whole on the entry's page."""
-    identities = dict.fromkeys(formats.short_hash(i) for row in rows for i in row.identities)
-    packs = dict.fromkeys(pack for row in rows for pack in row.packs)
-    devices = dict.fromkeys(device for row in rows for device in row.devices)
-    return formats.plain(
-        f"entry {formats.joined(identities)}; {formats.joined(devices)}; {formats.joined(packs)}"
-    )
-
-
 def _kind(row: Row, context: Context) -> str:
     if is_canary(row.entry, row.metadata):
         told = ["looks images up"]
@@ -165,9 +149,9 @@ def _kind(row: Row, context: Context) -> str:
 def _average_cell(rows: Sequence[Row], context: Context) -> Cell:
     average = _overall(rows, context)
     if average is None:
-        return Cell(NOT_RUN, "none", title="not ranked in every column")
+        return Cell(NOT_RUN, "none")
     text = f"{average.average_rank:.1f}"
-    return Cell(text, "value", key=text, title=f"mean of {average.columns} ranks")
+    return Cell(text, "value", key=text, small=f"of {formats.plural(average.columns, 'rank')}")
 
 
 def _remarks(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -212,20 +196,15 @@ def waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple[
             pretraining=words.pretraining(each.metadata.get("pretraining")),
             labels="",
             contamination="",
-            supervision="",
             has_maps="",
             made="",
-            made_title="",
             remarks=(f"since {formats.plain(each.since)}" if each.since else "date not given",),
-            average=Cell(NOT_RUN, "none", title="waiting"),
+            average=Cell(NOT_RUN, "none"),
             seeds="",
             seeds_key=None,
             status="waiting",
             failures=(),
-            cells=tuple(
-                tuple(Cell(NOT_RUN, "none", title="waiting") for _ in group.columns)
-                for group in groups
-            ),
+            cells=tuple(tuple(Cell(NOT_RUN, "none") for _ in group.columns) for group in groups),
         )
         for each in waiting
         if groups
@@ -250,11 +229,9 @@ def paper_lines(values: Sequence[Reported], groups: Sequence[Group]) -> tuple[Li
             pretraining="",
             labels="",
             contamination="",
-            supervision="",
             has_maps="",
             remarks=(),
             made="",
-            made_title="",
             average=Cell("", "none"),
             seeds="",
             seeds_key=None,

@@ -134,14 +134,14 @@ def _delta_cell(row: Row | None, metric_id: str, context: Context) -> Cell:
     if row is None or made.kind != "value":
         return made
     if bar := why_not_comparable(row, metric_id, context.reported):
-        return Cell(NOT_RUN, "none", small=f"not comparable: {bar}", title=bar)
+        return Cell(NOT_RUN, "none", small=f"not comparable: {bar}", link=made.link)
     points = difference(row, metric_id, context.reported)
     reported = context.reported.get((method_key(row.title), row.benchmark, metric_id))
     measured = row.metric(metric_id, None) or row.metric(metric_id, "paper")
-    if points is None or reported is None or reported.mean is None:
-        return Cell(NOT_RUN, "none", title="not in the paper")
-    if measured is None or measured.mean is None:
-        return Cell(NOT_RUN, "none", title="not measured on the paper's grid")
+    if reported is None or reported.mean is None:
+        return Cell(NOT_RUN, "none")
+    if points is None or measured is None or measured.mean is None:
+        return Cell(NOT_RUN, "none", small="not on the paper’s grid")
     spread = "" if measured.std is None else f" ± {formats.percent(measured.std, measured.step)}"
     told = "" if reported.std is None else f" ± {formats.percent(reported.std)}"
     return Cell(
@@ -150,4 +150,5 @@ def _delta_cell(row: Row | None, metric_id: str, context: Context) -> Cell:
         key=formats.sort_key(points),
         small=f"{formats.percent(measured.mean, measured.step)}{spread}",
         third=f"paper {formats.percent(reported.mean)}{told}",
+        link=made.link,
     )

@@ -18,7 +18,7 @@ from harness.records.members import MEAN
 from leaderboard import formats, words
 from leaderboard.addresses import benchmark_page
 from leaderboard.boards import BOARDS, VIEWS, board_key
-from leaderboard.cells import COST, DELTA, Cell, Context, cell
+from leaderboard.cells import COST, DELTA, Cell, Context, cell, linked
 from leaderboard.few_shot import FewShotFigure, few_shot_figures
 from leaderboard.lines import context_of, measured_lines
 from leaderboard.tables import (
@@ -356,9 +356,8 @@ def _group(name: str, title: str, page: str, metrics: Sequence[str], rows: Seque
     columns = []
     for metric in metrics:
         if metric in known:
-            told = words.metric_words(metric)
-            title_of = "s / image" if metric == COST else told.short
-            columns.append(Column(f"{name}.{metric}", metric, title_of, told.meaning))
+            title_of = "s / image" if metric == COST else words.metric_words(metric).short
+            columns.append(Column(f"{name}.{metric}", metric, title_of))
     return Group(name, title, page, tuple(columns))
 
 
@@ -369,24 +368,24 @@ def _suite_cell(
     siblings: Mapping[tuple[str, str], SiblingDifference],
     context: Context,
 ) -> Cell:
-    part = {MEAN: whole.mean, "pooled": whole.row}.get(group.benchmark)
-    made = cell(unplaced(part or whole.members[group.benchmark]), column.metric, context)
-    if group.benchmark == "pooled" or made.kind != "value" or whole.row.regime.name != "unified":
+    member = None if group.benchmark == "pooled" else group.benchmark
+    part = dict(whole.parts)[member]
+    made = cell(unplaced(part), column.metric, context)
+    made = linked(made, column.metric, whole.row, part, member)
+    if member is None or made.kind != "value" or whole.row.regime.name != "unified":
         return made
-    return with_sibling(made, siblings.get((group.benchmark, column.metric)))
+    return with_sibling(made, siblings.get((member, column.metric)))
 
 
 def with_sibling(made: Cell, found: SiblingDifference | None) -> Cell:
     """The cell with its one-class sibling below: value, difference and interval, or why not."""
     if found is None:
-        return replace(made, more=(f"{DELTA} NA",), more_title="nothing is told of a hidden pack")
+        return replace(made, more=(f"{DELTA} NA: nothing is told of a hidden pack",))
     sibling = () if found.sibling is None else (f"one-class {formats.percent(found.sibling)}",)
     if found.difference is None:
-        return replace(
-            made, more=(*sibling, f"{DELTA} NA: {found.reason}"), more_title=found.reason or ""
-        )
+        return replace(made, more=(*sibling, f"{DELTA} NA: {found.reason}"))
     span = "[NA]"
     if found.low is not None and found.high is not None:
         span = f"[{formats.signed_points(found.low)}, {formats.signed_points(found.high)}]"
     told = f"{DELTA} {formats.signed_points(found.difference)} {span}"
-    return replace(made, more=(*sibling, told), more_title=found.reason or "")
+    return replace(made, more=(*sibling, told, *((found.reason,) if found.reason else ())))

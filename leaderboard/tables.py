@@ -28,8 +28,6 @@ class Column:
     """Name of the metric, or `seconds`."""
     title: str
     """Head of the column."""
-    meaning: str
-    """What it is, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +74,12 @@ class Line:
     """What labels it had learned from before its runs; empty for lines of the paper."""
     contamination: str
     """The worst that its pretraining had seen of one of the line's benchmarks; empty likewise."""
-    supervision: str
-    """All that it declares of it, in one line."""
     has_maps: str
     """`yes`, `no`, or empty where unknown."""
     remarks: tuple[str, ...]
     """Why the line has no rank."""
     made: str
     """What stood between entry and machine, and the harness's commit."""
-    made_title: str
-    """Identity, packs and devices in full."""
     average: Cell
     """Average rank over the table's columns."""
     seeds: str
@@ -174,27 +168,14 @@ def group_of(
     if mine and not known and metrics[0] == "image_auroc":
         known = {"image_auroc"}  # only failed runs: they need a column to be seen in
     columns = [
-        Column(
-            f"{benchmark}.{metric}",
-            metric,
-            words.metric_words(metric).short,
-            words.metric_words(metric).meaning,
-        )
+        Column(f"{benchmark}.{metric}", metric, words.metric_words(metric).short)
         for metric in metrics
         if metric in known
     ]
     if not columns:
         return None
     if mine and metrics[0] == "image_auroc":
-        columns.append(
-            Column(
-                f"{benchmark}.{COST}",
-                COST,
-                "s / image",
-                "Median seconds per test image by the harness's clock; below it, peak GPU memory,"
-                " and the seconds less the pipe's own share.",
-            )
-        )
+        columns.append(Column(f"{benchmark}.{COST}", COST, "s / image"))
     return Group(
         benchmark, words.benchmark_title(benchmark), benchmark_page(benchmark), tuple(columns)
     )
