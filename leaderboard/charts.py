@@ -18,6 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.common.foreign_text import in_lines
+from leaderboard.smaller_svg import smaller
 
 Spec = Mapping[str, Any]
 
@@ -127,7 +128,7 @@ def _adapted(svg: str, key: str, title: str, description: str) -> str:
         f' aria-labelledby="{key}-title {key}-text"><title id="{key}-title">{html.escape(title)}</title>'
         f'<desc id="{key}-text">{html.escape(description)}</desc>'
     )
-    return head + svg[found.end() :]
+    return head + smaller(svg[found.end() : -len("</svg>")]) + "</svg>"
 
 
 def _without_noise(svg: str) -> str:
