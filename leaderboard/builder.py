@@ -49,7 +49,10 @@ from leaderboard.runs import NUMBERS, TEXTS
 from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
-STATIC = ("site.css", "compare.css", "site.js", "choose.js", "compare.js")
+STATIC = (
+    "site.css", "cells.css", "compare.css", "copying.js", "site.js", "cells.js", "curves.js", "choose.js",
+    "compare.js",
+)  # fmt: skip
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
 

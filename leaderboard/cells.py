@@ -18,6 +18,7 @@ Values = Mapping[tuple[str, str, str], Reported]
 COST = "seconds"
 NOT_RUN = "\N{EN DASH}"
 PLACES = (1, 2, 3)
+MOST_REASON = 24
 DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 
@@ -47,6 +48,14 @@ class Cell:
     """Address of all that is behind it, from the site's root; empty where there is nothing."""
     below: str = ""
     """Trivial baseline that does as well."""
+
+    @property
+    def brief(self) -> str:
+        """The second line as a table shows it: of a reason no more than its first words."""
+        if self.kind != "na" or len(self.small) <= MOST_REASON:
+            return self.small
+        kept = self.small[:MOST_REASON].rpartition(" ")[0] or self.small[:MOST_REASON]
+        return f"{kept} \N{HORIZONTAL ELLIPSIS}"
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,6 @@
     var label = document.createElement("label");
     var box = document.createElement("input");
     label.className = "choose";
-    label.title = "Tick two to four rows to compare them";
     box.type = "checkbox";
     box.value = keyOf(line);
     box.setAttribute("aria-label", "Compare " + name);

@@ -1,8 +1,7 @@
-// Sorting, filtering, choosing curves and copying over pages that are complete without this script.
+// Sorting and filtering over pages that are complete without this script.
 // A classic script, because modules and fetch() do not work from file://.
 // The state lives in location.hash, so that every view has an address:
 //   #view=dice&rows=measured&track=open&bench=brain&q=pad&sort=brain.image_auroc&dir=desc
-//   #curves=patchcore,rd4ad
 (function () {
   "use strict";
 
@@ -310,92 +309,4 @@
       if (form && location.hash.indexOf("=") > 0) { link.hash = location.hash; }
     });
   });
-
-  // ---- curves ---------------------------------------------------------------------------
-
-  var legend = document.getElementById("curve-choices");
-
-  function chooseCurves() {
-    var chosen = list(legend, "input:checked").map(function (box) { return box.value; });
-    showCurves();
-    writeHash("curves=" + chosen.map(encodeURIComponent).join(","));
-  }
-
-  function showCurves() {
-    list(legend, "li").forEach(function (item) {
-      var isOn = item.querySelector("input").checked;
-      item.classList.toggle("off", !isOn);
-      list(document, '.curve [data-s="' + item.dataset.s + '"]').forEach(function (line) {
-        line.classList.toggle("off", !isOn);
-      });
-    });
-  }
-
-  function readCurves() {
-    var given = new URLSearchParams(location.hash.slice(1)).get("curves");
-    if (given === null) { return; }
-    var names = given.split(",");
-    list(legend, "input").forEach(function (box) { box.checked = names.indexOf(box.value) >= 0; });
-    showCurves();
-    document.getElementById("curves").scrollIntoView();
-  }
-
-  if (legend) {
-    list(legend, "li").forEach(function (item) {
-      var label = document.createElement("label");
-      var box = document.createElement("input");
-      box.type = "checkbox";
-      box.value = item.dataset.name;
-      box.checked = !item.classList.contains("off");
-      box.setAttribute("aria-label", "Curves of " + item.querySelector("a").textContent);
-      label.append(box, " ", item.querySelector("svg"));
-      item.prepend(label);
-      box.addEventListener("change", chooseCurves);
-    });
-    legend.classList.add("with-choices");
-    window.addEventListener("hashchange", readCurves);
-    readCurves();
-  }
-
-  // ---- copying --------------------------------------------------------------------------
-
-  function copyText(text) {
-    if (navigator.clipboard && window.isSecureContext) {
-      return navigator.clipboard.writeText(text).catch(function () { copyBySelection(text); });
-    }
-    copyBySelection(text);
-    return Promise.resolve();
-  }
-
-  function copyBySelection(text) {  // file:// is no secure context everywhere
-    var area = document.createElement("textarea");
-    area.value = text;
-    document.body.appendChild(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
-
-  function copies(button, text) {
-    var told = button.textContent;
-    button.addEventListener("click", function () {
-      copyText(text()).then(function () {
-        button.textContent = "Copied";
-        setTimeout(function () { button.textContent = told; }, 1500);
-      });
-    });
-  }
-
-  window.bmadCopies = copies;  // the compare page has buttons of its own
-
-  list(document, ".command").forEach(function (box) {
-    var button = document.createElement("button");
-    button.type = "button";
-    button.className = "quiet";
-    button.textContent = "Copy";
-    copies(button, function () { return box.querySelector("code").textContent; });
-    box.appendChild(button);
-  });
-  var link = document.getElementById("copy-link");
-  if (link) { copies(link, function () { return location.href; }); }
 })();
