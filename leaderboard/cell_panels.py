@@ -92,6 +92,7 @@ def _section(section: Section, detail: Detail) -> dict[str, Json]:
             "key": section.key,
             "title": section.title,
             "summary": section.summary,
+            "made": section.made,
             "remarks": section.remarks,
             "isHidden": section.is_hidden,
             "status": section.status,

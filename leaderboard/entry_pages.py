@@ -161,6 +161,8 @@ class Section:
     """Some metric has a rank."""
     unit: str
     """What the intervals are over: `patients`, `images`, or either where that is not known."""
+    made: str
+    """Which code answered, on what machine and images, scored by which harness."""
     cost_key: str
     """Anchor of what it costs."""
     costs: tuple[tuple[str, str], ...]
@@ -375,6 +377,7 @@ class _Maker:
             has_reported=any(line.reported for line in lines.values()),
             has_ranks=any(line.rank for line in lines.values()),
             unit=self._unit(row, records),
+            made=_made(row),
             cost_key=line_key(row, COST),
             costs=tuple(pair for pair in zip(COST_HEADS, costs(row), strict=True) if pair[1]),
             citation=self._citation(row),
@@ -470,6 +473,16 @@ def _against_paper(points: float | None, bar: str | None) -> str:
     if points is not None:
         return formats.signed_points(points)
     return f"{words.NOT_COMPARABLE}: {bar}" if bar else ""
+
+
+def _made(row: Row) -> str:
+    identities = formats.joined(formats.short_hash(each) for each in row.identities)
+    commits = formats.joined(formats.shortened_commit(each) for each in row.commits)
+    told = (
+        ("entry", identities), ("on", formats.joined(row.devices)),
+        ("images", formats.joined(row.packs)), ("harness", commits),
+    )  # fmt: skip
+    return formats.plain("; ".join(f"{name} {value}" for name, value in told if value))
 
 
 def _audit_remark(row: Row) -> str:

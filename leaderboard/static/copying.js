@@ -14,11 +14,14 @@
 
   function copyBySelection(text) {  // file:// is no secure context everywhere
     var area = document.createElement("textarea");
+    var before = document.activeElement;
     area.value = text;
-    document.body.appendChild(area);
+    // Beside an open dialog nothing can be selected.
+    (document.querySelector("dialog[open]") || document.body).appendChild(area);
     area.select();
     document.execCommand("copy");
     area.remove();
+    if (before) { before.focus(); }
   }
 
   function copies(button, text) {

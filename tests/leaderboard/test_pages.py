@@ -100,9 +100,12 @@ def test_a_tie_is_told_as_a_tie(build_site, two, tmp_path):
     front = row_of(
         (folder / "index.html").read_text(), "six-localisation.patchcore.trained-here.container"
     )
-    assert re.search(
-        r'<b class="place p1" title="rank 1, cannot be told from 1 other">1=</b>95.00', front
+    assert (
+        '<b class="place p1">1=</b><a href="entries/patchcore.html#brain.image_auroc">95' in front
     )
+    entry = (folder / "entries/patchcore.html").read_text()
+    why = "Rank 1. No entry of its track is significantly better. It cannot be told from PaDiM."
+    assert why in text_of(entry)
 
 
 def test_a_real_lead_is_told_as_one(build_site, two, tmp_path):
@@ -114,7 +117,10 @@ def test_a_real_lead_is_told_as_one(build_site, two, tmp_path):
     front = row_of(
         (folder / "index.html").read_text(), "six-localisation.padim.trained-here.container"
     )
-    assert '<b class="place p2" title="rank 2">2</b>90.00' in front
+    assert '<b class="place p2">2</b><a href="entries/padim.html#brain.image_auroc">90.00' in front
+    entry = text_of((folder / "entries/padim.html").read_text())
+    why = "Rank 2. 1 entry is significantly better: PatchCore. It can be told from every other."
+    assert why in entry
 
 
 def test_an_outdated_comparison_shows_no_rank_and_says_so(build_site, two):
@@ -137,9 +143,9 @@ def test_only_what_is_ranked_everywhere_has_an_average_rank(build_site, two):
     overall = {("localisation", "patchcore", "trained-here"): Overall(1.5, 2)}
     front = (build_site(two, overall=overall) / "index.html").read_text()
     first = row_of(front, "six-localisation.patchcore.trained-here.container")
-    assert '<td class="average value" data-k="1.5" title="mean of 2 ranks">1.5</td>' in first
+    assert '<td class="average" data-k="1.5">1.5<small>of 2 ranks</small></td>' in first
     second = row_of(front, "six-localisation.padim.trained-here.container")
-    assert re.search(r'<td class="average none" title="not ranked in every column">', second)
+    assert re.search(r'<td class="average none">', second)
     assert "Average rank" not in front[front.index('id="six-dice"') :]
 
 
@@ -240,7 +246,7 @@ def test_the_paper_page_holds_differences_on_its_grid(build_site, make_record):
     page = (build_site([make_record()]) / "paper.html").read_text()
     # pixel AUROC on the paper's grid 96.512, reported 96.97 ± 0.04
     assert re.search(
-        r'data-k="-0.00458">−0.46<small>96.51</small><small class="third">paper 96.97 ± 0.04', page
+        r'data-k="-0.00458"><a [^>]*>−0.46</a><small>96.51</small><small>paper 96.97 ± 0.04', page
     )
     none = (build_site([make_record(title="Unheard of")], name="other") / "paper.html").read_text()
     assert "No method of the paper has been measured yet" in none
@@ -363,13 +369,17 @@ def test_the_data_card_of_an_open_pack_is_shown_and_can_be_downloaded(tmp_path: 
 
 def test_every_row_says_which_commit_code_pack_and_machine_made_it(build_site, make_record):
     record = make_record()
+    folder = build_site([record])
     row = row_of(
-        (build_site([record]) / "index.html").read_text(),
-        "six-localisation.patchcore.trained-here.container",
+        (folder / "index.html").read_text(), "six-localisation.patchcore.trained-here.container"
     )
     assert "in a container · 0123456789" in text_of(row)
+    assert 'href="entries/patchcore.html#brain.image_auroc"' in row
+    panel = (folder / "data/cells/patchcore.js").read_text()
+    page = text_of((folder / "entries/patchcore.html").read_text())
     for told in (record.entry.identity[-64:][:12], record.pack.version, "NVIDIA H200"):
-        assert told in row
+        assert told in panel
+        assert told in page
 
 
 def test_the_data_card_of_a_pack_that_is_hidden_now_is_not_shown(build_site, make_record):

@@ -99,6 +99,14 @@ def test_where_it_fails_in_pictures(reader):
     assert reader.html.count("<img") >= 8
 
 
+def test_how_a_row_is_cited(reader):
+    reader.click("Heron").click("cite")
+    assert reader.page == "entries/heron.html"
+    assert re.match(
+        r".{0,60}Cite @misc\{heron-\S+, title = .*@misc\{pack-.*@misc\{harness-", reader.text
+    )
+
+
 def test_where_all_fail_on_the_same_images(reader):
     reader.click("Brain MRI", after="in pictures?")
     assert reader.page == "side-by-side/brain.html"
