@@ -13,11 +13,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from leaderboard import formats
-from leaderboard.entry_pages import EntryPage, FailureLine, MetricLine, Section
+from leaderboard.behind_values import FailedRun
+from leaderboard.entry_pages import EntryPage, MetricLine, Section
 
 MOST_BYTES = 290_000
-LOG_LINES, LOG_LINE = 12, 300
 Json = object
 
 
@@ -92,33 +91,24 @@ def _section(section: Section, detail: Detail) -> dict[str, Json]:
             "key": section.key,
             "title": section.title,
             "summary": section.summary,
-            "made": section.made,
+            "made": section.behind.made,
             "remarks": section.remarks,
             "isHidden": section.is_hidden,
             "status": section.status,
-            "unit": section.unit,
+            "unit": section.behind.unit,
             "seeds": section.seeds,
             "records": [[run.seed, run.record.removeprefix("../")] for run in section.runs],
-            "failures": [_failure(each, detail) for each in section.failures],
-            "costKey": section.cost_key,
-            "costs": section.costs,
-            "cite": section.citation,
+            "failures": [_failure(each, detail) for each in section.behind.failed],
+            "costKey": section.behind.cost_key,
+            "costs": section.behind.costs,
+            "cite": section.behind.citation,
         }
     )
 
 
-def _failure(failure: FailureLine, detail: Detail) -> dict[str, Json]:
-    log = failure.log[-LOG_LINES:] if detail.logs else ()
-    return _known(
-        {
-            "seed": str(failure.seed),
-            "status": failure.status,
-            "told": failure.sentence,
-            "detail": failure.detail,
-            "remedy": failure.remedy,
-            "log": [formats.shortened(line, LOG_LINE) for line in log],
-        }
-    )
+def _failure(failure: FailedRun, detail: Detail) -> dict[str, Json]:
+    told = _known(vars(failure)) | {"seed": failure.seed}
+    return told if detail.logs else {name: value for name, value in told.items() if name != "log"}
 
 
 def _line(line: MetricLine, detail: Detail) -> dict[str, Json]:

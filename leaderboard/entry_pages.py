@@ -25,10 +25,9 @@ from leaderboard.addresses import (
     row_page,
     section_key,
 )
+from leaderboard.behind_values import Behind, behind_values
 from leaderboard.cells import COST, Cell, cell, rank_badge
-from leaderboard.citations import row_bibtex
 from leaderboard.commands import rerun_command
-from leaderboard.costs import COST_HEADS, costs
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
 from leaderboard.lines import context_of, isolation_phrase, settled_status
@@ -159,16 +158,8 @@ class Section:
     """The paper has numbers for this method here."""
     has_ranks: bool
     """Some metric has a rank."""
-    unit: str
-    """What the intervals are over: `patients`, `images`, or either where that is not known."""
-    made: str
-    """Which code answered, on what machine and images, scored by which harness."""
-    cost_key: str
-    """Anchor of what it costs."""
-    costs: tuple[tuple[str, str], ...]
-    """What it costs, with its name; what was not measured is left out."""
-    citation: str
-    """BibTeX of the entry, the pack and the harness."""
+    behind: Behind
+    """What is behind all its values."""
     headline: tuple[MetricLine, ...]
     """The metrics that the board shows."""
     more: tuple[MetricLine, ...]
@@ -376,11 +367,7 @@ class _Maker:
             has_paper_grid=any(line.on_paper_grid for line in lines.values()),
             has_reported=any(line.reported for line in lines.values()),
             has_ranks=any(line.rank for line in lines.values()),
-            unit=self._unit(row, records),
-            made=_made(row),
-            cost_key=line_key(row, COST),
-            costs=tuple(pair for pair in zip(COST_HEADS, costs(row), strict=True) if pair[1]),
-            citation=self._citation(row),
+            behind=behind_values(row, records, self.material),
             headline=tuple(line for name, line in lines.items() if name in shown),
             more=tuple(line for name, line in lines.items() if name not in shown),
             failures=failure_lines(row),
@@ -400,17 +387,6 @@ class _Maker:
             if record.run_key in self.material.galleries:
                 return self.material.galleries[record.run_key], record
         return None, None
-
-    def _unit(self, row: Row, records: Sequence[Record]) -> str:
-        """What the intervals of a row are over."""
-        if records:
-            return "images" if records[0].pack.patients is None else "patients"
-        comparison = self.material.comparisons.get(row.place)
-        return "patients or images" if comparison is None else f"{comparison.unit}s"
-
-    def _citation(self, row: Row) -> str:
-        card = self.material.cards.get(claimed_name(row.benchmark))
-        return row_bibtex(row, card, is_made_up=self.material.is_made_up)
 
     def _no_pictures(self, row: Row) -> str:
         card = self.material.cards.get(claimed_name(row.benchmark))
@@ -473,16 +449,6 @@ def _against_paper(points: float | None, bar: str | None) -> str:
     if points is not None:
         return formats.signed_points(points)
     return f"{words.NOT_COMPARABLE}: {bar}" if bar else ""
-
-
-def _made(row: Row) -> str:
-    identities = formats.joined(formats.short_hash(each) for each in row.identities)
-    commits = formats.joined(formats.shortened_commit(each) for each in row.commits)
-    told = (
-        ("entry", identities), ("on", formats.joined(row.devices)),
-        ("images", formats.joined(row.packs)), ("harness", commits),
-    )  # fmt: skip
-    return formats.plain("; ".join(f"{name} {value}" for name, value in told if value))
 
 
 def _audit_remark(row: Row) -> str:
