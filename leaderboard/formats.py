@@ -11,6 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from harness.common.foreign_text import in_lines, unseen
@@ -138,6 +139,7 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+@lru_cache(maxsize=4096)  # every value has an address
 def file_stem(name: str) -> str:
     """A file or folder name for any name: itself where it is safe, else made safe and marked.
 
