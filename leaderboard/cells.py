@@ -18,7 +18,7 @@ Values = Mapping[tuple[str, str, str], Reported]
 COST = "seconds"
 NOT_RUN = "\N{EN DASH}"
 PLACES = (1, 2, 3)
-MOST_REASON = 24
+MOST_REASON = 32
 DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from leaderboard.smaller_svg import tenths
 
 WIDTH, HEIGHT, MARGIN = 120, 26, 3
-PLACES_WIDTH, PLACES_HEIGHT = 200, 18
+PLACES_WIDTH, PLACES_HEIGHT = 200, 18  # as the style sheet says: there are a hundred on a page
 # Shares of resamples below this are not drawn.
 FAINTEST = 0.01
 
@@ -76,7 +76,7 @@ def places(shares: Sequence[float]) -> Markup:
         bars += f"m{tenths(x - across)},{tenths(10 * bottom - down)}v{tenths(-height)}"
         across, down = x, 10 * bottom - height
     return Markup(  # noqa: S704 - numbers alone
-        f'<svg class="spark places" width="{PLACES_WIDTH}" height="{PLACES_HEIGHT}" aria-hidden="true">'
+        '<svg class="spark places" aria-hidden="true">'
         f'<path d="{bars}" stroke-width="{step * 0.86:.1f}"/></svg>'
     )
 
