@@ -9,7 +9,8 @@ hidden pack there are none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -71,13 +72,22 @@ def read_galleries(
         if is_refused or not (folder / CARD).is_file():
             continue
         try:
-            card = parse_as(_FILE.validate_json, (folder / CARD).read_bytes())
+            card = read_card(folder / CARD)
         except BadJson:
             continue
         is_its_own = card.run_key == record.run_key and card.is_local == is_local
         if is_its_own and all(_is_plain(folder, name) for name in file_names(card)):
             found[record.run_key] = Gallery(card, folder)
     return found
+
+
+def read_card(path: Path) -> GalleryCard:
+    """A gallery's card.
+
+    Raises:
+        BadJson: the file is none.
+    """
+    return parse_as(_FILE.validate_json, path.read_bytes())
 
 
 def files_of(picture: Picture) -> tuple[str, ...]:
@@ -96,6 +106,22 @@ def public_id(pack_version: str, key: str) -> str:
     return hashlib.sha256(f"{pack_version}:{key}".encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """One image on disk, whatever it was chosen for."""
+
+    name: str
+    """Public id."""
+    size: tuple[int, int]
+    """Height and width of its files."""
+    files: Mapping[str, str]
+    """Names by what they show."""
+    lesion: float | None
+    """As in `Picture`."""
+    found: float | None
+    """As in `Picture`."""
+
+
 class GalleryMaker:
     """Takes a run's test answers one at a time, in any order.
 
@@ -110,6 +136,7 @@ class GalleryMaker:
         self._is_local = is_local
         self._samples = {sample.key: sample for sample in pack.split("test")}
         self._choice = PictureChoice(truth)
+        self._drawn: dict[str, _Drawn | None] = {}
 
     def offer(self, sample: Sample, score: float, anomaly_map: Map | None) -> None:
         """Take one answer of the test split; its map in the image's own size."""
@@ -126,10 +153,11 @@ class GalleryMaker:
             points: its thresholds.
         """
         choice, maps = self._choice, self._choice.maps()
-        drawn = [
-            self._draw(folder, role, key, maps.get(key), points)
+        shown = [
+            self._picture(role, key, drawn, points)
             for role, keys in choice.chosen().items()
             for key in keys
+            if (drawn := self._draw(folder, key, maps.get(key), points.pixel)) is not None
         ]
         card = GalleryCard(
             run_key=run_key,
@@ -137,7 +165,7 @@ class GalleryMaker:
             high=choice.high if choice.has_maps else None,
             chosen_by="map" if choice.is_by_map else "score",
             drawn=choice.median_among,
-            pictures=tuple(picture for picture in drawn if picture is not None),
+            pictures=tuple(shown),
             threshold=points.image,
             threshold_from=None if points.image is None else "test",
             map_threshold=points.pixel,
@@ -146,39 +174,54 @@ class GalleryMaker:
         (folder / CARD).write_bytes(_FILE.dump_json(card, indent=1) + b"\n")
 
     def _draw(
-        self, folder: Path, role: Role, key: str, kept: KeptMap | None, points: OperatingPoints
-    ) -> Picture | None:
-        """The picture's files, unless an image has become unreadable since it was sent."""
-        sample, threshold = self._samples[key], points.pixel
-        try:
-            image = self._pack.image(sample)
-            mask = self._pack.mask(sample) if self._pack.has_masks else None
-        except PackInvalid:
-            return None
+        self, folder: Path, key: str, kept: KeptMap | None, threshold: float | None
+    ) -> _Drawn | None:
+        """An image's files, written once; None where it has become unreadable since it was sent."""
+        if key not in self._drawn:
+            try:
+                self._drawn[key] = self._draw_anew(folder, key, kept, threshold)
+            except PackInvalid:
+                self._drawn[key] = None
+        return self._drawn[key]
+
+    def _draw_anew(
+        self, folder: Path, key: str, kept: KeptMap | None, threshold: float | None
+    ) -> _Drawn:
+        image = self._pack.image(self._samples[key])
+        mask = self._pack.mask(self._samples[key]) if self._pack.has_masks else None
         values = None if kept is None else kept.values
         scale = (self._choice.low, self._choice.high)
         drawn = pictures.of_one_image(image, mask, values, scale, threshold)
-        name, score = public_id(self._pack.version, key), self._choice.scores[key]
-        files = {kind: f"{name}.{kind}.webp" for kind in drawn}
+        name = public_id(self._pack.version, key)
         for kind, picture in drawn.items():
-            if not (path := folder / files[kind]).exists():
-                path.write_bytes(pictures.webp(watermarked(picture) if self._is_local else picture))
+            marked = watermarked(picture) if self._is_local else picture
+            (folder / f"{name}.{kind}.webp").write_bytes(pictures.webp(marked))
+        return _Drawn(
+            name=name,
+            size=drawn["image"].shape[:2],
+            files={kind: f"{name}.{kind}.webp" for kind in drawn},
+            lesion=float(mask.mean()) if mask is not None and "truth" in drawn else None,
+            found=None if kept is None or threshold is None else kept.found(threshold),
+        )
+
+    def _picture(self, role: Role, key: str, drawn: _Drawn, points: OperatingPoints) -> Picture:
+        sample, score = self._samples[key], self._choice.scores[key]
         return Picture(
             role=role,
-            image=name,
+            image=drawn.name,
             is_anomalous=sample.is_anomalous,
             subclass=sample.subclass,
             score=score,
             beyond=self._beyond(sample),
             localisation=self._choice.localisation.get(key),
-            size=drawn["image"].shape[:2],
-            shown=files["image"],
-            truth=files.get("truth"),
-            map=files.get("map"),
-            lesion=None if mask is None or "truth" not in files else float(mask.mean()),
+            size=drawn.size,
+            shown=drawn.files["image"],
+            truth=drawn.files.get("truth"),
+            map=drawn.files.get("map"),
+            lesion=drawn.lesion,
             is_called=None if points.image is None else score >= points.image,
-            found=None if kept is None or threshold is None else kept.found(threshold),
-            outlined=files.get("outlined"),
+            found=drawn.found,
+            outlined=drawn.files.get("outlined"),
         )
 
     def _beyond(self, sample: Sample) -> float | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics.estimate import facts_of
-from harness.metrics.evidence import Evidence, ScoreEvidence
+from harness.metrics.evidence import Evidence
 from harness.metrics.kernels.keys import values_of
 from harness.metrics.table import METRICS
 
@@ -29,19 +30,22 @@ class OperatingPoints:
 
 def operating_points(evidence: Evidence) -> OperatingPoints:
     """The thresholds of the run that left this evidence: each where its metric is defined."""
-    image = best_f1_score(evidence.test) if _is_defined("image_f1_max", evidence, None) else None
+    test, image = evidence.test, None
+    if _is_defined("image_f1_max", evidence, None):
+        image = best_f1_score(test.scores, test.is_anomalous)
     pixel = _valid_threshold(evidence) if _is_defined("dice_at_valid", evidence, "native") else None
     return OperatingPoints(image, pixel)
 
 
-def best_f1_score(split: ScoreEvidence) -> float:
+def best_f1_score(scores: NDArray[np.float64], is_anomalous: NDArray[np.bool_]) -> float:
     """The image score from which F1 is largest, the highest one of equals.
 
     Args:
-        split: with an anomalous image.
+        scores: [n] image scores.
+        is_anomalous: [n] labels; one image at least is anomalous.
     """
-    order = np.argsort(-split.scores, kind="stable")
-    scores, labels = split.scores[order], split.is_anomalous[order]
+    order = np.argsort(-scores, kind="stable")
+    scores, labels = scores[order], is_anomalous[order]
     found = np.cumsum(labels)
     f1 = 2 * found / (found[-1] + np.arange(1, len(labels) + 1))
     is_last = np.append(scores[1:] != scores[:-1], True)  # images of one score are called together
