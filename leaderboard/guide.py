@@ -244,7 +244,8 @@ _VALUES = (
             "The clock runs from the sending of an image to the last byte of its answer, one image at a"
             " time; start-up, the first image of a session (warm-up) and validation images are not in"
             " it. `Less echo` is the same less the time of an entry that answers at once, measured on"
-            " the same machine, engine and images: what the method takes without the pipe."
+            " the same machine, engine and images: what the method takes without the pipe. Where images"
+            " may be shown, the time includes sending the map, also on benchmarks without lesion masks."
         ),
     ),
     Term(
@@ -274,7 +275,10 @@ _VALUES = (
             "By the AUROC of the map within the image, or by the image score for methods without maps."
             " Colours run from the smallest to the largest value of the whole run, as in the paper's"
             " Figure 2, so the same colour means the same share of the range in every picture."
-            " Pictures are shown only where the terms of the images allow it."
+            " An image is called anomalous from the score of the best F1 on the test images themselves,"
+            " the one behind image_f1_max: the benchmark sets no threshold before the test. A pixel counts"
+            " as found from the map value of the best Dice on the validation split, the one behind"
+            " dice_at_valid. Pictures are shown only where the terms of the images allow it."
         ),
     ),
 )

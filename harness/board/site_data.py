@@ -99,6 +99,17 @@ class Picture:
     """File of the image with the contour of its lesion; None without a mask."""
     map: str | None
     """File of the heat map with the same contour; None for a run without maps."""
+    lesion: float | None = None
+    """Share of the image's pixels in its lesion mask, 0 to 1; None without a mask."""
+    is_called: bool | None = None
+    """Whether the run calls the image anomalous: its score is at or above the card's `threshold`;
+    None without a threshold."""
+    found: float | None = None
+    """Share of the lesion's pixels at or above the card's `map_threshold`; None without a lesion, a
+    map or a threshold."""
+    outlined: str | None = None
+    """File of the image with hits, misses and false alarms by pixel as outlines that differ in dash
+    and colour; None without a mask, a map or a threshold."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +130,19 @@ class GalleryCard:
     """Number of anomalous images among which the median was found."""
     pictures: tuple[Picture, ...]
     """By role, in the order of `Role`."""
-    schema_version: Literal[1] = 1
-    """Version of this file's format."""
+    schema_version: Literal[1, 2] = 2
+    """Version of this file's format; 1 has none of the fields that follow, nor those of a picture
+    with a default."""
+    threshold: float | None = None
+    """Image score from which the run calls an image anomalous; None without both classes."""
+    threshold_from: Literal["validation", "test"] | None = None
+    """The split on whose images `threshold` was chosen; None without one."""
+    map_threshold: float | None = None
+    """Map value of the best Dice on the validation split, the one behind `dice_at_valid`; None
+    without one."""
+    is_local: bool = False
+    """Pictures of a pack whose images may not be shown: watermarked, for the machine that they were
+    made on, never published."""
 
 
 @dataclass(frozen=True)
@@ -360,6 +382,8 @@ class Material:
     """The paper's values; None reads those of the project."""
     is_made_up: bool = False
     """Example data: every page says so."""
+    has_local_pictures: bool = False
+    """Some galleries show images that may not be published: every page says so."""
 
 
 def is_trivial(metadata: Mapping[str, object]) -> bool:
