@@ -261,10 +261,30 @@ _VALUES = (
         "Pictures",
         "Best, median, worst and false alarm are chosen by rule, never by hand.",
         (
-            "By the AUROC of the map within the image, or by the image score for methods without maps."
+            "By the AUROC of the map within the image, or by the image score where there are no lesion"
+            " masks, or no maps. The images that are the same for every method come from the ground truth"
+            " alone: five lesions from small to large, without masks one of each subclass in turn, and two"
+            " normal images. The hardest of a run are the anomalous images with its lowest scores and the"
+            " normal ones with its highest."
             " Colours run from the smallest to the largest value of the whole run, as in the paper's"
             " Figure 2, so the same colour means the same share of the range in every picture."
-            " Pictures are shown only where the terms of the images allow it."
+            " Pictures are shown only where the terms of the images allow it. Each leads to its full size,"
+            " where a slider lays the map over the image and the arrow keys go from one to the next."
+        ),
+    ),
+    Term(
+        "found",
+        "Hit, missed, false alarm, passed",
+        "Whether a run calls an image anomalous, which it does where its score is at or above its threshold.",
+        (
+            "A lesion that is called anomalous is a hit, or found, and else missed; a normal image is a"
+            " false alarm, or correctly passed. The threshold is the run's own: chosen on validation images"
+            " where the benchmark has them, else that of the best F1 on the test images, which is the"
+            " kindest one; the picture says which. “Found by 3 of 8” counts the methods with pictures"
+            " whose runs call that image anomalous, and is told of the images alone that all of them show."
+            " A score may be right for the wrong reason: the share of the lesion's pixels that the map"
+            " marks is said beside it, at the map threshold of the best Dice on the validation images."
+            " In marks a disc is right and a square wrong, filled is an alarm and hollow none."
         ),
     ),
 )
