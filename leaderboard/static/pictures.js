@@ -37,10 +37,11 @@
     input.min = "0";
     input.max = "100";
     input.step = String(STEP);
-    var told = document.createElement("output");
+    var told = document.createElement("span");
+    told.setAttribute("aria-hidden", "true");  // the slider says it itself
     var label = document.createElement("label");
     var words = document.createElement("span");
-    words.append("Opacity of the map: ", told);
+    words.append("Opacity of the map ", told);
     label.append(words, input);
     figure.querySelector("figcaption").append(label);
     input.addEventListener("input", function () { opacity = Number(input.value); show(); });
