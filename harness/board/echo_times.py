@@ -2,7 +2,8 @@
 
 `baselines/echo` computes nothing, so its seconds per image are the pipe's. They are taken from
 another entry's only where both were measured on the same images, engine, processor and threads,
-and both sent maps of one dtype, or none.
+and both sent maps of one dtype, or none. What dtype a map had that was only shown, no record tells:
+such maps count as of one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from statistics import fmean
 from harness.records.record import Record
 
 ECHO = "echo"
-_Where = tuple[str, str, str, int, str | None]
+_Where = tuple[str, str, str, int, str | None, bool]
 
 
 def is_echo(record: Record) -> bool:
@@ -62,4 +63,5 @@ class EchoTimes:
 
 def _where(record: Record) -> _Where:
     machine, dtype = record.machine, record.maps.dtype if record.maps else None
-    return record.pack.version, machine.engine, machine.cpu, machine.threads, dtype
+    is_shown = record.entry.maps and record.pack.images_may_be_shown
+    return record.pack.version, machine.engine, machine.cpu, machine.threads, dtype, is_shown

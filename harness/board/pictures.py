@@ -1,4 +1,4 @@
-"""Pictures of images, lesion contours and heat maps, all of one size, as WebP.
+"""Pictures of images, lesion contours and heat maps, of one image all in one size, as WebP.
 
 The colour scale is viridis (S. van der Walt and N. Smith, CC0), which stays in order for
 colour-blind eyes and in grey. Trap: a heat map's scale is that of the whole run, never of
@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmarks.pixels import Mask
+from harness.board.outlines import outlined
 from harness.metrics.scorer import Map
 
 Rgb = NDArray[np.uint8]
 
-LONGER_SIDE = 256
+LEAST_SIDE, MOST_SIDE = 256, 512
+"""The longer side of a picture: the image's own, but no less and no more."""
 QUALITY = 85
 # viridis at 0, 1/8, … 1; in between it is linear. The site's colour bar has the same stops.
 SCALE = (
@@ -31,7 +33,8 @@ HALO = (0, 0, 0)
 
 def fitted_size(height: int, width: int) -> tuple[int, int]:
     """Height and width at which a picture of this image is shown."""
-    scale = LONGER_SIDE / max(height, width)
+    longer = max(height, width)
+    scale = min(max(longer, LEAST_SIDE), MOST_SIDE) / longer
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -53,6 +56,19 @@ def shown_image(image: Rgb) -> Rgb:
     return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS), np.uint8)
 
 
+def shown_mask(mask: Mask) -> Mask:
+    """A native mask [H, W] at the size of its picture; a lesion stays, however small."""
+    from PIL import Image
+
+    height, width = fitted_size(*mask.shape)
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    inside: Mask = resized >= 128
+    if mask.any() and not inside.any():  # a lesion of less than half a shown pixel
+        inside = resized > 0
+    return inside
+
+
 def heat_map(values: Map, low: float, high: float) -> Rgb:
     """A map at its picture's size in colours: `low` is the dark end, `high` the bright one."""
     span = high - low
@@ -66,21 +82,45 @@ def heat_map(values: Map, low: float, high: float) -> Rgb:
 
 
 def with_contour(picture: Rgb, mask: Mask, colour: tuple[int, int, int]) -> Rgb:
-    """A picture with the outline of a native mask, with a dark halo so that it shows on any ground."""
-    from PIL import Image
-
-    height, width = picture.shape[:2]
-    resized = Image.fromarray(mask.astype(np.uint8) * 255).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    inside = np.asarray(resized) >= 128
-    if mask.any() and not inside.any():  # a lesion of less than half a shown pixel
-        inside = np.asarray(resized) > 0
-    line = inside & ~_eroded(_eroded(_eroded(inside)))
+    """A picture with the outline of its image's native mask, with a dark halo so that it shows on
+    any ground."""
+    inside = left = shown_mask(mask)
+    for _ in range(max(3, round(max(inside.shape) / 128))):
+        left = _eroded(left)
+    line = inside & ~left
     halo = _grown(line) & ~line
     drawn = picture.copy()
     drawn[halo] = HALO
     drawn[line] = colour
+    return drawn
+
+
+def of_one_image(
+    image: NDArray[np.uint8],
+    mask: Mask | None,
+    values: NDArray[np.float32] | None,
+    scale: tuple[float, float],
+    threshold: float | None,
+) -> dict[str, Rgb]:
+    """Every picture of one image by what it shows: `image`, `truth`, `map` and `outlined`.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3].
+        mask: [H, W], empty for a normal image; None where the pack has no masks.
+        values: its map at the size of its picture, as `reduced` gives it; None without one.
+        scale: smallest and largest value of the run's maps.
+        threshold: map value from which a pixel counts as found; None without one.
+    """
+    shown = shown_image(image)
+    drawn = {"image": shown}
+    has_lesion = mask is not None and bool(mask.any())
+    if mask is not None and has_lesion:
+        drawn["truth"] = with_contour(shown, mask, ON_IMAGE)
+    if values is not None:
+        heat = heat_map(values, *scale)
+        drawn["map"] = with_contour(heat, mask, ON_MAP) if mask is not None and has_lesion else heat
+        if mask is not None and threshold is not None:
+            drawn["outlined"] = outlined(shown, shown_mask(mask), values >= threshold)
     return drawn
 
 

@@ -64,6 +64,27 @@ def may_leave(artefact: Artefact, visibility: str | None) -> bool:
     return visibility in MAY_LEAVE.get(artefact, frozenset())
 
 
+class PictureReach(StrEnum):
+    """Where the pictures of a run may be seen."""
+
+    NOWHERE = "they are not drawn"
+    THIS_MACHINE = "beside the run's own record, watermarked, and never published"
+    EVERYWHERE = "they are published with the record"
+
+
+def picture_reach(visibility: str | None, *, may_be_shown: bool) -> PictureReach:
+    """Where pictures of a pack of this visibility may be seen.
+
+    Args:
+        visibility: of the pack.
+        may_be_shown: whether its card says that its images may be shown: open to download is not
+            open to republish.
+    """
+    if not may_leave(Artefact.PICTURES, visibility):
+        return PictureReach.NOWHERE
+    return PictureReach.EVERYWHERE if may_be_shown else PictureReach.THIS_MACHINE
+
+
 def is_sealed(visibility: str | None) -> bool:
     """Whether the pack's images were never published with labels: the track of strangers' images."""
     return visibility in _SEALED

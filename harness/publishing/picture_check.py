@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.board.pictures import LONGER_SIDE
+from harness.board.gallery import files_of
+from harness.board.pictures import LEAST_SIDE, MOST_SIDE
 from harness.board.site_data import BandedCurve, GalleryCard, Picture, RunCurves
 from harness.records.record import Grid, Record
 
@@ -86,48 +87,100 @@ def _area(curve: BandedCurve) -> float:
 
 
 def card_problems(card: GalleryCard, record: Record, folder: Path) -> Iterator[str]:
-    """What in a gallery's card is not as the harness writes it, or names what is not there."""
+    """What in a gallery's card is not as the harness writes it, or names what is not there.
+
+    Its thresholds cannot be derived again, for the evidence is not published: every picture is
+    held to them, and they to what the record has of them.
+    """
     if card.drawn > record.pack.test_anomalous:
         yield "it draws from more anomalous images than the pack has"
     ends = [end for end in (card.low, card.high) if end is not None]
-    if not all(map(math.isfinite, ends)) or ends != sorted(ends):
+    has_map = any(picture.map for picture in card.pictures)
+    if not all(map(math.isfinite, ends)) or ends != sorted(ends) or (has_map and len(ends) < 2):
         yield "the ends of its colours are none"
+    yield from _threshold_problems(card, record)
     for picture in card.pictures:
-        yield from (f"{picture.role}: {each}" for each in _entry_problems(picture, record))
-        for name in _files(picture):
+        told = [*_entry_problems(picture, card, record), *_call_problems(picture, card, record)]
+        yield from (f"{picture.role}: {each}" for each in told)
+        for name in files_of(picture):
             if not (folder / name).is_file():
                 yield f"{picture.role}: {name} is not there"
 
 
-def _entry_problems(picture: Picture, record: Record) -> Iterator[str]:
+def _threshold_problems(card: GalleryCard, record: Record) -> Iterator[str]:
+    """Why these are not the thresholds of this run."""
+    if card.is_local:
+        yield "its images may not be shown: it is for the machine that it was drawn on"
+    if card.schema_version == 1:
+        if (card.threshold, card.threshold_from, card.map_threshold) != (None, None, None):
+            yield "it is of the first version, which has no thresholds"
+        return
+    thresholds = [each for each in (card.threshold, card.map_threshold) if each is not None]
+    if not all(map(math.isfinite, thresholds)):
+        yield "a threshold is no number"
+    if card.threshold_from != (None if card.threshold is None else "test"):
+        yield "the threshold of its images is that of the best F1 on the test images, or none"
+    for name, grid, threshold in (
+        ("image_f1_max", None, card.threshold),
+        ("dice_at_valid", "native", card.map_threshold),
+    ):  # each where its metric is defined, as `harness.metrics.operating_points` has it
+        metric = record.metric(name, grid)
+        is_defined = metric is not None and metric.value is not None
+        if is_defined != (threshold is not None):
+            yield f"a threshold where its record has no {name}, or none where it has one"
+
+
+def _entry_problems(picture: Picture, card: GalleryCard, record: Record) -> Iterator[str]:
     """Why an entry of a card is not one that the harness writes."""
     if not _PUBLIC_ID.fullmatch(picture.image):
         yield "its image has no public id"
-    kinds = {"image": picture.shown, "truth": picture.truth, "map": picture.map}
+    kinds = {
+        "image": picture.shown, "truth": picture.truth,
+        "map": picture.map, "outlined": picture.outlined,
+    }  # fmt: skip
     if any(name not in (None, f"{picture.image}.{kind}.webp") for kind, name in kinds.items()):
         yield "a file is not named after its image and what it shows"
-    if min(picture.size) < 1 or max(picture.size) != LONGER_SIDE:
+    most = LEAST_SIDE if card.schema_version == 1 else MOST_SIDE
+    if min(picture.size) < 1 or not LEAST_SIDE <= max(picture.size) <= most:
         yield f"its size is {picture.size[0]}x{picture.size[1]}"
-    if picture.map and record.maps is None:
+    if picture.map and not record.entry.maps:
         yield "it shows a map, and its run has none"
     if picture.role in _ANOMALOUS_ROLES and not picture.is_anomalous:
         yield "its image is normal"
     if picture.role == "false alarm" and picture.is_anomalous:
         yield "its image is anomalous"
-    shares = [value for value in (picture.beyond, picture.localisation) if value is not None]
+    told = (picture.beyond, picture.localisation, picture.lesion, picture.found)
+    shares = [value for value in told if value is not None]
     if not math.isfinite(picture.score) or not all(0 <= share <= 1 for share in shares):
         yield "its score is no number, or a share is not from 0 to 1"
 
 
-def _files(picture: Picture) -> list[str]:
-    return [name for name in (picture.shown, picture.truth, picture.map) if name]
+def _call_problems(picture: Picture, card: GalleryCard, record: Record) -> Iterator[str]:
+    """Why what it says of lesion and call does not follow from the card's thresholds."""
+    if card.schema_version == 1:
+        if (picture.lesion, picture.is_called, picture.found, picture.outlined) != (None,) * 4:
+            yield "it is of the first version, which says nothing of lesions found"
+        return
+    is_called = None if card.threshold is None else picture.score >= card.threshold
+    if picture.is_called != is_called:
+        yield "whether its image is called anomalous does not follow from score and threshold"
+    has_lesion = picture.truth is not None
+    if has_lesion != (picture.lesion is not None) or (has_lesion and not picture.is_anomalous):
+        yield "a lesion without its share or its contour, or of a normal image"
+    if has_lesion and record.pack.regions is None:
+        yield "it shows a lesion, and its pack has no masks"
+    is_marked = picture.map is not None and card.map_threshold is not None
+    if (picture.found is not None) != (has_lesion and is_marked):
+        yield "the share found of a lesion needs a lesion, a map and its threshold, and follows from them"
+    if (picture.outlined is not None) != is_marked:
+        yield "hits and misses are outlined where there is a map and its threshold, and nowhere else"
 
 
 def picture_problems(path: Path, card: GalleryCard) -> Iterator[str]:
     """Why a file is not the one picture that the card says, decoded whole."""
     from PIL import Image
 
-    sizes = {each.size for each in card.pictures if path.name in _files(each)}
+    sizes = {each.size for each in card.pictures if path.name in files_of(each)}
     if len(sizes) != 1:
         yield "the gallery's card does not name it, or names it with several sizes"
         return

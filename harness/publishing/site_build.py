@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from harness.records.releases import KnownReleases
 
 
-def default_site_folder(results: Path) -> Path:
-    """Where the site of a results folder lies: beside it, as `site`, or `<its name>-site`."""
+def default_site_folder(results: Path, *, with_local_pictures: bool = False) -> Path:
+    """Where the site of a results folder lies: beside it, as `site`, or `<its name>-site`.
+
+    One with local pictures is `local-site`: what is copied from `site` never holds any.
+    """
     name = results.resolve().name
-    return results.resolve().parent / ("site" if name == "results" else f"{name}-site")
+    own = "site" if name == "results" else f"{name}-site"
+    return results.resolve().parent / (f"local-{own}" if with_local_pictures else own)
 
 
 def build_site(
@@ -34,6 +38,7 @@ def build_site(
     published: Path = PUBLISHED_RECORDS,
     known: KnownReleases | None = None,
     reviewed: Reviewed | None = None,
+    with_local_pictures: bool = False,
 ) -> Path:
     """Build the site from all records and return the path of its front page.
 
@@ -43,11 +48,13 @@ def build_site(
         published: folder of published records, laid out like a results folder.
         known: which contents are which benchmark; None = the list that is committed here.
         reviewed: what the results are held against; None is the protected branch.
+        with_local_pictures: as in `gather`; such a site is for this machine alone.
     Raises:
         StoreUnusable: a record is not intact, or `out` cannot be written or is not a site.
     """
-    material = gather(results, published, known, reviewed)
-    return _write(material, out or default_site_folder(results))
+    is_local = with_local_pictures
+    material = gather(results, published, known, reviewed, with_local_pictures=is_local)
+    return _write(material, out or default_site_folder(results, with_local_pictures=is_local))
 
 
 def tell_site_problem(results: Path, reporter: Reporter) -> None:
@@ -90,12 +97,15 @@ def gather(
     published: Path = PUBLISHED_RECORDS,
     known: KnownReleases | None = None,
     reviewed: Reviewed | None = None,
+    *,
+    with_local_pictures: bool = False,
 ) -> Material:
     """Everything that the site of these folders is made of.
 
     Curves that are missing beside records with evidence are made and kept there. Whether a run
     was of reviewed contents is found anew for the results; it was for what is published, when
-    that was merged.
+    that was merged. Pictures of images that may not be shown are of the results alone, and only
+    with `with_local_pictures`.
     """
     from harness.benchmarks.known import known_releases
     from harness.board import curves, gallery, overall_ranks
@@ -133,7 +143,9 @@ def gather(
     drawn = {
         key: found
         for folder, group in own.items()
-        for key, found in gallery.read_galleries(folder, group).items()
+        for key, found in gallery.read_galleries(
+            folder, group, with_local=with_local_pictures and folder != published
+        ).items()
     }
     shown = {
         run.run_key: drawn[run.run_key] for run in overall_ranks.first_galleries(records, drawn)
@@ -169,6 +181,7 @@ def gather(
         },
         definitions=metric_definitions(),
         log=read_log(published),
+        has_local_pictures=any(each.card.is_local for each in shown.values()),
     )
 
 

@@ -15,14 +15,14 @@ import datetime
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from harness.benchmarks import Sample
-from harness.board.gallery import open_gallery
-from harness.common.disclosure import Artefact, may_leave
+from harness.board.gallery import GalleryMaker, open_gallery, reach_of
+from harness.common.disclosure import Artefact, PictureReach, may_leave
 from harness.common.errors import InfrastructureFault, StoreConflict
 from harness.common.owner import is_owner_gone, owner_mark
 from harness.common.removal import remove_tree_if_possible
@@ -32,6 +32,7 @@ from harness.engines.base import Launch, Running
 from harness.engines.energy import EnergyMeter
 from harness.engines.gpu import health as gpu_health
 from harness.engines.gpu.memory import GpuMemoryGauge
+from harness.metrics.operating_points import operating_points
 from harness.records.isolation import MeasuredIsolation
 from harness.records.kept_maps import MapKeeper
 from harness.records.parts import LogPart, OutcomePart
@@ -45,7 +46,13 @@ from harness.running.request import Request, RunPlace, by_uuid, launch_of
 from harness.running.run_energy import RunEnergy
 from harness.session.conversation import Answer, Hello, PredictSession
 from harness.session.order import questions_of, sample_of, shuffled
-from harness.session.scoring import MemberScorers, ground_truth, native_answer
+from harness.session.scoring import (
+    MemberScorers,
+    MemberScores,
+    ground_truth,
+    native_answer,
+    native_map,
+)
 from harness.trained import interrupted_training
 from harness.trained.interrupted_training import UnfinishedTraining
 
@@ -223,9 +230,10 @@ class _Run:
 
     def get_model(self, training: UnfinishedTraining | None) -> None:
         """Have the trained model in its folder, where the entry has one."""
-        RunModel(
-            self.request, self.place, self.progress, self.model, self._running, self._hello()
-        ).get(training)
+        hello = self._hello(self.request.pack.has_masks)  # a checkpoint is judged, not shown
+        RunModel(self.request, self.place, self.progress, self.model, self._running, hello).get(
+            training
+        )
 
     def predict(self, audit: Audit | None = None) -> None:
         """One predict session: the validation split first where it sets thresholds, then test."""
@@ -237,7 +245,7 @@ class _Run:
             self._running(launch) as running,
             MapKeeper(kept) if kept else contextlib.nullcontext() as keeper,
         ):
-            session = PredictSession(running, launch, self._hello())
+            session = PredictSession(running, launch, self._hello(self._asks_for_maps))
             ready = session.start()
             progress.start_up_seconds = ready.start_up_seconds
             progress.entry_has_maps = ready.maps
@@ -267,9 +275,10 @@ class _Run:
     def _asked_afresh(self, audit: Audit) -> list[Answer]:
         launch = self.launch()
         with self._running(launch) as running:
-            session = PredictSession(running, launch, self._hello())
+            session = PredictSession(running, launch, self._hello(self._asks_for_maps))
             session.start()
-            told = [answer for _, answer in self._answers(session, audit.picked, "audited image")]
+            answers = self._answers(session, audit.picked, "audited image")
+            told = [self._scored(answer) for _, answer in answers]
             session.finish()
         return told
 
@@ -297,10 +306,22 @@ class _Run:
         if len(pack.members) == 1:  # pictures of a suite would be of one of its members
             gallery = open_gallery(pack.members[0], place.cache, place.reporter.progress)
             progress.gallery = gallery
+        self._score_test(session, scorers, keeper, audit)
+        progress.scores = scorers.finish()
+
+    def _score_test(
+        self,
+        session: PredictSession,
+        scorers: MemberScorers,
+        keeper: MapKeeper | None,
+        audit: Audit | None,
+    ) -> None:
+        pack, progress = self.request.pack, self.progress
         samples = shuffled(pack.split("test"))
         is_warm = progress.warm_up_seconds is not None
         answers = self._answers(session, samples, "test image")
-        for sample, answer in progress.energy.over_images(answers, is_warm=is_warm):
+        for sample, told in progress.energy.over_images(answers, is_warm=is_warm):
+            answer = self._scored(told)
             native = native_answer(pack, answer)
             scorers.add("test", native)
             progress.answers.add(sample.key, answer)
@@ -309,9 +330,24 @@ class _Run:
             if keeper is not None:
                 keeper.add("test", sample.key, native.anomaly_map)
             if progress.gallery is not None:
-                progress.gallery.offer(native.origin.sample, native.score, native.anomaly_map)
+                shown = native.anomaly_map if pack.has_masks else native_map(pack, told)
+                progress.gallery.offer(native.origin.sample, native.score, shown)
             progress.note_answer(answer)
-        progress.scores = scorers.finish()
+
+    @property
+    def _asks_for_maps(self) -> bool:
+        """To score them; else to show them, where the images may be shown.
+
+        What may be seen on this machine alone is not worth the time: the maps of RSNA's test
+        split would be 72 GB.
+        """
+        pack = self.request.pack
+        is_alone = len(pack.members) == 1
+        return pack.has_masks or (is_alone and reach_of(pack.members[0]) is PictureReach.EVERYWHERE)
+
+    def _scored(self, answer: Answer) -> Answer:
+        """What of an answer the record speaks of: a map that is only shown leaves no trace in it."""
+        return answer if self.request.pack.has_masks else answer.score_alone()
 
     def _compile_truth(self) -> None:
         """Before the clock of the session starts: the first run on a pack reads its masks."""
@@ -352,13 +388,13 @@ class _Run:
                 self.progress.peak_gpu_bytes.append(gauge.peak_bytes)
             self.progress.energy.note_gpu_use(has_seen_others=gauge.has_seen_others)
 
-    def _hello(self) -> Hello:
+    def _hello(self, maps_wanted: bool) -> Hello:
         request = self.request
         return Hello(
             benchmark=request.pack.card.name,  # what is listed since must change no answer
             seed=request.seed,
             device="cpu" if request.device == "cpu" else "cuda:0",
-            maps_wanted=request.pack.has_masks,
+            maps_wanted=maps_wanted,
             params=dict(request.settings.params),
             tmp_mib=self.progress.isolation.tmp_mib,
         )
@@ -375,7 +411,16 @@ def _store(request: Request, place: RunPlace, progress: RunProgress, record: Rec
         request.name,
         record,
         write_evidence=scores.save_evidence if scores else None,
-        write_gallery=partial(gallery.write, run_key=record.run_key) if gallery else None,
+        write_gallery=_gallery_writer(gallery, scores, record) if gallery and scores else None,
         write_maps=partial(shutil.copyfile, maps) if maps else None,
         log=log,
     )
+
+
+def _gallery_writer(
+    gallery: GalleryMaker, scores: MemberScores, record: Record
+) -> Callable[[Path], None]:
+    """Draws the pictures of a run on one pack, at the thresholds that its evidence gives."""
+    (alone,) = scores.by_member.values()
+    points = operating_points(alone.evidence)
+    return partial(gallery.write, run_key=record.run_key, points=points)

@@ -10,7 +10,7 @@ import base64
 import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -45,6 +45,10 @@ class Answer:
     """From just before the first byte is sent to the arrival of the answer's last byte."""
     is_score_from_map: bool
     """The entry sent no score, so it is the map's maximum."""
+
+    def score_alone(self) -> Answer:
+        """The same as if no map had been wanted: an entry then sends the maximum itself."""
+        return replace(self, anomaly_map=None, is_score_from_map=False)
 
 
 @dataclass(frozen=True)

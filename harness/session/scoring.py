@@ -105,12 +105,16 @@ def native_answer(pack: Pack, answer: Answer) -> NativeAnswer:
         answer: to a question of `questions_of`.
     """
     origin = pack.origin(sample_of(answer))
-    drawn, own = answer.anomaly_map, origin.sample
-    if drawn is None or not origin.pack.has_masks:
-        return NativeAnswer(origin, answer.score, None)
-    if drawn.shape != (own.height, own.width):
-        drawn = resized_map(drawn, own.height, own.width)
-    return NativeAnswer(origin, answer.score, drawn)
+    is_scored = origin.pack.has_masks
+    return NativeAnswer(origin, answer.score, native_map(pack, answer) if is_scored else None)
+
+
+def native_map(pack: Pack, answer: Answer) -> NDArray[np.floating[Any]] | None:
+    """The map of an answer in the size of its image on disk, as in `native_answer`; None without one."""
+    drawn, own = answer.anomaly_map, pack.origin(sample_of(answer)).sample
+    if drawn is None or drawn.shape == (own.height, own.width):
+        return drawn
+    return resized_map(drawn, own.height, own.width)
 
 
 @dataclass(frozen=True)

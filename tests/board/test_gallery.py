@@ -17,10 +17,10 @@ from harness.board.gallery import (
     open_gallery,
     public_id,
     read_galleries,
-    same_images,
-    within_image,
 )
+from harness.board.picture_choice import MOST_MAPS, PictureChoice, same_images, within_image
 from harness.common.errors import StoreUnusable
+from harness.metrics.operating_points import OperatingPoints
 from harness.records.store import RunName, Store
 from harness.session.scoring import ground_truth
 
@@ -46,12 +46,15 @@ def answers(pack, *, maps=True, seed=0):
     return found
 
 
-def written(pack, truth, folder, given):
-    maker = GalleryMaker(pack, truth)
+POINTS = OperatingPoints(image=0.25, pixel=1.0)
+
+
+def written(pack, truth, folder, given, points=POINTS, *, is_local=False):
+    maker = GalleryMaker(pack, truth, is_local=is_local)
     for sample, score, anomaly_map in given:
         maker.offer(sample, score, anomaly_map)
     folder.mkdir()
-    maker.write(folder, "sha256:" + "0" * 64)
+    maker.write(folder, "sha256:" + "0" * 64, points)
     return json.loads((folder / CARD).read_text())
 
 
@@ -123,6 +126,7 @@ def test_the_hardest_are_the_lowest_lesions_and_the_highest_normals(pack, truth,
     assert [p["image"] for p in hard] == [public_id(pack.version, key) for _, key in (*low, *high)]
     normal = [score for s, score, _ in given if not s.is_anomalous]
     assert hard[0]["beyond"] == np.mean([score > low[0][0] for score in normal])
+    assert all(picture["map"] for picture in hard)
 
 
 def test_the_scale_is_that_of_the_whole_run(pack, truth, tmp_path):
@@ -135,16 +139,71 @@ def test_the_scale_is_that_of_the_whole_run(pack, truth, tmp_path):
 def test_the_card_tells_the_size_of_its_pictures(pack, truth, tmp_path):
     card = written(pack, truth, tmp_path / "g", answers(pack))
     for picture in card["pictures"]:
-        for name in filter(None, (picture["shown"], picture["truth"], picture["map"])):
+        for name in filter(None, map(picture.get, ("shown", "truth", "map", "outlined"))):
             with Image.open(tmp_path / "g" / name) as image:
                 assert [image.height, image.width] == picture["size"]
 
 
 def test_few_maps_are_kept_while_all_pass_through(pack, truth):
-    maker = GalleryMaker(pack, truth)
-    for sample, score, anomaly_map in answers(pack):
-        maker.offer(sample, score, anomaly_map)
-        assert len(maker._maps) + len(maker._extremes) <= 42
+    choice = PictureChoice(truth)
+    for sample, score, anomaly_map in sorted(answers(pack), key=lambda one: one[1]):
+        mask = pack.mask(sample) if sample.is_anomalous else None
+        choice.offer(sample, score, anomaly_map, mask)
+        assert len(choice.maps()) <= MOST_MAPS
+    assert len(choice.maps()) > 32
+
+
+def test_every_chosen_image_of_a_run_with_maps_has_its_map(pack, truth, tmp_path):
+    card = written(pack, truth, tmp_path / "g", answers(pack))
+    assert len(card["pictures"]) == 17
+    assert all(picture["map"] for picture in card["pictures"])
+
+
+def test_what_is_called_and_found_follows_from_the_thresholds(pack, truth, tmp_path):
+    given = answers(pack)
+    card = written(pack, truth, tmp_path / "g", given)
+    by_id = {public_id(pack.version, s.key): (s, score, m) for s, score, m in given}
+    assert (card["threshold"], card["threshold_from"], card["map_threshold"]) == (0.25, "test", 1.0)
+    for picture in card["pictures"]:
+        sample, score, anomaly_map = by_id[picture["image"]]
+        mask = pack.mask(sample)
+        assert picture["is_called"] == (score >= 0.25)
+        assert picture["lesion"] == (mask.mean() if mask.any() else None)
+        assert picture["found"] == ((anomaly_map[mask] >= 1.0).mean() if mask.any() else None)
+        assert picture["outlined"] == f"{picture['image']}.outlined.webp"
+
+
+def test_without_thresholds_nothing_is_called_found_or_outlined(pack, truth, tmp_path):
+    card = written(pack, truth, tmp_path / "g", answers(pack), OperatingPoints())
+    assert card["threshold_from"] is card["threshold"] is card["map_threshold"] is None
+    for picture in card["pictures"]:
+        assert picture["is_called"] is picture["found"] is picture["outlined"] is None
+        assert (picture["lesion"] is None) != picture["is_anomalous"]
+
+
+@pytest.fixture
+def unmasked(pack):
+    """The same images, had nobody marked the lesions."""
+    samples = tuple(replace(sample, mask_path=None) for sample in pack.samples)
+    return replace(pack, version="unmasked-1", samples=samples, has_masks=False)
+
+
+def test_maps_are_shown_where_there_are_no_masks(unmasked, tmp_path):
+    truth = ground_truth(unmasked, "test", tmp_path, lambda *_: None)
+    draw = np.random.default_rng(0)
+    given = [
+        (s, float(draw.normal()), draw.normal(size=(s.height, s.width)).astype(np.float32))
+        for s in unmasked.split("test")
+    ]
+    card = written(unmasked, truth, tmp_path / "g", given, OperatingPoints(image=0.25))
+    ranked = sorted((score, s.key) for s, score, _ in given if s.is_anomalous)
+    assert (card["chosen_by"], card["drawn"], card["map_threshold"]) == ("score", 32, None)
+    assert roles(card, "best")[0]["image"] == public_id(unmasked.version, ranked[-1][1])
+    for picture in card["pictures"]:
+        assert picture["map"]
+        assert picture["is_called"] == (picture["score"] >= 0.25)
+        fields = ("truth", "lesion", "found", "localisation", "outlined")
+        assert [picture[name] for name in fields] == [None] * 5
 
 
 def test_no_file_name_of_the_pack_is_told(pack, truth, tmp_path):
@@ -155,11 +214,37 @@ def test_no_file_name_of_the_pack_is_told(pack, truth, tmp_path):
     assert [s.key for s in pack.split("test") if s.image_path.stem in told] == []
 
 
-@pytest.mark.parametrize("change", [{"images_may_be_shown": False}, {"visibility": "hidden"}])
-def test_where_images_may_not_be_shown_there_is_no_gallery(pack, tmp_path, change):
+@pytest.mark.parametrize("may_be_shown", [True, False])
+def test_of_a_hidden_pack_there_is_no_gallery(pack, may_be_shown):
+    change = {"visibility": "hidden", "images_may_be_shown": may_be_shown}
     card = pack.card.model_copy(update=change)
     assert open_gallery(replace(pack, card=card), default_cache(), lambda *_: None) is None
     assert open_gallery(pack, default_cache(), lambda *_: None) is not None
+
+
+def test_where_images_may_not_be_shown_every_file_is_marked_as_local(pack, truth, tmp_path):
+    given = answers(pack)
+    shown = written(pack, truth, tmp_path / "shown", given)
+    closed = pack.card.model_copy(update={"images_may_be_shown": False})
+    maker = open_gallery(replace(pack, card=closed), default_cache(), lambda *_: None)
+    for answer in given:
+        maker.offer(*answer)
+    (tmp_path / "local").mkdir()
+    maker.write(tmp_path / "local", shown["run_key"], POINTS)
+    local = json.loads((tmp_path / "local" / CARD).read_text())
+    assert local == shown | {"is_local": True}
+    files = sorted(path.name for path in (tmp_path / "shown").glob("*.webp"))
+    assert files == sorted(path.name for path in (tmp_path / "local").glob("*.webp"))
+    for name in files:
+        plain, marked = (
+            np.asarray(Image.open(tmp_path / folder / name), np.int16)
+            for folder in ("shown", "local")
+        )
+        changed = np.abs(plain - marked).max(axis=2) > 40
+        quarters = [
+            part for half in np.array_split(changed, 2) for part in np.array_split(half, 2, 1)
+        ]
+        assert all(0.01 < quarter.mean() < 0.4 for quarter in quarters), name
 
 
 def test_a_gallery_is_read_for_its_own_record_alone(pack, truth, tmp_path, make_record):
@@ -174,7 +259,42 @@ def test_a_gallery_is_read_for_its_own_record_alone(pack, truth, tmp_path, make_
     path.write_text(path.read_text().replace("sha256:" + "0" * 64, record.run_key))
     assert list(read_galleries(tmp_path, [record])) == [record.run_key]
     for change in ({"pack__images_may_be_shown": False}, {"visibility": "hidden"}):
-        assert read_galleries(tmp_path, [make_record(**(shown | change))]) == {}
+        other = make_record(**(shown | change))
+        for with_local in (False, True):  # what is not marked as local is no local picture
+            assert read_galleries(tmp_path, [other], with_local=with_local) == {}
+
+
+def test_a_local_gallery_is_read_where_it_is_asked_for_and_of_a_pack_that_may_be_shown_never(
+    pack, truth, tmp_path, make_record
+):
+    closed = make_record(pack__images_may_be_shown=False, benchmark="demo")
+    store, name = Store(tmp_path), RunName("demo", "patchcore", 0)
+    store.save(name, closed)
+    written(pack, truth, store.gallery_path(name), answers(pack), is_local=True)
+    path = store.gallery_path(name) / CARD
+    path.write_text(path.read_text().replace("sha256:" + "0" * 64, closed.run_key))
+    assert read_galleries(tmp_path, [closed]) == {}
+    [found] = read_galleries(tmp_path, [closed], with_local=True).values()
+    assert found.card.is_local
+    for change in ({"pack__images_may_be_shown": True}, {"visibility": "hidden"}):
+        other = make_record(**({"pack__images_may_be_shown": False, "benchmark": "demo"} | change))
+        assert read_galleries(tmp_path, [other], with_local=True) == {}
+
+
+def test_a_card_of_the_first_version_is_still_read(pack, truth, tmp_path, make_record):
+    record = make_record(pack__images_may_be_shown=True, benchmark="demo")
+    store, name = Store(tmp_path), RunName("demo", "patchcore", 0)
+    store.save(name, record)
+    card = written(pack, truth, store.gallery_path(name), answers(pack))
+    for field in ("threshold", "threshold_from", "map_threshold", "is_local"):
+        del card[field]
+    for picture in card["pictures"]:
+        for field in ("lesion", "is_called", "found", "outlined"):
+            del picture[field]
+    card |= {"run_key": record.run_key, "schema_version": 1}
+    (store.gallery_path(name) / CARD).write_text(json.dumps(card))
+    [found] = read_galleries(tmp_path, [record]).values()
+    assert found.card.threshold is found.card.pictures[0].is_called is None
 
 
 @pytest.mark.parametrize("name", ["../outside.webp", "/etc/passwd", "missing.webp", "link.webp"])

@@ -15,17 +15,20 @@ from harness.board import pictures
 
 @pytest.mark.parametrize(
     ("shape", "fitted"),
-    [((512, 1024), (128, 256)), ((1024, 512), (256, 128)), ((128, 128), (256, 256)), ((3, 900), (1, 256))],
+    [
+        ((512, 1024), (256, 512)), ((1024, 512), (512, 256)), ((128, 128), (256, 256)),
+        ((3, 1800), (1, 512)), ((240, 200), (256, 213)), ((300, 240), (300, 240)),
+    ],
 )  # fmt: skip
-def test_the_longer_side_of_a_picture_is_always_the_same(shape, fitted):
+def test_the_longer_side_of_a_picture_is_the_images_own_from_256_to_512(shape, fitted):
     assert pictures.fitted_size(*shape) == fitted
     assert pictures.reduced(np.zeros(shape, np.float16)).shape == fitted
     assert pictures.shown_image(np.zeros(shape, np.uint8)).shape == (*fitted, 3)
 
 
 def test_a_reduced_map_keeps_the_mean_of_the_area_that_a_pixel_covers():
-    values = np.arange(512 * 512, dtype=np.float32).reshape(512, 512)
-    blocks = values.reshape(256, 2, 256, 2).mean(axis=(1, 3))
+    values = np.arange(1024 * 1024, dtype=np.float32).reshape(1024, 1024)
+    blocks = values.reshape(512, 2, 512, 2).mean(axis=(1, 3))
     assert np.allclose(pictures.reduced(values), blocks, rtol=1e-6)
 
 
@@ -68,7 +71,7 @@ def test_a_contour_lies_inside_the_edge_and_its_halo_outside():
 def test_a_lesion_smaller_than_a_shown_pixel_is_still_outlined():
     mask = np.zeros((2048, 2048), np.bool_)
     mask[1000, 1000] = True
-    plain = np.zeros((256, 256, 3), np.uint8)
+    plain = np.zeros((512, 512, 3), np.uint8)
     assert (pictures.with_contour(plain, mask, (255, 0, 0)) == (255, 0, 0)).all(axis=2).any()
 
 

@@ -1,146 +1,112 @@
-"""The invented pictures of the example: generated slices, and blurred lesions as heat maps."""
+"""The invented pictures of the example: generated slices, and blurred lesions as their maps.
+
+Nothing in them is of a third party: the demo pack draws its slices itself, so that the gallery may
+ship with the example, under whatever benchmark's name they stand there. They are chosen and drawn
+by the code that draws a run's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.board import pictures
 from harness.board.example.methods import Method, generator
 from harness.board.example.runs import PICTURED, WITH_MASKS
-from harness.board.site_data import Gallery, GalleryCard, Picture, Role
+from harness.board.site_data import Gallery
 from harness.records.record import Record, content_hash
 
+if TYPE_CHECKING:
+    from harness.benchmarks import Pack, Sample
+    from harness.metrics import GroundTruth
+
 ENTRIES_WITH_PICTURES = 8
-LESIONS, NORMAL, HARD = 9, 4, 4
-LOW, HIGH = 0.0, 1.2
+LESIONS, NORMAL = 9, 4
+MAP_THRESHOLD = 0.4
 
 
 @dataclass(frozen=True)
-class _Slice:
-    """One generated image, and its files that are the same for every method."""
+class _Slices:
+    """A few generated images, with their lesions or as if nobody had marked them."""
 
-    name: str
-    """Public id."""
-    mask: NDArray[np.bool_]
-    """Its lesion."""
-    files: Mapping[str, bytes]
-    """The image, and the image with its contour."""
-
-    @property
-    def has_lesion(self) -> bool:
-        return bool(self.mask.any())
+    pack: Pack
+    """They alone are its test split."""
+    truth: GroundTruth
+    """Its compiled ground truth."""
+    lesions: dict[str, NDArray[np.bool_]]
+    """By key, [H, W]; the maps are made of it."""
 
 
 def galleries(
     records: Sequence[Record], methods: Sequence[Method], cache: Path
 ) -> Iterator[tuple[str, Gallery]]:
     """By run key, the pictures of the first methods; clearer maps the better the method."""
-    slices = _slices(cache)
-    lesions, normal = slices[:LESIONS], slices[LESIONS:]
-    roles: list[tuple[Role, _Slice]] = [
-        ("best", lesions[0]), ("median", lesions[1]), ("worst", lesions[2]), ("false alarm", normal[0]),
-        *(("same", each) for each in (*lesions[3:8], *normal[1:3])),
-    ]  # fmt: skip
+    by_masks = {has_masks: _slices(cache, has_masks=has_masks) for has_masks in (True, False)}
     by_name = {method.name: method for method in methods[:ENTRIES_WITH_PICTURES]}
     for record in records:
         benchmark, method = record.pack.benchmark, by_name.get(record.entry.name)
         if method is None or benchmark not in PICTURED or record.seed or not record.is_ok:
             continue
-        order = generator(method.name, benchmark).permutation(LESIONS)[:HARD]
-        mine = [*roles, *(("hard", lesions[k]) for k in order)]
-        yield record.run_key, _gallery(record, method, mine, has_masks=benchmark in WITH_MASKS)
+        yield record.run_key, _gallery(record, method, by_masks[benchmark in WITH_MASKS])
 
 
-def _slices(cache: Path) -> list[_Slice]:
-    """Lesions first, then normal images."""
+def _slices(cache: Path, *, has_masks: bool) -> _Slices:
     from harness.benchmarks import demo_pack
+    from harness.session.scoring import ground_truth
 
-    pack = demo_pack(cache)
-    test = sorted(pack.split("test"), key=lambda sample: content_hash(sample.key))
+    demo = demo_pack(cache)
+    test = sorted(demo.split("test"), key=lambda sample: content_hash(sample.key))
     chosen = [sample for sample in test if sample.is_anomalous][:LESIONS]
     chosen += [sample for sample in test if not sample.is_anomalous][:NORMAL]
-    found = []
-    for sample in chosen:
-        name, mask = content_hash(sample.key)[7:23], pack.mask(sample)
-        image = pictures.shown_image(pack.image(sample))
-        files = {f"{name}.image.webp": pictures.webp(image)}
-        if sample.is_anomalous:
-            marked = pictures.with_contour(image, mask, pictures.ON_IMAGE)
-            files[f"{name}.truth.webp"] = pictures.webp(marked)
-        found.append(_Slice(name, mask, files))
-    return found
+    lesions = {sample.key: demo.mask(sample) for sample in chosen}
+    if not has_masks:
+        chosen = [replace(sample, mask_path=None) for sample in chosen]
+    version = f"{demo.version}-example{'-masks' if has_masks else ''}"
+    pack = replace(demo, version=version, samples=tuple(chosen), has_masks=has_masks)
+    with TemporaryDirectory() as folder:
+        truth = ground_truth(pack, "test", Path(folder), lambda *_: None)
+    return _Slices(pack, truth, lesions)
 
 
-def _gallery(
-    record: Record, method: Method, roles: Sequence[tuple[Role, _Slice]], *, has_masks: bool
-) -> Gallery:
-    files: dict[str, bytes] = {}
-    shown = []
-    for role, each in roles:
-        files |= each.files
-        map_name = None
-        draw = generator(record.run_key, each.name, role)
-        heat = _heat(each.mask, method.quality - 0.5 * (role == "worst"), draw)
-        if has_masks and method.has_maps and role != "hard":
-            map_name = f"{each.name}.map.webp"
-            files[map_name] = _drawn(heat, each)
-        shown.append(_picture(role, each, heat, map_name, draw, has_masks=has_masks))
-    card = GalleryCard(
-        run_key=record.run_key,
-        low=LOW if has_masks else None,
-        high=HIGH if has_masks else None,
-        chosen_by="map" if has_masks else "score",
-        drawn=32,
-        pictures=tuple(shown),
+def _gallery(record: Record, method: Method, slices: _Slices) -> Gallery:
+    """What the harness draws of a method's answers."""
+    from harness.board.gallery import CARD, GalleryMaker, read_card
+    from harness.metrics.operating_points import OperatingPoints, best_f1_score
+
+    maker = GalleryMaker(slices.pack, slices.truth)
+    scores = {}
+    for sample in slices.pack.split("test"):
+        heat = _heat(slices.lesions[sample.key], method, record, sample)
+        scores[sample.key] = float(heat.max())
+        maker.offer(sample, scores[sample.key], heat if method.has_maps else None)
+    is_marked = method.has_maps and slices.pack.has_masks
+    order = slices.truth.keys
+    points = OperatingPoints(
+        image=best_f1_score(np.array([scores[k] for k in order]), slices.truth.is_anomalous),
+        pixel=MAP_THRESHOLD if is_marked else None,
     )
-    return Gallery(card, files)
-
-
-def _picture(
-    role: Role,
-    each: _Slice,
-    heat: NDArray[np.float32],
-    map_name: str | None,
-    draw: np.random.Generator,
-    *,
-    has_masks: bool,
-) -> Picture:
-    from harness.board.gallery import within_image
-
-    return Picture(
-        role=role,
-        image=each.name,
-        is_anomalous=each.has_lesion,
-        subclass=None,
-        score=float(heat.max()),
-        beyond=float(draw.uniform(0, 0.7)),
-        localisation=within_image(heat, each.mask) if map_name else None,
-        size=pictures.fitted_size(*each.mask.shape),
-        shown=f"{each.name}.image.webp",
-        truth=f"{each.name}.truth.webp" if has_masks and each.has_lesion else None,
-        map=map_name,
-    )
-
-
-def _drawn(heat: NDArray[np.float32], each: _Slice) -> bytes:
-    coloured = pictures.heat_map(pictures.reduced(heat), LOW, HIGH)
-    if each.has_lesion:
-        coloured = pictures.with_contour(coloured, each.mask, pictures.ON_MAP)
-    return pictures.webp(coloured)
+    with TemporaryDirectory() as folder:
+        maker.write(Path(folder), record.run_key, points)
+        files = {path.name: path.read_bytes() for path in Path(folder).glob("*.webp")}
+        return Gallery(read_card(Path(folder) / CARD), files)
 
 
 def _heat(
-    mask: NDArray[np.bool_], quality: float, draw: np.random.Generator
+    lesion: NDArray[np.bool_], method: Method, record: Record, sample: Sample
 ) -> NDArray[np.float32]:
+    """A blurred lesion under smooth noise; some images are hard for every method."""
     from scipy.ndimage import gaussian_filter
 
-    blurred = gaussian_filter(mask.astype(np.float32), 3.0)
-    noise = gaussian_filter(draw.normal(0, 1, mask.shape), 5.0)
-    noise *= 0.35 / max(float(noise.std()), 1e-6)
-    heat = max(quality, 0.1) * blurred + (1.15 - quality) * np.abs(noise)
+    difficulty = 0.8 * float(generator("difficulty", sample.key).beta(1, 2))
+    draw = generator(record.run_key, sample.key)
+    quality = max(method.quality - difficulty - 0.2 * float(draw.beta(1, 3)), 0.15)
+    blurred = gaussian_filter(lesion.astype(np.float32), 3.0)
+    noise = gaussian_filter(draw.normal(0, 1, lesion.shape), 5.0)
+    noise *= 0.3 / max(float(noise.std()), 1e-6)
+    heat = 1.3 * quality * blurred + (1.1 - quality) * np.abs(noise)
     return np.asarray(heat, np.float32)

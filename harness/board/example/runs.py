@@ -27,7 +27,8 @@ WITH_MASKS = ("brain", "liver", "resc", "demo")
 # Benchmark: difficulty (taken off every score) and patients.
 SIX = {"brain": (0.06, 777), "liver": (0.25, 11), "resc": (0.1, 10), "oct2017": (0.04, 633),
        "rsna": (0.24, 17194), "camelyon16": (0.28, 114)}  # fmt: skip
-PICTURED = ("brain", "oct2017")
+PICTURED = ("brain", "oct2017", "camelyon16")
+"""With the demo pack's own slices, which stand for theirs."""
 COMPARED = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_0.5", "dice_at_valid", "dice_max")
 FAILURES = {
     ("moth", "brain", 3): Status.OUT_OF_GPU_MEMORY,
