@@ -102,9 +102,9 @@ def _heat(
     """A blurred lesion under smooth noise; some images are hard for every method."""
     from scipy.ndimage import gaussian_filter
 
-    difficulty = 0.8 * float(generator("difficulty", sample.key).beta(1, 2))
+    difficulty = float(generator("difficulty", sample.key).beta(0.8, 1.2))
     draw = generator(record.run_key, sample.key)
-    quality = max(method.quality - difficulty - 0.2 * float(draw.beta(1, 3)), 0.15)
+    quality = max(method.quality - difficulty - 0.3 * float(draw.beta(1, 2)), 0.05)
     blurred = gaussian_filter(lesion.astype(np.float32), 3.0)
     noise = gaussian_filter(draw.normal(0, 1, lesion.shape), 5.0)
     noise *= 0.3 / max(float(noise.std()), 1e-6)
