@@ -277,13 +277,15 @@ _VALUES = (
         "Hit, missed, false alarm, passed",
         "Whether a run calls an image anomalous, which it does where its score is at or above its threshold.",
         (
-            "A lesion that is called anomalous is a hit, or found, and else missed; a normal image is a"
-            " false alarm, or correctly passed. The threshold is the run's own: chosen on validation images"
-            " where the benchmark has them, else that of the best F1 on the test images, which is the"
-            " kindest one; the picture says which. “Found by 3 of 8” counts the methods with pictures"
-            " whose runs call that image anomalous, and is told of the images alone that all of them show."
+            "An anomalous image that is called so is a hit, or found, and else missed; a normal one is a"
+            " false alarm, or correctly passed. The threshold is the run's own, that of the best F1 on the"
+            " test images, the kindest there is, because the benchmarks choose none before the test."
+            " “Found by 3 of 8” counts the methods with pictures whose runs call that image anomalous, and"
+            " is told of those images alone that all of them show."
             " A score may be right for the wrong reason: the share of the lesion's pixels that the map"
-            " marks is said beside it, at the map threshold of the best Dice on the validation images."
+            " marks is said beside it, at the map value of the best Dice on the validation images. At that"
+            " value solid blue lines enclose what of the lesion is found, dashed red ones what is missed,"
+            " dotted yellow ones what is marked by mistake."
             " In marks a disc is right and a square wrong, filled is an alarm and hollow none."
         ),
     ),

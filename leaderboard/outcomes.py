@@ -34,11 +34,11 @@ class Verdict:
     """In a few words."""
 
 
-HIT = Verdict("hit", "\N{CHECK MARK}", "hit", "found", "a lesion, called anomalous")
-MISSED = Verdict("missed", "\N{MULTIPLICATION SIGN}", "missed", "missed", "a lesion, called normal")
-FALSE_ALARM = Verdict("alarm", "!", "false alarm", "false alarm", "no lesion, called anomalous")
+HIT = Verdict("hit", "\N{CHECK MARK}", "hit", "found", "anomalous, and called so")
+MISSED = Verdict("missed", "\N{MULTIPLICATION SIGN}", "missed", "missed", "anomalous, called normal")
+FALSE_ALARM = Verdict("alarm", "!", "false alarm", "false alarm", "normal, called anomalous")
 PASSED = Verdict(
-    "passed", "\N{CHECK MARK}", "passed", "correctly passed", "no lesion, called normal"
+    "passed", "\N{CHECK MARK}", "passed", "correctly passed", "normal, and called so"
 )
 VERDICTS = (HIT, MISSED, FALSE_ALARM, PASSED)
 

@@ -35,6 +35,8 @@ WHY_SHOWN: dict[Role, str] = {
     "same": "the same for every method",
     "hard": "among the hardest",
 }
+BY_PIXEL = "By pixel: found solid, missed dashed, marked by mistake dotted"
+MISTAKES = "By pixel: marked by mistake, dotted"
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,6 @@ def _views(
         over = View(path, f"Anomaly map of the same image{outline}", "Anomaly map")
         views.append(over)
     if path := album.add(gallery, picture.outlined):
-        alt = f"{kind}, with what the map finds, misses and marks by mistake outlined"
-        views.append(View(path, alt, "Found, missed and falsely marked pixels"))
+        alt = f"{kind}, with the pixels that the map finds, misses and marks by mistake outlined"
+        views.append(View(path, alt, BY_PIXEL if picture.truth else MISTAKES))
     return under, over, tuple(views)
