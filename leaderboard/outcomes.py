@@ -35,11 +35,11 @@ class Verdict:
 
 
 HIT = Verdict("hit", "\N{CHECK MARK}", "hit", "found", "anomalous, and called so")
-MISSED = Verdict("missed", "\N{MULTIPLICATION SIGN}", "missed", "missed", "anomalous, called normal")
-FALSE_ALARM = Verdict("alarm", "!", "false alarm", "false alarm", "normal, called anomalous")
-PASSED = Verdict(
-    "passed", "\N{CHECK MARK}", "passed", "correctly passed", "normal, and called so"
+MISSED = Verdict(
+    "missed", "\N{MULTIPLICATION SIGN}", "missed", "missed", "anomalous, called normal"
 )
+FALSE_ALARM = Verdict("alarm", "!", "false alarm", "false alarm", "normal, called anomalous")
+PASSED = Verdict("passed", "\N{CHECK MARK}", "passed", "correctly passed", "normal, and called so")
 VERDICTS = (HIT, MISSED, FALSE_ALARM, PASSED)
 
 
