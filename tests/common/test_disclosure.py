@@ -18,7 +18,14 @@ from harness.board.public_rows import published
 from harness.board.rows import summarise
 from harness.board.tracks import track_of
 from harness.common import disclosure
-from harness.common.disclosure import Artefact, is_sealed, may_leave, strictest
+from harness.common.disclosure import (
+    Artefact,
+    PictureReach,
+    is_sealed,
+    may_leave,
+    picture_reach,
+    strictest,
+)
 from harness.common.errors import UsageError
 from harness.console.cli import Reporter
 from harness.entries.lookup_canary import write_canary
@@ -67,6 +74,16 @@ def test_a_visibility_without_a_column_is_closed(visibility: str | None) -> None
 def test_an_artefact_without_a_line_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(disclosure.MAY_LEAVE, Artefact.CURVES)
     assert not may_leave(Artefact.CURVES, "open")
+
+
+@pytest.mark.parametrize("may_be_shown", [True, False])
+def test_only_pictures_of_an_open_pack_are_drawn_and_only_permitted_ones_published(
+    may_be_shown: bool,
+) -> None:
+    expected = PictureReach.EVERYWHERE if may_be_shown else PictureReach.THIS_MACHINE
+    assert picture_reach("open", may_be_shown=may_be_shown) is expected
+    for visibility in ("hidden", THIRD, None):
+        assert picture_reach(visibility, may_be_shown=may_be_shown) is PictureReach.NOWHERE
 
 
 def test_of_several_visibilities_the_one_that_tells_least_counts() -> None:

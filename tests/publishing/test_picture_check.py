@@ -8,21 +8,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from harness.board.curves import read_curves
-from harness.board.gallery import CARD
-from harness.board.site_data import GalleryCard, Picture, RunCurves
+from harness.board.site_data import GalleryCard, RunCurves
 from harness.publishing.picture_check import card_problems, curve_problems, picture_problems
 from harness.records.record import Record
 from harness.records.store import RunName, Store, read_record
+from tests.publishing.made_galleries import ID, card, picture, webp, write_beside, write_files
 from tests.publishing.pull_requests import RECORDS, add, problems
-from tests.record_factory import record
+from tests.record_factory import LOCALISATION, record
 from tests.run_factory import random_scores, save_run
-
-ID = "0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -83,27 +80,6 @@ def test_a_curve_twice_or_of_a_metric_that_the_record_has_not_is_named(
 # -- pictures -----------------------------------------------------------------------------------
 
 
-def picture(**changes: object) -> Picture:
-    told = {
-        "role": "best", "image": ID, "is_anomalous": True, "subclass": None, "score": 0.5,
-        "beyond": 0.1, "localisation": 0.9, "size": (192, 256), "shown": f"{ID}.image.webp",
-        "truth": f"{ID}.truth.webp", "map": f"{ID}.map.webp",
-    }  # fmt: skip
-    return Picture(**(told | changes))
-
-
-def card(*pictures: Picture, **changes: object) -> GalleryCard:
-    told = {"run_key": record().run_key, "low": 0.0, "high": 1.0, "chosen_by": "map", "drawn": 32}
-    return GalleryCard(**(told | changes), pictures=pictures or (picture(),))
-
-
-def webp(size: tuple[int, int] = (256, 192), *, mode: str = "RGB", **options: object) -> bytes:
-    content = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], len(mode)), np.uint8)
-    Image.fromarray(noise, mode).save(content, "WEBP", **options)
-    return content.getvalue()
-
-
 def other(kind: str) -> bytes:
     content = io.BytesIO()
     Image.new("RGB", (256, 192)).save(content, kind)
@@ -112,13 +88,23 @@ def other(kind: str) -> bytes:
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Path:
-    for kind in ("image", "truth", "map"):
-        (tmp_path / f"{ID}.{kind}.webp").write_bytes(webp())
+    write_files(tmp_path)
     return tmp_path
 
 
+METRICS = LOCALISATION | {("image_f1_max", None): 0.8, ("dice_at_valid", "native"): 0.5}
+
+
+def masked(**changes: object) -> Record:
+    """A record that has what the card's thresholds are behind."""
+    return record(**({"metrics": METRICS, "pack__regions": 9} | changes))
+
+
+OF_V1 = {"lesion": None, "is_called": None, "found": None, "outlined": None}
+
+
 def test_a_whole_gallery_has_no_problem(gallery: Path) -> None:
-    assert list(card_problems(card(), record(), gallery)) == []
+    assert list(card_problems(card(), masked(), gallery)) == []
     for path in gallery.iterdir():
         assert list(picture_problems(path, card())) == []
 
@@ -136,22 +122,86 @@ def test_a_whole_gallery_has_no_problem(gallery: Path) -> None:
         ({"role": "false alarm"}, "its image is anomalous"),
         ({"beyond": 1.5}, "not from 0 to 1"),
         ({"score": float("inf")}, "no number"),
+        ({"outlined": f"{ID}.map.webp"}, "not named after"),
+        ({"size": (190, 255)}, "its size is 190x255"),
+        ({"size": (513, 400)}, "its size is 513x400"),
+        ({"lesion": 1.1}, "not from 0 to 1"),
+        ({"found": -0.1}, "not from 0 to 1"),
+        ({"is_called": False}, "does not follow from score and threshold"),
+        ({"is_called": None}, "does not follow from score and threshold"),
+        ({"score": 0.49}, "does not follow from score and threshold"),
+        ({"lesion": None, "found": None}, "without its share"),
+        ({"truth": None, "found": None}, "without its share"),
+        ({"found": None}, "the share found"),
+        ({"outlined": None}, "hits and misses"),
+        ({"map": None, "outlined": None}, "the share found"),
     ],
 )
 def test_a_card_that_the_harness_does_not_write_is_named(
     gallery: Path, change: dict, told: str
 ) -> None:
-    found = list(card_problems(card(picture(**change)), record(), gallery))
+    found = list(card_problems(card(picture(**change)), masked(), gallery))
     assert told in found[0]
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"threshold": float("nan")}, "no number"),
+        ({"map_threshold": float("inf")}, "no number"),
+        ({"threshold_from": "validation"}, "the best F1 on the test images"),
+        ({"threshold_from": None}, "the best F1 on the test images"),
+        ({"threshold": None, "threshold_from": None}, "no image_f1_max, or none where"),
+        ({"map_threshold": None}, "no dice_at_valid, or none where"),
+        ({"is_local": True}, "may not be shown"),
+        ({"low": None, "high": None}, "colours"),
+        ({"schema_version": 1}, "which has no thresholds"),
+    ],
+)
+def test_a_card_whose_thresholds_are_not_the_runs_is_named(
+    gallery: Path, change: dict, told: str
+) -> None:
+    assert told in next(card_problems(card(**change), masked(), gallery))
+
+
+def test_a_threshold_of_a_metric_that_the_record_has_not_is_named(gallery: Path) -> None:
+    bare = masked(metrics={("image_auroc", None): 0.9})
+    first, second, *_ = card_problems(card(), bare, gallery)
+    assert "no image_f1_max, or none where" in first
+    assert "no dice_at_valid, or none where" in second
+
+
+def test_maps_without_masks_are_as_the_harness_draws_them_and_lesions_there_are_none(
+    gallery: Path,
+) -> None:
+    scored = {("image_auroc", None): 0.9, ("image_f1_max", None): 0.8}
+    unmarked = masked(metrics=scored, maps=None, pack__regions=None)
+    plain = {"truth": None, "lesion": None, "found": None, "outlined": None, "localisation": None}
+    of_scores = card(picture(**plain), map_threshold=None, chosen_by="score")
+    assert list(card_problems(of_scores, unmarked, gallery)) == []
+    lie = card(picture(found=None, outlined=None), map_threshold=None)
+    assert list(card_problems(lie, unmarked, gallery)) == [
+        "best: it shows a lesion, and its pack has no masks"
+    ]
+
+
+def test_a_card_of_the_first_version_is_held_to_what_that_had(gallery: Path) -> None:
+    def first(**changes: object) -> GalleryCard:
+        bare = {"threshold": None, "threshold_from": None, "map_threshold": None}
+        return card(picture(**(OF_V1 | changes)), schema_version=1, **bare)
+
+    assert list(card_problems(first(), record(), gallery)) == []
+    assert "its size is" in next(card_problems(first(size=(300, 400)), record(), gallery))
+    assert "first version" in next(card_problems(first(found=0.4), record(), gallery))
+
+
 def test_what_a_card_says_of_the_run_is_held_to_its_record(gallery: Path) -> None:
-    assert "more anomalous images" in next(card_problems(card(drawn=9999), record(), gallery))
-    assert "colours" in next(card_problems(card(low=2.0), record(), gallery))
-    no_maps = record(maps=None)
+    assert "more anomalous images" in next(card_problems(card(drawn=9999), masked(), gallery))
+    assert "colours" in next(card_problems(card(low=2.0), masked(), gallery))
+    no_maps = masked(entry__maps=False)
     assert "its run has none" in next(card_problems(card(), no_maps, gallery))
     (gallery / f"{ID}.map.webp").unlink()
-    (told,) = card_problems(card(), record(), gallery)
+    (told,) = card_problems(card(), masked(), gallery)
     assert told == f"best: {ID}.map.webp is not there"
 
 
@@ -189,33 +239,21 @@ def test_a_file_that_the_card_does_not_name_is_no_picture(gallery: Path) -> None
 
 
 def test_a_pull_requests_pictures_and_curves_are_looked_into(
-    fork: Path, run: Callable[..., Path], gallery: Path, tmp_path: Path
+    fork: Path, run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    path = run(pack__images_may_be_shown=True, pack__test_anomalous=64)
-    made, store = read_record(path), Store(fork / RECORDS)
+    write_beside(run(pack__images_may_be_shown=True, pack__regions=9))
     add(fork, tmp_path / "results")
-    name = RunName("brain", "patchcore", 0)
-    folder = store.gallery_path(name)
-    folder.mkdir()
-    for each in gallery.glob("*.webp"):
-        (folder / each.name).write_bytes(each.read_bytes())
-    told = card(run_key=made.run_key, drawn=1)
-    (folder / CARD).write_text(json.dumps(as_json(told)))
+    store, name = Store(fork / RECORDS), RunName("brain", "patchcore", 0)
+    assert len(list(store.gallery_path(name).iterdir())) == 5
     assert problems(fork) == []
-    (folder / f"{ID}.map.webp").write_bytes(webp((256, 191)))
+    (store.gallery_path(name) / f"{ID}.map.webp").write_bytes(webp((256, 191)))
     curves = store.curves_path(name)
-    drawn = json.loads(curves.read_text())
-    drawn["curves"][0].update(x=[0.0, 0.0, 1.0], y=[0.0, 1.0, 1.0], band_x=[], low=[], high=[])
-    curves.write_text(json.dumps(drawn))
+    forged = json.loads(curves.read_text())
+    forged["curves"][0].update(x=[0.0, 0.0, 1.0], y=[0.0, 1.0, 1.0], band_x=[], low=[], high=[])
+    curves.write_text(json.dumps(forged))
     row = f"{RECORDS}/brain/patchcore/seed-0"
     first, second = problems(fork)
     assert first.startswith(
         f"{row}.curves.json: roc (image): its area is 1.000, and image_auroc is"
     )
     assert second == (f"{row}.gallery/{ID}.map.webp: it is 191x256, and its card says 192x256")
-
-
-def as_json(told: GalleryCard) -> object:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(GalleryCard).dump_python(told, mode="json")

@@ -18,6 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from harness import check, clean, evaluate, score
 from harness import list as listing
 from harness.benchmarks import demo_pack
+from harness.board.gallery import CARD, read_card
 from harness.common.errors import (
     DataMissing,
     DeviceUnavailable,
@@ -37,6 +38,8 @@ from harness.engines.process import ProcessEngine
 from harness.entries.identity import folder_identity
 from harness.entries.opening import open_folder
 from harness.entries.reviewed import ReviewedFolder, ReviewedSet
+from harness.metrics import Evidence
+from harness.metrics.operating_points import operating_points
 from harness.records.kept_maps import MapKeeper, read_maps
 from harness.records.record import Record
 from harness.records.store import RunName, Store
@@ -94,6 +97,10 @@ def test_a_run_leaves_one_intact_record_evidence_and_a_site(run: Evaluate, resul
     assert (record.pack.train, record.pack.valid) == (64, 24)
     assert record.pack.patients == 20
     assert "honest" in (results.parent / "site" / "index.html").read_text()
+    points = operating_points(Evidence.load(store.evidence_path(RunName("demo", "honest", 0))))
+    card = read_card(store.gallery_path(RunName("demo", "honest", 0)) / CARD)
+    assert (card.threshold, card.map_threshold) == (points.image, points.pixel)
+    assert {picture.found is None for picture in card.pictures if picture.truth} == {False}
     left = {path.name for path in (results / "demo" / "honest").iterdir()}
     assert {"seed-0.json", "seed-0.evidence.npz"} <= left
     assert not {name for name in left if name.startswith(".") or name.endswith(".log")}
