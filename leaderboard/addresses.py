@@ -39,9 +39,9 @@ def row_page(row: Row) -> str:
     return page if key == "one-class" else page.replace(".html", f"--{key}.html")
 
 
-def section_key(row: Row) -> str:
-    """Anchor of a row's section on its page."""
-    return f"{formats.file_stem(row.place)}-{row.track}-{row.isolation.replace(' ', '-')}"
+def section_key(place: str, track: str, isolation: str) -> str:
+    """Anchor of a row's section on its entry's page."""
+    return f"{formats.file_stem(place)}-{track}-{isolation}".replace(" ", "-")
 
 
 def line_key(row: Row, metric_id: str, member: str | None = None) -> str:
@@ -53,6 +53,10 @@ def line_key(row: Row, metric_id: str, member: str | None = None) -> str:
         member: of a suite, the name under which a record holds the value (`MetricValue.member`).
     """
     is_usual = (row.track, row.isolation) == ("trained-here", "container")
-    place = formats.file_stem(row.place) if is_usual else section_key(row)
+    place = (
+        formats.file_stem(row.place)
+        if is_usual
+        else section_key(row.place, row.track, row.isolation)
+    )
     part = "" if member is None else f"/{formats.file_stem(member)}"
     return f"{place}{part}.{formats.file_stem(metric_id)}"

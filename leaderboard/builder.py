@@ -42,7 +42,9 @@ from leaderboard.energy import HEADS as ENERGY_HEADS
 from leaderboard.entry_pages import OVERVIEW, entry_pages
 from leaderboard.galleries import Album, side_by_side
 from leaderboard.other_pages import against_paper, status_groups, team_lines
+from leaderboard.outcomes import VERDICTS
 from leaderboard.paper import Reported, read_paper
+from leaderboard.picture_pages import picture_pages
 from leaderboard.publishing import publish
 from leaderboard.regime_pages import SWITCH, RegimePage, regime_pages
 from leaderboard.runs import NUMBERS, TEXTS
@@ -50,8 +52,8 @@ from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
 STATIC = (
-    "site.css", "cells.css", "compare.css", "copying.js", "site.js", "cells.js", "curves.js", "choose.js",
-    "compare.js",
+    "site.css", "cells.css", "compare.css", "pictures.css", "copying.js", "site.js", "cells.js", "curves.js",
+    "choose.js", "compare.js", "pictures.js",
 )  # fmt: skip
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
@@ -175,6 +177,10 @@ class _Site:
         texts |= {
             page.path: self._render("side_by_side.html", root="../", page=page) for page in pictured
         }
+        texts |= {
+            page.path: self._render("pictures.html", root="../", page=page)
+            for page in picture_pages(material, self.album)
+        }
         return texts | self._compared(compared) | panel_scripts(entries)
 
     def _compared(self, compared: CompareSite) -> dict[str, str]:
@@ -293,6 +299,8 @@ def _environment(material: Material, version: str, commit: str | None) -> jinja2
         version=version,
         commit=commit,
         is_made_up=material.is_made_up,
+        has_local_pictures=material.has_local_pictures,
+        verdicts=VERDICTS,
         run_numbers=NUMBERS,
         run_texts=TEXTS,
         energy_heads=ENERGY_HEADS,

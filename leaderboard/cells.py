@@ -96,7 +96,7 @@ def linked(
     of = part or row
     has_line = metric_id == COST or any(metric.id == metric_id for metric in of.metrics)
     # Without a line, such as where all runs failed, the section says why.
-    key = section_key(row)
+    key = section_key(row.place, row.track, row.isolation)
     if has_line:
         key = line_key(row, metric_id, None if metric_id == COST else member)
     return replace(made, link=f"{row_page(row)}#{key}")

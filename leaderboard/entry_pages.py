@@ -29,7 +29,13 @@ from leaderboard.behind_values import Behind, behind_values
 from leaderboard.cells import COST, Cell, cell, rank_badge
 from leaderboard.commands import rerun_command
 from leaderboard.downloads import row_key
-from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
+from leaderboard.galleries import (
+    Album,
+    Exhibit,
+    exhibits,
+    picture_page_path,
+    side_by_side_path,
+)
 from leaderboard.lines import context_of, isolation_phrase, settled_status
 from leaderboard.paper import Reported, by_cell, difference, method_key, why_not_comparable
 from leaderboard.rank_reasons import names_of, rank_reasons
@@ -176,6 +182,8 @@ class Section:
     """Which run they are of, and by what they were chosen."""
     side_by_side: str
     """Page with all methods on the same images; empty without pictures."""
+    full_size: str
+    """Page with the row's pictures at full size; empty without pictures."""
     no_pictures: str
     """Why there are none; empty where there are."""
     has_curves: bool
@@ -353,7 +361,7 @@ class _Maker:
         context = context_of(self.material, self.paper if is_usual else (), "", has_overall=False)
         count = len(row.failures)
         return Section(
-            key=section_key(row),
+            key=section_key(row.place, row.track, row.isolation),
             title=row_title(row),
             page=UNIFIED_PAGE if whole.members else benchmark_page(row.benchmark),
             is_demo=row.benchmark == words.DEMO,
@@ -373,9 +381,10 @@ class _Maker:
             failures=failure_lines(row),
             runs=run_lines(records),
             training=training_lines(records),
-            exhibits=exhibits(gallery, self.album) if gallery else (),
+            exhibits=exhibits(gallery, pictured, self.album) if gallery and pictured else (),
             exhibits_told=_told(gallery, pictured) if gallery and pictured else "",
             side_by_side=side_by_side_path(row.benchmark) if gallery else "",
+            full_size=picture_page_path(pictured) if pictured else "",
             no_pictures="" if gallery else self._no_pictures(row),
             has_curves=any(record.run_key in self.material.curves for record in records),
             facts=_facts(row, records),

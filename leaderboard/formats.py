@@ -95,6 +95,25 @@ def _three_digits(value: float) -> str:
     return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
 
 
+def quantity(value: float, digits: int = 4) -> str:
+    """A number of no known unit, such as a score: four significant digits."""
+    return f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two quantities, with as many digits as it takes to see which is the larger."""
+    for digits in range(4, 17):
+        texts = quantity(one, digits), quantity(other, digits)
+        if texts[0] != texts[1] or one == other:
+            return texts
+    return repr(one).replace("-", MINUS), repr(other).replace("-", MINUS)
+
+
+def share(value: float) -> str:
+    """A share (0 to 1) in percent with one decimal; what would round to nothing is not nothing."""
+    return "less than 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
+
+
 def short_hash(value: str) -> str:
     """The first twelve digits of a hash, without what stands before them."""
     return value.rpartition(":")[2][:12]

@@ -1,18 +1,23 @@
-"""The pictures of the pages: which files are copied, and what is written under each."""
+"""The pictures of the pages: which files are copied, and what is written under each.
+
+Every picture is a link to its own section on a page of full pictures (`picture_pages`), which this
+module names and does not make.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.board.site_data import Gallery, HardImage, Material, Picture, Role
+from harness.board.site_data import Alarms, Gallery, HardImage, Material, Picture, Role
 from harness.records.record import Record
-from leaderboard import formats, words
-from leaderboard.addresses import benchmark_page, entry_page
+from leaderboard import formats, outcomes, words
+from leaderboard.addresses import benchmark_page, entry_page, section_key
 from leaderboard.downloads import row_key
 
 FOLDER = "pictures"
+PAGES = "full-size"
 ROLE_TITLES: dict[Role, str] = {
     "best": "Best",
     "median": "Median",
@@ -58,6 +63,16 @@ class Exhibit:
     """File of the image with its contour; empty without a mask."""
     map: str
     """File of the heat map; empty without one."""
+    link: str
+    """Its section on the page of full pictures, from the site's root."""
+    answer: str
+    """The method, and how it did on the image: `Heron: missed`."""
+    verdict: outcomes.Verdict | None
+    """How the method did; None without a threshold."""
+    about: str
+    """What is true of the image for every method; empty where nothing is known."""
+    score: str
+    """The image score, and the threshold that it was held to."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +107,52 @@ class SideBySide:
     """Whether any method shows maps."""
     has_masks: bool
     """Whether the lesions are outlined."""
+    has_verdicts: bool
+    """Whether any method says what it calls an image."""
     images: tuple[Exhibit, ...]
     """Head of the columns: the image and its contour."""
     methods: tuple[Method, ...]
     """By title."""
 
 
-def exhibits(gallery: Gallery, album: Album) -> tuple[Exhibit, ...]:
+@dataclass(frozen=True)
+class _Run:
+    """One run with its pictures."""
+
+    record: Record
+    gallery: Gallery
+    album: Album
+
+    def exhibit(self, picture: Picture, title: str, alarms: Alarms | None = None) -> Exhibit:
+        """One of its pictures, which is taken along."""
+        verdict = outcomes.verdict(picture)
+        method = formats.plain(self.record.entry.title)
+        return Exhibit(
+            title=title,
+            told="; ".join(numbers(picture)),
+            alt=kind_of(picture),
+            height=picture.size[0],
+            width=picture.size[1],
+            shown=self.album.add(self.gallery, picture.shown),
+            truth=self.album.add(self.gallery, picture.truth),
+            map=self.album.add(self.gallery, picture.map),
+            link=f"{picture_page_path(self.record)}#{picture_anchor(picture.image)}",
+            answer=f"{method}: {verdict.word}" if verdict else method,
+            verdict=verdict,
+            about=outcomes.lesion_and_alarms(picture, alarms),
+            score=outcomes.score_told(picture, self.gallery.card),
+        )
+
+    def same(self) -> dict[str, Picture]:
+        """By image, the pictures of those that every method shows."""
+        return same_pictures(self.gallery)
+
+
+def exhibits(gallery: Gallery, record: Record, album: Album) -> tuple[Exhibit, ...]:
     """Best, median, worst and false alarm of one run."""
+    run = _Run(record, gallery, album)
     return tuple(
-        _exhibit(picture, gallery, album, ROLE_TITLES[picture.role])
+        run.exhibit(picture, _title(picture))
         for picture in gallery.card.pictures
         if picture.role in ROLE_TITLES
     )
@@ -111,24 +162,28 @@ def hard_exhibits(
     images: Sequence[HardImage], material: Material, album: Album
 ) -> tuple[Exhibit, ...]:
     """The images of a benchmark that most entries get wrong."""
+    records = {record.run_key: record for record in material.records}
     shown = []
     for image in images:
-        made = _exhibit(image.picture, material.galleries[image.run_key], album, "")
-        kind = "missed" if image.picture.is_anomalous else "false alarm"
+        run = _Run(records[image.run_key], material.galleries[image.run_key], album)
+        is_anomalous = image.picture.is_anomalous
+        title = f"{'Anomalous' if is_anomalous else 'Normal'} image that scores"
+        title += " low" if is_anomalous else " high"
+        made = run.exhibit(image.picture, title)
         count = f"{len(image.entries)} of {formats.plural(image.of, 'entry', 'entries')}"
         told = f"hardest for {count}"
-        shown.append(replace(made, title=kind.capitalize(), told=told, map=""))
+        shown.append(replace(made, told=told, verdict=None, map=""))
     return tuple(shown)
 
 
 def side_by_side(material: Material, album: Album) -> tuple[SideBySide, ...]:
     """One page per benchmark with pictures, in the order of the board."""
-    drawn: dict[str, list[Record]] = {}
+    drawn: dict[str, list[_Run]] = {}
     for record in material.records:
-        if record.run_key in material.galleries:
-            drawn.setdefault(record.pack.benchmark, []).append(record)
+        if gallery := material.galleries.get(record.run_key):
+            drawn.setdefault(record.pack.benchmark, []).append(_Run(record, gallery, album))
     return tuple(
-        _side_by_side(name, drawn[name], material, album)
+        _side_by_side(name, drawn[name], material.alarms.get(name, {}))
         for name in sorted(drawn, key=words.benchmark_order)
     )
 
@@ -138,67 +193,72 @@ def side_by_side_path(benchmark: str) -> str:
     return f"side-by-side/{formats.file_stem(benchmark)}.html"
 
 
-def _side_by_side(
-    name: str, records: Sequence[Record], material: Material, album: Album
-) -> SideBySide:
-    ordered = sorted(records, key=lambda r: (r.entry.title.casefold(), row_key(r)))
-    pictures = {r.run_key: _same(material.galleries[r.run_key]) for r in ordered}
+def picture_page_path(record: Record) -> str:
+    """File of the page with a row's full pictures, from the site's root."""
+    place, entry, track, isolation = row_key(record)
+    row = section_key(place, track, isolation)
+    return f"{PAGES}/{formats.file_stem(entry)}--{row}.html"
+
+
+def picture_anchor(image: str) -> str:
+    """Anchor of an image, by its public id, on any page that shows it once."""
+    return f"i-{formats.file_stem(image)}"
+
+
+def _side_by_side(name: str, runs: Sequence[_Run], alarms: Mapping[str, Alarms]) -> SideBySide:
+    ordered = sorted(runs, key=lambda r: (r.record.entry.title.casefold(), row_key(r.record)))
     images: dict[str, Exhibit] = {}
-    for record in ordered:
-        for image, picture in pictures[record.run_key].items():
+    for run in ordered:
+        for image, picture in run.same().items():
             if image not in images:
                 title = f"Image {len(images) + 1}"
-                images[image] = _exhibit(picture, material.galleries[record.run_key], album, title)
+                images[image] = run.exhibit(picture, title, alarms.get(image))
+    every = [picture for run in ordered for picture in run.same().values()]
     return SideBySide(
         path=side_by_side_path(name),
         benchmark=name,
         title=words.benchmark_title(formats.plain(name)),
         home=benchmark_page(name),
-        has_maps=any(p.map for each in pictures.values() for p in each.values()),
+        has_maps=any(picture.map for picture in every),
         has_masks=any(image.truth for image in images.values()),
+        has_verdicts=any(outcomes.verdict(picture) for picture in every),
         images=tuple(images.values()),
-        methods=tuple(
-            Method(
-                title=formats.plain(record.entry.title),
-                page=entry_page(record.entry.name),
-                row=formats.file_stem(".".join(row_key(record)[1:])),
-                track=words.TRACKS[record.track],
-                exhibits=tuple(
-                    _exhibit(found, material.galleries[record.run_key], album, "")
-                    if (found := pictures[record.run_key].get(image))
-                    else None
-                    for image in images
-                ),
-            )
-            for record in ordered
+        methods=tuple(_method(run, images) for run in ordered),
+    )
+
+
+def _method(run: _Run, images: Mapping[str, Exhibit]) -> Method:
+    record, same = run.record, run.same()
+    return Method(
+        title=formats.plain(record.entry.title),
+        page=entry_page(record.entry.name),
+        row=formats.file_stem(".".join(row_key(record)[1:])),
+        track=words.TRACKS[record.track],
+        exhibits=tuple(
+            run.exhibit(same[image], head.title) if image in same else None
+            for image, head in images.items()
         ),
     )
 
 
-def _same(gallery: Gallery) -> dict[str, Picture]:
+def same_pictures(gallery: Gallery) -> dict[str, Picture]:
+    """By image, the pictures of those that every method shows."""
     return {picture.image: picture for picture in gallery.card.pictures if picture.role == "same"}
 
 
-def _exhibit(picture: Picture, gallery: Gallery, album: Album, title: str) -> Exhibit:
+def kind_of(picture: Picture) -> str:
+    """What the image is, for those who do not see it."""
     kind = "Anomalous test image" if picture.is_anomalous else "Normal test image"
-    if picture.subclass:
-        kind += f" ({formats.plain(picture.subclass)})"
-    return Exhibit(
-        title=title,
-        told=_numbers(picture),
-        alt=kind,
-        height=picture.size[0],
-        width=picture.size[1],
-        shown=album.add(gallery, picture.shown),
-        truth=album.add(gallery, picture.truth),
-        map=album.add(gallery, picture.map),
-    )
+    return f"{kind} ({formats.plain(picture.subclass)})" if picture.subclass else kind
 
 
-def _numbers(picture: Picture) -> str:
+def numbers(picture: Picture) -> tuple[str, ...]:
+    """What is measured of an answer beside its score."""
     told = []
     if picture.localisation is not None:
         told.append(f"AUROC within the image {formats.percent(picture.localisation)}")
+    if found := outcomes.found_told(picture):
+        told.append(found)
     if picture.beyond is not None:
         share = f"{100 * picture.beyond:.0f} %"
         told.append(
@@ -206,4 +266,11 @@ def _numbers(picture: Picture) -> str:
             if picture.is_anomalous
             else f"{share} of the anomalous images score lower"
         )
-    return "; ".join(told)
+    return tuple(told)
+
+
+def _title(picture: Picture) -> str:
+    """Why a picture is shown; the normal image with the highest score may have raised no alarm."""
+    if picture.role == "false alarm" and picture.is_called is False:
+        return "Highest score of a normal image"
+    return ROLE_TITLES[picture.role]

@@ -272,13 +272,32 @@ _VALUES = (
         "Pictures",
         "Best, median, worst and false alarm are chosen by rule, never by hand.",
         (
-            "By the AUROC of the map within the image, or by the image score for methods without maps."
+            "By the AUROC of the map within the image, or by the image score where there are no lesion"
+            " masks, or no maps. The images that are the same for every method come from the ground truth"
+            " alone: five lesions from small to large, without masks one of each subclass in turn, and two"
+            " normal images. The hardest of a run are the anomalous images with its lowest scores and the"
+            " normal ones with its highest."
             " Colours run from the smallest to the largest value of the whole run, as in the paper's"
             " Figure 2, so the same colour means the same share of the range in every picture."
-            " An image is called anomalous from the score of the best F1 on the test images themselves,"
-            " the one behind image_f1_max: the benchmark sets no threshold before the test. A pixel counts"
-            " as found from the map value of the best Dice on the validation split, the one behind"
-            " dice_at_valid. Pictures are shown only where the terms of the images allow it."
+            " Pictures are shown only where the terms of the images allow it. Each leads to its full size,"
+            " where a slider lays the map over the image and the arrow keys go from one to the next."
+        ),
+    ),
+    Term(
+        "found",
+        "Hit, missed, false alarm, passed",
+        "Whether a run calls an image anomalous, which it does where its score is at or above its threshold.",
+        (
+            "An anomalous image that is called so is a hit, or found, and else missed; a normal one is a"
+            " false alarm, or correctly passed. The threshold is the run's own, that of the best F1 on the"
+            " test images, the kindest there is, because the benchmarks choose none before the test."
+            " “Found by 3 of 8” counts the methods with pictures whose runs call that image anomalous, and"
+            " is told of those images alone that all of them show."
+            " A score may be right for the wrong reason: the share of the lesion's pixels that the map"
+            " marks is said beside it, at the map value of the best Dice on the validation images. At that"
+            " value solid blue lines enclose what of the lesion is found, dashed red ones what is missed,"
+            " dotted yellow ones what is marked by mistake."
+            " In marks a disc is right and a square wrong, filled is an alarm and hollow none."
         ),
     ),
 )

@@ -60,7 +60,7 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
             runs.setdefault(failure.status, []).append(
                 FailedRun(
                     title=formats.plain(row.title),
-                    page=f"{row_page(row)}#{section_key(row)}",
+                    page=f"{row_page(row)}#{section_key(row.place, row.track, row.isolation)}",
                     benchmark=row_title(row),
                     seed=failure.seed,
                     track=words.TRACKS[row.track],

@@ -1,4 +1,4 @@
-"""What follows from rows over several columns: average ranks, the trivial bar, the hardest images."""
+"""What follows from several columns or methods: average ranks, trivial bar, hardest images, alarms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from harness.board.comparison import Comparison
 from harness.board.rows import Row
-from harness.board.site_data import Gallery, HardImage, Overall, Picture, is_canary, is_trivial
+from harness.board.site_data import (
+    Alarms,
+    Gallery,
+    HardImage,
+    Overall,
+    Picture,
+    is_canary,
+    is_trivial,
+)
 from harness.records.record import Record
 
 MOST_HARD = 8
@@ -102,6 +110,25 @@ def hardest(
             for told in sorted(images.values(), key=_hardness)[:MOST_HARD]
         )
         for benchmark, images in votes.items()
+    }
+
+
+def alarms(
+    records: Sequence[Record], galleries: Mapping[str, Gallery]
+) -> dict[str, dict[str, Alarms]]:
+    """By benchmark and image, how many methods call it anomalous.
+
+    Of the images that every method shows, and of no other: an image that is shown because a
+    method fails on it would be counted where it fails alone. A run without a threshold has no say.
+    """
+    calls: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for record in first_galleries(records, galleries):
+        for picture in galleries[record.run_key].card.pictures:
+            if picture.role == "same" and picture.is_called is not None:
+                calls[record.pack.benchmark][picture.image].append(picture.is_called)
+    return {
+        benchmark: {image: Alarms(sum(told), len(told)) for image, told in images.items()}
+        for benchmark, images in calls.items()
     }
 
 

@@ -232,6 +232,16 @@ class HardImage:
 
 
 @dataclass(frozen=True)
+class Alarms:
+    """How many methods call one image anomalous."""
+
+    called: int
+    """Those that call it so."""
+    of: int
+    """Those that show it and say what they call it."""
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A submission that has no record yet."""
 
@@ -360,6 +370,8 @@ class Material:
     """By run key; of each row the lowest seed's alone."""
     hardest: Mapping[str, tuple[HardImage, ...]] = field(default_factory=dict)
     """By benchmark, the hardest first."""
+    alarms: Mapping[str, Mapping[str, Alarms]] = field(default_factory=dict)
+    """By benchmark and image, of those that are the same for every method."""
     overall: Mapping[tuple[str, str, str], Overall] = field(default_factory=dict)
     """By (view, entry, track); only entries that are ranked in every column of the view."""
     not_above_trivial: Mapping[tuple[str, str, str, str], str] = field(default_factory=dict)

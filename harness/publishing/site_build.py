@@ -165,6 +165,7 @@ def gather(
         },
         galleries=shown,
         hardest=overall_ranks.hardest(records, shown),
+        alarms=overall_ranks.alarms(records, shown),
         overall=overall_ranks.overall(
             compared, [n for n in compared if n in cards and cards[n].table1]
         ),

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.board.comparison import Column, Standing
-from harness.board.overall_ranks import first_galleries, hardest, not_above_trivial, overall
+from harness.board.overall_ranks import (
+    alarms,
+    first_galleries,
+    hardest,
+    not_above_trivial,
+    overall,
+)
 from harness.board.rows import summarise
-from harness.board.site_data import Gallery, GalleryCard, Picture
+from harness.board.site_data import Alarms, Gallery, GalleryCard, Picture
 from tests.record_factory import comparison
 
 ONE = ("image_auroc", None)
@@ -89,10 +95,10 @@ def trivial(make_record, value, **changes):
     )  # fmt: skip
 
 
-def picture(image, *, role="hard", beyond=0.5):
+def picture(image, *, role="hard", beyond=0.5, **told):
     return Picture(
         role=role, image=image, is_anomalous=True, subclass=None, score=0.0, beyond=beyond,
-        localisation=None, size=(1, 1), shown="a.webp", truth=None, map=None,
+        localisation=None, size=(1, 1), shown="a.webp", truth=None, map=None, **told,
     )  # fmt: skip
 
 
@@ -117,3 +123,25 @@ def test_each_entry_shows_the_pictures_of_its_lowest_seed_that_has_some(make_rec
     galleries = {record.run_key: gallery(record, picture("x")) for record in records[1:]}
     assert first_galleries(records, galleries) == [records[1]]
     assert hardest(records, galleries)["brain"][0].of == 1
+
+
+def test_an_alarm_is_counted_on_the_images_that_all_methods_show(make_record):
+    calls = {"a": True, "b": False, "c": True, "d": None}
+    records = [make_record(entry=name, title=name) for name in calls]
+    galleries = {
+        record.run_key: gallery(
+            record,
+            picture("x", role="same", is_called=is_called),
+            picture("y", role="worst", is_called=is_called),
+        )
+        for record, is_called in zip(records, calls.values(), strict=True)
+    }
+    # One without a threshold has no say; an image that is shown because it went wrong is not counted.
+    assert alarms(records, galleries) == {"brain": {"x": Alarms(called=2, of=3)}}
+
+
+def test_a_second_seed_raises_no_second_alarm(make_record):
+    records = [make_record(seed=seed) for seed in (0, 1)]
+    shown = picture("x", role="same", is_called=True)
+    galleries = {record.run_key: gallery(record, shown) for record in records}
+    assert alarms(records, galleries)["brain"]["x"].of == 1

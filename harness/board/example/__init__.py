@@ -18,7 +18,7 @@ from harness.board.example.methods import Method, methods
 from harness.board.example.pictures import galleries
 from harness.board.example.regimes import example_regimes, regime_records
 from harness.board.example.runs import SIX, comparison, local_comparison, metrics, record
-from harness.board.overall_ranks import first_galleries, hardest, not_above_trivial, overall
+from harness.board.overall_ranks import alarms, first_galleries, hardest, not_above_trivial, overall
 from harness.board.public_rows import published
 from harness.board.rows import ranked_records, summarise
 from harness.board.site_data import BenchmarkCard, Material, Reported, Waiting
@@ -66,6 +66,7 @@ def made_up(
         curves={run.run_key: curves(run) for run in records if has_curves(run)},
         galleries=shown,
         hardest=hardest(records, shown),
+        alarms=alarms(records, shown),
         overall=overall(comparisons, tuple(SIX)),
         not_above_trivial=not_above_trivial((*rows, *regimes.parts)),
         regimes=regimes,
