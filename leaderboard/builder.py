@@ -37,9 +37,10 @@ from leaderboard.downloads import (
     row_key,
 )
 from leaderboard.energy import HEADS as ENERGY_HEADS
+from leaderboard.entry_next import waiting_pages
 from leaderboard.entry_pages import OVERVIEW, entry_pages
 from leaderboard.galleries import Album, side_by_side
-from leaderboard.other_pages import against_paper, status_groups, team_lines
+from leaderboard.other_pages import against_paper, by_entry, status_groups, team_lines
 from leaderboard.paper import Reported, read_paper
 from leaderboard.publishing import publish
 from leaderboard.regime_pages import SWITCH, RegimePage, regime_pages
@@ -48,7 +49,9 @@ from leaderboard.tables import boards
 from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
-STATIC = ("site.css", "compare.css", "site.js", "choose.js", "compare.js")
+STATIC = (
+    "site.css", "compare.css", "entrant.css", "site.js", "choose.js", "compare.js", "entrant.js",
+)  # fmt: skip
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
 
@@ -148,6 +151,7 @@ class _Site:
             "status.html": self._render(
                 "status.html",
                 groups=status_groups(every_row),
+                by_entry=by_entry(status_groups(every_row)),
                 failed=sum(len(row.failures) for row in every_row),
                 runs=sum(len(row.seeds) for row in every_row),
                 teams=team_lines(material.teams),
@@ -159,6 +163,10 @@ class _Site:
         texts |= {
             page.path: self._render("entry.html", root="../", page=page, overview=_overview())
             for page in entries
+        }
+        texts |= {
+            page.path: self._render("waiting.html", root="../", page=page)
+            for page in waiting_pages(material.waiting)
         }
         texts |= {
             page.path: self._render("benchmark.html", root="../", page=page) for page in benchmarks

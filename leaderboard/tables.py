@@ -543,7 +543,7 @@ def _waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple
             key=formats.file_stem(f"{each.name}.waiting"),
             title=formats.plain(each.title),
             kind="",
-            page=None,
+            page=entry_page(each.name),
             track="waiting",
             track_title="waiting",
             methods=words.method_group(each.title, each.metadata),

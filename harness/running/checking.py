@@ -136,9 +136,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     )
 
 
-def _open_ground(
-    options: argparse.Namespace, asked: AskedRegime, reporter: cli.Reporter
-) -> Ground:
+def _open_ground(options: argparse.Namespace, asked: AskedRegime, reporter: cli.Reporter) -> Ground:
     """The one pack that the options name, the demo pack where they name none, or the one suite."""
     from harness.benchmarks import default_cache
     from harness.running.regimes import Ground, open_grounds
