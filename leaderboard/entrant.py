@@ -219,18 +219,17 @@ def _pair(column: Column, one: str, other: str) -> PairedDifference | None:
 
 def _told(pair: PairedDifference | None, rival: Standing, mine: Standing) -> str:
     """How far the rival is above, and whether that is more than chance."""
-    verdict = "the two cannot be told apart"
-    if rival.entry in mine.better:
-        verdict = "which is better"
+    is_better = rival.entry in mine.better
+    verdict = "which is better" if is_better else "and the two cannot be told apart"
     if pair is None:
         return verdict
     sign = 1 if pair.one == rival.entry else -1
-    points = f"{formats.signed_points(sign * pair.difference)} points"
+    points = f"by {formats.percent(abs(pair.difference))} points"
     if pair.low is None or pair.high is None:
-        return f"{points}, too few patients for an interval: {verdict}"
+        return f"{points} (too few patients for an interval), {verdict}"
     ends = sorted((sign * pair.low, sign * pair.high))
     told = " to ".join(map(formats.signed_points, ends))
-    return f"{points}, 95 % interval {told}: {verdict}"
+    return f"{points} (95 % interval {told}), {verdict}"
 
 
 def _time(row: Row, board: Board) -> Iterator[Sentence]:
