@@ -125,7 +125,9 @@ def _result(whole: WholeRow, metric: MetricSummary | None, board: Board) -> Sent
     title = f"{words.metric_words(HEADLINE[0][0]).title}{over}"
     if metric is None or metric.mean is None:
         reason = metric.reason if metric is not None else None
-        if whole.row.without_result:
+        if whole.row.not_applicable:
+            reason = "the method cannot learn from what it is given here"
+        if whole.row.failures:
             reason = "not every seed finished, and a mean of the others would hide that"
         return (Piece(f"No {title}: {formats.plain(reason or 'not measured')}."),)
     value = Piece(f"{title} {_value(metric)}, ")

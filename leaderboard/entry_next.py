@@ -133,6 +133,8 @@ def _failed(rows: Sequence[Row]) -> list[Sentence]:
 def _all_well(rows: Sequence[Row]) -> Sentence:
     if all(row.not_applicable for row in rows):
         return (Piece("Nothing failed: the method cannot learn from what these regimes give it."),)
+    if any(row.not_applicable for row in rows):
+        return (Piece("Nothing failed; where it says not applicable, there is nothing to mend."),)
     return (Piece("Every run finished. Nothing is left to do but to show it and to cite it."),)
 
 
