@@ -21,6 +21,7 @@ EXAMPLES = """
   python -m harness.check my-method:latest > verdict.json
   python -m harness.check my-method.tar --device cuda:0 --limit image_seconds=10
   python -m harness.check baselines/padim --pack /data/bmad/brain --seed 2 --set backbone=resnet18
+  python -m harness.check baselines/patchcore --train shots:4 --seed 1
 """
 # Of the metrics a reader sees these; the JSON holds all.
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_pro", "dice_max")
@@ -37,6 +38,7 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("entry", metavar="ENTRY", help="folder, .toml, image or .tar")
     data_options.add_one(parser)
+    data_options.add_regime(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     cli.add_engine_options(parser)
     cli.add_setting_options(parser)

@@ -24,7 +24,7 @@ from leaderboard.benchmark_regimes import (
 from leaderboard.charts import Figure
 from leaderboard.downloads import row_key
 from leaderboard.energy import EnergyLine, energy_lines
-from leaderboard.entry_pages import Fact
+from leaderboard.entry_facts import Fact
 from leaderboard.figures import Line as CurveLine
 from leaderboard.galleries import Album, Exhibit, hard_exhibits, side_by_side_path
 from leaderboard.lines import context_of, measured_lines, paper_lines

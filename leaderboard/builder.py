@@ -39,9 +39,10 @@ from leaderboard.downloads import (
     row_key,
 )
 from leaderboard.energy import HEADS as ENERGY_HEADS
+from leaderboard.entry_next import waiting_pages
 from leaderboard.entry_pages import OVERVIEW, entry_pages
 from leaderboard.galleries import Album, side_by_side
-from leaderboard.other_pages import against_paper, status_groups, team_lines
+from leaderboard.other_pages import against_paper, by_entry, status_groups, team_lines
 from leaderboard.outcomes import VERDICTS
 from leaderboard.paper import Reported, read_paper
 from leaderboard.picture_pages import picture_pages
@@ -53,7 +54,7 @@ from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 HERE = Path(__file__).parent
 STATIC = (
     "site.css", "cells.css", "compare.css", "pictures.css", "copying.js", "site.js", "cells.js", "curves.js",
-    "choose.js", "compare.js", "pictures.js",
+    "choose.js", "compare.js", "pictures.js", "entrant.css", "entrant.js",
 )  # fmt: skip
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
@@ -154,6 +155,7 @@ class _Site:
             "status.html": self._render(
                 "status.html",
                 groups=status_groups(every_row),
+                by_entry=by_entry(status_groups(every_row)),
                 failed=sum(len(row.failures) for row in every_row),
                 runs=sum(len(row.seeds) for row in every_row),
                 teams=team_lines(material.teams),
@@ -165,6 +167,10 @@ class _Site:
         texts |= {
             page.path: self._render("entry.html", root="../", page=page, overview=_overview())
             for page in entries
+        }
+        texts |= {
+            page.path: self._render("waiting.html", root="../", page=page)
+            for page in waiting_pages(material.waiting)
         }
         texts |= {
             page.path: self._render("benchmark.html", root="../", page=page) for page in benchmarks

@@ -1,4 +1,4 @@
-"""The command that repeats a row's runs, as a reader would type it.
+"""The commands that repeat a row's runs, or try one of them again, as a reader would type them.
 
 Trap: values come from records, which strangers may have written: every word is quoted
 for the shell.
@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from harness.board.rows import Failure, Row
+from harness.common.disclosure import Artefact, may_leave
+from harness.common.statuses import Status
 from harness.records.record import Parameter, Record
 from harness.records.regime import BOARD_SUITES, ONE_CLASS
 from harness.records.releases import claimed_name
@@ -17,6 +21,7 @@ from leaderboard import words
 
 DIRTY = "+dirty"
 OUTSIDE = "DIR"  # whatever folder the reader has it in
+ENTRY = "ENTRY"  # the same of an entry of which no open record tells where it lies
 DEFAULT_PRESET = "bmad"
 DEFAULT_ENGINE = "docker"  # the first that is asked, so no option names it
 
@@ -35,17 +40,102 @@ def rerun_command(records: Sequence[Record], default_limits: Mapping[str, float 
     parts += ["--seed", *(str(seed) for seed in sorted({record.seed for record in records}))]
     if (engine := first.machine.engine_name) != DEFAULT_ENGINE:
         parts += ["--engine", engine]
-    if first.machine.device != "cpu":
-        parts += ["--device", "cuda:0"]
-    if first.entry.preset != DEFAULT_PRESET:
+    parts += _device(first)
+    if first.entry.preset != _default_preset(first):
         parts += ["--preset", first.entry.preset]
-    for name, value in sorted(first.entry.overrides.items()):
-        parts += ["--set", f"{name}={_as_typed(value)}"]
-    for name, value in _changed_limits(first, default_limits):
-        parts += ["--limit", f"{name}={value}"]
+    parts += [*_overrides(first), *_limits(first, default_limits)]
     if _default_name(first) != first.entry.name:
         parts += ["--as", first.entry.name]
     return "\n".join([*_checkout(first), shlex.join(parts)])
+
+
+def check_command(record: Record, default_limits: Mapping[str, float | int]) -> str:
+    """The call of `harness.check` that does one run again and prints its whole log, preceded by its
+    checkout.
+
+    Engine, preset, seed and every changed limit are named, so that nothing of the reader's machine
+    decides them.
+
+    Args:
+        record: a run on an open pack.
+        default_limits: limits that need no option.
+    """
+    parts = ["python", "-m", "harness.check", source(record), *_data(record)]
+    if record.pack.accepted:
+        parts += ["--accept", *record.pack.accepted]
+    parts += ["--seed", str(record.seed), "--engine", record.machine.engine_name]
+    parts += [*_device(record), "--preset", record.entry.preset]
+    parts += [*_overrides(record), *_limits(record, default_limits)]
+    return "\n".join([*_checkout(record), shlex.join(parts)])
+
+
+@dataclass(frozen=True)
+class TryAgain:
+    """How a reader sees a failed run for himself."""
+
+    command: str
+    """Lines for a shell."""
+    where: str
+    """On which images it runs, and why on these."""
+
+
+@dataclass(frozen=True)
+class ShownRuns:
+    """The records from which a row's commands are made."""
+
+    own: Sequence[Record]
+    """Records of the row that may be shown; none of a hidden pack."""
+    of_entry: Sequence[Record]
+    """All records of its entry that may be shown."""
+    default_limits: Mapping[str, float | int]
+    """Limits that need no option."""
+
+
+def try_again(row: Row, failure: Failure, runs: ShownRuns) -> TryAgain:
+    """The command for one run without a result; of a hidden pack one on images that everybody has.
+
+    Args:
+        row: the row of the run.
+        failure: the run.
+        runs: what may be shown of the row and of its entry.
+    """
+    default_limits = runs.default_limits
+    mine = next((record for record in runs.own if record.seed == failure.seed), None)
+    if mine is not None:
+        title = words.benchmark_title(mine.pack.benchmark)
+        return TryAgain(check_command(mine, default_limits), f"On the same images ({title}).")
+    is_hidden = not may_leave(Artefact.EXACT_RECORD, row.visibility)
+    why = "Nobody but its maintainer has this pack's images" if is_hidden else "No record is shown"
+    alike = _first_with(runs.of_entry, failure.status)
+    if alike is not None:
+        title = words.benchmark_title(alike.pack.benchmark)
+        told = f"{why}; the entry ended in the same way on {title}, which is open: there it shows."
+        return TryAgain(check_command(alike, default_limits), told)
+    told = f"{why}, so this runs on the demo pack: it may end otherwise there."
+    return TryAgain(_on_demo_pack(row, failure.seed, runs), told)
+
+
+def _first_with(records: Sequence[Record], status: Status) -> Record | None:
+    found = (record for record in records if record.outcome.status is status)
+    return min(found, key=lambda r: (words.benchmark_order(r.place), r.seed), default=None)
+
+
+def _on_demo_pack(row: Row, seed: int, runs: ShownRuns) -> str:
+    """The call on the demo pack, with the settings of the entry's open runs where there are any."""
+    record = min(
+        runs.of_entry, key=lambda r: (words.benchmark_order(r.place), r.seed), default=None
+    )
+    if record is None:
+        named = row.metadata.get("source")
+        is_found = isinstance(named, str) and "/" in named
+        parts = ["python", "-m", "harness.check", str(named) if is_found else ENTRY]
+        parts += ["--seed", str(seed), "--engine", DEFAULT_ENGINE]
+        parts += ["--device", "cuda:0"] if any(each != "cpu" for each in row.devices) else []
+        return shlex.join(parts)
+    parts = ["python", "-m", "harness.check", source(record), "--seed", str(seed)]
+    parts += ["--engine", record.machine.engine_name, *_device(record)]
+    parts += [*_overrides(record), *_limits(record, runs.default_limits)]
+    return "\n".join([*_checkout(record), shlex.join(parts)])
 
 
 def source(record: Record) -> str:
@@ -105,13 +195,28 @@ def _default_name(record: Record) -> str:
     return source(record).rstrip("/").rpartition("/")[2]
 
 
-def _changed_limits(
-    record: Record, defaults: Mapping[str, float | int]
-) -> list[tuple[str, float | int]]:
+def _default_preset(record: Record) -> str:
+    """The preset of a run that names none."""
+    names = (record.pack.base, claimed_name(record.pack.benchmark))
+    return words.DEMO if words.DEMO in names else DEFAULT_PRESET
+
+
+def _device(record: Record) -> list[str]:
+    return [] if record.machine.device == "cpu" else ["--device", "cuda:0"]
+
+
+def _overrides(record: Record) -> list[str]:
+    told = ((name, _as_typed(value)) for name, value in sorted(record.entry.overrides.items()))
+    return [part for name, value in told for part in ("--set", f"{name}={value}")]
+
+
+def _limits(record: Record, defaults: Mapping[str, float | int]) -> list[str]:
+    """The options for limits that are not the default ones."""
     return [
-        (name, value)
+        part
         for name, value in sorted(record.limits.items())
         if name in defaults and defaults[name] != value
+        for part in ("--limit", f"{name}={value}")
     ]
 
 

@@ -12,7 +12,6 @@ from harness.board.rows import MetricSummary, Row, SeedValue
 from harness.board.site_data import Gallery, Material
 from harness.board.suite_rows import WholeRow
 from harness.common.disclosure import Artefact, may_leave
-from harness.common.foreign_text import one_line
 from harness.records.members import MEAN
 from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
@@ -27,8 +26,19 @@ from leaderboard.addresses import (
 )
 from leaderboard.behind_values import Behind, behind_values
 from leaderboard.cells import COST, Cell, cell, rank_badge
-from leaderboard.commands import rerun_command
+from leaderboard.commands import ShownRuns, rerun_command
 from leaderboard.downloads import row_key
+from leaderboard.entrant import Board, HowItDid, how_it_did
+from leaderboard.entry_facts import (
+    Fact,
+    declared,
+    deviations,
+    run_facts,
+    settings,
+    supervision,
+)
+from leaderboard.entry_failures import FailureGroup, failure_groups
+from leaderboard.entry_next import WhatNext, what_next
 from leaderboard.galleries import (
     Album,
     Exhibit,
@@ -42,26 +52,11 @@ from leaderboard.rank_reasons import names_of, rank_reasons
 from leaderboard.regime_pages import POOLED_COLUMNS, SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
 
-MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
 HEADLINE = (
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_pro", "dice_at_0.5", "dice_at_valid",
     "dice_max",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One line of a list of facts."""
-
-    label: str
-    """What it is."""
-    text: str
-    """Its value."""
-    link: str | None = None
-    """Address, where the value is a link that may be followed."""
-    note: str = ""
-    """A remark behind it."""
 
 
 @dataclass(frozen=True)
@@ -113,26 +108,6 @@ class MetricLine:
 
 
 @dataclass(frozen=True)
-class FailureLine:
-    """A failed run with what to do about it."""
-
-    seed: int
-    """Seed of the run."""
-    status: str
-    """How it ended."""
-    sentence: str
-    """What that means."""
-    detail: str
-    """What the harness saw."""
-    remedy: str
-    """The first thing to try."""
-    log: tuple[str, ...]
-    """The last lines of the entry's log; empty for hidden packs."""
-    log_path: str
-    """The whole log, from the results folder of whoever ran it."""
-
-
-@dataclass(frozen=True)
 class Section:
     """An entry on one benchmark, in one track and isolation."""
 
@@ -152,6 +127,8 @@ class Section:
     """Why it has no rank, and warnings."""
     overview: tuple[Cell, ...]
     """Cells for the table at the top of the page, in the order of `OVERVIEW`."""
+    how: HowItDid
+    """How it did, in sentences."""
     status: str
     """`ok`, how many runs failed, or that the method cannot do it."""
     command: str
@@ -170,8 +147,8 @@ class Section:
     """The metrics that the board shows."""
     more: tuple[MetricLine, ...]
     """The others."""
-    failures: tuple[FailureLine, ...]
-    """Runs without a result."""
+    failures: tuple[FailureGroup, ...]
+    """Runs without a result, by the way in which they ended."""
     runs: tuple[RunLine, ...]
     """All runs; empty for hidden packs."""
     training: tuple[TrainingLine, ...]
@@ -210,6 +187,8 @@ class EntryPage:
     """What the entry says of itself; may be empty."""
     facts: tuple[Fact, ...]
     """Who, paper, code, licence."""
+    next: WhatNext
+    """What its author does now."""
     deviations: tuple[tuple[str, str], ...]
     """Where it differs from its paper, and why."""
     sections: tuple[Section, ...]
@@ -245,10 +224,15 @@ def entry_pages(
         has = {m.id for _, row in whole.parts for m in row.metrics if m.mean is not None}
         known.setdefault(whole.row.place, set()).update(has)
     names = names_of(row for whole in wholes for _, row in whole.parts)
-    maker = _Maker(material, by_cell(paper), tuple(paper), default_limits, album, known, names)
+    by_entry: dict[str, list[Record]] = {}
     runs: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
+        by_entry.setdefault(record.entry.name, []).append(record)
         runs.setdefault(row_key(record), []).append(record)
+    board = Board.of(material)
+    maker = _Maker(
+        material, by_cell(paper), tuple(paper), default_limits, album, known, names, by_entry, board
+    )
     by_name: dict[str, list[WholeRow]] = {}
     for whole in sorted(wholes, key=_section_order):
         by_name.setdefault(whole.row.entry, []).append(whole)
@@ -256,12 +240,13 @@ def entry_pages(
         page
         for name in sorted(by_name)
         for page in _pages(
-            [(each, maker.section(each, runs.get(each.key, []))) for each in by_name[name]]
+            [(each, maker.section(each, runs.get(each.key, []))) for each in by_name[name]],
+            what_next([whole.row for whole in by_name[name]], board),
         )
     )
 
 
-def _pages(found: Sequence[tuple[WholeRow, Section]]) -> list[EntryPage]:
+def _pages(found: Sequence[tuple[WholeRow, Section]], then: WhatNext) -> list[EntryPage]:
     """The pages of one entry: of the main table, then of each other regime."""
     by_regime: dict[str, list[Section]] = {}
     for whole, section in found:
@@ -269,7 +254,7 @@ def _pages(found: Sequence[tuple[WholeRow, Section]]) -> list[EntryPage]:
     first = found[0][0].row
     paths = {regime_key(whole.row): row_page(whole.row) for whole, _ in found}
     switch = [(choice, paths[choice.key]) for choice in SWITCH if choice.key in paths]
-    main = _page(next(iter(by_regime.values())), first)
+    main = _page(next(iter(by_regime.values())), first, then)
     if len(by_regime) > 1 or "one-class" not in by_regime:
         main = replace(main, switch=tuple(switch), regime=next(iter(by_regime)))
     others = [
@@ -290,48 +275,19 @@ def _section_order(whole: WholeRow) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _page(sections: Sequence[Section], first: Row) -> EntryPage:
+def _page(sections: Sequence[Section], first: Row, then: WhatNext) -> EntryPage:
     return EntryPage(
         path=entry_page(first.entry),
         name=formats.plain(first.entry),
         stem=formats.file_stem(first.entry),
         title=formats.plain(first.title),
         description=formats.plain(first.metadata.get("description", "")),
-        facts=(*_declared(first.metadata), _supervision(first)),
-        deviations=_deviations(first.metadata),
+        facts=(*declared(first.metadata), supervision(first)),
+        next=then,
+        deviations=deviations(first.metadata),
         sections=tuple(sections),
         switch=(),
         regime="one-class",
-    )
-
-
-def _declared(metadata: Mapping[str, object]) -> tuple[Fact, ...]:
-    """What the entry declares of itself; links only where they are http or https."""
-    labels = {
-        "authors": "Authors", "paper": "Paper", "code": "Code", "licence": "Licence",
-        "family": "Family", "pretraining": "Pretraining", "backbones": "Backbones",
-        "external_data": "Other data", "team": "Team", "submitted": "Submitted", "withdrawn": "Withdrawn",
-    }  # fmt: skip
-    return tuple(
-        Fact(label, formats.plain(metadata[key]), formats.safe_link(metadata[key]))
-        for key, label in labels.items()
-        if metadata.get(key)
-    )
-
-
-def _supervision(row: Row) -> Fact:
-    told = row.supervision.told if row.supervision else "not declared"
-    return Fact("Had learned from", formats.plain(told))
-
-
-def _deviations(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    listed = metadata.get("deviations")
-    if not isinstance(listed, (list, tuple)):
-        return ()
-    return tuple(
-        (formats.plain(item.get("what", "")), formats.plain(item.get("why", "")))
-        for item in listed
-        if isinstance(item, Mapping)
     )
 
 
@@ -348,6 +304,10 @@ class _Maker:
     """By benchmark, the metrics of which some row has a value."""
     names: Mapping[str, str]
     """By entry, what a reader calls it."""
+    by_entry: Mapping[str, Sequence[Record]]
+    """By name of an entry, its records that may be shown."""
+    board: Board
+    """What the sentences of the head are made from."""
 
     def section(self, whole: WholeRow, records: Sequence[Record]) -> Section:
         """One entry on one benchmark or suite, with its runs where they may be shown."""
@@ -369,6 +329,7 @@ class _Maker:
             summary=_summary(row),
             remarks=_remarks(row, records),
             overview=tuple(cell(whole.mean or row, metric, context) for metric in OVERVIEW),
+            how=how_it_did(whole, self.board),
             status=f"{count} of {len(row.seeds)} failed" if count else settled_status([row]),
             command=rerun_command(records, self.default_limits) if records else "",
             seeds=tuple(f"seed {record.seed}" for record in records),
@@ -378,7 +339,10 @@ class _Maker:
             behind=behind_values(row, records, self.material),
             headline=tuple(line for name, line in lines.items() if name in shown),
             more=tuple(line for name, line in lines.items() if name not in shown),
-            failures=failure_lines(row),
+            failures=failure_groups(
+                row,
+                ShownRuns(records, self.by_entry.get(row.entry, ()), self.default_limits),
+            ),
             runs=run_lines(records),
             training=training_lines(records),
             exhibits=exhibits(gallery, pictured, self.album) if gallery and pictured else (),
@@ -387,8 +351,8 @@ class _Maker:
             full_size=picture_page_path(pictured) if pictured else "",
             no_pictures="" if gallery else self._no_pictures(row),
             has_curves=any(record.run_key in self.material.curves for record in records),
-            facts=_facts(row, records),
-            params=_params(records),
+            facts=run_facts(row, records),
+            params=settings(records),
         )
 
     def _gallery(self, records: Sequence[Record]) -> tuple[Gallery | None, Record | None]:
@@ -404,22 +368,6 @@ class _Maker:
         if card is not None and not card.may_show_images:
             return f"No pictures: {card.show_evidence}."
         return "No pictures: no run here has left any."
-
-
-def failure_lines(row: Row) -> tuple[FailureLine, ...]:
-    """The runs of a row without a result, each with its remedy."""
-    return tuple(
-        FailureLine(
-            failure.seed,
-            failure.status.value,
-            failure.sentence,
-            formats.plain(failure.detail),
-            failure.remedy,
-            tuple(one_line(line, MAX_LOG_LINE) for line in failure.log),
-            formats.plain(failure.log_path),
-        )
-        for failure in row.without_result
-    )
 
 
 def _told(gallery: Gallery, record: Record) -> str:
@@ -556,44 +504,3 @@ def _seed_cell(seed: SeedValue) -> SeedCell:
         return SeedCell(NA, seed.reason or "")
     interval = formats.interval(seed.low, seed.high)
     return SeedCell(formats.percent(seed.value), interval)
-
-
-def _facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:
-    facts = [Fact("Identity", formats.plain(identity)) for identity in row.identities]
-    facts += [Fact("Pretrained file", formats.plain(each)) for each in row.weight_files]
-    digests = dict.fromkeys(r.entry.image_digest for r in records if r.entry.image_digest)
-    facts += [Fact("Image digest", formats.plain(digest)) for digest in digests]
-    facts += [Fact("Pack version", formats.plain(version)) for version in row.packs]
-    if records:
-        facts.append(Fact("Images", _counts(records[0])))
-    facts += [Fact("Harness commit", formats.plain(commit)) for commit in row.commits]
-    facts += [
-        Fact("Metric definitions", formats.plain(version))
-        for version in dict.fromkeys(record.metrics_version for record in records)
-    ]
-    return tuple(facts)
-
-
-def _counts(record: Record) -> str:
-    pack = record.pack
-    text = (
-        f"{pack.train} training (all normal), {pack.valid} validation,"
-        f" {pack.test_normal + pack.test_anomalous} test"
-        f" ({pack.test_normal} normal, {pack.test_anomalous} anomalous)"
-    )
-    if pack.patients is not None:
-        text += f", {pack.patients} test patients"
-    if pack.regions is not None:
-        lost = f", {pack.regions_lost} of them lost on the paper grid" if pack.regions_lost else ""
-        text += f", {pack.regions} lesions{lost}"
-    return text
-
-
-def _params(records: Sequence[Record]) -> tuple[Fact, ...]:
-    if not records:
-        return ()
-    entry = records[0].entry
-    return tuple(
-        Fact(name, formats.plain(value), note="set by hand" if name in entry.overrides else "")
-        for name, value in sorted(entry.params.items())
-    )

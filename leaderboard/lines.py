@@ -10,7 +10,7 @@ from harness.board.site_data import Material, Overall, Waiting, is_canary, is_tr
 from harness.records.releases import not_known
 from harness.records.supervision import worst
 from leaderboard import formats, words
-from leaderboard.addresses import row_page
+from leaderboard.addresses import entry_page, row_page
 from leaderboard.cells import NOT_RUN, Cell, Context, cell, paper_cell
 from leaderboard.paper import Reported, by_cell, method_key
 from leaderboard.tables import Group, Line
@@ -187,7 +187,7 @@ def waiting_lines(waiting: Sequence[Waiting], groups: Sequence[Group]) -> tuple[
             key=formats.file_stem(f"{each.name}.waiting"),
             title=formats.plain(each.title),
             kind="",
-            page=None,
+            page=entry_page(each.name),
             track="waiting",
             track_title="waiting",
             methods=words.method_group(each.title, each.metadata),

@@ -9,8 +9,9 @@ from harness.board.rows import Failure, Row
 from harness.board.site_data import Material, TeamCount
 from harness.common.statuses import STATUS_TABLE, Status
 from leaderboard import cells, formats, words
-from leaderboard.addresses import row_page, section_key
+from leaderboard.addresses import row_page
 from leaderboard.cells import COST, NOT_RUN, Cell, Context
+from leaderboard.entry_failures import failure_anchor
 from leaderboard.lines import context_of, measured_lines
 from leaderboard.paper import Reported, difference, method_key, why_not_comparable
 from leaderboard.regime_pages import row_title
@@ -24,7 +25,11 @@ class FailedRun:
     title: str
     """The method's name."""
     page: str
-    """Its section on the entry's page, from the site's root."""
+    """Its place on the entry's page, from the site's root."""
+    stem: str
+    """The entry's name in addresses."""
+    status: str
+    """How it ended."""
     benchmark: str
     """Title of the benchmark."""
     seed: int
@@ -51,6 +56,18 @@ class StatusGroup:
     """By entry, benchmark and seed."""
 
 
+@dataclass(frozen=True)
+class EntryFailures:
+    """All runs of one entry without a result."""
+
+    stem: str
+    """Its name in addresses: the anchor is `of-` and this."""
+    title: str
+    """The method's name."""
+    runs: tuple[FailedRun, ...]
+    """By status, as in the groups."""
+
+
 def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
     """Every status that leaves an entry without a result, those that occurred first."""
     runs: dict[Status, list[FailedRun]] = {}
@@ -60,7 +77,9 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
             runs.setdefault(failure.status, []).append(
                 FailedRun(
                     title=formats.plain(row.title),
-                    page=f"{row_page(row)}#{section_key(row.place, row.track, row.isolation)}",
+                    page=f"{row_page(row)}#{failure_anchor(row, failure.seed)}",
+                    stem=formats.file_stem(row.entry),
+                    status=failure.status.value,
                     benchmark=row_title(row),
                     seed=failure.seed,
                     track=words.TRACKS[row.track],
@@ -74,6 +93,19 @@ def status_groups(rows: Sequence[Row]) -> tuple[StatusGroup, ...]:
         if status.reaches_the_board and status is not Status.OK
     ]
     return tuple(sorted(groups, key=lambda group: -len(group.runs)))
+
+
+def by_entry(groups: Sequence[StatusGroup]) -> tuple[EntryFailures, ...]:
+    """The same runs once more by entry, for whoever looks for his own.
+
+    Args:
+        groups: as `status_groups` gives them.
+    """
+    found: dict[str, list[FailedRun]] = {}
+    for run in (run for group in groups for run in group.runs):
+        found.setdefault(run.stem, []).append(run)
+    lines = [EntryFailures(stem, runs[0].title, tuple(runs)) for stem, runs in found.items()]
+    return tuple(sorted(lines, key=lambda line: (line.title.casefold(), line.stem)))
 
 
 def _own_remedy(failure: Failure) -> str:

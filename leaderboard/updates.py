@@ -63,6 +63,18 @@ class UpdateDay:
 
 
 @dataclass(frozen=True)
+class LastChange:
+    """What became last of a row, and where that is told."""
+
+    change: RowChange
+    """The change."""
+    before: RowChange | None
+    """The row as it stood; None of a first one."""
+    anchor: str
+    """Its address on the page; empty of an old one, which is in the download alone."""
+
+
+@dataclass(frozen=True)
 class Updates:
     """All of the page."""
 
@@ -107,7 +119,7 @@ def _lines(log: ChangeLog, pages: Mapping[ChangedRow, str]) -> Iterator[tuple[da
 
 def _line(change: RowChange, before: RowChange | None, page: str | None) -> UpdateLine:
     return UpdateLine(
-        anchor=_anchor(change),
+        anchor=change_anchor(change),
         kind=change.kind,
         title=formats.plain(change.title),
         page=page,
@@ -126,7 +138,20 @@ def _value(name: str, change: RowChange, before: RowChange | None) -> str:
     return f"{told} (before {formats.percent(old)})"
 
 
-def _anchor(change: RowChange) -> str:
+def last_changes(log: ChangeLog) -> dict[ChangedRow, LastChange]:
+    """What the log tells last of each row, as it stands on the page."""
+    found: dict[ChangedRow, LastChange] = {}
+    before: dict[ChangedRow, RowChange] = {}
+    shown = len(log.changes) - MOST_LINES
+    for number, change in enumerate(log.changes):
+        anchor = change_anchor(change) if number >= shown else ""
+        found[change.key] = LastChange(change, before.get(change.key), anchor)
+        before[change.key] = change
+    return found
+
+
+def change_anchor(change: RowChange) -> str:
+    """The address of a change on the page: a hash of what was published."""
     content = canonical_json(change.model_dump(mode="json"))
     return "u" + hashlib.sha256(content).hexdigest()[:16]
 

@@ -1,7 +1,8 @@
-"""What follows from several columns or methods: average ranks, trivial bar, hardest images, alarms."""
+"""What follows from rows beside each other: average ranks, trivial bar, usual time, hardest images, alarms."""
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from harness.board.site_data import (
     HardImage,
     Overall,
     Picture,
+    TypicalTime,
     is_canary,
     is_trivial,
 )
@@ -73,6 +75,25 @@ def not_above_trivial(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], st
         if not is_trivial(row.metadata)
         for metric, mean in _headline(row)
         if (bar := bars.get((*_images_of(row), metric))) is not None and mean <= bar[0]
+    }
+
+
+def typical_times(rows: Sequence[Row]) -> dict[tuple[str, tuple[str, ...]], TypicalTime]:
+    """By place and devices, the median over its methods of the seconds per image.
+
+    Times of two devices are never put together, and a trivial baseline is no method.
+
+    Args:
+        rows: of any places, as they may leave the machine.
+    """
+    found: dict[tuple[str, tuple[str, ...]], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.seconds_per_image is not None and not is_trivial(row.metadata):
+            found[row.place, row.devices].append(row.seconds_per_image)
+    return {
+        key: TypicalTime(statistics.median(seconds), len(seconds))
+        for key, seconds in found.items()
+        if len(seconds) > 1
     }
 
 

@@ -253,6 +253,18 @@ class Waiting:
     """Date of the submission; empty where it gives none."""
     metadata: Mapping[str, object]
     """What the entry declares of itself."""
+    until: str = ""
+    """Date after which it waits longer than it should; empty without a date to count from."""
+
+
+@dataclass(frozen=True)
+class TypicalTime:
+    """What the methods of one place take for an image, on one kind of device."""
+
+    seconds: float
+    """Median over the rows of their median seconds per image."""
+    rows: int
+    """How many rows that are, trivial baselines not counted."""
 
 
 @dataclass(frozen=True)
@@ -376,6 +388,8 @@ class Material:
     """By (view, entry, track); only entries that are ranked in every column of the view."""
     not_above_trivial: Mapping[tuple[str, str, str, str], str] = field(default_factory=dict)
     """By (place, entry, track, metric), in every regime: title of a trivial entry that does as well."""
+    typical_times: Mapping[tuple[str, tuple[str, ...]], TypicalTime] = field(default_factory=dict)
+    """By place and devices, in every regime; only where there are several rows."""
     waiting: tuple[Waiting, ...] = ()
     """Submissions without a record."""
     regimes: OtherRegimes = OtherRegimes()

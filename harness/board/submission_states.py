@@ -293,16 +293,29 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _latest(state: SubmissionState, since: str, limits: Limits) -> str:
-    """When a state ends at the latest."""
+def wait_ends(since: str) -> str:
+    """The date after which a submission waits longer than it should; empty without a date.
+
+    Args:
+        since: day or instant from which it waits, ISO 8601.
+    """
     try:
         began = datetime.datetime.fromisoformat(since)
-        if state == "running":
-            seconds = limits.train_seconds + limits.predict_seconds
-            seconds += 2 * (limits.start_seconds + limits.stop_seconds)
-            return (began + datetime.timedelta(seconds=seconds)).isoformat(timespec="minutes")
-        if state == "waiting":
-            return (began + datetime.timedelta(days=WAIT_DAYS)).date().isoformat()
+        return (began + datetime.timedelta(days=WAIT_DAYS)).date().isoformat()
     except (ValueError, OverflowError):  # no date, or the last day of the calendar
-        pass
-    return ""
+        return ""
+
+
+def _latest(state: SubmissionState, since: str, limits: Limits) -> str:
+    """When a state ends at the latest."""
+    if state == "waiting":
+        return wait_ends(since)
+    if state != "running":
+        return ""
+    seconds = limits.train_seconds + limits.predict_seconds
+    seconds += 2 * (limits.start_seconds + limits.stop_seconds)
+    try:
+        ends = datetime.datetime.fromisoformat(since) + datetime.timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        return ""
+    return ends.isoformat(timespec="minutes")

@@ -106,10 +106,10 @@ def add_one(parser: argparse.ArgumentParser) -> None:
         "--pack",
         dest="packs",
         type=Path,
-        nargs=1,
+        nargs="+",
         default=[],
         metavar="DIR",
-        help="any folder in the pack layout",
+        help="any folder in the pack layout; several are the members of a --suite",
     )
     add_reading(group)
 
@@ -123,7 +123,7 @@ def open_one(options: argparse.Namespace, cache: Path, reporter: Reporter) -> Pa
     """
     from harness.benchmarks import demo_pack
 
-    if options.benchmarks and options.packs:
+    if len(options.benchmarks) + len(options.packs) > 1:
         raise UsageError("one pack is asked for, not two", where="--benchmark, --pack")
     if not options.benchmarks and not options.packs:
         return demo_pack(cache)

@@ -170,6 +170,7 @@ def gather(
             compared, [n for n in compared if n in cards and cards[n].table1]
         ),
         not_above_trivial=overall_ranks.not_above_trivial((*rows, *regimes.parts)),
+        typical_times=overall_ranks.typical_times((*rows, *(each.row for each in regimes.rows))),
         waiting=waiting(SUBMISSIONS, {record.entry.name for record in renamed}),
         regimes=regimes,
         teams=team_counts(records),
@@ -228,6 +229,7 @@ def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
     `harness.check` says what is wrong with it.
     """
     from harness.board.site_data import Waiting
+    from harness.board.submission_states import wait_ends
     from harness.entries.opening import open_entry
 
     found = []
@@ -238,7 +240,9 @@ def waiting(submissions: Path, known: set[str]) -> tuple[Waiting, ...]:
             continue
         if entry.name not in known and not entry.table.withdrawn:
             table = entry.table
-            found.append(Waiting(entry.name, table.title, table.submitted, entry.metadata))
+            since = table.submitted
+            until = wait_ends(since)
+            found.append(Waiting(entry.name, table.title, since, entry.metadata, until))
     return tuple(sorted(found, key=lambda each: (each.since or "9999", each.name)))
 
 

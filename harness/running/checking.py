@@ -17,10 +17,10 @@ from harness.console import cli, data_options
 if TYPE_CHECKING:
     import argparse
 
-    from harness.benchmarks import Pack
     from harness.engines.base import Engine, Limits, Program
     from harness.entries.entry import Entry
     from harness.records.record import AuditPart, Record
+    from harness.running.regimes import AskedRegime, Ground
 
 # What an archive may unpack to as well (harness/engines/docker/images.py).
 MAX_IMAGE_BYTES = 64 * 1024**3
@@ -96,6 +96,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.program import prepare_program
     from harness.running.plan import check_seeds, refuse_leaks
+    from harness.running.regimes import read_regime
 
     check_seeds([options.seed])
     cli.read_limits(options.limit)
@@ -111,11 +112,12 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
         )
     cache = default_cache()
     check_cache(cache)
-    pack = data_options.open_one(options, cache, reporter)
-    refuse_leaks([entry], [pack], engine)
+    asked = read_regime(options)
+    ground = _open_ground(options, asked, reporter)
+    refuse_leaks([entry], list(ground.packs), engine)
     verdict = CheckReport(entry.name, engine=engine.describe())
     reporter.event(
-        f"checking {entry.name} on {_named(pack.name)} · {options.device} · {engine.describe()}"
+        f"checking {entry.name} on {_named(ground.seen.name)} · {options.device} · {engine.describe()}"
     )
     try:
         program = prepare_program(entry, engine)
@@ -123,8 +125,27 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
         verdict.add("image", str(error), passed=False)
         return verdict
     return check_program(
-        verdict, entry, program, engine=engine, options=options, reporter=reporter, pack=pack
+        verdict,
+        entry,
+        program,
+        engine=engine,
+        options=options,
+        reporter=reporter,
+        ground=ground,
+        asked=asked,
     )
+
+
+def _open_ground(options: argparse.Namespace, asked: AskedRegime, reporter: cli.Reporter) -> Ground:
+    """The one pack that the options name, the demo pack where they name none, or the one suite."""
+    from harness.benchmarks import default_cache
+    from harness.running.regimes import Ground, open_grounds
+
+    if asked.suite is None:
+        pack = data_options.open_one(options, default_cache(), reporter)
+        return Ground((pack,), pack)
+    (ground,) = open_grounds(options, asked, default_cache(), reporter)
+    return ground
 
 
 def check_program(
@@ -135,10 +156,18 @@ def check_program(
     engine: Engine,
     options: argparse.Namespace,
     reporter: cli.Reporter,
-    pack: Pack,
+    ground: Ground,
+    asked: AskedRegime | None = None,
 ) -> CheckReport:
     """Everything that is looked at once the program can be started: `check_entry` and `submit` share it.
 
+    Args:
+        verdict: takes what is found.
+        entry, program, engine: what is looked at, and what starts it.
+        options: those that both verbs have.
+        reporter: told of progress.
+        ground: the pack or suite that it is run on.
+        asked: the regime that it is run in; None = the usual one.
     Raises:
         UsageError, EnvironmentFault: the check itself cannot be made.
     """
@@ -156,7 +185,7 @@ def check_program(
     measured = require_isolation(
         engine,
         Launch(program, "predict", options.device, limits),
-        [pack.card.visibility],
+        [pack.card.visibility for pack in ground.packs],
         is_foreign=entry.kind != "folder",
     )
     verdict.add("isolation", isolation_told(engine, measured))
@@ -171,7 +200,8 @@ def check_program(
             engine=engine,
             options=options,
             reporter=reporter,
-            pack=pack,
+            ground=ground,
+            asked=asked,
         )
     return verdict
 
@@ -214,7 +244,8 @@ def _run(
     engine: Engine,
     options: argparse.Namespace,
     reporter: cli.Reporter,
-    pack: Pack,
+    ground: Ground,
+    asked: AskedRegime | None,
 ) -> None:
     """One run, with the limits of production."""
     from harness.benchmarks import default_cache
@@ -222,15 +253,18 @@ def _run(
     from harness.entries.weights import default_weights_folder, require_for
     from harness.records.store import Store
     from harness.running.plan import is_audited
-    from harness.running.presets import base_of, check_presets
+    from harness.running.presets import check_presets
+    from harness.running.regimes import AskedRegime, regime_of, settings_of
     from harness.running.request import RunPlace, request_of
     from harness.running.run import execute
     from harness.running.trying import NO_LOG
 
     cache = default_cache()
     overrides = cli.assignments(options.overrides, "--set")
-    check_presets([entry], [pack], options.preset, reporter)
-    settings = entry.settings(base_of(pack), preset=options.preset, overrides=overrides)
+    check_presets([entry], [ground.seen], options.preset, reporter)
+    asked = asked or AskedRegime()
+    settings = settings_of(entry, ground, asked, options.preset, overrides)
+    pack, regime = ground.for_run(regime_of(entry, asked), options.seed, reporter)
     weights = options.weights or default_weights_folder()
     files = require_for(entry.table, settings.params, weights)
     with _temporary_store() as folder:
@@ -246,6 +280,7 @@ def _run(
             engine=engine,
             is_audited=is_audited(entry, program, options.audit),
             weights=files,
+            regime=regime,
         )
         record = execute(request, place)
         verdict.log = NO_LOG

@@ -351,6 +351,7 @@ def _check(
     """
     from harness.benchmarks import check_cache, default_cache, demo_pack
     from harness.running.checking import CheckReport, check_program
+    from harness.running.regimes import Ground
 
     engine = candidate.engine
     reporter.event(
@@ -359,6 +360,7 @@ def _check(
     verdict = CheckReport(candidate.table.name, engine=engine.describe())
     cache = default_cache()
     check_cache(cache)
+    pack = demo_pack(cache)
     check_program(
         verdict,
         candidate.entry,
@@ -366,7 +368,7 @@ def _check(
         engine=engine,
         options=options,
         reporter=reporter,
-        pack=demo_pack(cache),
+        ground=Ground((pack,), pack),
     )
     verdict.show_log(reporter)
     for check in verdict.checks:

@@ -45,7 +45,7 @@ def reason(record: Record, results: Path, call: Sequence[str]) -> str:
 
 
 def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[str]:
-    """The call that does a run again: of `harness.check`, with the whole log, in the usual regime.
+    """The call of `harness.check` that does a run again and prints its whole log.
 
     Args:
         request: the run.
@@ -55,8 +55,7 @@ def check_call(request: Request, place: RunPlace, data: Sequence[str]) -> list[s
     from harness.entries.weights import default_weights_folder
 
     regime = request.regime.options
-    verb = "evaluate" if request.regime.label else "check"
-    call = ["python", "-m", f"harness.{verb}", _source(request), *data, *regime]
+    call = ["python", "-m", "harness.check", _source(request), *data, *regime]
     call += ["--seed", str(request.seed), "--preset", request.settings.preset]
     for name, value in request.settings.overrides.items():
         call += ["--set", f"{name}={_as_typed(value)}"]

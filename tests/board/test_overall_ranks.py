@@ -11,6 +11,7 @@ from harness.board.overall_ranks import (
     hardest,
     not_above_trivial,
     overall,
+    typical_times,
 )
 from harness.board.rows import summarise
 from harness.board.site_data import Alarms, Gallery, GalleryCard, Picture
@@ -55,6 +56,21 @@ def test_the_average_is_over_the_columns_of_the_view_and_of_those_in_all_of_them
     assert found["localisation", "b", "trained-here"].columns == 3
     assert ("localisation", "c", "trained-here") not in found  # it has no PRO
     assert found["dice", "b", "trained-here"].average_rank == 1.0  # the oracle does not count
+
+
+def test_the_usual_time_is_the_median_of_the_methods_on_one_device(make_record):
+    records = [
+        make_record(entry="a", median_seconds=1.0),
+        make_record(entry="b", median_seconds=2.0),
+        make_record(entry="c", median_seconds=9.0),
+        make_record(entry="grey", median_seconds=0.001, metadata={"family": "trivial"}),
+        make_record(entry="d", median_seconds=50.0, machine__device="cpu"),
+        make_record(entry="e", benchmark="resc", median_seconds=3.0),
+    ]
+    found = typical_times(summarise(records))
+    assert list(found) == [("brain", ("NVIDIA H200",))]
+    (usual,) = found.values()
+    assert (usual.seconds, usual.rows) == (2.0, 3)
 
 
 def test_what_does_no_better_than_a_trivial_entry_is_named(make_record):

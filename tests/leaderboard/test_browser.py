@@ -295,7 +295,7 @@ def test_a_command_can_be_copied(visit, example_site):
         "document.addEventListener('copy', () => { window.copied = String(getSelection()); })"
     )
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
-    page.locator(".command button").first.click()
+    page.locator(".result .command button").first.click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("copied").startswith("git checkout ")
 

@@ -8,6 +8,8 @@ from html import unescape
 
 import pytest
 
+from harness.common.statuses import Status
+
 
 @pytest.fixture
 def reader(example_site):
@@ -120,6 +122,29 @@ def test_why_a_run_failed_and_what_to_do(reader):
     assert reader.page == "status.html"
     assert re.search(r"[a-z_]+ \d+ runs? \S.*? Remedy: \w", reader.text)
     assert re.search(r"Method Benchmark Track Seed What the harness saw \S", reader.text)
+
+
+def test_why_my_own_run_failed_and_what_i_do_now(build_site, make_record):
+    log = {"path": "brain/mine/seed-2.log", "lines": ["ValueError: no such layer"]}
+    failed = make_record(
+        entry="mine", title="Mine", seed=2, status=Status.CRASHED, detail="exit code 1",
+        outcome__log=log,
+    )  # fmt: skip
+    site = build_site([make_record(), failed])
+    found = Reader(site).click("runs that failed").click("Mine", after="Look for your own")
+    assert found.text.startswith('id="of-mine"> Mine Brain MRI, seed 2 crashed')
+    reader = Reader(site).click("runs that failed").click("Mine", after='id="crashed"')
+    assert reader.page == "entries/mine.html"
+    assert reader.anchor == "failed-brain-trained-here-container-2"
+    assert re.search(
+        r"Seed 2 : it crashed crashed What happened The entry ended by itself with an error\."
+        r" What the harness saw exit code 1 What to do Read the end of its log;.*"
+        r" End of its log .*ValueError: no such layer"
+        r" See it yourself On the same images \(Brain MRI\)\. The whole log is printed\."
+        r" git checkout \S+ python -m harness\.check baselines/mine --benchmark brain --data-root DIR"
+        r" --seed 2 --engine docker --device cuda:0 --preset bmad",
+        reader.text,
+    )
 
 
 def test_what_is_new_since_a_date(reader):

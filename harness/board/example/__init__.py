@@ -18,7 +18,14 @@ from harness.board.example.methods import Method, methods
 from harness.board.example.pictures import galleries
 from harness.board.example.regimes import example_regimes, regime_records
 from harness.board.example.runs import SIX, comparison, local_comparison, metrics, record
-from harness.board.overall_ranks import alarms, first_galleries, hardest, not_above_trivial, overall
+from harness.board.overall_ranks import (
+    alarms,
+    first_galleries,
+    hardest,
+    not_above_trivial,
+    overall,
+    typical_times,
+)
 from harness.board.public_rows import published
 from harness.board.rows import ranked_records, summarise
 from harness.board.site_data import BenchmarkCard, Material, Reported, Waiting
@@ -69,9 +76,10 @@ def made_up(
         alarms=alarms(records, shown),
         overall=overall(comparisons, tuple(SIX)),
         not_above_trivial=not_above_trivial((*rows, *regimes.parts)),
+        typical_times=typical_times((*rows, *(each.row for each in regimes.rows))),
         regimes=regimes,
         waiting=(
-            Waiting("sandpiper", "Sandpiper", "2026-03-01", {"family": "flow"}),
+            Waiting("sandpiper", "Sandpiper", "2026-03-01", {"family": "flow"}, "2026-03-15"),
             Waiting("whimbrel", "Whimbrel", "", {"family": "other"}),
         ),
         cards=cards,
