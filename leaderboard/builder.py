@@ -48,7 +48,7 @@ from leaderboard.tables import boards
 from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
-STATIC = ("site.css", "compare.css", "site.js", "choose.js", "compare.js")
+STATIC = ("site.css", "charts.css", "compare.css", "site.js", "choose.js", "compare.js")
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
 

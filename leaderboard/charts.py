@@ -1,4 +1,4 @@
-"""Turns Vega and Vega-Lite specifications into inline SVG that follows the page's colours.
+"""Turns Vega-Lite specifications into inline SVG that follows the page's colours.
 
 vl-convert draws at build time, so that no page needs a script or a request for a chart.
 Colours are written as stand-ins and replaced by the style sheet's variables: one drawing
@@ -22,7 +22,6 @@ from harness.common.foreign_text import in_lines
 Spec = Mapping[str, Any]
 
 VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
-VEGA = "https://vega.github.io/schema/vega/v6.json"
 
 # Stand-ins for the style sheet's variables; no other colour may stand in a specification.
 INK, MUTED, RULE, ACCENT, GROUND = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -62,7 +61,12 @@ class Figure:
     description: str
     """For those who do not see it: how to read it, and where the numbers stand."""
     svg: Markup
-    """The drawing."""
+    """The drawing; links in it lead from the site's root."""
+
+    def at(self, root: str) -> Markup:
+        """The drawing on a page from which this leads to the site's root, such as `../`."""
+        # No text can hold this: it would be escaped.
+        return Markup(str(self.svg).replace('<a href="', f'<a href="{root}'))  # noqa: S704 - it was safe before
 
 
 def series(place: int) -> str:
@@ -74,7 +78,7 @@ def draw(spec: Spec, *, key: str, title: str, description: str) -> Figure:
     """Draw a specification whose colours are stand-ins.
 
     Args:
-        spec: Vega or Vega-Lite, by its `$schema`; it holds its data.
+        spec: Vega-Lite; it holds its data.
         key: id on the page; letters, digits and dashes.
         title: short name of the figure.
         description: one or two sentences instead of the picture.
@@ -83,12 +87,27 @@ def draw(spec: Spec, *, key: str, title: str, description: str) -> Figure:
     """
     import vl_convert
 
-    if spec["$schema"] == VEGA:
-        drawn = vl_convert.vega_to_svg(dict(spec))
-    else:
-        drawn = vl_convert.vegalite_to_svg(dict(spec))
+    drawn = vl_convert.vegalite_to_svg(dict(spec))
     adapted = _adapted(drawn, key, title, description)
     return Figure(key, title, description, Markup(in_lines(adapted)))  # noqa: S704 - vl-convert escapes texts
+
+
+def own_figure(
+    content: str, *, size: tuple[int, int], key: str, title: str, description: str, has_links: bool
+) -> Figure:
+    """A drawing that was written here.
+
+    Args:
+        content: SVG in which every text that is not ours is escaped.
+        size: width and height in pixels.
+        key: id on the page; letters, digits and dashes.
+        title: short name of the figure.
+        description: one or two sentences instead of the picture.
+        has_links: whether something in it can be followed: then it is no single picture to a screen
+            reader, which would not come to its links.
+    """
+    head = _head(size, key, title, description, "group" if has_links else "img")
+    return Figure(key, title, description, Markup(in_lines(f"{head}{content}</svg>")))  # noqa: S704 - as its argument says
 
 
 def switched_off(figure: Figure, places: Sequence[int]) -> Figure:
@@ -122,12 +141,18 @@ def _adapted(svg: str, key: str, title: str, description: str) -> str:
     found = re.match(r'<svg [^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', svg)
     if found is None:
         raise ValueError(f"figure {key}: the drawing has no size")
-    head = (
-        f'<svg viewBox="0 0 {found[1]} {found[2]}" width="{found[1]}" height="{found[2]}" role="img"'
+    return _head((found[1], found[2]), key, title, description) + svg[found.end() :]
+
+
+def _head(
+    size: tuple[object, object], key: str, title: str, description: str, role: str = "img"
+) -> str:
+    width, height = size
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="{role}"'
         f' aria-labelledby="{key}-title {key}-text"><title id="{key}-title">{html.escape(title)}</title>'
         f'<desc id="{key}-text">{html.escape(description)}</desc>'
     )
-    return head + svg[found.end() :]
 
 
 def _without_noise(svg: str) -> str:
