@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import escape
+
 LABEL_GAP, TITLE_GAP = 14, 31
 """From the lower edge of the frame to the base of its ticks' labels and of its title, in pixels."""
 MOST_TICKS = 7
@@ -51,7 +53,9 @@ class Scale:
     def _log_ticks(self) -> list[float]:
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         every = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-        return [tick for tick in every if self.low <= tick <= self.high]
+        # Ends are powers of a logarithm, and may be off by their last digit.
+        low, high = self.low * (1 - 1e-9), self.high * (1 + 1e-9)
+        return [tick for tick in every if low <= tick <= high]
 
     def _linear_ticks(self) -> list[float]:
         step = _round_step((self.high - self.low) / MOST_TICKS)
@@ -100,8 +104,8 @@ def frame(across: Scale, up: Scale, across_title: str, up_title: str) -> str:
     Args:
         across: from left to right.
         up: from below to above.
-        across_title: ours, with the unit; not escaped.
-        up_title: the same of the other side, written above the axis's end.
+        across_title: what lies to the right, with its unit.
+        up_title: what lies upwards, with its unit; it is written above the axis.
     """
     left, right, floor, top = (_n(v) for v in (across.start, across.end, up.start, up.end))
     columns = [(_n(across.at(tick)), _text(tick)) for tick in across.ticks]
@@ -112,7 +116,8 @@ def frame(across: Scale, up: Scale, across_title: str, up_title: str) -> str:
         f'<text x="{x}" y="{_n(up.start + LABEL_GAP)}">{text}</text>' for x, text in columns
     )
     beside = "".join(
-        f'<text x="{_n(across.start - 6)}" y="{_n(float(y) + 4)}">{text}</text>' for y, text in lines
+        f'<text x="{_n(across.start - 6)}" y="{_n(float(y) + 4)}">{text}</text>'
+        for y, text in lines
     )
     middle = _n((across.start + across.end) / 2)
     return (
@@ -120,7 +125,7 @@ def frame(across: Scale, up: Scale, across_title: str, up_title: str) -> str:
         f'<path d="M{left},{top}V{floor}H{right}" fill="none" stroke="var(--muted)"/>'
         f'<g fill="var(--muted)"><g text-anchor="middle">{below}</g><g text-anchor="end">{beside}</g></g>'
         f'<g fill="var(--ink)"><text x="{middle}" y="{_n(up.start + TITLE_GAP)}" text-anchor="middle">'
-        f'{across_title}</text><text x="0" y="{_n(up.end - 8)}">{up_title}</text></g>'
+        f'{escape(across_title)}</text><text x="0" y="{_n(up.end - 8)}">{escape(up_title)}</text></g>'
     )
 
 

@@ -120,11 +120,16 @@ def switched_off(figure: Figure, places: Sequence[int]) -> Figure:
 
 def swatch(place: int, *, is_dashed: bool) -> Markup:
     """A short piece of the line with this number, for a legend."""
-    dash = ' stroke-dasharray="5 2.5"' if is_dashed else ""
+    return dashed_swatch(place, "5 2.5" if is_dashed else "")
+
+
+def dashed_swatch(place: int, dash: str) -> Markup:
+    """The same with dashes of its own: lengths in pixels, empty for none."""
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
     return Markup(  # noqa: S704 - numbers alone
         f'<svg class="swatch" viewBox="0 0 24 8" width="24" height="8" aria-hidden="true">'
         f'<line x1="1" y1="4" x2="23" y2="4" stroke="var(--s{place % SERIES_COLOURS})"'
-        f' stroke-width="2.5"{dash}/></svg>'
+        f' stroke-width="2.5"{dashes}/></svg>'
     )
 
 

@@ -11,14 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from harness.board.rows import Row
 from harness.board.site_data import is_trivial
 from leaderboard import axes, charts, formats, words
 from leaderboard.axes import Scale
 from leaderboard.charts import Figure
-from leaderboard.label_places import Box, Circle, Label, Line, place_labels, text_width
+from leaderboard.label_places import (
+    Box,
+    Circle,
+    Label,
+    label_text,
+    leader_lines,
+    place_labels,
+    text_width,
+)
 from leaderboard.tables import row_page
 
 WIDTH, HEIGHT = 1060, 520
@@ -127,17 +135,22 @@ def cost_plot(key: str, benchmark: str, rows: Sequence[Row]) -> CostPlot | None:
     front = _steps([c for c, point in zip(circles, points, strict=True) if point.line.is_on_front])
     names = [formats.shortened(point.line.title, LONGEST_NAME) for point in points]
     labels = place_labels(
-        circles, [text_width(name) for name in names], FRAME, [(*one, *other) for one, other in pairwise(front)]
+        circles,
+        [text_width(name) for name in names],
+        FRAME,
+        [(*one, *other) for one, other in pairwise(front)],
     )
     marks = [_mark(*each) for each in zip(points, circles, names, labels, strict=True)]
     # The smaller above the larger: each can be pointed at.
-    drawn = [mark for _, mark in sorted(zip(circles, marks, strict=True), key=lambda e: -e[0].radius)]
+    drawn = [
+        mark for _, mark in sorted(zip(circles, marks, strict=True), key=lambda e: -e[0].radius)
+    ]
     title = f"Cost and detection: {words.benchmark_title(benchmark)}"
     figure = charts.own_figure(
         axes.frame(across, up, "Seconds per image (log)", "Image AUROC, percent")
         + _front_line(front)
         + _key(largest)
-        + _leaders(labels)
+        + leader_lines(labels)
         + "".join(drawn),
         size=(WIDTH, HEIGHT),
         key=key,
@@ -154,7 +167,9 @@ def _points(rows: Sequence[Row]) -> list[_Point]:
     """The rows with both numbers, the fastest first."""
     found = []
     best = -math.inf
-    for auroc, seconds, row, shown in sorted(_costed(rows), key=lambda e: (e[1], -e[0], e[2].entry)):
+    for auroc, seconds, row, shown in sorted(
+        _costed(rows), key=lambda e: (e[1], -e[0], e[2].entry)
+    ):
         # Trivial rows, which look at one number, and the canary take no part in the front.
         is_on_front = auroc > best and not is_trivial(row.metadata)
         best = auroc if is_on_front else best
@@ -165,7 +180,9 @@ def _points(rows: Sequence[Row]) -> list[_Point]:
             family=words.family(row.metadata.get("family")),
             auroc=shown,
             seconds=formats.seconds(seconds),
-            less_echo="" if row.seconds_less_echo is None else formats.seconds(row.seconds_less_echo),
+            less_echo=""
+            if row.seconds_less_echo is None
+            else formats.seconds(row.seconds_less_echo),
             memory=formats.memory(mebibytes) if mebibytes else "GPU memory unknown",
             is_on_front=is_on_front,
         )
@@ -213,21 +230,10 @@ def _front_line(corners: Sequence[tuple[float, float]]) -> str:
     )
 
 
-def _leaders(labels: Sequence[Label | None]) -> str:
-    """From circles to the names that stand away from them, under all circles and names."""
-    ends = [label.leader for label in labels if label is not None and label.leader is not None]
-    lines = "".join(axes.path([(x, y), (to_x, to_y)]) for x, y, to_x, to_y in ends)
-    return f'<path d="{lines}" fill="none" stroke="var(--muted)"/>' if lines else ""
-
-
 def _mark(point: _Point, circle: Circle, name: str, label: Label | None) -> str:
     """Circle and name as one link from the site's root."""
     x, y, radius = (f"{round(v, 1):g}" for v in (circle.x, circle.y, circle.radius))
-    text = ""
-    if label is not None:
-        anchor = "" if label.anchor == "start" else f' text-anchor="{label.anchor}"'
-        at = f'x="{round(label.x, 1):g}" y="{round(label.box.bottom - 3.5, 1):g}"'
-        text = f"<text {at}{anchor}>{escape(name)}</text>"
+    text = "" if label is None else label_text(label, name)
     return (
         f'<a href="{escape(point.line.page)}" class="s{point.colour}"><title>{escape(point.line.told)}</title>'
         f'<circle cx="{x}" cy="{y}" r="{radius}"/>{text}</a>'
@@ -236,11 +242,12 @@ def _mark(point: _Point, circle: Circle, name: str, label: Label | None) -> str:
 
 def _key(largest: float) -> str:
     """What the areas and the dashed line stand for, in one line above the frame."""
+    line = "nothing is both faster and better"
     parts = [
-        f'<path d="M0,{KEY_MIDDLE}H26" fill="none" stroke="var(--ink)" stroke-dasharray="4 3"/>'
-        f'<text x="32" y="{KEY_MIDDLE + 4}">nothing is both faster and better</text>'
+        f'<path d="M0,{KEY_MIDDLE}H26" fill="none" stroke="var(--ink)" stroke-dasharray="4 3"/>',
+        f'<text x="32" y="{KEY_MIDDLE + 4}">{line}</text>',
     ]
-    x = 32 + text_width("nothing is both faster and better") + 20
+    x = 32 + text_width(line) + 20
     if largest:
         told = "Peak GPU memory in GiB:"
         parts.append(f'<text x="{x:.0f}" y="{KEY_MIDDLE + 4}">{told}</text>')

@@ -18,6 +18,7 @@ from harness.records.record import Record
 from harness.records.releases import claimed_name, not_known
 from leaderboard import formats, guide, words
 from leaderboard.cells import COST, Cell, cell, rank_badge
+from leaderboard.charts import Figure
 from leaderboard.commands import rerun_command
 from leaderboard.downloads import row_key
 from leaderboard.galleries import Album, Exhibit, exhibits, side_by_side_path
@@ -33,6 +34,7 @@ from leaderboard.tables import (
     row_page,
     settled_status,
 )
+from leaderboard.training_figures import training_figures
 
 MAX_LOG_LINE = 500  # characters
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
@@ -162,6 +164,8 @@ class Section:
     """All runs; empty for hidden packs."""
     training: tuple[TrainingLine, ...]
     """Runs that were trained here; empty for hidden packs."""
+    training_figures: tuple[Figure, ...]
+    """Loss and validation metric of these over steps."""
     exhibits: tuple[Exhibit, ...]
     """Best, median, worst and false alarm."""
     exhibits_told: str
@@ -341,8 +345,9 @@ class _Maker:
         gallery, pictured = self._gallery(records)
         context = context_of(self.material, self.paper if is_usual else (), "", has_overall=False)
         count = len(row.failures)
+        key = formats.file_stem(row.place) + f"-{row.track}-{row.isolation}"
         return Section(
-            key=formats.file_stem(row.place) + f"-{row.track}-{row.isolation}",
+            key=key,
             title=row_title(row),
             page=UNIFIED_PAGE if whole.members else benchmark_page(row.benchmark),
             is_demo=row.benchmark == words.DEMO,
@@ -361,6 +366,7 @@ class _Maker:
             failures=failure_lines(row),
             runs=run_lines(records),
             training=training_lines(records),
+            training_figures=training_figures(key, row_title(row), records),
             exhibits=exhibits(gallery, self.album) if gallery else (),
             exhibits_told=_told(gallery, pictured) if gallery and pictured else "",
             side_by_side=side_by_side_path(row.benchmark) if gallery else "",

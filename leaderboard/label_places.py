@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from markupsafe import escape
 from numpy.typing import NDArray
 
-HEIGHT = 14.0
-"""Of a label in 11 pixels."""
+HEIGHT, BASE = 14.0, 3.5
+"""Of a label in 11 pixels; from its lower edge to the base of its letters."""
 # Widths in em of the widest common sans-serif (DejaVu Sans), so that a reader's own font has room.
 _WIDTHS = {
     "'Iijl": 0.3, " !(),-./:;[\\]frt|": 0.42, '"*?JL_`csz': 0.56,
@@ -39,6 +40,8 @@ UNDER_NAME, OVER_LEADER, OVER_CIRCLE, NEARER_OTHER, OVER_LINE = 150.0, 60.0, 40.
 """What it costs, in pixels of distance: a leader that runs under a name; one that crosses another, or
 another's circle; a label without a leader that is as near to another's circle; a label on a line of the
 plot."""
+ASLANT = 0.2
+"""What it costs that a label is not at the height of its circle, per pixel."""
 ROUNDS = 2
 AT_ONCE = 32
 """Candidates that are looked at together; most labels need no more than the nearest."""
@@ -91,6 +94,20 @@ class Label:
         """Where the text is anchored."""
         middle = (self.box.left + self.box.right) / 2
         return {"start": self.box.left, "middle": middle, "end": self.box.right}[self.anchor]
+
+
+def label_text(label: Label, name: str) -> str:
+    """A name in its place, as SVG."""
+    anchor = "" if label.anchor == "start" else f' text-anchor="{label.anchor}"'
+    at = f'x="{round(label.x, 1):g}" y="{round(label.box.bottom - BASE, 1):g}"'
+    return f"<text {at}{anchor}>{escape(name)}</text>"
+
+
+def leader_lines(labels: Sequence[Label | None]) -> str:
+    """From circles to the names that stand away from them, as SVG: to be drawn under all of these."""
+    leaders = [label.leader for label in labels if label is not None and label.leader is not None]
+    lines = "".join(f"M{x:.1f},{y:.1f}L{to_x:.1f},{to_y:.1f}" for x, y, to_x, to_y in leaders)
+    return f'<path d="{lines}" fill="none" stroke="var(--muted)"/>' if lines else ""
 
 
 def text_width(text: str) -> float:
@@ -193,8 +210,9 @@ class _Search:
         leaders = _leaders(circle, boxes, own)
         crossed = _distances(self.circles[:, :2], leaders) < self.circles[:, 2]
         crossed[:, place] = False
-        # To the right rather than to the left, where a name would end at its circle.
+        # To the right, in the middle: where a reader looks first.
         cost = own + np.where(boxes[:, 2] < circle[0], 2.0, 0.0)
+        cost += ASLANT * abs((top + bottom)[is_free] / 2 - circle[1])
         cost += OVER_LINE * _enter(self.lines, boxes).sum(axis=0)
         is_beside = own < LEADER_FROM
         nearer = NEARER_OTHER * (gaps < own[:, None] + MARGIN).sum(axis=1)
@@ -279,7 +297,7 @@ def _cross(lines: Array, others: Array) -> NDArray[np.bool_]:
         return found
 
     one, other = lines[:, None], others[None]
-    found: NDArray[np.bool_] = (
-        side(one, other[..., :2]) * side(one, other[..., 2:]) < 0
-    ) & (side(other, one[..., :2]) * side(other, one[..., 2:]) < 0)
+    found: NDArray[np.bool_] = (side(one, other[..., :2]) * side(one, other[..., 2:]) < 0) & (
+        side(other, one[..., :2]) * side(other, one[..., 2:]) < 0
+    )
     return found

@@ -57,8 +57,12 @@ def overlap(one: Box, other: Box) -> bool:
 def apart(box: Box, circle: Circle) -> float:
     """Between a box and a circle, by points on its edge: an oracle of another kind than the search's."""
     shares = [n / 30 for n in range(31)]
-    edge = [(box.left + s * (box.right - box.left), y) for s in shares for y in (box.top, box.bottom)]
-    edge += [(x, box.top + s * (box.bottom - box.top)) for s in shares for x in (box.left, box.right)]
+    edge = [
+        (box.left + s * (box.right - box.left), y) for s in shares for y in (box.top, box.bottom)
+    ]
+    edge += [
+        (x, box.top + s * (box.bottom - box.top)) for s in shares for x in (box.left, box.right)
+    ]
     return min(math.hypot(x - circle.x, y - circle.y) for x, y in edge) - circle.radius
 
 
