@@ -48,7 +48,10 @@ from leaderboard.tables import boards
 from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
-STATIC = ("site.css", "charts.css", "compare.css", "site.js", "choose.js", "compare.js")
+STATIC = (
+    "site.css", "charts.css", "compare.css", "site.js", "choose.js", "compare-pairs.js",
+    "compare-copy.js", "compare-view.js", "compare.js",
+)  # fmt: skip
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 
 

@@ -23,7 +23,7 @@ from harness.board.site_data import Material
 from harness.records.record import Record
 from leaderboard import formats, words
 from leaderboard.benchmark_pages import BenchmarkPage
-from leaderboard.compare_data import COST_HEADS, Beside, CompareScript, compare_script
+from leaderboard.compare_data import Beside, CompareScript, compare_script
 from leaderboard.downloads import row_key
 from leaderboard.galleries import SideBySide
 from leaderboard.row_pairs import (
@@ -91,8 +91,6 @@ class CompareSite:
     """Which rows each benchmark has, as JSON for the page's script."""
     scripts: Mapping[str, str]
     """By path, the data of each benchmark."""
-    cost_heads: tuple[str, ...] = COST_HEADS
-    """What a method costs, in the order of the data."""
 
 
 def compare_site(
