@@ -138,11 +138,6 @@ def _adapted(svg: str, key: str, title: str, description: str) -> str:
     svg = re.sub(r'"(#0[1-5]0[1-5]0[1-5])"', lambda m: f'"var(--{_VARIABLES[m[1]]})"', svg)
     svg = re.sub(r'(fill|stroke)="' + _SERIES + r'([0-9a-f]{2})"', _series_variable, svg)
     svg = re.sub(r'( data-s="\d+")([^>]*?) data-s="\d+"', r"\1\2", svg)  # filled and outlined
-    svg = re.sub(
-        r'<path aria-label="([^"]*)"([^>]*?)(?:/>|></path>)',
-        r"<path\2><title>\1</title></path>",
-        svg,
-    )
     found = re.match(r'<svg [^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', svg)
     if found is None:
         raise ValueError(f"figure {key}: the drawing has no size")
@@ -165,7 +160,6 @@ def _without_noise(svg: str) -> str:
     noise = (
         r' (font-family|pointer-events|role|class|aria-hidden|aria-roledescription)="[^"]*"',
         r' (opacity|stroke-width|fill-opacity)="1"| font-size="11px"| transform="translate\(0,0\)"',
-        r'<text [^>]*opacity="0"[^>]*>[^<]*</text>',  # labels without room
         r'<path d="[^"]*" display="none"/>',
         r'<path d="M0,0h[\d.]+v[\d.]+h-[\d.]+Z"/>',  # grounds without a colour
     )
