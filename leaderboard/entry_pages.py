@@ -366,7 +366,8 @@ class _Maker:
             failures=failure_lines(row),
             runs=run_lines(records),
             training=training_lines(records),
-            training_figures=training_figures(key, row_title(row), records),
+            # Ids that are referred to have no spaces, and an isolation's name has one.
+            training_figures=training_figures(key.replace(" ", "-"), row_title(row), records),
             exhibits=exhibits(gallery, self.album) if gallery else (),
             exhibits_told=_told(gallery, pictured) if gallery and pictured else "",
             side_by_side=side_by_side_path(row.benchmark) if gallery else "",
