@@ -25,7 +25,7 @@ from leaderboard.tables import row_page
 
 PAGE, FEED, BADGES = "updates.html", "feed.xml", "badges"
 DRAWN = {"image_auroc": "Image AUROC", "pixel_pro": "PRO"}
-WIDTH, HEIGHT = 420, 200
+WIDTH, HEIGHT = 340, 180
 MOST_LINES, MOST_IN_FEED = 400, 100
 """The newest; the whole log is a download."""
 
@@ -164,7 +164,7 @@ def _steps(points: Sequence[Mapping[str, object]], metric: str) -> dict[str, Any
          "axis": {"format": "%Y-%m-%d", "labelOverlap": True, "tickCount": 4, "grid": False}}  # fmt: skip
     y = {"field": "y", "type": "quantitative", "title": f"{metric}, percent",
          "scale": {"zero": False},
-         "axis": {"tickCount": 5, "gridOpacity": 0.6}}  # fmt: skip
+         "axis": {"tickCount": 5, "gridOpacity": 0.6, "titlePadding": 14}}  # fmt: skip
     return {
         "$schema": charts.VEGA_LITE,
         "config": charts.CONFIG,
