@@ -22,6 +22,7 @@ from leaderboard.benchmark_regimes import (
     benchmarks_elsewhere,
 )
 from leaderboard.charts import Figure
+from leaderboard.cost_plot import CostPlot, cost_plot
 from leaderboard.downloads import row_key
 from leaderboard.energy import EnergyLine, energy_lines
 from leaderboard.entry_facts import Fact
@@ -185,10 +186,8 @@ class BenchmarkPage:
     """ROC, precision and recall, PRO."""
     choices: tuple[CurveChoice, ...]
     """Legend of the curves."""
-    cost: Figure | None
+    cost: CostPlot | None
     """Seconds, AUROC and GPU memory."""
-    cost_front: tuple[figures.OnFront, ...]
-    """The rows than which none is both faster and better."""
     energy: tuple[EnergyLine, ...]
     """The rows that any energy is known of."""
     hard: tuple[Exhibit, ...]
@@ -239,8 +238,7 @@ def _page(name: str, material: Material, paper: Sequence[Reported], album: Album
         leads=_leads(comparison, rows),
         curves=figures.curve_figures(name, lines),
         choices=_choices(lines),
-        cost=figures.cost_figure(f"cost-{formats.file_stem(name).replace('.', '-')}", name, rows),
-        cost_front=figures.cost_front(rows),
+        cost=cost_plot(f"cost-{formats.file_stem(name).replace('.', '-')}", name, rows),
         energy=energy_lines(rows),
         hard=hard_exhibits(material.hardest.get(name, ()), material, album),
         side_by_side=side_by_side_path(name) if pictured else "",

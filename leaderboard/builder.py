@@ -53,8 +53,9 @@ from leaderboard.updates import FEED, PAGE, badge, badge_path, feed, updates
 
 HERE = Path(__file__).parent
 STATIC = (
-    "site.css", "cells.css", "compare.css", "pictures.css", "copying.js", "site.js", "cells.js", "curves.js",
-    "choose.js", "compare.js", "pictures.js", "entrant.css", "entrant.js",
+    "site.css", "cells.css", "charts.css", "compare.css", "entrant.css", "pictures.css", "copying.js",
+    "site.js", "cells.js", "curves.js", "choose.js", "entrant.js", "pictures.js", "compare-pairs.js",
+    "compare-copy.js", "compare-view.js", "compare.js",
 )  # fmt: skip
 COVERAGE = "interval-coverage.csv"  # written by `make bench-intervals`
 

@@ -1,4 +1,4 @@
-"""Turns Vega and Vega-Lite specifications into inline SVG that follows the page's colours.
+"""Turns Vega-Lite specifications into inline SVG that follows the page's colours.
 
 vl-convert draws at build time, so that no page needs a script or a request for a chart.
 Colours are written as stand-ins and replaced by the style sheet's variables: one drawing
@@ -23,7 +23,6 @@ from leaderboard.smaller_svg import smaller
 Spec = Mapping[str, Any]
 
 VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
-VEGA = "https://vega.github.io/schema/vega/v6.json"
 
 # Stand-ins for the style sheet's variables; no other colour may stand in a specification.
 INK, MUTED, RULE, ACCENT, GROUND = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -63,7 +62,12 @@ class Figure:
     description: str
     """For those who do not see it: how to read it, and where the numbers stand."""
     svg: Markup
-    """The drawing."""
+    """The drawing; links in it lead from the site's root."""
+
+    def at(self, root: str) -> Markup:
+        """The drawing on a page from which this leads to the site's root, such as `../`."""
+        # No text can hold this: it would be escaped.
+        return Markup(str(self.svg).replace('<a href="', f'<a href="{root}'))  # noqa: S704 - it was safe before
 
 
 def series(place: int) -> str:
@@ -75,7 +79,7 @@ def draw(spec: Spec, *, key: str, title: str, description: str) -> Figure:
     """Draw a specification whose colours are stand-ins.
 
     Args:
-        spec: Vega or Vega-Lite, by its `$schema`; it holds its data.
+        spec: Vega-Lite; it holds its data.
         key: id on the page; letters, digits and dashes.
         title: short name of the figure.
         description: one or two sentences instead of the picture.
@@ -84,12 +88,27 @@ def draw(spec: Spec, *, key: str, title: str, description: str) -> Figure:
     """
     import vl_convert
 
-    if spec["$schema"] == VEGA:
-        drawn = vl_convert.vega_to_svg(dict(spec))
-    else:
-        drawn = vl_convert.vegalite_to_svg(dict(spec))
+    drawn = vl_convert.vegalite_to_svg(dict(spec))
     adapted = _adapted(drawn, key, title, description)
     return Figure(key, title, description, Markup(in_lines(adapted)))  # noqa: S704 - vl-convert escapes texts
+
+
+def own_figure(
+    content: str, *, size: tuple[int, int], key: str, title: str, description: str, has_links: bool
+) -> Figure:
+    """A drawing that was written here.
+
+    Args:
+        content: SVG in which every text that is not ours is escaped.
+        size: width and height in pixels.
+        key: id on the page; letters, digits and dashes.
+        title: short name of the figure.
+        description: one or two sentences instead of the picture.
+        has_links: whether something in it can be followed: then it is no single picture to a screen
+            reader, which would not come to its links.
+    """
+    head = _head(size, key, title, description, "group" if has_links else "img")
+    return Figure(key, title, description, Markup(in_lines(f"{head}{content}</svg>")))  # noqa: S704 - as its argument says
 
 
 def switched_off(figure: Figure, places: Sequence[int]) -> Figure:
@@ -102,11 +121,16 @@ def switched_off(figure: Figure, places: Sequence[int]) -> Figure:
 
 def swatch(place: int, *, is_dashed: bool) -> Markup:
     """A short piece of the line with this number, for a legend."""
-    dash = ' stroke-dasharray="5 2.5"' if is_dashed else ""
+    return dashed_swatch(place, "5 2.5" if is_dashed else "")
+
+
+def dashed_swatch(place: int, dash: str) -> Markup:
+    """The same with dashes of its own: lengths in pixels, empty for none."""
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
     return Markup(  # noqa: S704 - numbers alone
         f'<svg class="swatch" viewBox="0 0 24 8" width="24" height="8" aria-hidden="true">'
         f'<line x1="1" y1="4" x2="23" y2="4" stroke="var(--s{place % SERIES_COLOURS})"'
-        f' stroke-width="2.5"{dash}/></svg>'
+        f' stroke-width="2.5"{dashes}/></svg>'
     )
 
 
@@ -115,20 +139,22 @@ def _adapted(svg: str, key: str, title: str, description: str) -> str:
     svg = re.sub(r'"(#0[1-5]0[1-5]0[1-5])"', lambda m: f'"var(--{_VARIABLES[m[1]]})"', svg)
     svg = re.sub(r'(fill|stroke)="' + _SERIES + r'([0-9a-f]{2})"', _series_variable, svg)
     svg = re.sub(r'( data-s="\d+")([^>]*?) data-s="\d+"', r"\1\2", svg)  # filled and outlined
-    svg = re.sub(
-        r'<path aria-label="([^"]*)"([^>]*?)(?:/>|></path>)',
-        r"<path\2><title>\1</title></path>",
-        svg,
-    )
     found = re.match(r'<svg [^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', svg)
     if found is None:
         raise ValueError(f"figure {key}: the drawing has no size")
-    head = (
-        f'<svg viewBox="0 0 {found[1]} {found[2]}" width="{found[1]}" height="{found[2]}" role="img"'
+    head = _head((found[1], found[2]), key, title, description)
+    return head + smaller(svg[found.end() : -len("</svg>")]) + "</svg>"
+
+
+def _head(
+    size: tuple[object, object], key: str, title: str, description: str, role: str = "img"
+) -> str:
+    width, height = size
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="{role}"'
         f' aria-labelledby="{key}-title {key}-text"><title id="{key}-title">{html.escape(title)}</title>'
         f'<desc id="{key}-text">{html.escape(description)}</desc>'
     )
-    return head + smaller(svg[found.end() : -len("</svg>")]) + "</svg>"
 
 
 def _without_noise(svg: str) -> str:
@@ -136,7 +162,6 @@ def _without_noise(svg: str) -> str:
     noise = (
         r' (font-family|pointer-events|role|class|aria-hidden|aria-roledescription)="[^"]*"',
         r' (opacity|stroke-width|fill-opacity)="1"| font-size="11px"| transform="translate\(0,0\)"',
-        r'<text [^>]*opacity="0"[^>]*>[^<]*</text>',  # labels without room
         r'<path d="[^"]*" display="none"/>',
         r'<path d="M0,0h[\d.]+v[\d.]+h-[\d.]+Z"/>',  # grounds without a colour
     )

@@ -18,11 +18,11 @@ from harness.board.rows import Row
 from harness.board.site_data import BandedCurve, Material
 from harness.board.table_formats import latex_text, markdown_text
 from harness.records.record import Record
-from leaderboard import citations, formats, words
+from leaderboard import citations, formats, guide, words
 from leaderboard.addresses import row_page
 from leaderboard.cells import Cell
 from leaderboard.commands import rerun_command
-from leaderboard.costs import costs
+from leaderboard.costs import COST_HEADS, costs
 from leaderboard.figures import CURVES
 from leaderboard.galleries import Exhibit, SideBySide
 from leaderboard.row_pairs import ComparedBenchmark, Member, PairOfRows, row_address
@@ -152,6 +152,7 @@ class _Maker:
             "noPictures": self.beside.no_pictures,
             "leftOut": self._left_out(detail),
             "isMadeUp": is_made_up,
+            "costHeads": COST_HEADS,
             "metrics": [_metric(each) for each in metrics],
             "headline": [n for n, m in enumerate(metrics) if m in self.compared.headline],
             "methods": [
@@ -235,7 +236,10 @@ def _line(curve: BandedCurve, detail: Detail) -> dict[str, list[int]]:
 
 def _metric(metric: str) -> dict[str, Json]:
     told = words.metric_words(metric)
-    return {"title": told.title, "tex": latex_text(told.title), "meaning": told.meaning}
+    return {
+        "title": told.title, "tex": latex_text(told.title), "meaning": told.meaning,
+        "anchor": guide.metric_key(metric),
+    }  # fmt: skip
 
 
 def _value(cell: Cell) -> list[str]:

@@ -25,7 +25,6 @@ from leaderboard import formats, words
 from leaderboard.addresses import benchmark_page
 from leaderboard.benchmark_pages import BenchmarkPage
 from leaderboard.compare_data import Beside, CompareScript, compare_script
-from leaderboard.costs import COST_HEADS
 from leaderboard.downloads import row_key
 from leaderboard.galleries import SideBySide
 from leaderboard.row_pairs import (
@@ -92,8 +91,6 @@ class CompareSite:
     """Which rows each benchmark has, as JSON for the page's script."""
     scripts: Mapping[str, str]
     """By path, the data of each benchmark."""
-    cost_heads: tuple[str, ...] = COST_HEADS
-    """What a method costs, in the order of the data."""
 
 
 def compare_site(

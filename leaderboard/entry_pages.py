@@ -26,6 +26,7 @@ from leaderboard.addresses import (
 )
 from leaderboard.behind_values import Behind, behind_values
 from leaderboard.cells import COST, Cell, cell, rank_badge
+from leaderboard.charts import Figure
 from leaderboard.commands import ShownRuns, rerun_command
 from leaderboard.downloads import row_key
 from leaderboard.entrant import Board, HowItDid, how_it_did
@@ -51,6 +52,7 @@ from leaderboard.paper import Reported, by_cell, difference, method_key, why_not
 from leaderboard.rank_reasons import names_of, rank_reasons
 from leaderboard.regime_pages import POOLED_COLUMNS, SWITCH, UNIFIED_PAGE, RegimeChoice, row_title
 from leaderboard.runs import NA, RunLine, TrainingLine, run_lines, training_lines
+from leaderboard.training_figures import training_figures
 
 OVERVIEW = ("image_auroc", "pixel_auroc", "pixel_pro", "dice_at_valid", COST)
 HEADLINE = (
@@ -153,6 +155,8 @@ class Section:
     """All runs; empty for hidden packs."""
     training: tuple[TrainingLine, ...]
     """Runs that were trained here; empty for hidden packs."""
+    training_figures: tuple[Figure, ...]
+    """Loss and validation metric of these over steps."""
     exhibits: tuple[Exhibit, ...]
     """Best, median, worst and false alarm."""
     exhibits_told: str
@@ -320,8 +324,9 @@ class _Maker:
         gallery, pictured = self._gallery(records)
         context = context_of(self.material, self.paper if is_usual else (), "", has_overall=False)
         count = len(row.failures)
+        key = section_key(row.place, row.track, row.isolation)
         return Section(
-            key=section_key(row.place, row.track, row.isolation),
+            key=key,
             title=row_title(row),
             page=UNIFIED_PAGE if whole.members else benchmark_page(row.benchmark),
             is_demo=row.benchmark == words.DEMO,
@@ -346,6 +351,7 @@ class _Maker:
             runs=run_lines(records),
             training=training_lines(records),
             exhibits=exhibits(gallery, pictured, self.album) if gallery and pictured else (),
+            training_figures=training_figures(key, row_title(row), records),
             exhibits_told=_told(gallery, pictured) if gallery and pictured else "",
             side_by_side=side_by_side_path(row.benchmark) if gallery else "",
             full_size=picture_page_path(pictured) if pictured else "",

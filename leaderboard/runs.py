@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.records.record import Record
+from harness.records.record import Record, TrainingPart
 from leaderboard import formats, sparks, words
 from leaderboard.downloads import record_path
 from leaderboard.energy import run_energy
+from leaderboard.training_figures import seed_swatch
 
 NA = "NA"
 
@@ -39,14 +40,12 @@ class TrainingLine:
 
     seed: int
     """Seed of the run."""
-    loss: Markup
-    """Loss over steps as the entry reported it; empty where it reported none."""
-    loss_told: str
-    """First and last loss."""
-    checks: Markup
-    """The validation metric over checkpoints, as the harness scored them."""
-    checks_told: str
-    """Metric and value of the kept checkpoint."""
+    swatch: Markup
+    """A piece of its line in the drawings."""
+    loss: str
+    """First and last loss as the entry reported them."""
+    checks: str
+    """How many checkpoints the harness scored; metric and value of the kept one."""
     steps: str
     """Number of steps."""
     kept: str
@@ -69,7 +68,8 @@ def run_lines(records: Sequence[Record]) -> tuple[RunLine, ...]:
 
 def training_lines(records: Sequence[Record]) -> tuple[TrainingLine, ...]:
     """One line per run that was trained here."""
-    return tuple(line for record in records if (line := _training_line(record)) is not None)
+    trained = [(record.seed, record.training) for record in records if record.training is not None]
+    return tuple(_training_line(place, *each) for place, each in enumerate(trained))
 
 
 def _run_line(record: Record, longest: float) -> RunLine:
@@ -101,26 +101,24 @@ def _run_line(record: Record, longest: float) -> RunLine:
     )
 
 
-def _training_line(record: Record) -> TrainingLine | None:
-    training = record.training
-    if training is None:
-        return None
-    losses = [(float(p.step), p.loss) for p in training.curve if p.loss is not None]
-    checks = [(float(c.step), c.value) for c in training.checkpoints if c.value is not None]
+def _training_line(place: int, seed: int, training: TrainingPart) -> TrainingLine:
+    losses = [p.loss for p in training.curve if p.loss is not None]
+    loss = "none reported"
+    if losses:
+        loss = f"{losses[0]:.3g} to {losses[-1]:.3g}" if len(losses) > 1 else f"{losses[0]:.3g}"
     kept = next((c for c in training.checkpoints if c.step == training.kept), None)
-    checks_told = ""
+    checks = str(len(training.checkpoints)) if training.checkpoints else "none"
     if kept is not None and kept.value is not None:
         metric = words.metric_words(formats.plain(kept.metric)).title
-        checks_told = f"{metric} {formats.percent(kept.value)} at step {kept.step:,}"
+        checks += f"; {metric} {formats.percent(kept.value)} at step {kept.step:,}"
     resumed = f", resumed {training.resumed} times" if training.resumed else ""
     bits = training.verdict_bits
     state = "last state" if training.kept is None else f"step {training.kept:,}"
     return TrainingLine(
-        seed=record.seed,
-        loss=sparks.curve(losses),
-        loss_told=f"{losses[0][1]:.3g} to {losses[-1][1]:.3g}" if len(losses) > 1 else "",
-        checks=sparks.curve(checks, marked=training.kept),
-        checks_told=checks_told,
+        seed=seed,
+        swatch=seed_swatch(place),
+        loss=loss,
+        checks=checks,
         steps=NA if training.steps is None else f"{training.steps:,}",
         kept=f"{state}, {formats.plain(training.stop_reason)}{resumed}",
         told=NA if bits is None else f"at most {bits:.1f} bits",

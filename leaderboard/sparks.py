@@ -1,4 +1,4 @@
-"""Word-sized drawings that stand in a line of a table: training, times, places in the bootstrap.
+"""Word-sized drawings that stand in a line of a table: times, places in the bootstrap.
 
 There is one or more per run, hundreds on a board, and each is a single path: they are
 written here, for a chart library takes a thousand times as long for each.
@@ -16,33 +16,6 @@ WIDTH, HEIGHT, MARGIN = 120, 26, 3
 PLACES_WIDTH, PLACES_HEIGHT = 200, 18  # as the style sheet says: there are a hundred on a page
 # Shares of resamples below this are not drawn.
 FAINTEST = 0.01
-
-
-def curve(points: Sequence[tuple[float, float]], *, marked: float | None = None) -> Markup:
-    """A line through points (x, y), filling the drawing; empty with fewer than two points.
-
-    Args:
-        points: by ascending x.
-        marked: x at which a dot is set, where a point has it.
-    """
-    if len(points) < 2:
-        return Markup()
-    lowest, highest = min(y for _, y in points), max(y for _, y in points)
-    first, last = points[0][0], points[-1][0]
-    across, up = (last - first) or 1.0, (highest - lowest) or 1.0
-    placed = [
-        (
-            MARGIN + (WIDTH - 2 * MARGIN) * (x - first) / across,
-            HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (y - lowest) / up,
-        )
-        for x, y in points
-    ]
-    line = "L".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-    dots = [place for place, (x, _) in zip(placed, points, strict=True) if x == marked]
-    dot = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="var(--accent)"/>' for x, y in dots
-    )
-    return _svg(f'<path d="M{line}" fill="none" stroke="var(--accent)" stroke-width="1.3"/>{dot}')
 
 
 def spread(median: float, p90: float, p99: float, longest: float) -> Markup:

@@ -25,7 +25,7 @@ from leaderboard.charts import Figure
 
 PAGE, FEED, BADGES = "updates.html", "feed.xml", "badges"
 DRAWN = {"image_auroc": "Image AUROC", "pixel_pro": "PRO"}
-WIDTH, HEIGHT = 420, 200
+WIDTH, HEIGHT = 340, 180
 MOST_LINES, MOST_IN_FEED = 400, 100
 """The newest; the whole log is a download."""
 
@@ -167,28 +167,29 @@ def _figures(log: ChangeLog, place: str) -> Iterator[Figure]:
         steps = best_over_time(log, place, metric)
         if len(steps) > 1:
             points = [
-                {
-                    "x": step.date.isoformat(),
-                    "y": round(100 * step.value, 3),
-                    "told": f"{formats.plain(step.title)}, {step.date}: {formats.percent(step.value)}",
-                }
-                for step in steps
+                {"x": step.date.isoformat(), "y": round(100 * step.value, 3)} for step in steps
             ]
             end = {**points[-1], "x": log.changes[-1].date.isoformat()}
+            told = "; ".join(
+                f"{formats.plain(step.title)} {formats.percent(step.value)} on {step.date}"
+                for step in steps
+            )
             yield charts.draw(
-                _steps([*points, end]),
+                _steps([*points, end], title),
                 key=f"best-{formats.file_stem(place)}-{metric}".replace(".", "-"),
                 title=f"Best {title}: ranked rows of {_place_title(place)}, by day of publication",
                 description="Days to the right, the highest mean of a ranked row upwards. It falls where"
-                " that row was withdrawn. Every step is a line of the list below.",
+                f" that row was withdrawn. The steps: {told}.",
             )
 
 
-def _steps(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
-    x = {"field": "x", "type": "temporal", "timeUnit": "utcyearmonthdate", "title": None,
+def _steps(points: Sequence[Mapping[str, object]], metric: str) -> dict[str, Any]:
+    x = {"field": "x", "type": "temporal", "timeUnit": "utcyearmonthdate",
+         "title": "Day of publication",
          "axis": {"format": "%Y-%m-%d", "labelOverlap": True, "tickCount": 4, "grid": False}}  # fmt: skip
-    y = {"field": "y", "type": "quantitative", "title": "Percent", "scale": {"zero": False},
-         "axis": {"tickCount": 5, "gridOpacity": 0.6}}  # fmt: skip
+    y = {"field": "y", "type": "quantitative", "title": f"{metric}, percent",
+         "scale": {"zero": False},
+         "axis": {"tickCount": 5, "gridOpacity": 0.6, "titlePadding": 14}}  # fmt: skip
     return {
         "$schema": charts.VEGA_LITE,
         "config": charts.CONFIG,
@@ -199,7 +200,7 @@ def _steps(points: Sequence[Mapping[str, object]]) -> dict[str, Any]:
             {"mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8, "color": charts.series(0)},
              "encoding": {"x": x, "y": y}},
             {"mark": {"type": "point", "filled": True, "size": 36, "color": charts.series(0)},
-             "encoding": {"x": x, "y": y, "description": {"field": "told"}}},
+             "encoding": {"x": x, "y": y}},
         ],
     }  # fmt: skip
 

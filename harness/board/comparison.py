@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -111,8 +111,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All columns of one benchmark, or suite, in one regime."""
+class ComparedRecords:
+    """What was compared, by which code, over how many patients or images."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -122,7 +122,7 @@ class Comparison:
     pack: str
     """Version of the pack."""
     visibility: Visibility
-    """`hidden`: nothing but ranks and ties may be published."""
+    """`hidden`: of ranked rows nothing but ranks and ties may be published, of others nothing."""
     metrics: str
     """Version of the metric definitions."""
     harness: str
@@ -132,22 +132,28 @@ class Comparison:
     records: tuple[str, ...]
     """Hashes of the records that were compared, sorted."""
     unit: Literal["patient", "image"]
-    """What was resampled."""
+    """What was resampled, or left out in turn."""
     units: int
     """How many of them the test split has."""
+    significance: float
+    """Level of the tests, after Holm's correction over all pairs of a column."""
+
+    def is_current(self, records: Iterable[Record]) -> bool:
+        """Whether exactly these records were compared."""
+        hashes = sorted(record.record_hash for record in records if record.record_hash)
+        return tuple(hashes) == self.records
+
+
+@dataclass(frozen=True)
+class Comparison(ComparedRecords):
+    """All columns of ranked rows of one benchmark, or suite, in one regime."""
+
     resamples: int
     """Number of joint resamples."""
-    significance: float
-    """Level of the tests, after Holm's correction within a column."""
     columns: tuple[Column, ...]
     """By track, metric and grid."""
     schema_version: Literal[1, 2] = 2
     """Version of this file's format."""
-
-    def is_current(self, records: Iterable[Record]) -> bool:
-        """Whether exactly these ranked records were compared."""
-        hashes = sorted(record.record_hash for record in records if record.record_hash)
-        return tuple(hashes) == self.records
 
     def column(
         self, track: str, metric: str, grid: Grid | None, member: str | None = None
@@ -171,6 +177,7 @@ class Comparison:
 
 
 _FILE = TypeAdapter(Comparison)
+Read = TypeVar("Read", bound=ComparedRecords)
 
 
 def comparison_path(root: Path, benchmark: str) -> Path:
@@ -221,22 +228,35 @@ def read_comparison(path: Path) -> Comparison:
     Raises:
         StoreUnusable: it is not a comparison of this schema, or of another benchmark.
     """
+    return read_compared(_FILE, path, "comparison")
+
+
+def read_compared(form: TypeAdapter[Read], path: Path, kind: str) -> Read:
+    """A file of one benchmark that `harness.compare` wrote, named after that benchmark.
+
+    Args:
+        form: its schema.
+        path: where it lies.
+        kind: what it should be, for the error.
+    Raises:
+        StoreUnusable: it cannot be read, is nothing of this schema, or of another benchmark.
+    """
     try:
-        comparison = parse_as(_FILE.validate_json, path.read_bytes())
+        found = parse_as(form.validate_json, path.read_bytes())
     except OSError as error:
         raise StoreUnusable(
-            f"the comparison cannot be read: {error.strerror}", where=str(path)
+            f"the {kind} cannot be read: {error.strerror}", where=str(path)
         ) from error
     except BadJson as error:
         raise StoreUnusable(
-            f"the file is not a comparison of this schema: {error}",
+            f"the file is not a {kind} of this schema: {error}",
             where=str(path),
             fix="make it anew with python -m harness.compare",
         ) from error
-    if comparison.benchmark != path.stem:
+    if found.benchmark != path.stem:
         raise StoreUnusable(
-            f"the file is named {path.stem} and compares the runs on {comparison.benchmark}",
+            f"the file is named {path.stem} and compares the runs on {found.benchmark}",
             where=str(path),
             fix="make it anew with python -m harness.compare",
         )
-    return comparison
+    return found

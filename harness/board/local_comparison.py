@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from harness.board.comparison import COMPARISONS_FOLDER
+from harness.board.comparison import COMPARISONS_FOLDER, ComparedRecords, read_compared
 from harness.board.paired_differences import PairedDifference
 from harness.board.rows import Row, summarise
-from harness.common.disclosure import Visibility, strictest
-from harness.common.errors import StoreUnusable
-from harness.common.json_text import BadJson, parse_as
+from harness.common.disclosure import strictest
 from harness.records.record import Grid, Record, Track
 
 if TYPE_CHECKING:
@@ -88,31 +86,9 @@ class LocalColumn:
 
 
 @dataclass(frozen=True)
-class LocalComparison:
-    """All rows of one benchmark in one results folder."""
+class LocalComparison(ComparedRecords):
+    """All rows of one benchmark in one results folder; of a hidden pack a site shows nothing of it."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    benchmark: str
-    """Name of the benchmark, with its regime where that is not one-class (`Record.place`)."""
-    pack: str
-    """Version of the pack."""
-    visibility: Visibility
-    """`hidden`: a site shows nothing of it."""
-    metrics: str
-    """Version of the metric definitions."""
-    harness: str
-    """Version of the harness that compared."""
-    commit: str | None
-    """Its git commit."""
-    records: tuple[str, ...]
-    """Hashes of the records that were compared, sorted."""
-    unit: Literal["patient", "image"]
-    """What was left out in turn."""
-    units: int
-    """How many of them the test split has."""
-    significance: float
-    """Level of the tests, after Holm's correction over all pairs of a column."""
     rows: tuple[LocalRow, ...]
     """By key."""
     columns: tuple[LocalColumn, ...]
@@ -121,10 +97,6 @@ class LocalComparison:
     """Tells it from a comparison that ranks."""
     schema_version: Literal[1] = 1
     """Version of this file's format."""
-
-    def is_current(self, records: Iterable[Record]) -> bool:
-        """Whether exactly these records were compared."""
-        return tuple(sorted(r.record_hash for r in records if r.record_hash)) == self.records
 
 
 _FILE = TypeAdapter(LocalComparison)
@@ -146,24 +118,8 @@ def read_local(root: Path) -> dict[str, LocalComparison]:
     Raises:
         StoreUnusable: a file is none of this schema, or not of what its name says.
     """
-    found = {}
-    for path in sorted((root / COMPARISONS_FOLDER / LOCAL_FOLDER).glob("*.json")):
-        try:
-            comparison = parse_as(_FILE.validate_json, path.read_bytes())
-        except (OSError, BadJson) as error:
-            raise StoreUnusable(
-                f"the file is not a local comparison that can be read: {error}",
-                where=str(path),
-                fix="make it anew with python -m harness.compare",
-            ) from error
-        if comparison.benchmark != path.stem:
-            raise StoreUnusable(
-                f"the file is named {path.stem} and compares the runs on {comparison.benchmark}",
-                where=str(path),
-                fix="make it anew with python -m harness.compare",
-            )
-        found[path.stem] = comparison
-    return found
+    paths = sorted((root / COMPARISONS_FOLDER / LOCAL_FOLDER).glob("*.json"))
+    return {path.stem: read_compared(_FILE, path, "local comparison") for path in paths}
 
 
 def local_groups(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:

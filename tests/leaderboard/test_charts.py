@@ -10,8 +10,9 @@ import pytest
 from harness.board.rows import summarise
 from harness.board.site_data import BandedCurve
 from harness.common.statuses import Status
-from leaderboard import charts, sparks
-from leaderboard.figures import CURVES, Line, cost_figure, cost_front, curve_figures
+from leaderboard import axes, charts, sparks
+from leaderboard.cost_plot import cost_plot
+from leaderboard.figures import CURVES, Line, curve_figures
 
 BAD = '</title><script>alert(1)</script> "#010101" & x'
 
@@ -27,7 +28,7 @@ def line(name, title="A", grid=None, kind="roc"):
 def figures(make_record):
     rows = summarise([make_record(title=BAD), make_record(entry="b", title="B", gpu_mib=None)])
     return [
-        cost_figure("cost", "brain", rows),
+        cost_plot("cost", "brain", rows).figure,
         *curve_figures("brain", [line("a", BAD), line("b")]),
     ]
 
@@ -36,7 +37,8 @@ def test_a_chart_is_one_well_formed_drawing_with_a_title(figures):
     for figure in figures:
         root = ElementTree.fromstring(str(figure.svg))
         assert root.tag == "svg"
-        assert root.get("role") == "img"
+        # A screen reader does not look into a picture, and the cost plot has links.
+        assert root.get("role") == ("group" if root.findall(".//a") else "img")
         assert root.find("title").text == figure.title
         labelled = root.get("aria-labelledby").split()
         assert [root.find(tag).get("id") for tag in ("title", "desc")] == labelled
@@ -85,24 +87,7 @@ def test_the_same_chart_drawn_twice_has_the_same_bytes(figures, make_record):
 
 def test_without_times_or_values_there_is_no_cost_figure(make_record):
     rows = summarise([make_record(metrics={("image_auroc", None): None})])
-    assert cost_figure("cost", "brain", rows) is None
-
-
-def numbers(svg):
-    return [float(number) for number in re.findall(r"[\d.]+", re.search(r' d="M([^"]*)"', svg)[1])]
-
-
-def test_a_spark_fills_its_box_and_marks_the_chosen_point():
-    drawn = str(sparks.curve([(0, 5.0), (10, 1.0), (20, 3.0)], marked=10))
-    xs, ys = numbers(drawn)[::2], numbers(drawn)[1::2]
-    assert (min(xs), max(xs)) == (sparks.MARGIN, sparks.WIDTH - sparks.MARGIN)
-    assert (min(ys), max(ys)) == (sparks.MARGIN, sparks.HEIGHT - sparks.MARGIN)
-    assert f'cx="{xs[1]:.1f}"' in drawn
-
-
-@pytest.mark.parametrize("points", [[], [(1, 2.0)]])
-def test_too_few_points_make_no_spark(points):
-    assert sparks.curve(points) == ""
+    assert cost_plot("cost", "brain", rows) is None
 
 
 def test_the_bars_of_places_are_as_high_as_their_shares():
@@ -110,6 +95,23 @@ def test_the_bars_of_places_are_as_high_as_their_shares():
     heights = [float(h) for h in re.findall(r"v-([\d.]+)", drawn)]
     assert heights == [0.75 * (sparks.PLACES_HEIGHT - 2), 0.25 * (sparks.PLACES_HEIGHT - 2)]
     assert sparks.places(()) == ""
+
+
+@pytest.fixture
+def costed(make_record):
+    """Rows of (entry, image AUROC, seconds) as the plot of their cost."""
+
+    def made(*runs, **options):
+        records = [
+            make_record(
+                entry=entry, title=entry, metrics={("image_auroc", None): auroc},
+                median_seconds=seconds, **options,
+            )
+            for entry, auroc, seconds in runs
+        ]  # fmt: skip
+        return cost_plot("cost", "brain", summarise(records))
+
+    return made
 
 
 def test_the_front_holds_what_nothing_beats_in_both_and_no_trivial_row(make_record):
@@ -126,6 +128,79 @@ def test_the_front_holds_what_nothing_beats_in_both_and_no_trivial_row(make_reco
             run("failed", 0.99, 0.01, status=Status.CRASHED),
         ]
     )  # fmt: skip
-    assert [(each.title, each.told) for each in cost_front(rows)] == [
-        ("fast", "70.00, 0.010 s"), ("slow", "90.00, 0.100 s"),
+    plot = cost_plot("cost", "brain", rows)
+    assert [(each.title, each.auroc, each.seconds) for each in plot.front] == [
+        ("fast", "70.00", "0.010"), ("slow", "90.00", "0.100"),
     ]  # fmt: skip
+    assert [line.title for line in plot.lines] == ["grey", "fast", "even", "slow", "slower"]
+
+
+def circles_of(plot):
+    root = ElementTree.fromstring(str(plot.figure.svg))
+    return {
+        link.find("title").text.partition(",")[0]: [
+            float(link.find("circle").get(name)) for name in ("cx", "cy", "r")
+        ]
+        for link in root.iter("a")
+    }
+
+
+def test_a_circle_stands_at_its_seconds_and_auroc(costed):
+    found = circles_of(costed(("a", 0.6, 0.01), ("b", 0.7, 0.1), ("c", 0.9, 1.0)))
+    (ax, ay, _), (bx, by, _), (cx, cy, _) = found["a"], found["b"], found["c"]
+    assert bx - ax == pytest.approx(cx - bx, abs=0.2)  # ten times the seconds, twice
+    assert (by - cy) == pytest.approx(2 * (ay - by), abs=0.2)  # twice the points, upwards
+
+
+def test_a_circle_leads_to_its_entry_from_every_page(costed):
+    figure = costed(("a", 0.6, 0.01)).figure
+    assert re.findall(r'href="([^"]*)"', figure.at("")) == ["entries/a.html"]
+    assert re.findall(r'href="([^"]*)"', figure.at("../")) == ["../entries/a.html"]
+
+
+def test_no_name_of_an_entry_makes_a_link_of_its_own(costed):
+    for name in ("javascript:alert(1)", '"><a href="javascript:alert(1)">x', "../../etc/passwd"):
+        figure = costed((name, 0.6, 0.01)).figure
+        [link] = ElementTree.fromstring(str(figure.at("../"))).iter("a")
+        assert re.fullmatch(r"\.\./entries/[a-z0-9._-]+\.html", link.get("href")), name
+        assert not link.get("href").startswith("../entries/.")
+
+
+def test_forty_equal_rows_are_forty_circles_with_their_names(costed):
+    plot = costed(*((f"method-{n}", 0.9, 0.1) for n in range(40)))
+    links = list(ElementTree.fromstring(str(plot.figure.svg)).iter("a"))
+    assert {link.find("text").text for link in links} == {f"method-{n}" for n in range(40)}
+    assert plot.unnamed == 0
+
+
+def test_a_run_that_took_no_measurable_time_is_not_on_a_logarithmic_scale(costed):
+    assert costed(("a", 0.9, 0.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "is_log", "ticks"),
+    [
+        ([0, 800], False, (0, 200, 400, 600, 800)),
+        ([0.11, 0.93], False, (0.2, 0.4, 0.6, 0.8)),
+        ([-3, 2], False, (-3, -2, -1, 0, 1, 2)),
+        ([0.002, 3], True, (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)),
+    ],
+)
+def test_ticks_are_round_and_on_the_scale(values, is_log, ticks):
+    made = axes.scale(values, 0, 100, is_log=is_log)
+    assert made.ticks == pytest.approx(ticks)
+    assert [made.at(values[0]), made.at(values[1])] == pytest.approx([0, 100])
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+@pytest.mark.parametrize("value", [1e-9, 0.5, 1.0, 1e12])
+def test_a_single_value_stands_in_the_middle(value, is_log):
+    made = axes.scale([value, value], 0, 100, room=10, is_log=is_log)
+    assert made.at(value) == pytest.approx(50)
+    assert made.low < value < made.high
+
+
+def test_room_is_left_at_both_ends_and_no_tick_stands_above_what_can_be():
+    made = axes.scale([50, 100], 200, 0, room=20, most=100)
+    assert (made.at(50), made.at(100)) == pytest.approx((180, 20))
+    assert made.high > 100 >= max(made.ticks)

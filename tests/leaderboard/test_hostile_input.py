@@ -39,7 +39,7 @@ def hostile(make_record):
 
 
 OURS = re.compile(
-    r'<script src="(\.\./)?static/[a-z]+\.js"( data-b="[^"<>]*")?></script>'
+    r'<script src="(\.\./)?static/[a-z-]+\.js"( data-b="[^"<>]*")?></script>'
     r'|<script type="application/json" id="index">[^<]*</script>'
 )
 
