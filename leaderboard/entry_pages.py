@@ -342,7 +342,7 @@ class _Maker:
         context = context_of(self.material, self.paper if is_usual else (), "", has_overall=False)
         count = len(row.failures)
         return Section(
-            key=formats.file_stem(row.place) + f"-{row.track}-{row.isolation}",
+            key=f"{formats.file_stem(row.place)}-{row.track}-{row.isolation}".replace(" ", "-"),
             title=row_title(row),
             page=UNIFIED_PAGE if whole.members else benchmark_page(row.benchmark),
             is_demo=row.benchmark == words.DEMO,
