@@ -50,7 +50,9 @@ def one_of_each(site: Path) -> dict[str, tuple[Path, str]]:
         for kind, paths in pages.items()
     }
     for kind, (folder, text) in SAYING.items():
-        saying = [path for path in sorted((site / folder).glob("*.html")) if text in path.read_text()]
+        saying = [
+            path for path in sorted((site / folder).glob("*.html")) if text in path.read_text()
+        ]
         largest |= {kind: (path, "") for path in saying[:1]}
     return largest | {
         kind: (site / name, address)

@@ -40,7 +40,9 @@ def take(site: Path, out: Path, wanted: str, has_print: bool) -> int:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER_FLAGS)
         for width, scheme in LOOKS:
             page = browser.new_page(
-                viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce"
+                viewport={"width": width, "height": 844},
+                color_scheme=scheme,
+                reduced_motion="reduce",
             )
             for kind, (path, address) in kinds.items():
                 page.goto("about:blank")

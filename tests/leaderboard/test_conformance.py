@@ -52,7 +52,11 @@ def test_packages_from_npm_are_held_by_hashes_and_name_no_host():
     text = (HERE / "package-lock.json").read_text()
     assert "://" not in text
     packages = json.loads(text)["packages"]
-    assert set(packages.pop("")["devDependencies"]) == {"css-tree", "html-validate", "puppeteer-core"}
+    assert set(packages.pop("")["devDependencies"]) == {
+        "css-tree",
+        "html-validate",
+        "puppeteer-core",
+    }
     assert len(packages) > 50
     for name, each in packages.items():
         assert re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", each["integrity"]), name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files
 
 import pytest
@@ -14,6 +13,21 @@ pytestmark = pytest.mark.browser
 WIDE, PHONE = {"width": 1440, "height": 844}, {"width": 390, "height": 844}
 AXE = "axe.run(document, {resultTypes: ['violations'], preload: false, rules: {'target-size': {enabled: true}}})"
 """All rules that are on, WCAG 2.1 A and AA and best practice, and WCAG 2.2's size of targets."""
+UNCLEAR = """() => {
+    const told = e => (e.getAttribute('aria-label') || e.textContent).trim();
+    const all = selector => [...document.querySelectorAll(selector)];
+    const named = e => e.matches('[aria-label], [aria-labelledby]');
+    return [
+        ...all('main a').filter(e => !/[\\p{L}\\p{N}]/u.test(told(e))).map(e => 'link: ' + e.outerHTML),
+        ...all('main table').filter(e => !e.caption && !named(e) && !named(e.closest('[role=region]') || e))
+            .map(e => 'table: ' + e.outerHTML),
+        ...all('main svg').filter(e => !e.closest('[aria-hidden]') && !(e.getAttribute('role') === 'img' && named(e)))
+            .map(e => 'figure: ' + e.outerHTML),
+        ...all('.place').filter(e => getComputedStyle(e, '::before').content !== '"rank "' && e.offsetParent)
+            .map(e => 'mark: ' + e.outerHTML),
+    ].map(e => e.slice(0, 160));
+}"""
+"""Links that are said as a sign alone, tables and figures without a name, marks that do not say «rank»."""
 MOST_READ = {"index.html", "benchmarks/*", "entries/*, failed runs", "compare.html#four"}
 
 
@@ -62,6 +76,28 @@ def test_no_page_complains_or_asks_the_network_and_all_pictures_load(visit, kind
     # `visit` holds that no request left and no console line was written
 
 
+def test_every_list_of_a_form_shows_what_is_chosen(visit, kinds):
+    visited = visit()
+    blank = {}
+    for kind, (path, address) in kinds.items():
+        page = visited.open(path, address)
+        names = page.eval_on_selector_all(
+            "form select", "all => all.filter(e => e.selectedIndex < 0).map(e => e.name)"
+        )
+        if names:
+            blank[kind] = names
+    assert blank == {}
+
+
+def test_what_is_spoken_of_links_tables_and_figures_tells_them_apart(visit, kinds):
+    visited = visit()
+    unclear = {}
+    for kind, (path, address) in kinds.items():
+        if found := visited.open(path, address).evaluate(UNCLEAR):
+            unclear[kind] = found
+    assert unclear == {}
+
+
 def barriers(visited, path, address):
     page = visited.open(path, address)
     if path.name == "compare.html" and "," in address:
@@ -91,7 +127,6 @@ def test_an_accessibility_checker_finds_no_barrier(visit, kinds, scheme, viewpor
     found = {
         kind: faults
         for kind, (path, address) in kinds.items()
-        if (looked_at is None or kind in looked_at)
-        and (faults := barriers(visited, path, address))
+        if (looked_at is None or kind in looked_at) and (faults := barriers(visited, path, address))
     }
     assert found == {}
