@@ -53,7 +53,8 @@ def one_of_each(site: Path) -> dict[str, tuple[Path, str]]:
         saying = [
             path for path in sorted((site / folder).glob("*.html")) if text in path.read_text()
         ]
-        largest |= {kind: (path, "") for path in saying[:1]}
+        if saying:
+            largest[kind] = (saying[0], "")
     return largest | {
         kind: (site / name, address)
         for kind, (name, address) in BESIDE.items()
