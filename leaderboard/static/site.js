@@ -7,13 +7,8 @@
   "use strict";
 
   var DEFAULTS = {
-<<<<<<< HEAD
-    view: "localisation", rows: "all", bench: "", track: "", isolation: "", methods: "", family: "", pre: "",
-    labels: "", seen: "", maps: "", q: "", sort: "", dir: ""
-=======
     view: "localisation", rows: "all", bench: "", track: "", isolation: "", methods: "", family: "", pre: "", labels: "",
     seen: "", maps: "", q: "", sort: "", dir: ""
->>>>>>> main
   };
   var CHOICES = ["view", "rows", "bench", "track", "isolation", "methods", "family", "pre", "labels", "seen", "maps", "q"];
   var form = document.getElementById("filters");
