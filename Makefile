@@ -8,7 +8,7 @@ IN_TWO := -n 2 --dist loadgroup
 
 .PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines bench-launches cost-page \
         bench-features features-table bench-protocols protocols-page bench-regimes regimes-page \
-        gpu-day gpu-day-page kit-page schema clean
+        gpu-day gpu-day-page kit-page schema node-tools lock-node shots clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -93,6 +93,23 @@ lock: env  ## renew requirements.lock from pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	    --generate-hashes --all-extras --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
 	@! grep -n '://' requirements.lock
+
+# The checkers of the site's tests: exact versions, checked by their hashes, below build/.
+NODE_TOOLS := tests/leaderboard/node
+node-tools: build/node-tools/.from-lock  ## what the site's tests borrow from npm (10 seconds, once; needs node 20.19 and npm)
+
+build/node-tools/.from-lock: $(NODE_TOOLS)/package.json $(NODE_TOOLS)/package-lock.json $(NODE_TOOLS)/.npmrc
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@npm ci --silent --prefix $(@D)
+	@touch $@
+
+# npm writes addresses of donations too; none is needed to install.
+lock-node:  ## renew tests/leaderboard/node/package-lock.json from its package.json
+	@cd $(NODE_TOOLS) && rm -f package-lock.json && npm install --package-lock-only --silent && node strip_lock.cjs
+	@! grep -n '://' $(NODE_TOOLS)/package-lock.json
+
+shots: env  ## pictures of every kind of page, wide and narrow, light and dark, into build/shots (2 minutes)
+	@$(RUN) -m tests.leaderboard.shots $(ARGS)
 
 clean:  ## remove the environment, the results and the site
 	rm -rf $(VENV) build results site

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.resources import files
 from itertools import combinations
 
 import pytest
@@ -226,28 +225,3 @@ def test_without_scripts_the_pairs_and_their_verdicts_are_there(
     assert row.locator("td").nth(2).inner_text() == (
         f"Heron by {100 * difference:.2f} [+{100 * low:.2f}, +{100 * high:.2f}]"
     )
-
-
-@BROWSER
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_the_page_has_no_serious_barrier_and_is_no_wider_than_its_window(
-    visit, example_site, width, scheme
-):
-    visited = visit(viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True)
-    for name, address in (
-        ("compare.html", "m=heron,otter,canary&b=brain"),
-        ("compare.html", "m=heron"),
-        ("compare/demo.html", ""),
-    ):
-        page = visited.open(example_site / name, address)
-        page.wait_for_selector("table")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-        page.evaluate("document.querySelector('.watermark').remove()")
-        page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")
-        serious = [
-            (each["id"], each["nodes"][0]["html"][:200])
-            for each in found["violations"]
-            if each["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
