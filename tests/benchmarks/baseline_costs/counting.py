@@ -31,6 +31,7 @@ FREE = {
     "empty",
     "empty_like",
     "new_empty",
+    "new_empty_strided",
     "empty_strided",
     "_local_scalar_dense",
     "_unsafe_view",
@@ -124,11 +125,11 @@ def replaying() -> Iterator[None]:
 def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
     """Inside, a method of this module computes as on a GPU, as far as counting sees.
 
-    In a GPU's precision; optimisers many tensors at a time; attention and dropout as one
-    kernel each, a Transformer's layer not; and what the kit replays there as a replay.
+    In a GPU's precision and layout; optimisers many tensors at a time; attention and dropout as
+    one kernel each, a Transformer's layer not; and what the kit replays there as a replay.
     """
     changes = _changes()
-    own = {"autocast": _in_bfloat16, "is_fused": lambda _device: True}
+    own = {"autocast": _in_bfloat16, "is_fused": lambda _device: True, "placed": _channels_last}
     changes += [(module, name, value) for name, value in own.items() if hasattr(module, name)]
     # A Transformer's layer can run as one operation, which hides its products.
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -146,6 +147,10 @@ def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
 
 def _in_bfloat16(_device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed")
+
+
+def _channels_last(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    return module.to(device, memory_format=torch.channels_last)
 
 
 def _changes() -> list[tuple[Any, str, Any]]:
