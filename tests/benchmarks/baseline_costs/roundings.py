@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 FILE = Path(__file__).with_name("roundings.json")
 PRECISIONS = ("float32", "mixed")
 METRICS = ("image_auroc", "pixel_auroc")
 HEAD = (
-    "method", "image AUROC, float32", "bfloat16 adds", "another seed adds",
-    "pixel AUROC, float32", "bfloat16 adds", "another seed adds",
+    "method", "seeds", "image AUROC, float32", "bfloat16 adds", "pixel AUROC, float32", "bfloat16 adds",
     "maps of both precisions", "maps of two seeds",
 )  # fmt: skip
 
@@ -38,9 +37,10 @@ def read() -> Found:
 
 
 def rows(found: Found) -> list[Sequence[str]]:
-    """One row of `HEAD` for each method: means over the seeds in percent, differences in points.
+    """One row of `HEAD` for each method: percent, points, means ± standard deviation over the seeds.
 
-    A method counts once its runs are whole: both precisions of all seeds, and their agreement.
+    What bfloat16 adds is taken seed by seed. A method counts once its runs are whole: both precisions
+    of all seeds, and their agreement.
     """
     return [_row(entry, found) for entry in whole(found)]
 
@@ -51,7 +51,7 @@ def whole(found: Found) -> list[str]:
 
 
 def _row(entry: str, found: Found) -> Sequence[str]:
-    cells = [f"`{entry}`"]
+    cells = []
     for metric in METRICS:
         single, mixed = (
             [
@@ -61,10 +61,11 @@ def _row(entry: str, found: Found) -> Sequence[str]:
             ]
             for precision in PRECISIONS
         )
-        rounding = ", ".join(f"{b - a:+.1f}" for a, b in zip(single, mixed, strict=True))
-        other = ", ".join(f"{each - single[0]:+.1f}" for each in single[1:])
-        cells += [f"{mean(single):.1f}", rounding, other]
+        added = [b - a for a, b in zip(single, mixed, strict=True)]
+        cells += [
+            f"{mean(single):.1f} ± {stdev(single):.1f}",
+            f"{mean(added):+.1f} ± {stdev(added):.1f}",
+        ]
     for what in ("precisions", "seeds"):
-        correlations = found[f"{entry}/agreement/{what}"]["correlations"]
-        cells.append(", ".join(f"{each:.3f}" for each in correlations))
-    return cells
+        cells.append(f"{mean(found[f'{entry}/agreement/{what}']['correlations']):.3f}")
+    return [f"`{entry}`", str(len(single)), *cells]
