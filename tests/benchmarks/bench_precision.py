@@ -58,6 +58,9 @@ DRAEM: dict[str, object] = {
     "turned_share": 0.3,
     "score_window": 7,
 }
+# On a CPU, oneDNN leaves NaN in the bfloat16 gradient of a 5x5 convolution over maps of one pixel, which
+# are the coarsest of this method at 128 pixels.
+LEFT_OUT = ("cs-flow",)
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def entries() -> dict[str, Mapping[str, object]]:
     """The methods, and what is set of each beside its own settings."""
     found = {"draem": DRAEM}
     for entry in exchangeable():
-        if entry.document["params"].get("precision") == "mixed":
+        if entry.document["params"].get("precision") == "mixed" and entry.name not in LEFT_OUT:
             found[entry.name] = {**shortened(entry), "backbone": NAME, "weights": "imagenet"}
     return found
 

@@ -538,7 +538,7 @@ def test_what_rounding_adds_stands_beside_what_another_seed_adds() -> None:
         "55.0 ± 7.1",
         "-0.5 ± 2.1",
         "85.0 ± 7.1",
-        "-0.1 ± 0.1",
+        "-0.0 ± 0.1",
         "0.999",
         "0.700",
     )
