@@ -80,7 +80,7 @@ def in_a_gpus_precision(module: ModuleType) -> Iterator[None]:
 
 def entries() -> dict[str, Mapping[str, object]]:
     """The methods, and what is set of each beside its own settings."""
-    found = {"draem": DRAEM}
+    found: dict[str, Mapping[str, object]] = {"draem": DRAEM}
     for entry in exchangeable():
         if entry.document["params"].get("precision") == "mixed" and entry.name not in LEFT_OUT:
             found[entry.name] = {**shortened(entry), "backbone": NAME, "weights": "imagenet"}
@@ -131,8 +131,8 @@ def complete(
         "seeds": [(("float32", seeds[0]), ("float32", seed)) for seed in seeds[1:]],
     }
     for what, compared in pairs.items():
-        found = [agreement(maps[one], maps[other]) for one, other in compared]
-        kept.add(f"{entry}/agreement/{what}", {"correlations": found})
+        correlations = [agreement(maps[one], maps[other]) for one, other in compared]
+        kept.add(f"{entry}/agreement/{what}", {"correlations": correlations})
 
 
 def main() -> int:

@@ -15,13 +15,12 @@ import numpy as np
 from PIL import Image
 
 from harness.benchmarks import Pack, open_pack
-from harness.contract import Checkpoint
 from tests.baselines.conftest import BASELINES, open_baseline
 from tests.baselines.exchangeable import as_text
 from tests.baselines.true_features import write_backbone
 from tests.benchmarks.protocol_ways import Answers
 
-Judge = TypeVar("Judge", bound=Checkpoint)
+Judge = TypeVar("Judge")  # a Checkpoint
 
 SIDE = 240  # of BMAD's Brain, so that 256 is another size than the native one
 
