@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.from-lock
 IN_TWO := -n 2 --dist loadgroup
 
 .PHONY: help demo test test-all check lint format env lock bench-metrics bench-intervals bench-pipe bench-baselines bench-launches cost-page \
-        bench-features features-table bench-protocols protocols-page bench-regimes regimes-page \
+        bench-features features-table bench-precision bench-protocols protocols-page bench-regimes regimes-page \
         gpu-day gpu-day-page kit-page schema node-tools lock-node shots clean
 
 help:  ## what there is
@@ -62,6 +62,9 @@ bench-features: env  ## every baseline on true and on random features, on the im
 
 features-table: env  ## bring what there is of it into baselines/README.md
 	@$(RUN) tests/benchmarks/bench_features.py --write
+
+bench-precision: env  ## what a GPU's bfloat16 changes, on the images of PACK=DIR (half an hour: repeat until nothing is left; ARGS=--write: into docs/cost.md)
+	@$(RUN) tests/benchmarks/bench_precision.py --pack '$(PACK)' $(ARGS)
 
 bench-protocols: env  ## what the way of counting does to the numbers, on the images of PACK=DIR (half an hour: repeat until nothing is left)
 	@$(RUN) tests/benchmarks/bench_protocols.py --pack '$(PACK)' $(ARGS)

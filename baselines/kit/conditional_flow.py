@@ -10,6 +10,7 @@ numpy's global stream; there is no second derivative.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,13 +120,24 @@ class _Layout:
             return torch.mm(vectors, mixing.t(), out=out)
         return torch.index_select(vectors, 1, mixing, out=out)
 
+    def mix_into(self, state: Tensor, vectors: Tensor, mixing: Tensor, active: int) -> None:
+        """The same into the first columns of a state (N, C + C2), the last C2 numbers first."""
+        passive = vectors.shape[1] - active
+        if self.rotates:
+            torch.mm(vectors, mixing[passive:].t(), out=state[:, :active])
+            torch.mm(vectors, mixing[:passive].t(), out=state[:, active : active + passive])
+        else:
+            turned = mixing.roll(active)
+            torch.index_select(vectors, 1, turned, out=state[:, : active + passive])
+
 
 class _Chain(torch.autograd.Function):
     """All blocks, and the sums of the logarithms of their couplings' factors.
 
     One block, with a vector's halves `x1`, `x2`, condition `c`, network `f`, factors `e`:
-    `t = tanh(0.1 f_1(x1, c))`, `e = exp(clamp t)`, `z = [x1, x2 e + 0.1 f_2(x1, c)]`,
-    `x' = mixed(scale z + offset)`.
+    `t = tanh(0.1 f_1(x1, c))`, `e = exp(clamp t)`, `z = [x1, z2]` with
+    `z2 = x2 e + 0.1 f_2(x1, c)`, `x' = mixed(scale z + offset)`. A block's state is one row
+    `[x2, x1, z2]` for each vector, so that `z` lies there without a copy of `x1`.
     """
 
     @staticmethod
@@ -143,78 +155,74 @@ class _Chain(torch.autograd.Function):
         unmixing: Tensor,
         layout: _Layout,
     ) -> tuple[Tensor, Tensor]:
-        blocks, channels = scales.shape
-        count, (w1, b1, w2, b2) = (
-            len(vectors),
-            (
-                each.to(layout.products)
-                for each in (hidden_weights, hidden_biases, coupling_weights, coupling_biases)
-            ),
+        w1, b1, w2, b2 = (
+            each.to(layout.products)
+            for each in (hidden_weights, hidden_biases, coupling_weights, coupling_biases * SHARE)
         )
-        first = channels - channels // 2
+        (blocks, channels), count = scales.shape, len(vectors)
+        active = channels // 2
+        first = channels - active
         # Without a gradient, one block's tensors are kept at a time.
         is_kept = any(ctx.needs_input_grad)
         kept = blocks if is_kept else 1
         joined = w1.new_empty(kept, count, w1.shape[2])
         joined[:, :, first:] = conditions
         hidden = w1.new_empty(kept, count, w1.shape[1])
-        factors = vectors.new_empty(kept, count, channels - first)
-        coupled = vectors.new_empty(kept, count, channels)
-        tanhs = vectors.new_empty(blocks, count, channels - first)
-        passed = []
+        factors = vectors.new_empty(kept, count, active)
+        states = vectors.new_empty(kept, count, channels + active)
+        tanhs = vectors.new_empty(blocks, count, active)
+        states[0, :, :active], states[0, :, active:channels] = vectors.split((first, active), 1)[
+            ::-1
+        ]
         for block in range(blocks):
             at = block if is_kept else 0
-            joined[at, :, :first] = vectors[:, :first]
-            torch.addmm(b1[block], joined[at], w1[block].t(), out=hidden[at]).relu_()
-            told = torch.addmm(b2[block], hidden[at], w2[block].t(), beta=SHARE, alpha=SHARE)
-            told = told.to(vectors.dtype)
-            tanh = torch.tanh(told[:, : channels - first], out=tanhs[block])
-            factor = torch.mul(tanh, layout.clamp, out=factors[at]).exp_()
-            coupled[at, :, :first] = vectors[:, :first]
-            torch.addcmul(
-                told[:, channels - first :], vectors[:, first:], factor, out=coupled[at, :, first:]
-            )
-            passed.append(vectors)
-            vectors = layout.mixed(
-                torch.addcmul(offsets[block], coupled[at], scales[block]), mixing[block]
-            )
+            state = states[at]
+            joined[at, :, :first] = state[:, active:channels]
+            # One kernel on a GPU: the bias and the ReLU end cuBLASLt's product.
+            torch._addmm_activation(b1[block], joined[at], w1[block].t(), out=hidden[at])
+            told = torch.addmm(b2[block], hidden[at], w2[block].t(), alpha=SHARE).to(vectors.dtype)
+            tanh = torch.tanh(told[:, :active], out=tanhs[block])
+            factor = torch.pow(math.exp(layout.clamp), tanh, out=factors[at])
+            torch.addcmul(told[:, active:], state[:, :active], factor, out=state[:, channels:])
+            moved = torch.addcmul(offsets[block], state[:, active:], scales[block])
+            if block < blocks - 1:
+                following = states[block + 1 if is_kept else 0]
+                layout.mix_into(following, moved, mixing[block], active)
+            else:
+                vectors = layout.mixed(moved, mixing[block])
         if is_kept:
             ctx.layout = layout
             ctx.types = hidden_weights.dtype
-            ctx.save_for_backward(
-                w1, w2, scales, unmixing, joined, hidden, factors, coupled, tanhs, *passed
-            )
+            ctx.save_for_backward(w1, w2, scales, unmixing, joined, hidden, factors, states, tanhs)
         return vectors, layout.clamp * tanhs.sum(dim=(0, 2))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, log_gradient: Tensor) -> tuple[Tensor | None, ...]:
         layout: _Layout = ctx.layout
-        w1, w2, scales, unmixing, joined, hidden, factors, coupled, tanhs, *passed = (
-            ctx.saved_tensors
-        )
-        active = tanhs.shape[2]
-        first = scales.shape[1] - active
-        mixed, of_hidden = torch.empty_like(coupled), torch.empty_like(hidden)
-        of_told = hidden.new_empty(*hidden.shape[:2], 2 * active)
-        log_gradient = log_gradient[:, None]
+        w1, w2, scales, unmixing, joined, hidden, factors, states, tanhs = ctx.saved_tensors
+        active, channels = tanhs.shape[2], scales.shape[1]
+        first = channels - active
+        coupled = states[:, :, active:]  # (K, N, C)
+        mixed = torch.empty_like(coupled, memory_format=torch.contiguous_format)
+        of_hidden = torch.empty_like(hidden)
+        of_told = hidden.new_empty(*hidden.shape[:2], 2, active)
+        grown = scales[:, None, first:] * factors  # what x2 is multiplied by
+        pushed = grown * states[:, :, :active]
+        constant, slope = _of_told(layout, scales[:, first:], pushed, tanhs, log_gradient)
         for block in reversed(range(len(scales))):
             layout.mixed(gradient, unmixing[block], out=mixed[block])
-            scaled = mixed[block] * scales[block]
-            gradient = torch.empty_like(scaled)
-            grown = torch.mul(scaled[:, first:], factors[block], out=gradient[:, first:])
-            of_tanh = torch.addcmul(log_gradient, grown, passed[block][:, first:])
-            of_tanh = torch.ops.aten.tanh_backward(of_tanh, tanhs[block])
-            torch.mul(of_tanh, SHARE * layout.clamp, out=of_told[block, :, :active])
-            torch.mul(scaled[:, first:], SHARE, out=of_told[block, :, active:])
-            torch.mm(of_told[block], w2[block], out=of_hidden[block])
+            passive, driven = mixed[block].split((first, active), dim=1)
+            gradient = torch.empty_like(mixed[block])
+            torch.mul(driven, grown[block], out=gradient[:, first:])
+            torch.addcmul(constant[block], driven[:, None], slope[block], out=of_told[block])
+            torch.mm(of_told[block].flatten(1), w2[block], out=of_hidden[block])
             torch.ops.aten.threshold_backward.grad_input(
                 of_hidden[block], hidden[block], 0, grad_input=of_hidden[block]
             )
-            torch.add(
-                scaled[:, :first], of_hidden[block] @ w1[block, :, :first], out=gradient[:, :first]
-            )
-        own = ctx.types
+            told = of_hidden[block] @ w1[block, :, :first]
+            torch.addcmul(told, passive, scales[block, :first], out=gradient[:, :first])
+        own, of_told = ctx.types, of_told.flatten(2)
         return (
             gradient if ctx.needs_input_grad[0] else None,
             None,
@@ -228,3 +236,28 @@ class _Chain(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _of_told(
+    layout: _Layout, scales: Tensor, pushed: Tensor, tanhs: Tensor, log_gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How the gradient of what the coupling networks say follows from that of `scale z2`.
+
+    Args:
+        scales: (K, C2), of the coupled half.
+        pushed: (K, N, C2), `scale e x2`.
+        tanhs: (K, N, C2).
+        log_gradient: (N,), of the log-determinants.
+
+    Returns:
+        (K, N, 2, C2) each: a part that is there anyway, and what the gradient is multiplied by; of
+        the factor's logarithm, then of the offset.
+    """
+    constant = tanhs.new_zeros(*tanhs.shape[:2], 2, tanhs.shape[2])
+    slope = torch.empty_like(constant)
+    share = SHARE * layout.clamp
+    backward = torch.ops.aten.tanh_backward.grad_input
+    backward(share * log_gradient[:, None], tanhs, grad_input=constant[:, :, 0])
+    backward(share * pushed, tanhs, grad_input=slope[:, :, 0])
+    slope[:, :, 1] = SHARE * scales[:, None]
+    return constant, slope

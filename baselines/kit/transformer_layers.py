@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,9 +41,21 @@ def attend(attention: nn.MultiheadAttention, queries: Tensor, memory: Tensor) ->
         value.transpose(1, 2),
         dropout_p=attention.dropout if attention.training else 0.0,
     )
-    whole: Tensor = attention.out_proj(gathered.permute(2, 0, 1, 3).flatten(2))
-    # It lies in memory as the attention's own does: dropout draws in that order.
-    return whole.transpose(0, 1)
+    if draws_by_place(queries.device):
+        # It lies in memory as the attention's own does: dropout draws in that order.
+        turned: Tensor = attention.out_proj(gathered.permute(2, 0, 1, 3).flatten(2))
+        return turned.transpose(0, 1)
+    whole: Tensor = attention.out_proj(gathered.transpose(1, 2).flatten(2))
+    return whole
+
+
+def draws_by_place(device: torch.device) -> bool:
+    """Whether dropout there is to draw what torch's own layers draw: on a CPU.
+
+    It costs a copy of all tokens, and one of their gradients. A GPU's fused attention leaves tokens
+    where the projection reads them, and its dropout draws by a counter of its own either way.
+    """
+    return device.type == "cpu"
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.kit import transformer_layers
+
 from .conftest import BASELINES, Baseline, Listener, open_baseline, slice_image
 
 
@@ -117,6 +119,21 @@ def test_maps_are_those_of_torchs_own_layers_after_the_same_training(
         maps.append(model.predict(slice_image(64, 64, 64))[0])
     tolerance = 1e-5 * float(np.ptp(maps[1]))
     np.testing.assert_allclose(maps[0], maps[1], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("is_self", [True, False])
+def test_attention_gives_the_same_however_it_lies_in_memory(
+    is_self: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    memory = torch.randn(3, 5, 8)
+    queries = memory if is_self else torch.randn(3, 4, 8)
+    on_cpu = transformer_layers.attend(attention, queries, memory)
+    monkeypatch.setattr(transformer_layers, "draws_by_place", lambda _device: False)
+    on_gpu = transformer_layers.attend(attention, queries, memory)
+    assert on_gpu.is_contiguous()
+    torch.testing.assert_close(on_cpu, on_gpu)
+    torch.testing.assert_close(on_gpu, attention(queries, memory, memory)[0])
 
 
 def test_the_map_is_the_mean_over_pooled_ratios(utrad: Baseline, training_folder: Path) -> None:

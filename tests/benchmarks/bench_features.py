@@ -16,11 +16,9 @@ is kept does not know its settings: others, or another `--thin`, want a `--place
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,14 +32,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch reads it
 
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
-from harness.benchmarks import open_pack  # noqa: E402
 from harness.contract import Verdict  # noqa: E402
 from harness.entries.entry import Entry  # noqa: E402
-from tests.baselines.conftest import BASELINES, open_baseline  # noqa: E402
-from tests.baselines.exchangeable import as_text, exchangeable, shortened  # noqa: E402
-from tests.baselines.true_features import NAME, write_backbone  # noqa: E402
+from tests.baselines.exchangeable import exchangeable, shortened  # noqa: E402
+from tests.baselines.true_features import NAME  # noqa: E402
 from tests.benchmarks.protocol_ways import Answers, measured  # noqa: E402
-from tests.benchmarks.real_answers import Kept, Split, write_between  # noqa: E402
+from tests.benchmarks.real_answers import (  # noqa: E402
+    Kept,
+    Split,
+    options_parser,
+    splits_of,
+    trained,
+    write_between,
+)
 
 PLACE = ROOT / "build" / "bench-features"
 PAGE = ROOT / "baselines" / "README.md"
@@ -115,14 +118,11 @@ class BestOnValidation:
 
 def measure(run: Run, splits: Mapping[str, Split], weights: Path) -> dict[str, float]:
     """The harness's metrics of one run's answers to the test split, from 0 to 1."""
-    baseline = open_baseline(BASELINES / run.entry)
     settings = {**run.settings, "backbone": NAME, "weights": KINDS[run.kind]}
-    params = baseline.entry.settings("brain", overrides=as_text(settings)).params
-    model = baseline.model(device="cpu", seed=run.seed, params=params, weights=weights)
-    judge = BestOnValidation(model, splits)
-    with tempfile.TemporaryDirectory() as folder:
-        splits["train"].save(Path(folder))
-        model.fit(Path(folder), judge)
+    model, judge = trained(
+        run.entry, settings, run.seed, splits["train"], weights,
+        lambda model: BestOnValidation(model, splits),
+    )  # fmt: skip
     return measured(judge.chosen or splits["test"].answered(model))
 
 
@@ -151,17 +151,9 @@ def _cell(found: Sequence[Mapping[str, float]], metric: str) -> str:
 
 def main() -> int:
     """Run what is left, or write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pack", type=Path, help="images with masks, in BMAD's layout")
-    parser.add_argument(
-        "--thin", type=int, nargs=2, metavar=("TRAINING", "OTHERS"), default=(1, 1),
-        help="every so manyth image of the training split, and of the others",
-    )  # fmt: skip
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser = options_parser(__doc__, PLACE, "baselines/README.md")
     parser.add_argument("--only", nargs="+", metavar="ENTRY", help="these baselines alone")
     parser.add_argument("--stop-after", type=float, metavar="SECONDS", default=float("inf"))
-    parser.add_argument("--place", type=Path, default=PLACE, help="weights and measurements")
-    parser.add_argument("--write", action="store_true", help="the table, into baselines/README.md")
     options = parser.parse_args()
     kept = Kept(options.place / "measured.json")
     if options.write:
@@ -170,13 +162,7 @@ def main() -> int:
     if options.pack is None:
         parser.error("--pack names the images to run on")
     began = time.monotonic()
-    write_backbone(options.place / "weights")
-    pack = open_pack(options.pack, options.place / "cache", benchmark="brain")
-    training, others = options.thin
-    splits = {
-        name: Split.of(pack, name, step=training if name == "train" else others)
-        for name in ("train", "valid", "test")
-    }
+    splits = splits_of(options)
     chosen = [each for each in exchangeable() if not options.only or each.name in options.only]
     for run in runs(chosen, options.seeds):
         if run.name in kept.found:

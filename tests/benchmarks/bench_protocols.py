@@ -12,10 +12,8 @@ Trap: the numbers are those of the images at hand, and no result of a benchmark.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +27,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch reads it
 import numpy as np  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
-from harness.benchmarks import open_pack  # noqa: E402
 from harness.contract import Verdict  # noqa: E402
 from tests.baselines.conftest import BASELINES, open_baseline  # noqa: E402
-from tests.baselines.exchangeable import as_text, shortened  # noqa: E402
-from tests.baselines.true_features import NAME, write_backbone  # noqa: E402
+from tests.baselines.exchangeable import shortened  # noqa: E402
+from tests.baselines.true_features import NAME  # noqa: E402
 from tests.benchmarks.protocol_ways import (  # noqa: E402
     METRICS,
     REFERENCE,
@@ -41,7 +38,14 @@ from tests.benchmarks.protocol_ways import (  # noqa: E402
     Answers,
     measured,
 )
-from tests.benchmarks.real_answers import Kept, Split, write_between  # noqa: E402
+from tests.benchmarks.real_answers import (  # noqa: E402
+    Kept,
+    Split,
+    options_parser,
+    splits_of,
+    trained,
+    write_between,
+)
 
 PLACE = ROOT / "build" / "bench-protocols"
 PAGE = ROOT / "docs" / "protocol-effects.md"
@@ -83,14 +87,12 @@ class Checkpoints:
 
 def measure(method: str, seed: int, splits: dict[str, Split], place: Path) -> dict[str, Any]:
     """Every way of counting one method's answers: metrics by way."""
-    baseline = open_baseline(BASELINES / method)
-    settings = {**shortened(baseline.entry), **METHODS[method], "backbone": NAME}
-    params = baseline.entry.settings("brain", overrides=as_text(settings)).params
-    model = baseline.model(device="cpu", seed=seed, params=params, weights=place / "weights")
-    checkpoints = Checkpoints(model, splits["valid"], splits["test"])
-    with tempfile.TemporaryDirectory() as folder:
-        splits["train"].save(Path(folder))
-        model.fit(Path(folder), checkpoints)
+    entry = open_baseline(BASELINES / method).entry
+    settings = {**shortened(entry), **METHODS[method], "backbone": NAME}
+    model, checkpoints = trained(
+        method, settings, seed, splits["train"], place / "weights",
+        lambda model: Checkpoints(model, splits["valid"], splits["test"]),
+    )  # fmt: skip
     if not checkpoints.answers:
         chosen = splits["test"].answered(model)
     else:
@@ -129,16 +131,8 @@ def page_part(kept: dict[str, dict[str, Any]]) -> str:
 
 def main() -> int:
     """Measure what is left, or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pack", type=Path, help="images with masks, in BMAD's layout")
-    parser.add_argument(
-        "--thin", type=int, nargs=2, metavar=("TRAINING", "OTHERS"), default=(1, 1),
-        help="every so manyth image of the training split, and of the others",
-    )  # fmt: skip
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser = options_parser(__doc__, PLACE, "docs/protocol-effects.md")
     parser.add_argument("--only", nargs="+", metavar="METHOD", default=list(METHODS))
-    parser.add_argument("--place", type=Path, default=PLACE, help="weights and measurements")
-    parser.add_argument("--write", action="store_true", help="the tables, into the page")
     options = parser.parse_args()
     kept = Kept(options.place / "measured.json")
     if options.write:
@@ -146,13 +140,7 @@ def main() -> int:
         return 0
     if options.pack is None:
         parser.error("--pack names the images to run on")
-    write_backbone(options.place / "weights")
-    pack = open_pack(options.pack, options.place / "cache", benchmark="brain")
-    training, others = options.thin
-    splits = {
-        name: Split.of(pack, name, step=training if name == "train" else others)
-        for name in ("train", "valid", "test")
-    }
+    splits = splits_of(options)
     for seed in options.seeds:
         for method in options.only:
             if f"{method}/{seed}" not in kept.found:

@@ -1,17 +1,26 @@
-"""What the measurements on real images share: a pack's splits at one size, what is kept, a page."""
+"""What the measurements on real images share: options, a pack's splits at one size, one training,
+what is kept, a page."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from harness.benchmarks import Pack
+from harness.benchmarks import Pack, open_pack
+from tests.baselines.conftest import BASELINES, open_baseline
+from tests.baselines.exchangeable import as_text
+from tests.baselines.true_features import write_backbone
 from tests.benchmarks.protocol_ways import Answers
+
+Judge = TypeVar("Judge")  # a Checkpoint
 
 SIDE = 240  # of BMAD's Brain, so that 256 is another size than the native one
 
@@ -49,6 +58,60 @@ class Split:
         """A model's maps of all of it."""
         maps = np.stack([model.predict(image)[0] for image in self.images])
         return Answers(maps, self.masks, self.is_anomalous)
+
+
+def options_parser(description: str, place: Path, page: str) -> argparse.ArgumentParser:
+    """The options that all of them have.
+
+    Args:
+        place: where weights and measurements are kept by default.
+        page: what `--write` brings them into.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--pack", type=Path, help="images with masks, in BMAD's layout")
+    parser.add_argument(
+        "--thin", type=int, nargs=2, metavar=("TRAINING", "OTHERS"), default=(1, 1),
+        help="every so manyth image of the training split, and of the others",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--place", type=Path, default=place, help="weights and measurements")
+    parser.add_argument("--write", action="store_true", help=f"what there is, into {page}")
+    return parser
+
+
+def splits_of(options: argparse.Namespace) -> dict[str, Split]:
+    """The splits that the options name, and true weights beside the measurements (`weights`)."""
+    write_backbone(options.place / "weights")
+    pack = open_pack(options.pack, options.place / "cache", benchmark="brain")
+    training, others = options.thin
+    return {
+        name: Split.of(pack, name, step=training if name == "train" else others)
+        for name in ("train", "valid", "test")
+    }
+
+
+def trained(
+    entry: str,
+    settings: Mapping[str, object],
+    seed: int,
+    training: Split,
+    weights: Path,
+    judged_by: Callable[[Any], Judge],
+) -> tuple[Any, Judge]:
+    """A baseline's model after its training, and what looked at its checkpoints.
+
+    Args:
+        settings: what is set beside the baseline's own for `brain`.
+        judged_by: makes of the model what looks.
+    """
+    baseline = open_baseline(BASELINES / entry)
+    params = baseline.entry.settings("brain", overrides=as_text(dict(settings))).params
+    model = baseline.model(device="cpu", seed=seed, params=params, weights=weights)
+    judge = judged_by(model)
+    with tempfile.TemporaryDirectory() as folder:
+        training.save(Path(folder))
+        model.fit(Path(folder), judge)
+    return model, judge
 
 
 class Kept:

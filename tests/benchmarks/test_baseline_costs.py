@@ -31,7 +31,7 @@ from harness.campaigns.throughput import (
 from harness.entries.campaign_grid import read_campaign
 from harness.entries.opening import open_folder
 from tests.baselines.conftest import BASELINES, module_of, open_baseline
-from tests.benchmarks.baseline_costs import host, page, savings, table
+from tests.benchmarks.baseline_costs import host, page, published, roundings, savings, table
 from tests.benchmarks.baseline_costs.bounded import Listener, watched
 from tests.benchmarks.baseline_costs.clocks import Clock, Effort
 from tests.benchmarks.baseline_costs.counting import Counting, as_on_a_gpu
@@ -247,6 +247,22 @@ def test_dropout_and_attention_are_one_kernel_each_as_on_a_gpu() -> None:
         functional.scaled_dot_product_attention(tokens, tokens, tokens, None, 0.1, False)
     assert counting.work["launches"] == 2
     assert counting.work["float32_flops"] == 2 * 2 * (2 * 3) * 4 * 4 * 8  # two products
+
+
+def test_a_product_that_ends_in_a_relu_is_one_kernel_and_no_bytes() -> None:
+    bias, vectors, weights = torch.zeros(5), torch.randn(3, 4), torch.randn(4, 5)
+    with Counting() as counting:
+        torch._addmm_activation(bias, vectors, weights)
+    assert counting.work["float32_flops"] == 2 * 3 * 4 * 5
+    assert (counting.work["launches"], counting.work["bytes"]) == (1, 0)
+
+
+def test_networks_are_counted_in_the_layout_that_a_gpu_has_them_in() -> None:
+    module = ModuleType("method")
+    vars(module)["placed"] = lambda network, _device: network
+    with as_on_a_gpu(module):
+        placed = module.placed(nn.Conv2d(3, 4, 3), torch.device("cpu"))
+    assert placed.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_fused_adam_moves_28_bytes_a_parameter() -> None:
@@ -467,3 +483,63 @@ def test_many_machines_are_done_when_the_last_one_is() -> None:
     assert page.makespan([3, 3, 2, 2, 2], 1) == 12
     assert page.makespan([3, 3, 2, 2, 2], 2) == 7
     assert page.makespan([10, 1, 1], 8) == 10
+
+
+# --- what others measured, and what rounding does ---------------------------------------------
+
+
+def test_a_published_rate_is_told_as_a_multiple_of_the_estimate() -> None:
+    presumed = throughput.shipped().presumed
+    peak = presumed.gpus["H100"]
+    second = presumed.bfloat16_share * peak.bfloat16_tflops * 1e12  # products of one second
+    row = {
+        "images_per_second": 30.0,
+        "batch_size": 4,
+        "gpu": "H100",
+        "step": {"per_batch": {}, "per_image": {"bfloat16_flops": second / 10}},
+    }
+    assert published.estimated(row, presumed) == pytest.approx(10)
+    assert published.ratio(row, presumed) == pytest.approx(3)
+
+
+def test_every_published_rate_was_counted_and_names_its_source() -> None:
+    for row in published.read():
+        assert row["source"]
+        per_image = Batches.model_validate(row["step"]).per_image
+        assert per_image.bfloat16_flops > 1e10
+        assert per_image.bytes > 1e8
+
+
+def test_a_network_is_counted_without_its_arithmetic() -> None:
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5))
+
+    step = published.count(network, (3, 8, 8))
+    forward = 2 * (3 * 9 * 8 * 36 + 8 * 36 * 5)
+    first_layer = 2 * 3 * 9 * 8 * 36  # no gradient reaches the images
+    assert step.per_image.bfloat16_flops == 3 * forward - first_layer
+    assert step.per_batch.bfloat16_flops == 0
+
+
+def test_what_rounding_adds_stands_beside_what_another_seed_adds() -> None:
+    found = {
+        "cfa/float32/0": {"image_auroc": 0.5, "pixel_auroc": 0.8},
+        "cfa/float32/1": {"image_auroc": 0.6, "pixel_auroc": 0.9},
+        "cfa/mixed/0": {"image_auroc": 0.51, "pixel_auroc": 0.8},
+        "cfa/mixed/1": {"image_auroc": 0.58, "pixel_auroc": 0.899},
+        "cfa/agreement/precisions": {"correlations": [0.9992, 0.9988]},
+        "cfa/agreement/seeds": {"correlations": [0.7]},
+        "stfpm/float32/0": {"image_auroc": 0.5, "pixel_auroc": 0.8},  # not whole: left out
+    }
+    (row,) = roundings.rows(found)
+    expected = (
+        "`cfa`",
+        "2",
+        "55.0 ± 7.1",
+        "-0.5 ± 2.1",
+        "85.0 ± 7.1",
+        "-0.0 ± 0.1",
+        "0.999",
+        "0.700",
+    )
+    assert tuple(row) == expected

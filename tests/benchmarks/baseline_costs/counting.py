@@ -20,17 +20,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from baselines.kit import kept_features, upsampling
+from baselines.kit import kept_features, transformer_layers, upsampling
 from baselines.kit.replay import Replayed
 from harness.campaigns.throughput import StepWork
 
 FOREACH = "_default_to_fused_or_foreach"
+aten = torch.ops.aten
+# Formulas by operation; a product that ends in a bias and a ReLU is one kernel on a GPU.
+FLOPS = {**flop_registry, aten._addmm_activation: flop_registry[aten.addmm]}
 # They move no data and launch nothing.
 FREE = {
     "detach",
     "empty",
     "empty_like",
     "new_empty",
+    "new_empty_strided",
     "empty_strided",
     "_local_scalar_dense",
     "_unsafe_view",
@@ -57,7 +61,7 @@ class Counting(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func._overloadpacket not in flop_registry:
+        if func._overloadpacket not in FLOPS:
             with self:  # in inference mode operations arrive whole
                 whole = func.decompose(*args, **kwargs)
             if whole is not NotImplemented:
@@ -70,7 +74,7 @@ class Counting(TorchDispatchMode):
         if func.is_view or func._overloadpacket.__name__ in FREE:
             return
         self._launched()
-        count = flop_registry.get(func._overloadpacket)
+        count = FLOPS.get(func._overloadpacket)
         if count is None:
             self.work["bytes"] += _bytes(func, args, kwargs, found)
             return
@@ -124,11 +128,11 @@ def replaying() -> Iterator[None]:
 def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
     """Inside, a method of this module computes as on a GPU, as far as counting sees.
 
-    In a GPU's precision; optimisers many tensors at a time; attention and dropout as one
-    kernel each, a Transformer's layer not; and what the kit replays there as a replay.
+    In a GPU's precision and layout; optimisers many tensors at a time; attention and dropout as
+    one kernel each, a Transformer's layer not; and what the kit replays there as a replay.
     """
     changes = _changes()
-    own = {"autocast": _in_bfloat16, "is_fused": lambda _device: True}
+    own = {"autocast": _in_bfloat16, "is_fused": lambda _device: True, "placed": _channels_last}
     changes += [(module, name, value) for name, value in own.items() if hasattr(module, name)]
     # A Transformer's layer can run as one operation, which hides its products.
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -146,6 +150,10 @@ def as_on_a_gpu(module: ModuleType) -> Iterator[None]:
 
 def _in_bfloat16(_device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed")
+
+
+def _channels_last(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    return module.to(device, memory_format=torch.channels_last)
 
 
 def _changes() -> list[tuple[Any, str, Any]]:
@@ -179,6 +187,7 @@ def _changes() -> list[tuple[Any, str, Any]]:
         ),
         (kept_features, "free_bytes", lambda _device: sys.maxsize),
         (upsampling, "is_deterministic", lambda _device: False),
+        (transformer_layers, "draws_by_place", lambda _device: False),
         (functional, "dropout", dropout),
         (functional, "scaled_dot_product_attention", attention),
         (Replayed, "__call__", replayed),

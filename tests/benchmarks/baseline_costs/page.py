@@ -15,7 +15,7 @@ from harness.campaigns.report import duration
 from harness.campaigns.throughput import CostRow, OperationCounts, Parts, Presumed, RunSize, Table
 from harness.entries.campaign_grid import read_campaign
 from harness.entries.opening import open_folder
-from tests.benchmarks.baseline_costs import savings
+from tests.benchmarks.baseline_costs import published, roundings, savings
 from tests.benchmarks.baseline_costs.generated import forms
 
 PAGE = Path("docs") / "cost.md"
@@ -57,7 +57,8 @@ def text(root: Path, table: Table) -> str:
     parts += [_measured(root, table, kind) for kind in gpus]
     if "cpu" in table.measured:
         parts += [_by_run(root, table, "cpu"), _measured(root, table, "cpu")]
-    parts += [_counted(table), before_and_after(root, table), _assumptions(table)]
+    parts += [_counted(table), before_and_after(root, table), _rounded()]
+    parts += [_held_against(root, table), _assumptions(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -288,6 +289,62 @@ the GPU's step and not beside it.) `make bench-launches` counts anew.
 {_table(savings.HEAD, rows)}"""
 
 
+def _rounded() -> str:
+    """What a GPU's bfloat16 changes in the answers."""
+    found = roundings.read()
+    methods = len(roundings.whole(found))
+    return f"""### What bfloat16 changes
+
+{methods} methods that train in bfloat16 on a GPU (`precision = "mixed"`), trained in float32 and, with torch's autocast
+for a CPU in place of a GPU's, in bfloat16, from the same seeds: 61 training, 10 validation and 58 test
+images (every fourth and every sixth of 243, 60 and 348 FLAIR slices, as in
+[baselines/README.md](../baselines/README.md)), EfficientNet-Lite0 with its published weights at 128 pixels (`utrad` 64),
+`draem` at 32 pixels and widths of 8. Percent and points, mean ± standard deviation over the seeds; rank
+correlations of all maps' pixels. So few images and steps say nothing of a method: they say whether
+rounding moves its answers further than another seed does. `draem` is undecided: at its size any rounding
+moves its maps about as far as another seed does (its README, "Parity"). `cs-flow` is left out: on a
+CPU, oneDNN leaves NaN in the bfloat16 gradient of its 5x5 convolutions over maps of one pixel. `make bench-precision PACK=DIR` measures anew.
+
+{_table(roundings.HEAD, roundings.rows(found))}"""
+
+
+def _held_against(root: Path, table: Table) -> str:
+    """The estimate's own test: what others measured."""
+    presumed = table.presumed
+    hours = hours_of(grid(root, table, PRESUMED_GPU)[0])
+    least, most = published.span(presumed, "H100")
+    scaled = {name for name in hours if _is_of_products(table.counts[name])}
+    fixed = sum(value for name, value in hours.items() if name not in scaled)
+    moving = sum(hours[name] for name in scaled)
+    return f"""## How far the estimate may be off
+
+The same presumptions, for trainings that others measured and published, of which the same counter
+counted a step: `timm`'s own table of trainings under PyTorch 1.12 on one RTX 3090
+(`results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv` of huggingface/pytorch-image-models), and
+MLPerf's logs of two hosts with four H100 each (mlcommons/training_results_v3.1,
+`Dell/results/2xXE8640x4H100-SXM-80GB`, one eighth), whose code NVIDIA tuned by hand.
+
+{_table(published.HEAD, list(published.rows(presumed)))}
+
+Every one of them was faster than estimated. On an H100, which differs from an H200 in its memory alone, by {least:.1f}
+to {most:.1f}: were our networks too, the methods that products in bfloat16 and memory bound ({moving:,.0f} hours)
+would take {moving / most:,.0f} to {moving / least:,.0f}, and the table {fixed + moving / most:,.0f} to {fixed + moving / least:,.0f} hours in place of \
+{fixed + moving:,.0f}. The presumptions stay as they are until a GPU was
+measured: a plain PyTorch has none of those fused kernels, and nothing published is of these networks.
+
+What bounds the rest: DRAEM's products, 15 TFLOP a step, which its networks' sizes fix. Seven tenths of its bytes
+are BatchNorm and ReLU, each read and written apart; one kernel for both would save a third of all, but
+torch has none that learns, and a compiled one (`torch.compile`, Triton) wants a C compiler in every
+entry's image, which has none. UTRAD's residuals stay float32 between its products. CFLOW's fibre
+batches follow one another: a step begins with the weights that the step before left."""
+
+
+def _is_of_products(counts: OperationCounts) -> bool:
+    """Whether most of a training's products are bfloat16 and its kernels are not replayed one by one."""
+    steps = [phase.step.of(32) for phase in counts.phases]
+    return any(work.bfloat16_flops > work.float32_flops and not work.replayed for work in steps)
+
+
 def _head(table: Table, gpus: Sequence[str]) -> str:
     measured = f"Measured: {', '.join(device.machine.name for device in table.measured.values())}."
     told = measured if gpus else NO_GPU
@@ -347,11 +404,11 @@ def _presumed(presumed: Presumed) -> str:
 rate and {presumed.float32_share:.0%} of its
   float32 rate (the kit switches TensorFloat-32 off), everything else at {presumed.memory_share:.0%} of its memory's
   rate, one after the other, and never less than {1e6 * presumed.launch_seconds:.0f} µs a kernel that is launched by itself and
-  {1e6 * presumed.replayed_seconds:.1f} µs one inside a CUDA graph (2 µs for a kernel on a few rows, and 0.5 µs that a replay adds to
-  each in NVIDIA's "Getting started with CUDA Graphs", 2019: 3.4 µs for one of 2.9 µs). Decoding, starts and
-  DRAEM's textures as the CPU measured them; a step's textures and launches beside the step before it.
-- CFLOW, UTRAD, DRAEM, SimpleNet and DeepSVDD were counted anew when their code changed; the other
-  methods' counts are older, and know of operations in place only what they read.
+  {1e6 * presumed.replayed_seconds:.1f} µs one inside a CUDA graph (2 µs for a kernel on a few rows, which is presumed, and the 0.5 µs that a
+  replay added to each on a V100 in Gray, "Getting Started with CUDA Graphs", NVIDIA 2019: 3.4 µs for one of
+  2.9 µs, 3.8 µs launched one by one). Decoding, starts and DRAEM's textures as the CPU measured them; a step's textures and launches beside the step before it.
+- CFA, CutPaste, f-AnoGAN, MKD, PaDiM and PatchCore were counted earlier than the others: of an
+  operation in place their counts know only what it read.
 - SimpleNet keeps its backbone's features where they take {presumed.kept_share:.0%} of the memory at most; else each
   step computes them.
 - Data sheets, bfloat16 / float32 in TFLOP/s, memory in GB/s, and in GB: {peaks}."""
