@@ -129,7 +129,9 @@ def place_labels(
     search = _Search(circles, widths, frame, lines)
     for _ in range(1 + ROUNDS):
         for place in search.order():
-            search.place(place)
+            # A name at its circle's side that is in nobody's way stands as well as it can.
+            if search.costs[place] >= LEADER_FROM:
+                search.place(place)
     return tuple(search.label(place) for place in range(len(circles)))
 
 
@@ -158,6 +160,7 @@ class _Search:
         self.candidates = [self._candidates(place, width) for place, width in enumerate(widths)]
         self.boxes = np.full((len(circles), 4), np.nan)  # nothing is true of one without a place
         self.leaders = np.full((len(circles), 4), np.nan)
+        self.costs = np.full(len(circles), np.inf)
 
     def order(self) -> list[int]:
         """The circles, those with the least choice first."""
@@ -176,11 +179,13 @@ class _Search:
             under = _enter(self.leaders, some.boxes).sum(axis=0)
             under += _enter(some.leaders, self.boxes).sum(axis=1)
             over = _cross(some.leaders, self.leaders).sum(axis=1)
-            cost = some.cost + UNDER_NAME * under + OVER_LEADER * over
+            on = _enter(self.lines, some.boxes).sum(axis=0)
+            cost = some.cost + UNDER_NAME * under + OVER_LEADER * over + OVER_LINE * on
             best = int(np.argmin(cost))
             if cost[best] < least:
                 least = cost[best]
                 self.boxes[place], self.leaders[place] = some.boxes[best], some.leaders[best]
+        self.costs[place] = least
 
     def label(self, place: int) -> Label | None:
         """One label as it stands."""
@@ -213,7 +218,6 @@ class _Search:
         # To the right, in the middle: where a reader looks first.
         cost = own + np.where(boxes[:, 2] < circle[0], 2.0, 0.0)
         cost += ASLANT * abs((top + bottom)[is_free] / 2 - circle[1])
-        cost += OVER_LINE * _enter(self.lines, boxes).sum(axis=0)
         is_beside = own < LEADER_FROM
         nearer = NEARER_OTHER * (gaps < own[:, None] + MARGIN).sum(axis=1)
         cost += np.where(is_beside, nearer, OVER_CIRCLE * crossed.sum(axis=1))
@@ -257,9 +261,8 @@ def _gaps(boxes: Array, circles: Array) -> Array:
 def _overlap(boxes: Array, others: Array) -> NDArray[np.bool_]:
     """Whether boxes overlap others, or are nearer than the margin both ways."""
     starts, ends = boxes[:, None, :2], boxes[:, None, 2:]
-    found: NDArray[np.bool_] = (
-        (starts < others[:, 2:] + MARGIN) & (others[:, :2] < ends + MARGIN)
-    ).all(axis=2)
+    both = (starts < others[:, 2:] + MARGIN) & (others[:, :2] < ends + MARGIN)
+    found: NDArray[np.bool_] = both[..., 0] & both[..., 1]
     return found
 
 
