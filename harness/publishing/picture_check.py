@@ -120,10 +120,12 @@ def _threshold_problems(card: GalleryCard, record: Record) -> Iterator[str]:
         yield "a threshold is no number"
     if card.threshold_from != (None if card.threshold is None else "test"):
         yield "the threshold of its images is that of the best F1 on the test images, or none"
-    for name, grid, threshold in (
+    # Each is there where its metric is defined, as in `harness.metrics.operating_points`.
+    behind: tuple[tuple[str, Grid | None, float | None], ...] = (
         ("image_f1_max", None, card.threshold),
         ("dice_at_valid", "native", card.map_threshold),
-    ):  # each where its metric is defined, as `harness.metrics.operating_points` has it
+    )
+    for name, grid, threshold in behind:
         metric = record.metric(name, grid)
         is_defined = metric is not None and metric.value is not None
         if is_defined != (threshold is not None):

@@ -89,7 +89,7 @@ def test_its_pictures_are_such_as_the_harness_draws_with_maps_also_where_there_a
     example_material, tmp_path
 ):
     records = {record.run_key: record for record in example_material.records}
-    shown = set()
+    shown, called = set(), set()
     for key, gallery in example_material.galleries.items():
         folder = tmp_path / key.removeprefix("sha256:")
         folder.mkdir()
@@ -98,6 +98,7 @@ def test_its_pictures_are_such_as_the_harness_draws_with_maps_also_where_there_a
         assert list(card_problems(gallery.card, records[key], folder)) == []
         if any(picture.map for picture in gallery.card.pictures):
             shown.add(records[key].pack.benchmark)
-        assert {picture.is_called for picture in gallery.card.pictures} == {True, False}
+        called |= {picture.is_called for picture in gallery.card.pictures}
     assert shown == {"brain", "oct2017", "camelyon16"}
+    assert called == {True, False}
     assert not example_material.has_local_pictures
