@@ -236,7 +236,7 @@ PAPER_FAMILIES = {
 }  # fmt: skip
 
 # The methods of the board: those that the paper compares, and those that came after.
-METHOD_GROUPS = {"bmad": "BMAD’s fifteen", "since": "Since"}
+METHOD_GROUPS = {"bmad": "BMAD’s fifteen", "since": "Methods since"}
 NO_METHOD = "Trivial baselines and look-ups"
 
 

@@ -7,7 +7,7 @@
   "use strict";
 
   var DEFAULTS = {
-    view: "localisation", rows: "all", bench: "", track: "", methods: "", family: "", pre: "", labels: "",
+    view: "localisation", rows: "all", bench: "", track: "", isolation: "", methods: "", family: "", pre: "", labels: "",
     seen: "", maps: "", q: "", sort: "", dir: ""
   };
   var CHOICES = ["view", "rows", "bench", "track", "isolation", "methods", "family", "pre", "labels", "seen", "maps", "q"];

@@ -143,8 +143,12 @@ def test_a_filter_leaves_the_rows_that_fit(visit, example_site, field, value, at
     total = page.locator(f"{IN_VIEW} tbody tr[data-source]").count()
     shown = page.locator(f"{IN_VIEW} tbody tr[data-source]:not([hidden])").count()
     assert page.inner_text("#count") == f"{shown} of {total} rows"
+    again = visit().open(example_site / "index.html", page.url.partition("#")[2])
+    assert again.locator(SHOWN).count() == rows.count()
+    assert again.input_value(f"[name={field}]") == value
     page.click("button[type=reset]")
     assert page.locator(SHOWN).count() == everything
+    assert page.input_value(f"[name={field}]") == ""
     assert "#" not in page.url
 
 
@@ -155,7 +159,7 @@ def test_headings_stand_over_what_is_shown_of_their_group_in_the_pages_own_order
     records = [make_record(entry=name, title=title) for name, title in titles.items()]
     page = visit().open(build_site(records) / "index.html")
     heading = f"{TABLE} tr.heading:not([hidden])"
-    groups = ["BMAD’s fifteen", "Since", "As the paper reports"]
+    groups = ["BMAD’s fifteen", "Methods since", "As the paper reports"]
     assert page.locator(heading).all_inner_texts() == groups
     assert names(page)[:3] == ["PaDiM", "STFPM", "Dinomaly"]
     press(page, "method")
@@ -165,7 +169,7 @@ def test_headings_stand_over_what_is_shown_of_their_group_in_the_pages_own_order
     press(page, "method")
     assert page.locator(heading).all_inner_texts() == groups
     page.select_option("[name=methods]", "since")
-    assert page.locator(heading).all_inner_texts() == ["Since"]
+    assert page.locator(heading).all_inner_texts() == ["Methods since"]
     assert names(page) == ["Dinomaly"]
 
 
