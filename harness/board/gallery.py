@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from harness.benchmarks import Pack, Sample
 from harness.board import pictures
-from harness.board.picture_choice import KeptMap, PictureChoice
+from harness.board.picture_choice import PictureChoice, PictureMap
 from harness.board.site_data import Gallery, GalleryCard, Picture, Role
 from harness.board.watermark import watermarked
 from harness.common.disclosure import PictureReach, picture_reach
@@ -72,7 +72,7 @@ def read_galleries(
         if is_refused or not (folder / CARD).is_file():
             continue
         try:
-            card = read_card(folder / CARD)
+            card = read_gallery_card(folder / CARD)
         except BadJson:
             continue
         is_its_own = card.run_key == record.run_key and card.is_local == is_local
@@ -81,7 +81,7 @@ def read_galleries(
     return found
 
 
-def read_card(path: Path) -> GalleryCard:
+def read_gallery_card(path: Path) -> GalleryCard:
     """A gallery's card.
 
     Raises:
@@ -90,7 +90,7 @@ def read_card(path: Path) -> GalleryCard:
     return parse_as(_FILE.validate_json, path.read_bytes())
 
 
-def files_of(picture: Picture) -> tuple[str, ...]:
+def picture_files(picture: Picture) -> tuple[str, ...]:
     """The files that one picture names."""
     named = (picture.shown, picture.truth, picture.map, picture.outlined)
     return tuple(name for name in named if name)
@@ -98,7 +98,7 @@ def files_of(picture: Picture) -> tuple[str, ...]:
 
 def file_names(card: GalleryCard) -> set[str]:
     """The picture files that a card names."""
-    return {name for picture in card.pictures for name in files_of(picture)}
+    return {name for picture in card.pictures for name in picture_files(picture)}
 
 
 def public_id(pack_version: str, key: str) -> str:
@@ -174,7 +174,7 @@ class GalleryMaker:
         (folder / CARD).write_bytes(_FILE.dump_json(card, indent=1) + b"\n")
 
     def _draw(
-        self, folder: Path, key: str, kept: KeptMap | None, threshold: float | None
+        self, folder: Path, key: str, kept: PictureMap | None, threshold: float | None
     ) -> _Drawn | None:
         """An image's files, written once; None where it has become unreadable since it was sent."""
         if key not in self._drawn:
@@ -185,7 +185,7 @@ class GalleryMaker:
         return self._drawn[key]
 
     def _draw_anew(
-        self, folder: Path, key: str, kept: KeptMap | None, threshold: float | None
+        self, folder: Path, key: str, kept: PictureMap | None, threshold: float | None
     ) -> _Drawn:
         image = self._pack.image(self._samples[key])
         mask = self._pack.mask(self._samples[key]) if self._pack.has_masks else None

@@ -23,7 +23,6 @@ from harness.benchmarks.pixels import Mask
 if TYPE_CHECKING:
     from PIL import ImageDraw
 
-Rgb = NDArray[np.uint8]
 _Points = NDArray[np.float64]
 
 WIDTH_SHARE = 1 / 128
@@ -52,7 +51,7 @@ MISSED = Line((213, 94, 0), 5.0, 3.0)
 FALSE_ALARM = Line((240, 228, 66), 1.0, 2.0)
 
 
-def outlined(picture: Rgb, lesion: Mask, found: Mask) -> Rgb:
+def outlined(picture: NDArray[np.uint8], lesion: Mask, found: Mask) -> NDArray[np.uint8]:
     """A picture with the outlines of what of the lesion was found, what was missed, and of false alarms.
 
     Args:

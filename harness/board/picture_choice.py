@@ -39,7 +39,7 @@ MOST_MAPS = MEDIAN_DRAWN + len(SAME_QUANTILES) + SAME_NORMAL + 3 + HARD_ANOMALOU
 
 
 @dataclass(frozen=True)
-class KeptMap:
+class PictureMap:
     """What is kept of one map until the run's thresholds are known."""
 
     values: NDArray[np.float32]
@@ -48,7 +48,7 @@ class KeptMap:
     """Its values on the lesion's pixels, in its own size and dtype; None without a lesion."""
 
     @classmethod
-    def of(cls, anomaly_map: Map, mask: Mask | None) -> KeptMap:
+    def of(cls, anomaly_map: Map, mask: Mask | None) -> PictureMap:
         """Of a map [H, W], and the mask of its image where that has a lesion."""
         return cls(pictures.reduced(anomaly_map), None if mask is None else anomaly_map[mask])
 
@@ -64,9 +64,11 @@ class _Highest:
     """The few images that come highest in some order, with their maps."""
 
     count: int
-    heap: list[tuple[tuple[float, str], str, KeptMap | None]] = field(default_factory=list)
+    heap: list[tuple[tuple[float, str], str, PictureMap | None]] = field(default_factory=list)
 
-    def offer(self, order: tuple[float, str], key: str, keep: Callable[[], KeptMap | None]) -> None:
+    def offer(
+        self, order: tuple[float, str], key: str, keep: Callable[[], PictureMap | None]
+    ) -> None:
         """Take one image; its map is reduced only where it comes among the highest."""
         if len(self.heap) < self.count:
             heapq.heappush(self.heap, (order, key, keep()))
@@ -99,7 +101,7 @@ class PictureChoice:
         self.low, self.high = math.inf, -math.inf
         """Smallest and largest value of all maps."""
         self._anomalous: list[str] = []
-        self._maps: dict[str, KeptMap] = {}
+        self._maps: dict[str, PictureMap] = {}
         self._best, self._worst = _Highest(1), _Highest(1)
         self._top, self._bottom = _Highest(1), _Highest(HARD_ANOMALOUS)
         self._alarms = _Highest(HARD_NORMAL)
@@ -127,11 +129,11 @@ class PictureChoice:
         """
         key = sample.key
         self.scores[key] = score
-        kept: list[KeptMap] = []
+        kept: list[PictureMap] = []
 
-        def keep() -> KeptMap | None:
+        def keep() -> PictureMap | None:
             if anomaly_map is not None and not kept:
-                kept.append(KeptMap.of(anomaly_map, mask))
+                kept.append(PictureMap.of(anomaly_map, mask))
             return kept[0] if kept else None
 
         if anomaly_map is not None:
@@ -152,7 +154,7 @@ class PictureChoice:
             self._best.offer((quality, tie), key, keep)
             self._worst.offer((-quality, tie), key, keep)
 
-    def maps(self) -> dict[str, KeptMap]:
+    def maps(self) -> dict[str, PictureMap]:
         """The kept maps by key; every chosen image has one where the run gave maps."""
         return self._maps | {key: kept for key, kept in self._held() if kept is not None}
 
@@ -181,7 +183,7 @@ class PictureChoice:
         middle = float(np.median(list(quality.values())))
         return [min(among, key=lambda key: (abs(quality[key] - middle), _hash(key, "median")))]
 
-    def _held(self) -> Iterator[tuple[str, KeptMap | None]]:
+    def _held(self) -> Iterator[tuple[str, PictureMap | None]]:
         for highest in (self._best, self._worst, self._top, self._bottom, self._alarms):
             yield from ((key, kept) for _, key, kept in highest.heap)
 

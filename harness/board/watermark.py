@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
-Rgb = NDArray[np.uint8]
 
 WORDS = "local copy, not for publication"
 ANGLE_DEGREES = 30
@@ -25,7 +24,7 @@ _TEXT_SHARE = 1 / 22  # height of the letters as a share of the longer side
 _LINES_APART = 4.0  # in heights of the letters
 
 
-def watermarked(picture: Rgb) -> Rgb:
+def watermarked(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture, uint8 [h, w, 3], with the words over it."""
     from PIL import Image
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.board.gallery import files_of
+from harness.board.gallery import picture_files
 from harness.board.pictures import LEAST_SIDE, MOST_SIDE
 from harness.board.site_data import BandedCurve, GalleryCard, Picture, RunCurves
 from harness.records.record import Grid, Record
@@ -102,7 +102,7 @@ def card_problems(card: GalleryCard, record: Record, folder: Path) -> Iterator[s
     for picture in card.pictures:
         told = [*_entry_problems(picture, card, record), *_call_problems(picture, card, record)]
         yield from (f"{picture.role}: {each}" for each in told)
-        for name in files_of(picture):
+        for name in picture_files(picture):
             if not (folder / name).is_file():
                 yield f"{picture.role}: {name} is not there"
 
@@ -180,7 +180,7 @@ def picture_problems(path: Path, card: GalleryCard) -> Iterator[str]:
     """Why a file is not the one picture that the card says, decoded whole."""
     from PIL import Image
 
-    sizes = {each.size for each in card.pictures if path.name in files_of(each)}
+    sizes = {each.size for each in card.pictures if path.name in picture_files(each)}
     if len(sizes) != 1:
         yield "the gallery's card does not name it, or names it with several sizes"
         return

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from harness.common.errors import StoreUnusable, UsageError
+from harness.publishing.picture_check import card_problems
 from harness.publishing.site_build import build_site
 from harness.site import main
 from leaderboard.builder import build, site_files
@@ -82,3 +83,22 @@ def test_pictures_are_copied_once_and_shown_where_they_may_be(example_site):
     assert not (example_site / "side-by-side/rsna.html").exists()
     everything = "".join(path.read_text() for path in example_site.rglob("*.html"))
     assert all(path.name in everything for path in (example_site / "pictures").iterdir())
+
+
+def test_its_pictures_are_such_as_the_harness_draws_with_maps_also_where_there_are_no_masks(
+    example_material, tmp_path
+):
+    records = {record.run_key: record for record in example_material.records}
+    shown, called = set(), set()
+    for key, gallery in example_material.galleries.items():
+        folder = tmp_path / key.removeprefix("sha256:")
+        folder.mkdir()
+        for name, content in gallery.files.items():
+            (folder / name).write_bytes(content)
+        assert list(card_problems(gallery.card, records[key], folder)) == []
+        if any(picture.map for picture in gallery.card.pictures):
+            shown.add(records[key].pack.benchmark)
+        called |= {picture.is_called for picture in gallery.card.pictures}
+    assert shown == {"brain", "oct2017", "camelyon16"}
+    assert called == {True, False}
+    assert not example_material.has_local_pictures

@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from harness import check, clean, evaluate, score
 from harness import list as listing
 from harness.benchmarks import demo_pack
-from harness.board.gallery import CARD, read_card
+from harness.board.gallery import CARD, read_gallery_card
 from harness.common.errors import (
     DataMissing,
     DeviceUnavailable,
@@ -98,7 +98,7 @@ def test_a_run_leaves_one_intact_record_evidence_and_a_site(run: Evaluate, resul
     assert record.pack.patients == 20
     assert "honest" in (results.parent / "site" / "index.html").read_text()
     points = operating_points(Evidence.load(store.evidence_path(RunName("demo", "honest", 0))))
-    card = read_card(store.gallery_path(RunName("demo", "honest", 0)) / CARD)
+    card = read_gallery_card(store.gallery_path(RunName("demo", "honest", 0)) / CARD)
     assert (card.threshold, card.map_threshold) == (points.image, points.pixel)
     assert {picture.found is None for picture in card.pictures if picture.truth} == {False}
     left = {path.name for path in (results / "demo" / "honest").iterdir()}

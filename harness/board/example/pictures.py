@@ -75,7 +75,7 @@ def _slices(cache: Path, *, has_masks: bool) -> _Slices:
 
 def _gallery(record: Record, method: Method, slices: _Slices) -> Gallery:
     """What the harness draws of a method's answers."""
-    from harness.board.gallery import CARD, GalleryMaker, read_card
+    from harness.board.gallery import CARD, GalleryMaker, read_gallery_card
     from harness.metrics.operating_points import OperatingPoints, best_f1_score
 
     maker = GalleryMaker(slices.pack, slices.truth)
@@ -93,7 +93,7 @@ def _gallery(record: Record, method: Method, slices: _Slices) -> Gallery:
     with TemporaryDirectory() as folder:
         maker.write(Path(folder), record.run_key, points)
         files = {path.name: path.read_bytes() for path in Path(folder).glob("*.webp")}
-        return Gallery(read_card(Path(folder) / CARD), files)
+        return Gallery(read_gallery_card(Path(folder) / CARD), files)
 
 
 def _heat(
