@@ -290,12 +290,12 @@ _VALUES = (
         (
             "An anomalous image that is called so is a hit, or found, and else missed; a normal one is a"
             " false alarm, or correctly passed. The threshold is the run's own, that of the best F1 on the"
-            " test images, the kindest there is, because the benchmarks choose none before the test."
+            " test images (`image_f1_max`), the kindest there is: the benchmarks set none before the test."
             " “Found by 3 of 8” counts the methods with pictures whose runs call that image anomalous, and"
             " is told of those images alone that all of them show."
             " A score may be right for the wrong reason: the share of the lesion's pixels that the map"
-            " marks is said beside it, at the map value of the best Dice on the validation images. At that"
-            " value solid blue lines enclose what of the lesion is found, dashed red ones what is missed,"
+            " marks is said beside it, at the map value of the best Dice on the validation images (the one"
+            " behind `dice_at_valid`). At that value solid blue lines enclose what of the lesion is found, dashed red ones what is missed,"
             " dotted yellow ones what is marked by mistake."
             " In marks a disc is right and a square wrong, filled is an alarm and hollow none."
         ),

@@ -184,7 +184,8 @@ def _views(
     """What lies under the map, the map, and all views."""
     kind = kind_of(picture)
     image = View(album.add(gallery, picture.shown), kind, "Image")
-    views, under, over = [image], image, None
+    views, under = [image], image
+    over: View | None = None
     if path := album.add(gallery, picture.truth):
         under = View(path, f"{kind}, lesion outlined", "Lesion outlined")
         views.append(under)
