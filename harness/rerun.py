@@ -51,6 +51,10 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("--device", help="cpu or cuda:<index or UUID> (default: the record's kind)")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="folder of backbones")
+    parser.add_argument(
+        "--any-sif", action="store_true",
+        help="of a run under Apptainer: take another SIF of the same image or base",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     return parser
 

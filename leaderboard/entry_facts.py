@@ -67,6 +67,8 @@ def run_facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:
     facts += [Fact("Pretrained file", formats.plain(each)) for each in row.weight_files]
     digests = dict.fromkeys(r.entry.image_digest for r in records if r.entry.image_digest)
     facts += [Fact("Image digest", formats.plain(digest)) for digest in digests]
+    sifs = dict.fromkeys(r.entry.sif for r in records if r.entry.sif)
+    facts += [Fact("SIF", formats.plain(sif)) for sif in sifs]
     facts += [Fact("Pack version", formats.plain(version)) for version in row.packs]
     if records:
         facts.append(Fact("Images", _counts(records[0])))

@@ -23,7 +23,7 @@ KNOWN = KnownReleases({n: d | _MADE_UP[n] for n, d in known_releases().digests.i
 NO_CGROUPS = MeasuredIsolation(
     network_off=True, own_pids=True, own_ipc=True, root_read_only=True, no_capabilities=True,
     seccomp=True, other_user=False, memory_bounded=False, pids_bounded=False, tmp_bounded=True,
-    tmp_mib=1024,
+    tmp_mib=1024, shm_bounded=True,
 )  # fmt: skip
 """What `machine__measured` says where nothing bounds memory and processes: `same user`."""
 CONTAINER = MeasuredIsolation.model_validate(

@@ -21,6 +21,9 @@ class Offer:
     """Kind of device, as run keys hold it: `cpu`, or the GPU's model."""
     slots: tuple[str, ...]
     """One run at a time on each."""
+    isolation: str = ""
+    """In words, what does not stand between an entry and a machine here; empty where everything does,
+    or it is not known before an entry is prepared."""
 
 
 class OffersRuns(Protocol):

@@ -76,6 +76,8 @@ class CampaignPlan:
     """Name of the engine."""
     expected: Callable[[Cell], dict[str, object]] = field(default=lambda _: {})
     """What decides the result of a run (`key_parts_of`), asked for where another machine does it."""
+    isolation: str = ""
+    """As `Offer.isolation`."""
 
     @property
     def logs(self) -> Path:
@@ -166,6 +168,7 @@ def plan_campaign(
         offer.slots,
         offer.engine.name,
         look_up.key_parts,
+        offer.isolation,
     )
 
 

@@ -40,6 +40,7 @@ def plan_text(plan: CampaignPlan) -> str:
     lines += [
         f"{len(plan.runs)} runs: {counts}",
         f"left: {expected(left, len(plan.slots))}, {where}",
+        *([f"isolation: {plan.isolation}"] if plan.isolation else []),
         *_bases(left),
     ]
     return "\n".join(lines)

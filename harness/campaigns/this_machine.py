@@ -37,12 +37,16 @@ class ThisMachine:
     def offer(self, limits: Limits) -> Offer:
         """Its idle GPUs, or its cores; see `offer.OffersRuns`."""
         from harness.engines import choose_engine
+        from harness.running.isolating import isolation_lacking
         from harness.running.request import device_kind
 
         engine = choose_engine(self._options.engine)
         engine.check()
         devices = slots.slots(self._options.device, self._options.jobs, limits.threads)
-        return Offer(engine, device_kind(devices[0]), tuple(devices))
+        lacking = ""
+        if self._options.action == "plan":  # each run tells it of itself
+            lacking = isolation_lacking(engine, limits)
+        return Offer(engine, device_kind(devices[0]), tuple(devices), lacking)
 
     def check(self, requests: Sequence[Request]) -> None:
         """Raise `WeightsMissing` for the first run whose pretrained files are not there."""

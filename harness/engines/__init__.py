@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from harness.common.errors import EngineUnavailable, UsageError
+from harness.common.errors import EngineUnavailable, HarnessError, UsageError
 from harness.engines.base import Engine
 
 # What engines are made of, and what is run beside an entry: not engines themselves.
@@ -67,6 +67,21 @@ def choose_engine(wanted: str) -> Engine:
             continue
         return engine
     raise EngineUnavailable("no engine answers on this machine", fix="start a container engine")
+
+
+def how_to_isolate() -> str:
+    """What to do where an engine that isolates is needed: use one that answers here, or install one."""
+    isolating = [name for name in engine_names() if make_engine(name).at_most != "none"]
+    for name in isolating:
+        try:
+            make_engine(name).check()
+        except HarnessError:
+            continue
+        return f"use --engine {name}, which answers here"
+    return (
+        f"install one of {', '.join(isolating)} (on a cluster: module load apptainer), then name it"
+        " with --engine"
+    )
 
 
 def _listed() -> str:

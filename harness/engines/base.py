@@ -84,6 +84,8 @@ class Program:
     """Image id `sha256:…` (docker engine)."""
     image_digest: str | None = None
     """Registry digest `name@sha256:…` where the image has one."""
+    sif: str | None = None
+    """`sha256:…` of the file that is started (apptainer engine); None where there is no such file."""
     own_files: str = ""
     """Of a folder, `sha256:…` over its own files alone."""
     shared_files: str = ""
@@ -491,7 +493,7 @@ def judged_from_outside(seen: Seen, limits: Limits) -> MeasuredIsolation:
 
 
 def _judged(outside: Seen, inside: Seen, limits: Limits) -> MeasuredIsolation:
-    asked = measuring.AskedBounds(limits.memory_mib, limits.pids, limits.tmp_mib)
+    asked = measuring.AskedBounds(limits.memory_mib, limits.pids, limits.tmp_mib, limits.shm_mib)
     return measuring.isolation_seen(outside, inside, seen_of(), asked)
 
 

@@ -22,7 +22,7 @@ from harness.engines.probe import MIB, Seen
 from harness.records.isolation import MeasuredIsolation
 
 LINE_BYTES = 64 * 1024  # what the probe says at most
-TMP_TOLERANCE_MIB = 1  # a file system is as large as its blocks make it
+SIZE_TOLERANCE_MIB = 1  # a file system is as large as its blocks make it
 # The kernel gives these to every new network namespace where their modules are loaded
 # (net.core.fb_tunnels_only_for_init_net); they are down, and no route leads over them.
 FALLBACK_TUNNELS = frozenset({
@@ -42,6 +42,8 @@ class AskedBounds:
     """Processes and threads."""
     tmp_mib: int
     """Size of /tmp."""
+    shm_mib: int
+    """Size of /dev/shm."""
 
 
 def probe_source() -> str:
@@ -89,8 +91,10 @@ def isolation_seen(
         other_user=held(lambda seen: None if seen.user is None else seen.user != os.getuid()),
         memory_bounded=held(lambda seen: _is_within(seen.memory_bytes, asked.memory_mib * MIB)),
         pids_bounded=held(lambda seen: _is_within(seen.pids, asked.pids)),
-        tmp_bounded=held(lambda seen: _is_tmp_bounded(seen, asked.tmp_mib)),
+        tmp_bounded=held(lambda seen: _is_sized(seen.has_own_tmp, seen.tmp_mib, asked.tmp_mib)),
         tmp_mib=tmp_mib,
+        shm_bounded=held(lambda seen: _is_sized(seen.has_own_shm, seen.shm_mib, asked.shm_mib))
+        is True,
     )
 
 
@@ -120,7 +124,8 @@ def _is_within(number: int | None, most: int) -> bool | None:
     return None if number is None else number <= most
 
 
-def _is_tmp_bounded(seen: Seen, most_mib: int) -> bool | None:
-    if seen.has_own_tmp is None or seen.tmp_mib is None:
+def _is_sized(has_own: bool | None, mib: int | None, most_mib: int) -> bool | None:
+    """Whether a folder is a file system of its own, of that size at most."""
+    if has_own is None or mib is None:
         return None
-    return seen.has_own_tmp and seen.tmp_mib <= most_mib + TMP_TOLERANCE_MIB
+    return has_own and mib <= most_mib + SIZE_TOLERANCE_MIB

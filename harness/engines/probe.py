@@ -48,11 +48,15 @@ class Seen:
     memory_bytes: int | None = None
     """What it may use together with its like, swap included; `UNLIMITED` where nothing bounds it."""
     pids: int | None = None
-    """How many it and its like may be; likewise."""
+    """How many it and its like may be, by a control group or by its user's limit; likewise."""
     has_own_tmp: bool | None = None
     """Whether a file system of its own is mounted on /tmp."""
     tmp_mib: int | None = None
     """Size of the file system that /tmp is on."""
+    has_own_shm: bool | None = None
+    """Whether a file system of its own is mounted on /dev/shm."""
+    shm_mib: int | None = None
+    """Size of the file system that /dev/shm is on."""
 
 
 def seen_of(process: int | str = "self", system: Path = Path("/")) -> Seen:
@@ -66,6 +70,7 @@ def seen_of(process: int | str = "self", system: Path = Path("/")) -> Seen:
     status = _status(proc)
     held = [status[name] for name in _OWN_CAPABILITIES if name in status]
     mounts = _mounts(proc)
+    root = Path("/") if process == "self" else proc / "root"
     return Seen(
         interfaces=_interfaces(proc),
         routes=_routes(proc),
@@ -76,9 +81,11 @@ def seen_of(process: int | str = "self", system: Path = Path("/")) -> Seen:
         seccomp=int(status["Seccomp"]) if "Seccomp" in status else None,
         user=_user(proc, status, is_inside=process == "self"),
         memory_bytes=_memory_bytes(proc, system),
-        pids=_least(_groups(proc, system, "pids"), "pids.max"),
+        pids=_most_processes(proc, system, status),
         has_own_tmp="/tmp" in mounts if mounts else None,  # noqa: S108 - the entry's own
-        tmp_mib=_size_mib(Path("/") if process == "self" else proc / "root"),
+        tmp_mib=_size_mib(root / "tmp"),
+        has_own_shm="/dev/shm" in mounts if mounts else None,  # noqa: S108 - likewise
+        shm_mib=_size_mib(root / "dev/shm"),
     )
 
 
@@ -153,9 +160,9 @@ def _mounts(proc: Path) -> dict[str, set[str]]:
     return found
 
 
-def _size_mib(root: Path) -> int | None:
+def _size_mib(folder: Path) -> int | None:
     try:
-        seen = os.statvfs(root / "tmp")
+        seen = os.statvfs(folder)
     except OSError:  # another user's, or there is none
         return None
     return seen.f_blocks * seen.f_frsize // MIB
@@ -169,6 +176,30 @@ def _memory_bytes(proc: Path, system: Path) -> int | None:
         return memory
     swap = _least(groups, "memory.swap.max") or 0
     return min(memory + swap, _least(groups, "memory.memsw.limit_in_bytes") or 0, UNLIMITED)
+
+
+def _most_processes(proc: Path, system: Path, status: dict[str, str]) -> int | None:
+    """The least that bounds its processes: a control group's number, or its user's (RLIMIT_NPROC)."""
+    told = [
+        _least(_groups(proc, system, "pids"), "pids.max"),
+        _users_processes(proc, status, is_inside=proc.name == "self"),
+    ]
+    return min((number for number in told if number is not None), default=None)
+
+
+def _users_processes(proc: Path, status: dict[str, str], *, is_inside: bool) -> int | None:
+    """The hard limit of its user's processes, which holds it if it is no root and cannot raise it.
+
+    Where the kernel counts them on the whole machine, its own are among those (getrlimit(2)).
+    """
+    for line in _lines(proc / "limits") or ():
+        if line.startswith("Max processes"):
+            hard = line.split()[3]
+            may_raise = int(status.get("CapPrm", "1"), 16) or not _user(
+                proc, status, is_inside=is_inside
+            )
+            return UNLIMITED if may_raise or not hard.isdecimal() else int(hard)
+    return None
 
 
 def _groups(proc: Path, system: Path, controller: str) -> list[Path]:

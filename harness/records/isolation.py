@@ -16,7 +16,7 @@ from harness.common.disclosure import Artefact, Visibility, may_leave
 from harness.records.parts import Part
 
 IsolationLevel = Literal["container", "same user", "none"]
-BOUNDS = ("memory", "pids", "tmp")
+BOUNDS = ("memory", "pids", "tmp", "shm")
 """What is bounded in a container, by the names that `unbounded` uses."""
 _NEEDED = {
     "network_off": "its network is not off",
@@ -55,8 +55,11 @@ class MeasuredIsolation(Part):
     """A file system of its own is mounted on /tmp, no larger than asked for."""
     tmp_mib: int | None = None
     """Size of the file system that /tmp is on, as it is told in the hello frame."""
+    shm_bounded: bool | None = None
+    """Likewise on /dev/shm; False where it could not be seen. None where an older harness wrote the
+    record, which did not look at it: there it decides nothing."""
     unbounded: tuple[str, ...] = ()
-    """What of `memory`, `pids`, `tmp` is not known to be bounded; follows from the fields above."""
+    """What of `memory`, `pids`, `tmp`, `shm` is not known to be bounded; follows from the fields above."""
 
     @model_validator(mode="before")
     @classmethod
@@ -73,7 +76,12 @@ class MeasuredIsolation(Part):
 
 
 def _unbounded(told: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(name for name in BOUNDS if told.get(f"{name}_bounded") is not True)
+    was_looked_at = {"shm": told.get("shm_bounded") is not None}
+    return tuple(
+        name
+        for name in BOUNDS
+        if was_looked_at.get(name, True) and told.get(f"{name}_bounded") is not True
+    )
 
 
 def isolation_level(measured: MeasuredIsolation) -> IsolationLevel:

@@ -87,6 +87,10 @@ class EntryPart(Part):
     """`folder:sha256:…` of a source folder, or `image:sha256:…` of an image's configuration."""
     image_digest: str | None = None
     """Registry digest, where the image has one."""
+    sif: Sha256 | None = None
+    """SHA-256 of the SIF that ran, of the apptainer engine: what was made of the image, or of
+    Dockerfile.gpu, and no two times to the same bytes. None on other engines, and where an older
+    harness wrote the record."""
     image: str | None = None
     """Id of the image that ran (hash of its configuration); None on the process engine."""
     source: str | None = None

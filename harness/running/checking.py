@@ -92,7 +92,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
     """
     from harness.benchmarks import check_cache, default_cache
     from harness.common.paths import BASELINES
-    from harness.engines import choose_engine
+    from harness.engines import choose_engine, how_to_isolate
     from harness.entries.opening import open_entry, say_what_was_meant
     from harness.entries.program import prepare_program
     from harness.running.plan import check_seeds, refuse_leaks
@@ -108,7 +108,7 @@ def check_entry(options: argparse.Namespace, reporter: cli.Reporter) -> CheckRep
         raise UsageError(
             f"{entry.name} is an image and needs an engine that isolates",
             where=f"engine {engine.name}",
-            fix="install and start Docker, then use --engine docker",
+            fix=how_to_isolate(),
         )
     cache = default_cache()
     check_cache(cache)

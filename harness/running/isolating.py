@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.common.disclosure import Visibility, strictest
-from harness.common.errors import EnvironmentFault, InfrastructureFault
+from harness.common.errors import EnvironmentFault, HarnessError, InfrastructureFault
 from harness.common.statuses import RunEnded
-from harness.engines.base import Engine, Launch
+from harness.engines.base import Engine, Launch, Limits, Program
 from harness.records.isolation import MeasuredIsolation, forbidden, isolation_level, lacks
 
 if TYPE_CHECKING:
@@ -67,6 +67,23 @@ def isolation_told(engine: Engine, measured: MeasuredIsolation) -> str:
     if engine.at_most == "none":
         return f"{level} (the {engine.name} engine isolates nothing)"
     return f"{level} ({'; '.join(lacks(measured)) or 'everything holds'})"
+
+
+def isolation_lacking(engine: Engine, limits: Limits) -> str:
+    """The level with what is missing, before any entry is prepared, by the engine's own program.
+
+    Empty where nothing is missing, where the engine isolates nothing (which is told anyway), and where
+    nothing is known yet: Docker has no program of the harness's own before the base is built.
+    """
+    if engine.at_most == "none":
+        return ""
+    # A stranger's, so that no base is built for it.
+    launch = Launch(Program("isolation", "image:isolation"), "predict", limits=limits)
+    try:
+        measured = engine.measure(launch)
+    except (RunEnded, HarnessError):
+        return ""
+    return isolation_told(engine, measured) if lacks(measured) else ""
 
 
 def tell_isolation(engine: Engine, measured: MeasuredIsolation, reporter: Reporter) -> None:

@@ -287,6 +287,8 @@ def _review_problem(request: Request, reviewed: Reviewed) -> str | None:
 
 def refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine) -> None:
     """Images that must not leak, and strangers' programs, need an isolating engine."""
+    from harness.engines import how_to_isolate
+
     if engine.at_most != "none":
         return
     hidden = [
@@ -298,7 +300,7 @@ def refuse_leaks(entries: Sequence[Entry], packs: Sequence[Pack], engine: Engine
         raise UsageError(
             f"{what} needs an engine that isolates",
             where=f"engine {engine.name}",
-            fix="install and start Docker, then use --engine docker",
+            fix=how_to_isolate(),
         )
 
 

@@ -119,6 +119,7 @@ def record_of(
             kind=entry.kind,
             identity=request.program.identity,
             image_digest=request.program.image_digest,
+            sif=request.program.sif,
             image=request.program.image or None,
             source=request.program.source,
             built_on=request.program.built_on,

@@ -65,8 +65,25 @@ def run_again(
             fix=f"check out the harness at {record.source.commit or record.source.version},"
             " and name the same pack (--data-root DIR, --pack DIR) and entry (--entry PATH)",
         )
+    _check_sif(record, request.program.sif, options)
     # A training of this very run that was interrupted is not gone on from either.
     return execute(request, replace(plan.place, trainings=results))
+
+
+def _check_sif(record: Record, sif: str | None, options: argparse.Namespace) -> None:
+    """See that the very file runs that ran then, where it was one; the run key is of what it was made of.
+
+    Raises:
+        UsageError: it is another, and the call does not take one.
+    """
+    if record.entry.sif in (None, sif) or options.any_sif:
+        return
+    raise UsageError(
+        f"the SIF that ran then was {record.entry.sif}, and here it is {sif}",
+        where=str(options.record),
+        fix="bring its folder of BMAD_CACHE/apptainer/images here; or take the one here, which is made"
+        " of the same but not of the same bytes, with --any-sif",
+    )
 
 
 def evaluate_call(

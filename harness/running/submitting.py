@@ -75,7 +75,7 @@ class Candidate:
 
 def _open(options: argparse.Namespace) -> Candidate:
     from harness.common.paths import BASELINES
-    from harness.engines import choose_engine
+    from harness.engines import choose_engine, how_to_isolate
     from harness.entries.opening import open_entry
     from harness.entries.submissions import read_submission_supervision
     from harness.running.declaring import declared_supervision
@@ -98,7 +98,7 @@ def _open(options: argparse.Namespace) -> Candidate:
         raise UsageError(
             "a submission is checked as it will run: in a container",
             where="--engine",
-            fix="install and start Docker; while you write it: python -m harness.check --engine process",
+            fix=f"{how_to_isolate()}; while you write it: python -m harness.check --engine process",
         )
     engine.check()
     before = _file_before(options, options.name or entry.name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,23 +15,9 @@ import yaml
 
 from harness import campaign
 from harness.campaigns.ray import node
-from harness.records.store import Store
 from tests.paths import REPOSITORY
-from tests.ray_cluster import QUIET, of_cluster
-
-PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
-# Runs its command once for each of two nodes, as srun would, and ends them when it is ended.
-SRUN = """#!/bin/bash
-while [[ $1 == --* ]]; do shift; done
-for id in 0 1; do SLURM_PROCID=$id "$@" & done
-trap 'kill $(jobs -p); wait; exit' TERM
-wait
-"""
-
-
-def blocks(language: str) -> list[str]:
-    """The code blocks of a language; '' for those that name none."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+from tests.ray_cluster import QUIET
+from tests.slurm import PAGE, SlurmArray, blocks, run_on_two_nodes
 
 
 @pytest.fixture(scope="module")
@@ -114,66 +98,18 @@ def test_the_manifest_holds_together(manifest, options_of_ray) -> None:
     assert done.returncode == 0
 
 
-def run_array(folder: Path, entries: str, engine: str, number: int) -> str:
-    """Run a job of the page's array as Slurm would; what it prints."""
-    script, _ = blocks("bash")
-    told = {
-        "SLURM_ARRAY_TASK_ID": str(number), "SLURM_CPUS_PER_TASK": "1", "ENTRIES": entries,
-        "ENGINE": engine, "DEVICE": "cpu", "SEEDS": "0", "CHECKOUT": str(REPOSITORY),
-        "RESULTS": str(folder / "results"), "BMAD_DATA": str(folder / "data"),
-        "OPTIONS": "--benchmark demo",
-    }  # fmt: skip
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=os.environ | told,
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def test_a_job_of_the_array_evaluates_its_own_entry_once(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     entries = "tests/sample_entries/score_only tests/sample_entries/honest"
-    run_array(tmp_path, entries, "process", 1)
-    (record,) = Store(tmp_path / "results").records()
+    array = SlurmArray(tmp_path, entries, "process")
+    assert (array.end(array.start(1)), len(array.records())) == (0, 1)
+    (record,) = array.records()
     assert record.entry.name == "honest"
-    run_array(tmp_path, entries, "process", 1)  # requeued: it is finished already
-    (again,) = Store(tmp_path / "results").records()
-    assert again == record
+    assert array.end(array.start(1)) == 0  # requeued: it is finished already
+    assert array.records() == [record]
 
 
 def test_the_slurm_script_starts_a_cluster_runs_the_campaign_and_ends_the_cluster(
     tmp_path: Path,
 ) -> None:
-    _, script = blocks("bash")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "srun").write_text(SRUN)
-    (programs / "srun").chmod(0o755)
-    (tmp_path / "data").mkdir()
-    job_id = str(os.getpid())
-    folder = Path(f"/tmp/ray-{job_id}")  # the script's own choice
-    results = tmp_path / "results"
-    told = {
-        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "SLURM_JOB_ID": job_id, "SLURM_CPUS_PER_TASK": "2", "GPUS": "0", "DEVICE": "cpu",
-        "CHECKOUT": str(REPOSITORY), "RESULTS": str(results), "BMAD_DATA": str(tmp_path / "data"),
-        "BMAD_CACHE": str(tmp_path / "cache"),
-        "CAMPAIGN": "--entries tests/sample_entries/honest --benchmark demo --seed 0 1"
-        " --no-site",
-        "ENGINE": "process",
-    }  # fmt: skip
-    try:
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, env=os.environ | QUIET | told,
-            capture_output=True, text=True, timeout=240, check=False,
-        )  # fmt: skip
-        ray_log = results / f"ray-{job_id}.log"
-        assert done.returncode == 0, done.stderr + (ray_log.read_text() if ray_log.exists() else "")
-        assert "2  finished: a record with its metrics" in done.stdout
-        assert len(Store(results).records()) == 2
-        assert of_cluster(folder) == []
-    finally:
-        for process in of_cluster(folder):
-            os.kill(process, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+    run_on_two_nodes(tmp_path, "process")

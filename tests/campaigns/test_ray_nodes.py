@@ -28,6 +28,7 @@ from harness.campaigns.ray.arrivals import arriving
 from harness.campaigns.ray.cluster import RayCluster, _for_nodes
 from harness.campaigns.ray.nodes import Node, NodeNeed, Nodes
 from harness.campaigns.ray.runner import InTurn, RayRunner
+from harness.campaigns.report import plan_text
 from harness.common.errors import (
     ClusterUnavailable,
     DeviceUnavailable,
@@ -38,13 +39,16 @@ from harness.common.errors import (
 )
 from harness.console.cli import Reporter
 from harness.engines import make_engine
+from harness.engines.process import ProcessEngine
 from harness.entries.campaign_grid import Campaign, Cell, EntryVariant
 from harness.entries.identity import folder_identity
 from harness.records.run_key import RunKey
 from harness.records.store import Store, file_hash
 from tests.engine_images import LightDockerEngine
 from tests.fake_nvml import Driver, FakeGpu
+from tests.hostile.conftest import small_pack
 from tests.paths import REPOSITORY
+from tests.record_factory import CONTAINER, NO_CGROUPS
 from tests.run_factory import random_scores, save_run
 
 HONEST = REPOSITORY / "tests/sample_entries/honest"
@@ -210,6 +214,40 @@ def test_every_difference_of_the_run_is_told_at_once(job, tmp_path: Path) -> Non
 def test_what_a_node_lacks_is_a_problem_of_the_node(job, change, words) -> None:
     verdict = node_check.check_job(changed(job, **change))
     assert any(words in problem for problem in verdict.problems)
+
+
+@pytest.mark.parametrize("holds", ["same user", "container"])
+def test_a_node_that_holds_too_little_for_a_hidden_pack_says_what_before_the_run(
+    job, cache: Path, tmp_path: Path, monkeypatch, holds: str
+) -> None:
+    small_pack(cache, tmp_path / "sealed", visibility="hidden")
+    measured = {"same user": NO_CGROUPS, "container": CONTAINER}[holds]
+    monkeypatch.setattr(ProcessEngine, "at_most", "container")
+    monkeypatch.setattr(ProcessEngine, "measure", lambda *_: measured)
+    monkeypatch.setattr(ProcessEngine, "start", lambda *_: pytest.fail("a program was started"))
+    plan, options = plan_of("--pack", tmp_path / "sealed")
+    cell = plan.runs[0].cell
+    sealed = dataclasses.replace(
+        job, command=command_of(cell, "cpu", plan, options), expected=plan.expected(cell)
+    )
+    verdict = node_check.check_job(sealed)
+    problems = verdict.problems
+    if verdict.work:
+        shutil.rmtree(verdict.work)
+    assert len(problems) == (holds == "same user")
+    assert all("memory and pids not bounded" in problem for problem in problems)
+
+
+def test_what_does_not_hold_on_a_machine_is_among_its_facts_and_in_the_plan(monkeypatch) -> None:
+    monkeypatch.setattr(ProcessEngine, "at_most", "container")
+    monkeypatch.setattr(ProcessEngine, "measure", lambda *_: NO_CGROUPS)
+    monkeypatch.setattr("harness.engines.engine_names", lambda: ("process",))
+    told = node_check.machine_facts()["isolation"]
+    assert told == {"process": "same user (memory and pids not bounded)"}
+    plan, _ = plan_of()
+    assert "isolation: same user (memory and pids not bounded)" in plan_text(plan)
+    monkeypatch.setattr(ProcessEngine, "measure", lambda *_: CONTAINER)
+    assert "isolation" not in plan_text(plan_of()[0])
 
 
 def test_a_node_uses_its_own_data_folder_where_it_has_been_told_of_one(

@@ -21,7 +21,7 @@ from harness.records.isolation import MeasuredIsolation, isolation_level
 from tests.function_engine import FunctionEngine, FunctionRunning, run_function
 
 MIB = 1024**2
-ASKED = AskedBounds(memory_mib=512, pids=64, tmp_mib=16)
+ASKED = AskedBounds(memory_mib=512, pids=64, tmp_mib=16, shm_mib=8)
 OURS = Seen(interfaces=["lo", "eth0"], namespaces={"net": 1, "pid": 2, "ipc": 3})
 HELD = Seen(
     interfaces=["lo"],
@@ -36,6 +36,8 @@ HELD = Seen(
     pids=64,
     has_own_tmp=True,
     tmp_mib=16,
+    has_own_shm=True,
+    shm_mib=8,
 )
 
 
@@ -68,6 +70,9 @@ def test_where_everything_holds_it_is_a_container_whichever_side_saw_it() -> Non
         ({"pids": 65}, "pids_bounded"),
         ({"has_own_tmp": False}, "tmp_bounded"),
         ({"tmp_mib": 18}, "tmp_bounded"),
+        ({"has_own_shm": False}, "shm_bounded"),
+        ({"shm_mib": 10}, "shm_bounded"),
+        ({"shm_mib": None}, "shm_bounded"),
     ],
 )
 def test_what_is_open_is_told_and_nothing_else_is(changes: dict[str, Any], name: str) -> None:
@@ -98,7 +103,7 @@ def test_what_nobody_saw_is_not_known_and_does_not_hold() -> None:
     assert (found.memory_bounded, found.seccomp) == (None, None)
     assert found.unbounded == ("memory",)
     assert isolation_level(found) == "same user"
-    assert judged(Seen()) == MeasuredIsolation()
+    assert judged(Seen()) == MeasuredIsolation(shm_bounded=False)
 
 
 def answering(line: bytes) -> Callable[[BinaryIO, BinaryIO, BinaryIO], None]:
@@ -124,7 +129,7 @@ class ProbedEngine(FunctionEngine):
         return super().start_source(launch, source)
 
 
-LIMITS = Limits(memory_mib=512, pids=64, tmp_mib=16)
+LIMITS = Limits(memory_mib=512, pids=64, tmp_mib=16, shm_mib=8)
 OWN = Program("own", "folder:sha256:" + "0" * 64)
 STRANGERS = Program("strangers", "image:sha256:" + "0" * 64)
 LINE = json.dumps(asdict(HELD)).encode() + b"\n"
@@ -141,7 +146,9 @@ def test_a_measurement_is_made_once_for_a_program_a_device_and_limits() -> None:
 
 
 def test_a_strangers_interpreter_cannot_raise_the_level_by_what_it_says() -> None:
-    assert ProbedEngine(LINE).measure(Launch(STRANGERS, "predict")) == MeasuredIsolation()
+    assert ProbedEngine(LINE).measure(Launch(STRANGERS, "predict")) == MeasuredIsolation(
+        shm_bounded=False
+    )
 
 
 @pytest.mark.parametrize("line", [b"{}\n", b"[]\n", b"hello\n", b"1\n", b"{\n", b""])

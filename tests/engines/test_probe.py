@@ -33,6 +33,7 @@ MOUNTS = (
     "1 0 0:50 / / rw,relatime - overlay overlay rw,lowerdir=a\n"
     "2 1 0:51 / / ro,relatime - overlay overlay rw,lowerdir=b\n"
     "3 2 0:52 / /tmp rw,nosuid,nodev - tmpfs tmpfs rw,size=1048576k\n"
+    "4 2 0:53 / /dev/shm rw,nosuid,nodev - tmpfs tmpfs rw,size=1048576k\n"
 )
 
 
@@ -69,7 +70,7 @@ def test_what_the_kernel_tells_of_a_process_is_read_as_it_is(system: Path) -> No
     assert seen.is_root_read_only is True  # the last mount on / hides the one below
     assert seen.capabilities == 0x400  # an ambient one counts, a bounding set gives none
     assert (seen.has_no_new_privileges, seen.seccomp, seen.user) == (True, 2, 1000)
-    assert seen.has_own_tmp is True
+    assert (seen.has_own_tmp, seen.has_own_shm) == (True, True)
 
 
 def test_what_cannot_be_seen_is_nothing(tmp_path: Path) -> None:
@@ -139,6 +140,40 @@ def test_the_program_tells_of_itself_what_is_seen_from_outside_and_ends_with_its
     assert inside.user == os.getuid()
     assert inside.tmp_mib == os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_frsize // MIB
     assert set(json.loads(line)) == set(asdict(Seen()))
+
+
+LIMITS = (
+    "Limit                     Soft Limit           Hard Limit           Units     \n"
+    "Max cpu time              unlimited            unlimited            seconds   \n"
+    "Max processes             {soft}               {hard}               processes \n"
+)
+BARE = STATUS.replace("CapAmb:\t0000000000000400", "CapAmb:\t0000000000000000")
+
+
+@pytest.mark.parametrize(
+    ("status", "soft", "hard", "most"),
+    [
+        (BARE, "40", "40", 40),
+        (BARE, "30", "40", 40),  # the soft one is his to raise
+        (BARE, "30", "unlimited", UNLIMITED),
+        (BARE.replace("1000", "0"), "40", "40", UNLIMITED),  # the kernel holds no root to it
+        (
+            BARE.replace("CapPrm:\t0000000000000000", "CapPrm:\t0000000001000000"),
+            "40",
+            "40",
+            UNLIMITED,
+        ),
+    ],
+)
+def test_the_hard_limit_of_a_users_processes_bounds_them_where_he_cannot_raise_it(
+    system: Path, status: str, soft: str, hard: str, most: int
+) -> None:
+    (system / "proc/7/status").write_text(status)
+    (system / "proc/7/limits").write_text(LIMITS.format(soft=soft, hard=hard))
+    assert seen_of(7, system).pids == most
+    (system / "proc/7/cgroup").write_text("0::/box\n")
+    group(system, "box", pids__max="64")
+    assert seen_of(7, system).pids == min(most, 64)
 
 
 def test_a_user_is_translated_to_the_namespace_above(system: Path, monkeypatch) -> None:

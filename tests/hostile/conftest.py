@@ -65,7 +65,6 @@ class Run:
 # a test of Docker alone asserts more.
 OTHERS = ("podman", "apptainer")
 on_all = on_engines("attacked", "docker", *OTHERS)
-on_containers = on_engines("attacked", "docker", "podman")
 on_others = on_engines("attacked", *OTHERS)
 
 

@@ -33,7 +33,7 @@ from harness.records import store
 from harness.running import run
 from harness.session import conversation, scoring
 from harness.benchmarks import demo_pack, open_pack
-from harness.engines import docker, podman, process
+from harness.engines import apptainer, docker, podman, process
 from harness.metrics import scorer, evidence, pixels
 from harness.metrics.kernels import exact, regions
 from tests.engine_images import LIGHT_ENGINES

@@ -25,10 +25,11 @@ from harness.common.errors import EnvironmentFault, StoreUnusable
 from harness.common.owner import is_owner_gone
 from harness.common.statuses import Status
 from harness.console import cli
+from harness.engines.apptainer.engine import PREFIX
 from harness.engines.process import HOME_PREFIX
 from harness.records.store import Store
 from tests.engine_images import LIGHT_ENGINES, LightDockerEngine
-from tests.hostile.conftest import ENTRIES
+from tests.hostile.conftest import ENTRIES, in_another_namespace
 from tests.hostile.harnesses import Nursery
 from tests.own_engine import OwnEngine, one_of_its_own
 
@@ -118,6 +119,7 @@ KILLS = [
     pytest.param("process", "trainer", 90, marks=pytest.mark.slow, id="90 in a process entry"),
     pytest.param("docker", "honest", 2, marks=pytest.mark.engine, id="2 in a container"),
     pytest.param("podman", "honest", 1, marks=pytest.mark.hpc, id="1 in a container of Podman"),
+    pytest.param("apptainer", "honest", 1, marks=pytest.mark.hpc, id="1 under Apptainer"),
     pytest.param(
         "docker", "trainer", 10, marks=[pytest.mark.engine, pytest.mark.slow], id="10 in a container"
     ),
@@ -145,6 +147,11 @@ def test_24_a_harness_that_is_killed_at_random_moments_loses_and_doubles_nothing
                 all=True, filters={"label": f"bmad.entry={entry}"}
             )
         ]
+        assert not [owner for owner in owners if is_owner_gone(owner)]
+    if engine == "apptainer":  # it has no daemon: what is left would be a process, or a folder
+        assert in_another_namespace() == []
+        left = Path(tempfile.gettempdir()).glob(f"{PREFIX}*")
+        owners = [folder.name.removeprefix(PREFIX).rpartition("-")[0] for folder in left]
         assert not [owner for owner in owners if is_owner_gone(owner)]
 
 

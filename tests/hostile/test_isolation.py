@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.entries.identity import tree_hash
-from tests.hostile.conftest import on_all, on_containers
+from tests.hostile.conftest import on_all
 
 pytestmark = pytest.mark.engine
 
@@ -26,7 +26,34 @@ MOUNTS_OF_PODMAN = {
         ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom"), "rw"
     ),
 }  # fmt: skip
-INITS = {"docker-init", "tini", "catatonit", "podman-init"}
+# The image's own folders (its root is made of them), its own devices one by one, and the file of
+# variables over the image's.
+MOUNTS_OF_APPTAINER = {
+    **dict.fromkeys(
+        (
+            "/.singularity.d", "/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt",
+            "/opt", "/root", "/run", "/sbin", "/srv", "/usr", "/var",
+        ),
+        "ro",
+    ),
+    "/.singularity.d/env": "ro", "/entry": "ro", "/var/tmp": "rw", "/etc/hostname": "rw",
+    "/sys": "rw",  # its files are root's, whom nobody inside is
+    **dict.fromkeys(("/dev/null", "/dev/zero", "/dev/tty", "/dev/random", "/dev/urandom"), "rw"),
+}  # fmt: skip
+MOUNTS_OF = {
+    "docker": MOUNTS, "podman": MOUNTS | MOUNTS_OF_PODMAN, "apptainer": MOUNTS | MOUNTS_OF_APPTAINER,
+}  # fmt: skip
+# What an engine says of itself in variables; Apptainer's are empty but for the image's place.
+OF_THE_ENGINE = {
+    "docker": set[str](), "podman": {"container"},
+    "apptainer": {
+        "APPTAINER_APPNAME", "APPTAINER_NO_EVAL", "LANG", "SINGULARITY_NO_EVAL",
+        "APPTAINER_BIND", "APPTAINER_COMMAND", "APPTAINER_CONTAINER", "APPTAINER_ENVIRONMENT",
+        "APPTAINER_NAME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "PS1", "PROMPT_COMMAND", "PWD",
+        "SINGULARITY_BIND", "SINGULARITY_CONTAINER", "SINGULARITY_ENVIRONMENT", "SINGULARITY_NAME",
+    },
+}  # fmt: skip
+INITS = {"docker-init", "tini", "catatonit", "podman-init", "appinit"}
 # Covered by the engine, so that the kernel's own tables cannot be read or written; the folder of
 # control groups is root's (attack 16 tries to write there).
 MASKED = ("/proc/", "/sys/firmware", "/sys/fs/cgroup", "/sys/devices/virtual/powercap")
@@ -59,7 +86,7 @@ def test_1_no_way_leads_out_and_the_run_still_counts(attacked, attack) -> None:
     assert "done" not in tried.values(), tried
 
 
-@on_containers
+@on_all
 def test_15_an_entry_sees_what_is_on_the_list_and_nothing_of_others(
     attacked, attack, open_small, cache, monkeypatch
 ) -> None:
@@ -73,10 +100,9 @@ def test_15_an_entry_sees_what_is_on_the_list_and_nothing_of_others(
     assert len(seen) == 2
     for found in seen:
         mounts = {k: v for k, v in found["mounts"].items() if not k.startswith(MASKED)}
-        allowed = MOUNTS | MOUNTS_OF_PODMAN if attacked.name == "podman" else MOUNTS
+        allowed = MOUNTS_OF[attacked.name]
         assert mounts.items() <= allowed.items(), mounts.items() - allowed.items()
-        own = {"container"} if attacked.name == "podman" else set()
-        assert set(found["environment"]) <= ENVIRONMENT | own
+        assert set(found["environment"]) <= ENVIRONMENT | OF_THE_ENGINE[attacked.name]
         assert set(found["processes"]) <= INITS | {"python", "python3"}
         assert len(found["processes"]) == 2
         assert set(found["devices"]) <= DEVICES

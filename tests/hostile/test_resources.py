@@ -126,8 +126,6 @@ def test_12_no_engine_keeps_what_does_not_want_to_end(attacked, attack, name) ->
 @on_others
 @pytest.mark.parametrize("where", ["/tmp", "/dev/shm"])
 def test_11_no_engine_gives_more_room_than_it_was_asked_for(attacked, attack, where) -> None:
-    if (attacked.name, where) == ("apptainer", "/dev/shm"):
-        pytest.skip("Apptainer has no size for /dev/shm: what bounds the memory bounds it")
     run = attack("fills", "--set", f"where={where}", tmp_mib=4, shm_mib=4)
     causes = {"/tmp": Cause.TMP_FULL, "/dev/shm": Cause.SHM_FULL}
     assert run.record.outcome.status is Status.CRASHED, run.record.outcome

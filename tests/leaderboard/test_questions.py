@@ -64,7 +64,7 @@ def test_which_method_is_best_for_brain_lesions_and_whether_the_lead_is_real(rea
 def test_what_it_costs_to_run(reader):
     reader.click("Seconds, memory, AUROC", after="What does it cost")
     assert "Seconds per image (log)" in reader.text
-    assert "Peak GPU, GiB" in reader.text
+    assert "Peak GPU memory in GiB" in reader.text
 
 
 def test_how_a_row_was_made_and_how_to_rerun_it(reader):

@@ -22,7 +22,7 @@ from tests.record_factory import record
 
 FLAGS = (
     "network_off", "own_pids", "own_ipc", "root_read_only", "no_capabilities", "seccomp",
-    "memory_bounded", "pids_bounded", "tmp_bounded",
+    "memory_bounded", "pids_bounded", "tmp_bounded", "shm_bounded",
 )  # fmt: skip
 ALL = dict.fromkeys(FLAGS, True)
 NO_CGROUPS = MeasuredIsolation(**ALL | {"memory_bounded": False, "pids_bounded": None})
@@ -55,6 +55,8 @@ def test_what_is_missing_is_told_in_words() -> None:
     )  # fmt: skip
     assert lacks(MeasuredIsolation())[0] == "its network is not off"
     assert lacks(MeasuredIsolation())[-1] == "memory, pids and tmp not bounded"
+    no_size = MeasuredIsolation(**ALL | {"shm_bounded": False})
+    assert (isolation_level(no_size), lacks(no_size)) == ("same user", ("shm not bounded",))
 
 
 def test_the_record_names_what_is_unbounded_and_cannot_say_otherwise() -> None:
@@ -63,7 +65,16 @@ def test_the_record_names_what_is_unbounded_and_cannot_say_otherwise() -> None:
     assert MeasuredIsolation.model_validate(told) == NO_CGROUPS
     with pytest.raises(ValidationError, match="unbounded"):
         MeasuredIsolation.model_validate(told | {"unbounded": []})
-    assert MeasuredIsolation().unbounded == BOUNDS
+    assert MeasuredIsolation(shm_bounded=False).unbounded == BOUNDS
+
+
+def test_a_record_of_before_shm_was_looked_at_reads_as_it_was() -> None:
+    old = {name: True for name in FLAGS if name != "shm_bounded"} | {"unbounded": []}
+    assert isolation_level(MeasuredIsolation.model_validate(old)) == "container"
+    unbounded = old | {"memory_bounded": False, "unbounded": ["memory"]}
+    assert MeasuredIsolation.model_validate(unbounded).unbounded == ("memory",)
+    again = MeasuredIsolation.model_validate(unbounded).model_dump(mode="json")
+    assert MeasuredIsolation.model_validate(again).unbounded == ("memory",)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.paths import ENTRIES
 HELD = dict.fromkeys(
     (
         "network_off", "own_pids", "own_ipc", "root_read_only", "no_capabilities", "seccomp",
-        "memory_bounded", "pids_bounded", "tmp_bounded",
+        "memory_bounded", "pids_bounded", "tmp_bounded", "shm_bounded",
     ),
     True,
 )  # fmt: skip

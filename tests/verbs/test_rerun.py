@@ -155,6 +155,18 @@ def test_what_is_not_the_run_of_the_record_is_refused_with_the_difference(record
         again(other)
 
 
+def test_another_sif_than_the_one_that_ran_is_refused_unless_any_is_taken(recorded) -> None:
+    then = "sha256:" + "1" * 64
+
+    def under_apptainer(record: Record) -> Record:
+        return record.model_copy(update={"entry": record.entry.model_copy(update={"sif": then})})
+
+    with pytest.raises(UsageError, match=then) as caught:
+        again(rewritten(recorded, under_apptainer))
+    assert "--any-sif" in caught.value.fix
+    assert again(recorded, "--any-sif") == 0
+
+
 def test_a_failed_run_has_nothing_to_compare(tmp_path, make_record) -> None:
     from harness.common.statuses import Status
 

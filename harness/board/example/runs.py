@@ -101,7 +101,7 @@ SAME_USER = {
     "measured": {
         "network_off": True, "own_pids": True, "own_ipc": True, "root_read_only": True,
         "no_capabilities": True, "seccomp": True, "other_user": False, "memory_bounded": False,
-        "pids_bounded": False, "tmp_bounded": True, "tmp_mib": 1024,
+        "pids_bounded": True, "tmp_bounded": True, "tmp_mib": 1024, "shm_bounded": True,
     },
 }  # fmt: skip
 """Of a cluster that delegates no control groups."""

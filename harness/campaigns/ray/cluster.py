@@ -162,7 +162,13 @@ class RayCluster:
         places = [
             node.name for node in self._nodes.open() for _ in range(need.places(node))
         ]  # one name for each run at a time
-        return Offer(engine, kind, tuple(places))
+        lacking = {self._isolation(node, told, engine.name) for node in self._nodes.open()}
+        return Offer(engine, kind, tuple(places), "; ".join(sorted(lacking - {""})))
+
+    def _isolation(self, node: Node, told: Mapping[str, Mapping[str, Any]], engine: str) -> str:
+        """What does not hold on a node, by its name; empty where everything does."""
+        lacking = told[node.id].get("isolation", {}).get(engine, "") if node.id in told else ""
+        return f"{node.name}: {lacking}" if lacking else ""
 
     def check(self, requests: Sequence[Request]) -> None:
         """Images are named so that every node means the same; the rest each node checks itself."""

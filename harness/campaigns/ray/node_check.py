@@ -34,7 +34,7 @@ from harness.entries.identity import tree_hash
 from harness.records.source import source
 
 if TYPE_CHECKING:
-    from harness.engines.base import Engine
+    from harness.engines.base import Engine, Limits
     from harness.entries.entry import Entry
     from harness.running.regimes import AskedRegime, Ground
 
@@ -99,18 +99,23 @@ def harness_facts() -> dict[str, object]:
 def machine_facts() -> dict[str, object]:
     """What this machine has."""
     from harness.engines import engine_names, make_engine
+    from harness.engines.base import Limits
     from harness.engines.gpu import nvidia
+    from harness.running.isolating import isolation_lacking
 
-    engines = []
+    engines, isolation = [], {}
     for name in engine_names():
+        engine = make_engine(name)
         try:
-            make_engine(name).check()
+            engine.check()
         except HarnessError:
             continue
         engines.append(name)
+        isolation[name] = isolation_lacking(engine, Limits())
     return {
         "harness": harness_facts(),
         "engines": engines,
+        "isolation": isolation,
         "gpus": [gpu.name for gpu in nvidia.gpus()],
     }
 
@@ -199,6 +204,9 @@ def _problems(command: Command, expected: Mapping[str, object]) -> tuple[list[st
     if not problems and entry.kind in ("image", "submission"):
         with _noting(problems):
             _find_image(entry, engine)
+    if not problems:
+        with _noting(problems):
+            _see_isolation(entry, engine, ground, device, request.limits)
     return problems, "" if problems else _busy(device), device
 
 
@@ -250,6 +258,32 @@ def _find_image(entry: Entry, engine: Engine) -> None:
             time.sleep(pause)
         else:
             return
+
+
+def _see_isolation(
+    entry: Entry, engine: Engine, ground: Ground, device: str, limits: Limits
+) -> None:
+    """See that what stands between the entry and this machine is enough for the packs, before any work.
+
+    Raises:
+        HarnessError: it is not, with what is missing; or it cannot be measured.
+    """
+    from harness.common.disclosure import strictest
+    from harness.engines.base import Launch
+    from harness.entries.program import prepare_program
+    from harness.records.isolation import forbidden
+    from harness.running.isolating import require_isolation
+
+    is_foreign = entry.kind != "folder"
+    visibilities = [pack.card.visibility for pack in ground.packs]
+    if not forbidden("none", strictest(visibilities), is_foreign=is_foreign):
+        return  # it may run wherever it likes
+    try:
+        program = prepare_program(entry, engine)
+    except EntryInvalid:
+        return  # what an engine says of the image itself is the run's to tell
+    launch = Launch(program, "predict", device, limits)
+    require_isolation(engine, launch, visibilities, is_foreign=is_foreign)
 
 
 def _busy(device: str) -> str:

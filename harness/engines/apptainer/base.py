@@ -23,6 +23,7 @@ from harness.common.paths import REPOSITORY
 from harness.common.source_files import SHARED_SOURCES
 from harness.engines.apptainer.definition import Stage, read_dockerfile, write_definition
 from harness.engines.apptainer.images import card_of
+from harness.engines.apptainer.python_base import with_python
 from harness.engines.apptainer.store import BuildFailed, Card, ImageStore
 from harness.engines.oci.archive import opened_image
 from harness.engines.oci.baselines_base import (
@@ -67,14 +68,18 @@ def base_sif(store: ImageStore, base: Base, archive: Path | None) -> str:
                     f"the SIF of the baselines' base cannot be made:\n{error}",
                     where="Dockerfile.gpu",
                     fix="check the network and the disk; another Python base: BMAD_BASE_IMAGE (an"
-                    " image's name, or a .tar or .sif), a proxy's certificates: BMAD_BUILD_CA; or make"
-                    f" it on a machine with Docker, docker save it, and set {ARCHIVE_VARIABLE}",
+                    " image's name, a .tar, a .sif, a folder, or debootstrap:bookworm), a proxy's"
+                    " certificates: BMAD_BUILD_CA; or make it on a machine with Docker, docker save it,"
+                    f" and set {ARCHIVE_VARIABLE}",
                 ) from error
     return key
 
 
 def _build_of_definition(store: ImageStore, key: str, folder: Path) -> None:
-    stages = read_dockerfile((REPOSITORY / "Dockerfile.gpu").read_text("utf-8"), base_arguments())
+    arguments = with_python(
+        base_arguments(), folder, lambda sif, made_of: store.make_sif(folder, sif, str(made_of))
+    )
+    stages = read_dockerfile((REPOSITORY / "Dockerfile.gpu").read_text("utf-8"), arguments)
     names = ("pyproject.toml", *SHARED_SOURCES)
     context = {path.relative_to(REPOSITORY).as_posix(): path for path in shared_files(names)}
     definition = write_definition(stages, context, folder, build_authorities())

@@ -1,10 +1,11 @@
-"""Who bounds the memory and the processes of an entry on this machine: Apptainer, the scheduler, nobody.
+"""Who bounds the memory and the processes of an entry on this machine: Apptainer, the scheduler, the kernel, nobody.
 
 Apptainer hands limits to a control group of version 2. An ordinary user may make one only where
 systemd runs a manager of his own and gives it the controllers (`Delegate=`; systemd.resource-control
 (5)). `systemd-run --user --scope` needs the very same and does no more, so it is not tried besides.
-Where there is none of it the job's own limits hold, if a scheduler set some; whether they are as
-tight as what was asked for is measured (`harness.engines.measuring`), not believed.
+Where there is none of it the job's own limits hold, if a scheduler set some, and processes are counted
+in a namespace (`enclosure.py`); whether any of it is as tight as what was asked for is measured
+(`harness.engines.measuring`), not believed.
 """
 
 from __future__ import annotations
@@ -25,15 +26,23 @@ class Bounds:
     """What Apptainer needs to reach the user's systemd; empty where nothing is delegated."""
     job: str = ""
     """Slurm's job that the harness runs in; empty where it is none."""
+    is_enclosed: bool = False
+    """Whether a start has a user namespace of its own around it, which bounds processes and
+    /dev/shm (`enclosure.py`)."""
 
     @property
     def words(self) -> str:
         """For people: who bounds memory and processes."""
         if {"memory", "pids"} <= self.controllers:
             return "Apptainer bounds memory and processes (cgroups v2 are delegated to this user)"
-        if self.job:
-            return f"memory is bounded by Slurm's job {self.job} alone, processes by nobody"
-        return "nobody bounds memory and processes here (no cgroups v2 delegated, no Slurm job)"
+        memory = (
+            f"memory is bounded by Slurm's job {self.job} alone"
+            if self.job
+            else "nobody bounds memory here (no cgroups v2 delegated, no Slurm job)"
+        )
+        if self.is_enclosed:
+            return f"{memory}; processes by their number in a user namespace of the start's own"
+        return f"{memory}, and nobody bounds processes"
 
 
 def bounds_of(

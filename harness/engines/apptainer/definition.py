@@ -136,10 +136,10 @@ def write_definition(
 
 
 def _bootstrap(base: str) -> list[str]:
-    """Where a stage's base comes from: a registry, an archive of `docker save`, or a SIF."""
+    """Where a stage's base comes from: a registry, an archive of `docker save`, a SIF or a folder."""
     if base.endswith(".tar"):
         return ["Bootstrap: docker-archive", f"From: {base}"]
-    if base.endswith(".sif"):
+    if base.endswith(".sif") or base.startswith("/"):
         return ["Bootstrap: localimage", f"From: {base}"]
     return ["Bootstrap: docker", f"From: {base}"]
 

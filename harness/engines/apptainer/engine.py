@@ -13,6 +13,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from harness.common.source_files import copy_source
 from harness.common.statuses import RunEnded, Status
 from harness.engines.apptainer import base, gpus, images, registry, seccomp, store
 from harness.engines.apptainer.bounds import bounds_of
+from harness.engines.apptainer.enclosure import enclosed, why_impossible
 from harness.engines.apptainer.options import (
     OPEN_FILES,
     PATHS,
@@ -141,6 +143,7 @@ class ApptainerEngine(Engine):
             command=(str(place / "entry"),),
             size_bytes=self._store.nbytes(key),
             built_on=built_on,
+            sif=self._store.sif_of(key),
         )
 
     def folder_identity(self, identity: str) -> str:
@@ -216,18 +219,10 @@ class ApptainerEngine(Engine):
         except BaseException:
             remove_tree_if_possible(settings)
             raise
-        program = self._installation.program
         return ApptainerRunning(
             launch,
-            command=[
-                "/bin/sh",
-                "-c",
-                _RLIMITS,
-                "sh",
-                str(program),
-                *call(launch, image, place, verb),
-            ],
-            variables=starter_variables(program, place),
+            command=["/bin/sh", "-c", _RLIMITS, "sh", *self._words(launch, image, place, verb)],
+            variables=starter_variables(self._installation.program, place),
             folder=settings,
             cpus=take_cpus(launch.limits.threads),
             paths={name: PATHS[name] for name in launch.folders()},
@@ -236,7 +231,26 @@ class ApptainerEngine(Engine):
         )
 
     def _place(self, settings: Path, gpu: str | None) -> Site:
-        return Site(settings, self._installation.has_own_configuration, bounds_of(), gpu)
+        bounds = bounds_of()
+        is_enclosed = "pids" not in bounds.controllers and self._no_enclosure is None
+        bounds = replace(bounds, is_enclosed=is_enclosed)
+        return Site(settings, self._installation.has_own_configuration, bounds, gpu)
+
+    @cached_property
+    def _no_enclosure(self) -> str | None:
+        """Why this machine bounds no processes in a namespace; None where it does."""
+        if (problem := why_impossible()) is not None:
+            logger.info("processes cannot be bounded in a user namespace here: %s", problem)
+        return problem
+
+    def _words(self, launch: Launch, image: Image, place: Site, verb: list[str]) -> list[str]:
+        """The whole call: Apptainer's, in a namespace of its own where that bounds something."""
+        words = [str(self._installation.program), *call(launch, image, place, verb)]
+        return (
+            enclosed(words, place.shared_memory, launch.limits)
+            if place.bounds.is_enclosed
+            else words
+        )
 
     def _start_fault(self) -> RunEnded | None:
         """Whether Apptainer can start nothing at all any more, whatever the entry has printed."""
@@ -271,7 +285,7 @@ class ApptainerEngine(Engine):
         settings = Path(tempfile.gettempdir()) / f"{PREFIX}NEW"
         place = self._place(settings, self._gpu(launch.device))
         image = self._image(launch.program)
-        words = [str(self._installation.program), *call(launch, image, place, [launch.verb])]
+        words = self._words(launch, image, place, [launch.verb])
         cpus = ",".join(map(str, usable_cpus()[: launch.limits.threads]))
         return (
             f"taskset --cpu-list {cpus} {shlex.join(words)}\n"
@@ -304,6 +318,7 @@ def _commented(text: str) -> str:
 def _write_settings(launch: Launch, image: Image, place: Site) -> None:
     """The files that the options name."""
     (place.settings / "variables").mkdir(mode=0o755)
+    place.shared_memory.mkdir()
     written = {
         "apptainer.conf": configuration(launch),
         "seccomp.json": seccomp.profile(platform.machine()),

@@ -48,6 +48,7 @@ def program_of_archive(store: ImageStore, archive: Path, name: str) -> Program:
         size_bytes=sum(size for size, _ in image.layers),
         own_caches=vetting.own_caches(inspected["Config"].get("Env") or []),
         refusal=refusal,
+        sif=store.sif_of(key),
     )
 
 

@@ -35,6 +35,7 @@ ENTRY = "/entry"
 PATHS = {"train": "/data/train", "model": "/model", "weights": "/weights"}
 OPEN_FILES = 8192  # as under Docker
 MIB = 1024**2
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's own
 VARIABLES_FOLDER = "/.singularity.d/env"
 DRIVER_LIBRARIES = "/.singularity.d/libs"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -74,6 +75,11 @@ class Site:
     """Who bounds memory and processes."""
     gpu: str | None
     """UUID of the GPU; None = no GPU."""
+
+    @property
+    def shared_memory(self) -> Path:
+        """Where the tmpfs of an enclosed start is mounted."""
+        return self.settings / "shm"
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,12 @@ OPTIONS: tuple[Flag, ...] = (
     _always("--pid", "it sees no other process; with the first of them, all of them end"),
     _always("--ipc", "no shared memory with anybody"),
     _always("--uts", "a host name of its own"),
+    Flag(
+        "--scratch",
+        "shared memory in the same room as /tmp, where no tmpfs of its own can be mounted for it: it"
+        " has no size else",
+        lambda _l, _i, place: [] if place.bounds.is_enclosed else ["--scratch", SHARED_MEMORY],
+    ),
     _always("--hostname entry", "the same in every run: nothing to tell runs apart by"),
     Flag(
         "--security",
@@ -151,7 +163,7 @@ OPTIONS: tuple[Flag, ...] = (
     Flag(
         "--mount",
         "the fixed list of variables; training images and weights read-only; /model writable in"
-        " train alone; a baseline's folder read-only",
+        " train alone; a baseline's folder read-only; /dev/shm of limit shm_mib",
         lambda launch, image, place: list(_mounts(launch, image, place)),
     ),
     Flag(
@@ -258,6 +270,8 @@ def _mounts(launch: Launch, image: Image, place: Site) -> Iterator[str]:
     for name, path in launch.folders().items():
         is_writable = name == "model" and launch.verb == "train"
         yield from _mount(path, PATHS[name], is_writable=is_writable)
+    if place.bounds.is_enclosed:
+        yield from _mount(place.shared_memory, SHARED_MEMORY, is_writable=True)
     if image.files is not None:
         yield from _mount(image.files, ENTRY)
     for inside, outside in image.binds.items():

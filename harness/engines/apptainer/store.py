@@ -125,14 +125,26 @@ class ImageStore:
         """
         place = folder / "made"
         place.mkdir()
-        quick = _QUICK if self._installation.kind == "apptainer" else ()
-        self._apptainer(folder, "build", *quick, str(place / "image.sif"), source)
+        self.make_sif(folder, place / "image.sif", source)
         done = Card(card.command, card.variables, card.working_folder, _sha256(place / "image.sif"))
         (place / "image.json").write_text(json.dumps(asdict(done), indent=1), encoding="utf-8")
         self._folder(key).parent.mkdir(exist_ok=True)
         place.rename(self._folder(key))
         self._checked.add(key)
         return done
+
+    def make_sif(self, folder: Path, sif: Path, source: str) -> None:
+        """Have Apptainer make a SIF, with its temporary files in `folder`.
+
+        Args:
+            folder: of `making`.
+            sif: what is made.
+            source: as `build` takes it.
+        Raises:
+            BuildFailed: Apptainer ended with an error.
+        """
+        quick = _QUICK if self._installation.kind == "apptainer" else ()
+        self._apptainer(folder, "build", *quick, str(sif), source)
 
     def startable(self, key: str) -> Path:
         """What is started: the SIF, or the folder that it is unpacked to once where it cannot be mounted.
@@ -159,6 +171,15 @@ class ImageStore:
                         ) from error
                     (folder / "box").rename(unpacked)
         return unpacked
+
+    def sif_of(self, key: str) -> str | None:
+        """`sha256:…` of the SIF of this key; None where there is none.
+
+        Raises:
+            RunEnded: as `find`.
+        """
+        card = self.find(key)
+        return None if card is None else card.sif
 
     def nbytes(self, key: str) -> int:
         """Size of the SIF."""

@@ -10,6 +10,7 @@ Traps:
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from harness.engines.oci.archive import opened_image, refuse
 from harness.engines.oci.pull_faults import pull_fault
 
 OWN_NAMESPACE = "bmad/"  # tags of images that the harness builds; nothing else may bear them
+# Some engines note a digest for a name that was never a registry's: of what the harness built or
+# loaded, and Podman, which calls it localhost/… (a registry on this machine has a port in its name).
+_NEVER_PUSHED = re.compile(rf"^localhost/|^(docker\.io/)?{OWN_NAMESPACE}|{LOADED_NAMESPACE}")
 logger = logging.getLogger("harness.engines")
 
 
@@ -37,10 +41,7 @@ def program_of(
     image: Mapping[str, Any], name: str, identity: str, *, architecture: str = ""
 ) -> Program:
     """What the rest of the harness knows of an image, and whether a container may be made of it."""
-    # Some engines note a digest for a name that was never a registry's, ours of an archive too.
-    digests = [
-        digest for digest in image.get("RepoDigests") or [] if LOADED_NAMESPACE not in digest
-    ]
+    digests = [name for name in image.get("RepoDigests") or [] if not _NEVER_PUSHED.search(name)]
     return Program(
         name=name,
         identity=identity,

@@ -3,7 +3,8 @@
 Every engine that builds images of source folders builds them on this, so a folder is the same
 entry under each of them.
 
-Environment: BMAD_BASE_IMAGE (Python base in place of Dockerfile.gpu's), BMAD_TORCH_BACKEND
+Environment: BMAD_BASE_IMAGE (Python base in place of Dockerfile.gpu's; under Apptainer a file, a
+folder or debootstrap, too), BMAD_TORCH_BACKEND
 (CUDA variant, as uv's --torch-backend), BMAD_BUILD_CA (a bundle of certificate authorities for a
 build behind a proxy of its own; else SSL_CERT_FILE's).
 """

@@ -12,7 +12,7 @@ import pytest
 
 from harness.common.errors import EntryInvalid, EnvironmentFault
 from harness.common.source_files import SHARED_SOURCES
-from harness.engines.apptainer import ApptainerEngine, base
+from harness.engines.apptainer import ApptainerEngine, base, python_base
 from harness.engines.apptainer.definition import read_dockerfile, write_definition
 from harness.engines.oci.baselines_base import Base, baselines_base, shared_files
 from tests.engines.registry import digest_of, image_config, tiny_layer
@@ -58,14 +58,72 @@ def test_the_files_of_the_build_are_those_that_the_identity_counts(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("given", "bootstrap"),
-    [("/a/base.tar", "docker-archive"), ("/a/base.sif", "localimage"), ("python:3.12", "docker")],
+    [
+        ("/a/base.tar", "docker-archive"),
+        ("/a/base.sif", "localimage"),
+        ("/a/root", "localimage"),
+        ("python:3.12", "docker"),
+    ],
 )
-def test_the_python_base_may_be_an_image_an_archive_or_a_sif(
+def test_the_python_base_may_be_an_image_an_archive_a_sif_or_a_folder(
     tmp_path: Path, given: str, bootstrap: str
 ) -> None:
     text = definition(tmp_path, BASE_IMAGE=given, TORCH_BACKEND="cpu")
     assert f"Bootstrap: {bootstrap}\nFrom: {given}\n" in text
     assert text.count("export TORCH_BACKEND=cpu") == 2
+
+
+@pytest.fixture
+def built() -> list[str]:
+    """Definition files that Apptainer was to build."""
+    return []
+
+
+def made(built: list[str]):
+    return lambda sif, definition: built.append(definition.read_text())
+
+
+def test_without_a_registry_the_python_base_is_made_of_debians_packages(
+    tmp_path: Path, monkeypatch, built
+) -> None:
+    monkeypatch.setenv("BMAD_DEBIAN_MIRROR", "http://mirror.test/debian")
+    given = {"BASE_IMAGE": "debootstrap:bookworm", "TORCH_BACKEND": "cpu"}
+    found = python_base.with_python(given, tmp_path, made(built))
+    assert found == {"BASE_IMAGE": str(tmp_path / "python.sif"), "TORCH_BACKEND": "cpu"}
+    (text,) = built
+    assert text.splitlines() == [
+        "Bootstrap: debootstrap", "OSVersion: bookworm", "MirrorURL: http://mirror.test/debian",
+        "Include: python3 python3-venv ca-certificates",
+    ]  # fmt: skip
+    assert "Bootstrap: localimage" in definition(tmp_path, **found)
+
+
+def test_any_other_python_base_is_left_as_it_is(tmp_path: Path, built) -> None:
+    for given in ({}, {"BASE_IMAGE": "python:3.11"}):
+        assert python_base.with_python(given, tmp_path, made(built)) == given
+    assert built == []
+
+
+def test_what_is_no_suite_never_reaches_a_definition_file(tmp_path: Path, built) -> None:
+    given = {"BASE_IMAGE": "debootstrap:bookworm\nInclude: evil"}
+    with pytest.raises(EnvironmentFault, match="no suite") as caught:
+        python_base.with_python(given, tmp_path, made(built))
+    assert "debootstrap:bookworm" in caught.value.fix
+
+
+def test_the_mirror_is_apts_where_none_is_given(monkeypatch) -> None:
+    indexes = (
+        "http://a.test/security bookworm-security\nhttp://a.test/debian trixie\n"
+        "http://b.test/debian bookworm\n\n"
+    )
+    assert python_base.mirror_of_apt(indexes, "bookworm") == "http://b.test/debian"
+    assert python_base.mirror_of_apt(indexes, "forky") == "http://a.test/debian"
+    assert python_base.mirror_of_apt("", "bookworm") is None
+    monkeypatch.delenv("BMAD_DEBIAN_MIRROR", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(EnvironmentFault, match="no mirror") as caught:
+        python_base.mirror("bookworm")
+    assert "BMAD_DEBIAN_MIRROR" in caught.value.fix
 
 
 def test_an_instruction_that_is_not_understood_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,10 @@ def test_where_nothing_is_delegated_the_job_or_nobody_bounds(tmp_path: Path) -> 
     assert "job 42" in in_job.words
     users_systemd(tmp_path, "cpu\n")
     assert bounds_of({}, tmp_path, 7).variables == {}
+    assert "nobody bounds processes" in in_job.words
+    enclosed = replace(in_job, is_enclosed=True).words
+    assert "job 42" in enclosed
+    assert "user namespace of the start's own" in enclosed
 
 
 def process(proc: Path, number: int, parent: int, inside: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines.apptainer import options, seccomp
+from harness.engines.apptainer import enclosure, options, seccomp
 from harness.engines.apptainer.bounds import Bounds
 from harness.engines.base import Launch, Limits, Program
 
@@ -73,6 +73,38 @@ def test_limits_are_asked_for_where_groups_are_delegated(launch: Launch) -> None
     assert given["--memory"] == given["--memory-swap"] == str(512 * 1024**2)
     assert given["--pids-limit"] == "64"
     assert "sessiondir max size = 300\n" in options.configuration(launch)
+
+
+def test_shared_memory_has_a_size_in_a_namespace_of_its_own_and_shares_tmps_else(launch) -> None:
+    enclosed = replace(PLACE, bounds=replace(NOBODY, is_enclosed=True))
+    words = options.call(launch, IMAGE, enclosed, [])
+    assert mounts(words)["/dev/shm"] == [
+        "type=bind",
+        "source=/settings/shm",
+        "destination=/dev/shm",
+    ]
+    assert "--scratch" not in words
+    words = options.call(launch, IMAGE, PLACE, [])
+    assert words[words.index("--scratch") + 1] == "/dev/shm"
+    assert "/dev/shm" not in mounts(words)
+
+
+def test_what_bounds_processes_is_set_before_apptainer_and_without_its_capabilities(launch) -> None:
+    words = enclosure.enclosed(["apptainer", "exec"], Path("/settings/shm"), launch.limits)
+    assert words[:2] == ["unshare", "--user"]
+    assert words[-5:] == ["setpriv", "--inh-caps=-all", "--ambient-caps=-all", "apptainer", "exec"]
+    bound = words[words.index("-c") + 1]
+    assert f"size={launch.limits.shm_mib}m" in bound
+    assert "ulimit -u 64" in bound
+
+
+def test_a_machine_without_such_a_namespace_says_why(monkeypatch) -> None:
+    monkeypatch.setattr(
+        enclosure, "_NEW_NAMESPACE", ("/bin/sh", "-c", "echo 'not permitted' >&2; exit 1")
+    )
+    assert enclosure.why_impossible() == "not permitted"
+    monkeypatch.setattr(enclosure, "_NEW_NAMESPACE", ("/nowhere/unshare",))
+    assert "unshare" in enclosure.why_impossible()
 
 
 def test_a_site_that_takes_no_configuration_is_given_none(launch: Launch) -> None:
