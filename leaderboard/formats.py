@@ -145,7 +145,12 @@ def plain(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(item) for item in value)
-    return in_lines(WHITE.sub(" ", str(value)).strip())
+    return _plain_text(str(value))
+
+
+@lru_cache(maxsize=8192)  # the same few words stand in thousands of cells
+def _plain_text(text: str) -> str:
+    return in_lines(WHITE.sub(" ", text).strip())
 
 
 def shortened(text: str, most: int) -> str:

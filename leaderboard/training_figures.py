@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -163,13 +162,7 @@ def _marks(lines: Sequence[_Line], steps: Scale, up: Scale) -> str:
         if line.kept
     ]
     names = [str(line.seed) for line, _ in kept]
-    paths = [[(steps.at(step), up.at(value)) for step, value in line.points] for line in lines]
-    labels = place_labels(
-        [ring for _, ring in kept],
-        [text_width(name) for name in names],
-        FRAME,
-        [(*one, *other) for points in paths for one, other in pairwise(points)],
-    )
+    labels = place_labels([ring for _, ring in kept], [text_width(name) for name in names], FRAME)
     rings = "".join(
         f'<circle cx="{ring.x:.1f}" cy="{ring.y:.1f}" r="{ring.radius:g}"'
         f' stroke="var(--s{line.place % charts.SERIES_COLOURS})"/>'

@@ -13,7 +13,7 @@ from harness.publishing.site_build import benchmark_cards, metric_definitions
 from leaderboard.builder import build
 
 MOST_BYTES = 300_000
-MOST_SECONDS = 5.0
+MOST_SECONDS = 7.0
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def full():
     return replace(material, galleries={}, hardest={})
 
 
-def test_the_whole_site_takes_less_than_five_seconds(full, tmp_path):
+def test_the_whole_site_takes_less_than_seven_seconds(full, tmp_path):
     # Of the processor: other programs on the machine have no say in it.
     began = time.process_time()
     build(full, tmp_path / "site", version="0.1.0", commit="c0ffee")
