@@ -222,7 +222,8 @@ def _pair(column: Column, one: str, other: str) -> PairedDifference | None:
 def _told(pair: PairedDifference | None, rival: Standing, mine: Standing) -> str:
     """How far the rival is above, and whether that is more than chance."""
     is_better = rival.entry in mine.better
-    verdict = "which is better" if is_better else "and the two cannot be told apart"
+    corrected = ", corrected for all pairs," if pair is not None and pair.leaves_zero_out else ""
+    verdict = "which is better" if is_better else f"and{corrected} the two cannot be told apart"
     if pair is None:
         return verdict
     sign = 1 if pair.one == rival.entry else -1

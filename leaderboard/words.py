@@ -236,7 +236,7 @@ PAPER_FAMILIES = {
 }  # fmt: skip
 
 # The methods of the board: those that the paper compares, and those that came after.
-METHOD_GROUPS = {"bmad": "BMAD’s fifteen", "since": "Methods since"}
+METHOD_GROUPS = {"bmad": "BMAD’s fifteen", "since": "Methods since BMAD"}
 NO_METHOD = "Trivial baselines and look-ups"
 
 

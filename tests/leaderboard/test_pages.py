@@ -423,7 +423,7 @@ def test_headings_divide_the_front_page_where_there_is_more_than_one_group(build
     )
     assert headings(old) == ["- STFPM"]
     assert headings(new, old, grey) == [
-        "BMAD’s fifteen", "- STFPM", "Methods since", "- Dinomaly", "Trivial baselines and look-ups", "- Mean grey",
+        "BMAD’s fifteen", "- STFPM", "Methods since BMAD", "- Dinomaly", "Trivial baselines and look-ups", "- Mean grey",
     ]  # fmt: skip
 
 
