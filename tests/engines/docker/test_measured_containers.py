@@ -53,7 +53,7 @@ def test_everything_holds_of_a_container_and_its_tmp_is_as_large_as_asked(measur
 
 
 @pytest.mark.parametrize(
-    ("change", "name", "level"),
+    ("change", "names", "level"),
     [
         ({"SecurityOpt": ["no-new-privileges", "seccomp=unconfined"]}, "seccomp", "same user"),
         ({"Memory": 0, "MemorySwap": 0}, "memory_bounded", "same user"),
@@ -62,13 +62,15 @@ def test_everything_holds_of_a_container_and_its_tmp_is_as_large_as_asked(measur
         ({"CapDrop": [], "User": "0:0"}, "no_capabilities", "none"),
         ({"SecurityOpt": []}, "no_capabilities", "none"),
         ({"ReadonlyRootfs": False}, "root_read_only", "none"),
-        ({"IpcMode": "host", "ShmSize": None}, "own_ipc", "none"),
+        # The machine's /dev/shm, of the machine's size.
+        ({"IpcMode": "host", "ShmSize": None}, "own_ipc shm_bounded", "none"),
+        ({"ShmSize": 64 << 30}, "shm_bounded", "same user"),
         ({"PidMode": "host", "Init": False}, "own_pids", "none"),
     ],
 )
-def test_an_option_that_is_taken_away_is_found_missing(measure, change, name, level) -> None:
+def test_an_option_that_is_taken_away_is_found_missing(measure, change, names, level) -> None:
     found = measure(**change)
-    assert {key for key, value in found if value is False} - {"other_user"} == {name}
+    assert {key for key, value in found if value is False} - {"other_user"} == set(names.split())
     assert isolation_level(found) == level
 
 
