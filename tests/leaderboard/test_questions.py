@@ -1,4 +1,4 @@
-"""Five questions, each answered within two clicks of the front page."""
+"""What readers come for, each found within two clicks of the front page, in a real browser."""
 
 from __future__ import annotations
 
@@ -10,17 +10,29 @@ import pytest
 
 from harness.common.statuses import Status
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
-def reader(example_site):
-    return Reader(example_site)
+def reader_of(visit):
+    return lambda folder: Reader(folder, visit().open(folder / "index.html"))
+
+
+@pytest.fixture
+def reader(reader_of, example_site):
+    return reader_of(example_site)
 
 
 class Reader:
-    """Follows links by their text, as a reader does, and counts the clicks."""
+    """Follows links by their text, as a reader does, and counts the clicks.
 
-    def __init__(self, folder):
+    What it reads is the file, which is all that there is without JavaScript; every link is clicked
+    in the window too, where the scripts run, and leads to the same place.
+    """
+
+    def __init__(self, folder, window):
         self.folder, self.page, self.anchor, self.clicks = folder, "index.html", "", 0
+        self.window = window
 
     @property
     def html(self):
@@ -43,12 +55,15 @@ class Reader:
             if unescape(re.sub(r"<[^>]*>", "", content)).strip() == told
         ]
         assert found, (told, self.page)
-        path, _, anchor = found[0].partition("#")
+        self.window.locator(f'a[href="{found[0]}"]').filter(visible=True).first.click()
+        path, _, anchor = unescape(found[0]).partition("#")
         if path:
             self.page = posixpath.normpath(posixpath.join(posixpath.dirname(self.page), path))
         self.anchor = anchor if "=" not in anchor else ""
         self.clicks += 1
         assert self.clicks <= 2
+        there = (self.folder / self.page).as_uri() + (f"#{anchor}" if anchor else "")
+        assert self.window.url == there
         return self
 
 
@@ -74,7 +89,7 @@ def test_how_a_row_was_made_and_how_to_rerun_it(reader):
         r".{0,80}git checkout \S+ python -m harness\.evaluate baselines/heron --benchmark",
         reader.text,
     )
-    whole = Reader(reader.folder)
+    whole = Reader(reader.folder, reader.window)
     whole.page = reader.page
     for told in (
         "trained here",
@@ -109,12 +124,12 @@ def test_how_a_row_is_cited(reader):
     )
 
 
-def test_where_all_fail_on_the_same_images(reader):
+def test_where_all_fail_on_the_same_images(reader, reader_of):
     reader.click("Brain MRI", after="in pictures?")
     assert reader.page == "side-by-side/brain.html"
     assert reader.html.count("<img") > 20
-    Reader(reader.folder).click("Brain MRI", after="is the lead real?")
-    assert "The hardest images" in Reader(reader.folder).click("Brain MRI").text
+    again = reader_of(reader.folder).click("Brain MRI", after="is the lead real?")
+    assert "The hardest images" in again.text
 
 
 def test_why_a_run_failed_and_what_to_do(reader):
@@ -124,16 +139,16 @@ def test_why_a_run_failed_and_what_to_do(reader):
     assert re.search(r"Method Benchmark Track Seed What the harness saw \S", reader.text)
 
 
-def test_why_my_own_run_failed_and_what_i_do_now(build_site, make_record):
+def test_why_my_own_run_failed_and_what_i_do_now(reader_of, build_site, make_record):
     log = {"path": "brain/mine/seed-2.log", "lines": ["ValueError: no such layer"]}
     failed = make_record(
         entry="mine", title="Mine", seed=2, status=Status.CRASHED, detail="exit code 1",
         outcome__log=log,
     )  # fmt: skip
     site = build_site([make_record(), failed])
-    found = Reader(site).click("runs that failed").click("Mine", after="Look for your own")
+    found = reader_of(site).click("runs that failed").click("Mine", after="Look for your own")
     assert found.text.startswith('id="of-mine"> Mine Brain MRI, seed 2 crashed')
-    reader = Reader(site).click("runs that failed").click("Mine", after='id="crashed"')
+    reader = reader_of(site).click("runs that failed").click("Mine", after='id="crashed"')
     assert reader.page == "entries/mine.html"
     assert reader.anchor == "failed-brain-trained-here-container-2"
     assert re.search(
