@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from leaderboard.behind_values import FailedRun
-from leaderboard.entry_pages import EntryPage, MetricLine, Section
+from leaderboard.entry_metrics import MetricLine
+from leaderboard.entry_pages import EntryPage, Section
 
 MOST_BYTES = 290_000
 Json = object
