@@ -151,11 +151,11 @@
     return [title,
       h("p", { "class": "facts" }, "In their own size; each leads to its file. Every map runs from the lowest to the highest value of its own run."),
       data.images.map(function (image, n) {
-        var own = picture(image.src, image, image.alt, image.title + (image.outlined ? ", lesion outlined" : ""));
+        var own = picture(image.src, image, image.title + ": " + image.alt, image.title + (image.outlined ? ", lesion outlined" : ""));
         return h("div", { "class": "full-size" }, h("div", null, own, chosen.map(function (i) {
           var each = data.methods[i], found = each.maps[n];
           var said = [h("b", null, each.label), found && found[1] ? h("span", null, " " + found[1]) : null];
-          if (found && found[0]) { return picture(found[0], image, "Anomaly map of " + each.label, said); }
+          if (found && found[0]) { return picture(found[0], image, "Anomaly map of " + each.label + ", " + image.title.toLowerCase(), said); }
           return h("figure", null, h("figcaption", null, said, found ? "" : " has no picture of it"));
         })));
       })];

@@ -279,7 +279,7 @@ def test_a_node_that_is_not_fit_is_told_once_and_never_used(
     results = tmp_path / "results"
     checkout = tmp_path / "checkout"
     outside = [name for name in SHARED_SOURCES if not name.startswith("harness/")]
-    for name in ("harness", *outside, "tests/sample_entries"):
+    for name in ("harness", *outside, "tests/sample_entries", "pyproject.toml"):
         source, target = REPOSITORY / name, checkout / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)

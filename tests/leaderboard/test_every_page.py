@@ -14,16 +14,17 @@ WIDE, PHONE = {"width": 1440, "height": 844}, {"width": 390, "height": 844}
 AXE = "axe.run(document, {resultTypes: ['violations'], preload: false, rules: {'target-size': {enabled: true}}})"
 """All rules that are on, WCAG 2.1 A and AA and best practice, and WCAG 2.2's size of targets."""
 UNCLEAR = """() => {
-    const told = e => (e.getAttribute('aria-label') || e.textContent).trim();
+    const pictured = e => [...e.querySelectorAll('img')].map(img => img.alt).join(' ');
+    const told = e => (e.getAttribute('aria-label') || e.textContent.trim() || pictured(e)).trim();
     const all = selector => [...document.querySelectorAll(selector)];
     const named = e => e.matches('[aria-label], [aria-labelledby]');
     return [
         ...all('main a').filter(e => !/[\\p{L}\\p{N}]/u.test(told(e))).map(e => 'link: ' + e.outerHTML),
         ...all('main table').filter(e => !e.caption && !named(e) && !named(e.closest('[role=region]') || e))
             .map(e => 'table: ' + e.outerHTML),
-        ...all('main svg').filter(e => !e.closest('[aria-hidden]') && !(e.getAttribute('role') === 'img' && named(e)))
+        ...all('main svg').filter(e => !e.closest('[aria-hidden]') && !(['img', 'group'].includes(e.getAttribute('role')) && named(e)))
             .map(e => 'figure: ' + e.outerHTML),
-        ...all('.place').filter(e => getComputedStyle(e, '::before').content !== '"rank "' && e.offsetParent)
+        ...all('.place').filter(e => getComputedStyle(e, '::before').content !== (e.matches('.by-mean') ? '"place by mean "' : '"rank "') && e.offsetParent)
             .map(e => 'mark: ' + e.outerHTML),
     ].map(e => e.slice(0, 160));
 }"""
