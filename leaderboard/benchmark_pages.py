@@ -25,7 +25,7 @@ from leaderboard.charts import Figure
 from leaderboard.cost_plot import CostPlot, cost_plot
 from leaderboard.downloads import row_key
 from leaderboard.energy import EnergyLine, energy_lines
-from leaderboard.entry_facts import Fact
+from leaderboard.entry_facts import Fact, pack_counts
 from leaderboard.figures import Line as CurveLine
 from leaderboard.galleries import Album, Exhibit, hard_exhibits, side_by_side_path
 from leaderboard.lines import context_of, measured_lines, paper_lines
@@ -324,16 +324,7 @@ def _facts(card: BenchmarkCard | None, records: Sequence[Record]) -> tuple[Fact,
             )
     packs = {record.pack.version: record.pack for record in records}
     for version, pack in sorted(packs.items()):
-        counts = (
-            f"{pack.train:,} training (all normal), {pack.valid:,} validation,"
-            f" {pack.test_normal + pack.test_anomalous:,} test ({pack.test_normal:,} normal,"
-            f" {pack.test_anomalous:,} anomalous)"
-        )
-        if pack.patients is not None:
-            counts += f" of {formats.plural(pack.patients, 'patient')}"
-        if pack.regions is not None:
-            counts += f", {formats.plural(pack.regions, 'lesion')}"
-        facts.append(Fact("Measured on", counts, note=formats.plain(version)))
+        facts.append(Fact("Measured on", pack_counts(pack), note=formats.plain(version)))
     return tuple(facts)
 
 

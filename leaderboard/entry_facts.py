@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.board.rows import Row
-from harness.records.record import Record
+from harness.records.record import PackPart, Record
 from leaderboard import formats
 
 
@@ -71,7 +71,7 @@ def run_facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:
     facts += [Fact("SIF", formats.plain(sif)) for sif in sifs]
     facts += [Fact("Pack version", formats.plain(version)) for version in row.packs]
     if records:
-        facts.append(Fact("Images", _counts(records[0])))
+        facts.append(Fact("Images", pack_counts(records[0].pack)))
     facts += [Fact("Harness commit", formats.plain(commit)) for commit in row.commits]
     facts += [
         Fact("Metric definitions", formats.plain(version))
@@ -80,18 +80,18 @@ def run_facts(row: Row, records: Sequence[Record]) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _counts(record: Record) -> str:
-    pack = record.pack
+def pack_counts(pack: PackPart) -> str:
+    """How many images of each split a run saw, with patients and lesions where they are known."""
     text = (
-        f"{pack.train} training (all normal), {pack.valid} validation,"
-        f" {pack.test_normal + pack.test_anomalous} test"
-        f" ({pack.test_normal} normal, {pack.test_anomalous} anomalous)"
+        f"{pack.train:,} training (all normal), {pack.valid:,} validation,"
+        f" {pack.test_normal + pack.test_anomalous:,} test"
+        f" ({pack.test_normal:,} normal, {pack.test_anomalous:,} anomalous)"
     )
     if pack.patients is not None:
-        text += f", {pack.patients} test patients"
+        text += f" of {formats.plural(pack.patients, 'patient')}"
     if pack.regions is not None:
         lost = f", {pack.regions_lost} of them lost on the paper grid" if pack.regions_lost else ""
-        text += f", {pack.regions} lesions{lost}"
+        text += f", {formats.plural(pack.regions, 'lesion')}{lost}"
     return text
 
 
